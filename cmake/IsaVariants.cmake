@@ -1,0 +1,76 @@
+# One core per instruction set: the same sources, compiled once for each entry of ISTHMUS_ISA.
+# Python's _dispatch.py loads the best one that the CPU can run. To add one, name its flags here,
+# test for it in cpp/bindings/cpu.cpp and list it in _dispatch.py.
+
+set(isthmus_isa_flags_baseline "") # whatever every CPU of the architecture has
+set(isthmus_isa_flags_avx2 -march=x86-64-v3)
+set(isthmus_isa_flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
+
+set(ISTHMUS_ISA
+    all
+    CACHE STRING "Instruction sets to build the core for: a list, or all those of the architecture")
+if(ISTHMUS_ISA STREQUAL "all")
+  set(processor ${CMAKE_SYSTEM_PROCESSOR})
+  if(CMAKE_OSX_ARCHITECTURES)
+    set(processor ${CMAKE_OSX_ARCHITECTURES})
+  endif()
+  set(ISTHMUS_ISA baseline)
+  if(processor MATCHES "^(x86_64|AMD64|amd64)$" AND NOT MSVC)
+    list(APPEND ISTHMUS_ISA avx2 avx512)
+  endif()
+endif()
+
+# The object library isthmus_core_<isa>. All it is compiled with is PUBLIC: Eigen's memory layout
+# depends on the instruction set, so what links a core must be compiled as the core is.
+function(isthmus_add_core isa)
+  if(NOT DEFINED isthmus_isa_flags_${isa})
+    message(
+      FATAL_ERROR "ISTHMUS_ISA lists '${isa}'; it may be all, or list baseline, avx2 and avx512.")
+  endif()
+  set(flags ${isthmus_isa_flags_${isa}})
+  if(NOT MSVC)
+    # Fused multiply-adds, which -std=c++17 would forbid, and square roots that need not set errno.
+    # Never -ffast-math: it reorders sums, and treats NaN as impossible, which is how a diverging
+    # run is noticed.
+    list(APPEND flags -ffp-contract=fast -fno-math-errno)
+  endif()
+
+  set(core isthmus_core_${isa})
+  add_library(${core} OBJECT ${ISTHMUS_CORE_SOURCES})
+  target_compile_features(${core} PUBLIC cxx_std_17)
+  target_include_directories(${core} PUBLIC ${PROJECT_SOURCE_DIR}/cpp/include)
+  target_link_libraries(${core} PUBLIC Eigen3::Eigen ${threads_library})
+  target_compile_options(${core} PUBLIC ${flags})
+  isthmus_compiler_options(${core} PUBLIC)
+  target_compile_definitions(
+    ${core}
+    PUBLIC EIGEN_DONT_PARALLELIZE # the core has its own threads
+           EIGEN_MPL2_ONLY
+           $<$<CONFIG:Debug>:EIGEN_RUNTIME_NO_MALLOC> # so that a batch can forbid allocations
+           ${threads_definition})
+
+  string(TOUPPER "${CMAKE_BUILD_TYPE}" config)
+  string(JOIN " " all_flags ${CMAKE_CXX_FLAGS} ${CMAKE_CXX_FLAGS_${config}} ${flags})
+  target_compile_definitions(
+    ${core}
+    PRIVATE ISTHMUS_VERSION="${SKBUILD_PROJECT_VERSION_FULL}" ISTHMUS_ISA_NAME="${isa}"
+            ISTHMUS_COMPILER="${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}"
+            ISTHMUS_COMPILER_FLAGS="${all_flags}" ISTHMUS_THREADS_NAME="${threads_backend}")
+
+  set_target_properties(
+    ${core}
+    PROPERTIES CXX_EXTENSIONS OFF
+               CXX_VISIBILITY_PRESET hidden
+               VISIBILITY_INLINES_HIDDEN ON
+               POSITION_INDEPENDENT_CODE ON)
+endfunction()
+
+# The extension module isthmus._core_<isa>: the core of that instruction set and the bindings.
+function(isthmus_add_module isa)
+  set(module _core_${isa})
+  pybind11_add_module(${module} MODULE NO_EXTRAS ${ISTHMUS_BINDING_SOURCES})
+  target_link_libraries(${module} PRIVATE isthmus_core_${isa})
+  target_compile_definitions(${module} PRIVATE ISTHMUS_MODULE_NAME=${module})
+  set_target_properties(${module} PROPERTIES CXX_EXTENSIONS OFF VISIBILITY_INLINES_HIDDEN ON)
+  install(TARGETS ${module} LIBRARY DESTINATION isthmus)
+endfunction()
