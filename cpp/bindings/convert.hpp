@@ -1,0 +1,66 @@
+#pragma once
+// NumPy arrays to the core's views, checked: what the core is given is always whole.
+
+#include <optional>
+#include <string>
+
+#include "isthmus/csr_view.hpp"
+#include "isthmus/types.hpp"
+#include "pybind.hpp"
+
+namespace isthmus {
+
+// C-contiguous and of exactly this type: the bindings never copy what they are given.
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+template <class T>
+using OptionalArray = std::optional<Array<T>>;
+
+inline void require(bool condition, const std::string& message) {
+    if (!condition) throw std::invalid_argument(message);
+}
+
+template <class T>
+const T* data_or_null(const OptionalArray<T>& array, index_t size, const char* name) {
+    if (!array) return nullptr;
+    require(array->size() == size, std::string(name) + " has " + std::to_string(array->size()) +
+                                       " values; it must have " + std::to_string(size));
+    return array->data();
+}
+
+// The three arrays of a CSR matrix; indices are checked to lie within the columns.
+inline CsrView csr_view(const Array<std::int64_t>& indptr, const Array<std::int32_t>& indices,
+                        const Array<float>& values, index_t cols) {
+    require(indptr.ndim() == 1 && indptr.size() >= 1, "indptr must hold rows + 1 positions");
+    const index_t rows = indptr.size() - 1;
+    const std::int64_t* p = indptr.data();
+    bool ascends = true;
+    for (index_t r = 0; r < rows; ++r) ascends = ascends && p[r] <= p[r + 1];
+    require(ascends, "indptr must not decrease");
+    require(p[0] >= 0 && p[rows] <= indices.size() && p[rows] <= values.size(),
+            "indptr points outside of indices and values");
+    const std::int32_t* columns = indices.data();
+    bool inside = true;
+    for (index_t i = p[0]; i < p[rows]; ++i) inside = inside && columns[i] >= 0 && columns[i] < cols;
+    require(inside, "indices must lie in [0, " + std::to_string(cols) + ")");
+    return {rows, cols, p, columns, values.data()};
+}
+
+// Rows with any stride between them, unit stride within: slices and padded matrices alike.
+inline ConstMatrixView matrix_view(const py::array_t<float>& array, const char* name) {
+    require(array.ndim() == 2, std::string(name) + " must have 2 dimensions");
+    const bool rows_are_whole = array.shape(1) <= 1 || array.strides(1) == sizeof(float);
+    const bool strided = array.strides(0) >= 0 && array.strides(0) % py::ssize_t{sizeof(float)} == 0;
+    require(rows_are_whole && strided, std::string(name) + " must have contiguous rows");
+    return {array.data(), array.shape(0), array.shape(1),
+            array.strides(0) / static_cast<py::ssize_t>(sizeof(float))};
+}
+
+// A view of a matrix's numbers, without its padding, that keeps `owner` alive.
+inline py::array_t<float> matrix_array(Matrix& matrix, const py::object& owner) {
+    constexpr py::ssize_t item = sizeof(float);
+    return py::array_t<float>({matrix.rows(), matrix.cols()}, {matrix.stride() * item, item},
+                              matrix.data(), owner);
+}
+
+}  // namespace isthmus

@@ -1,0 +1,205 @@
+#include <memory>
+#include <utility>
+
+#include "convert.hpp"
+#include "isthmus/trainer.hpp"
+#include "pybind.hpp"
+
+namespace isthmus {
+
+namespace {
+
+// A sparse matrix with what turns its values into inputs and targets. It holds the arrays, so that
+// they outlive a kernel that runs without the GIL.
+struct Rows {
+    Array<std::int64_t> indptr;
+    Array<std::int32_t> indices;
+    Array<float> values;
+    OptionalArray<float> input_offset, target_offset;
+    CsrView matrix;
+    RowTransform transform;
+
+    Rows(Array<std::int64_t> indptr_, Array<std::int32_t> indices_, Array<float> values_,
+         index_t cols, OptionalArray<float> input_offset_, OptionalArray<float> target_offset_,
+         float input_scale, float target_scale)
+        : indptr(std::move(indptr_)),
+          indices(std::move(indices_)),
+          values(std::move(values_)),
+          input_offset(std::move(input_offset_)),
+          target_offset(std::move(target_offset_)),
+          matrix(csr_view(indptr, indices, values, cols)) {
+        transform.input_offset = data_or_null(input_offset, matrix.rows, "input_offset");
+        transform.target_offset = data_or_null(target_offset, matrix.rows, "target_offset");
+        transform.input_scale = input_scale;
+        transform.target_scale = target_scale;
+    }
+};
+
+py::dict weights(const py::object& self) {
+    auto& model = self.cast<Autoencoder&>();
+    py::dict arrays;
+    arrays["encoder.weights"] = matrix_array(model.encoder, self);
+    arrays["encoder.bias"] = matrix_array(model.encoder_bias, self);
+    for (std::size_t l = 0; l < model.hidden.size(); ++l) {
+        const std::string name = "hidden." + std::to_string(l + 1);
+        arrays[py::str(name + ".weights")] = matrix_array(model.hidden[l].weights, self);
+        arrays[py::str(name + ".bias")] = matrix_array(model.hidden[l].bias, self);
+    }
+    arrays["decoder.weights"] = matrix_array(model.decoder, self);
+    arrays["decoder.bias"] = matrix_array(model.decoder_bias, self);
+    return arrays;
+}
+
+AutoencoderShape make_shape(index_t inputs, const std::vector<index_t>& hidden,
+                            const std::string& hidden_activation,
+                            const std::string& output_activation) {
+    require(inputs >= 1, "inputs must be at least 1");
+    require(!hidden.empty(), "hidden must name at least one layer");
+    for (const index_t units : hidden) require(units >= 1, "hidden layers have at least one unit");
+    return {inputs, hidden, activation_from_name(hidden_activation),
+            activation_from_name(output_activation)};
+}
+
+Corruption corruption_from_name(const std::string& name) {
+    if (name == "none") return Corruption::none;
+    if (name == "mask") return Corruption::mask;
+    if (name == "gaussian") return Corruption::gaussian;
+    throw std::invalid_argument("unknown corruption '" + name +
+                                "': choose none, mask or gaussian");
+}
+
+std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64_t>& popularity,
+                                      index_t rows, const std::string& optimizer, float momentum,
+                                      float regularization, index_t batch_size,
+                                      const std::string& corruption, float corruption_level,
+                                      float dropout, std::uint64_t seed, int num_threads) {
+    require(popularity.size() == model.shape.inputs, "popularity must have a value per input");
+    require(batch_size >= 1, "batch_size must be at least 1");
+    require(num_threads >= 1, "num_threads must be at least 1");
+    TrainingOptions options;
+    options.optimizer.kind = optimizer_from_name(optimizer);
+    options.optimizer.momentum = momentum;
+    if (options.optimizer.kind == OptimizerKind::adagrad) options.optimizer.epsilon = 1e-10f;
+    options.regularization = regularization;
+    options.batch_size = batch_size;
+    options.corruption = corruption_from_name(corruption);
+    options.corruption_level = corruption_level;
+    options.dropout = dropout;
+    options.seed = seed;
+    options.num_threads = num_threads;
+    const std::vector<std::int64_t> counts(popularity.data(), popularity.data() + popularity.size());
+    const py::gil_scoped_release release;
+    return std::make_unique<Trainer>(model, counts, rows, options);
+}
+
+// Between batches: Ctrl-C, the caller's progress, and then on.
+std::function<void(index_t)> make_poll(const py::object& progress) {
+    return [&progress](index_t rows_done) {
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (!progress.is_none()) progress(rows_done);
+    };
+}
+
+Reduction make_reduction(const py::object& reduce) {
+    if (reduce.is_none()) return {};
+    return [&reduce](MatrixView block) {
+        const py::gil_scoped_acquire acquire;
+        constexpr py::ssize_t item = sizeof(float);
+        // a view of the core's own block: the caller sums it in place
+        reduce(py::array_t<float>({block.rows, block.cols}, {block.stride * item, item}, block.data,
+                                  py::capsule(block.data, [](void*) {})));
+    };
+}
+
+py::tuple run_epoch(Trainer& trainer, const Rows& rows, index_t epoch, float learning_rate,
+                    const py::object& progress, const py::object& reduce) {
+    require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
+    EpochResult result;
+    {
+        const auto poll = make_poll(progress);
+        const auto reduction = make_reduction(reduce);
+        const py::gil_scoped_release release;
+        result = trainer.run_epoch(rows.matrix, rows.transform, epoch, learning_rate, poll, reduction);
+    }
+    return py::make_tuple(result.squared_error, result.cells);
+}
+
+}  // namespace
+
+void register_autoencoder(py::module_& module) {
+    py::register_local_exception<Diverged>(module, "Diverged", PyExc_RuntimeError);
+
+    py::class_<Rows>(module, "Rows", py::module_local(),
+                     "CSR rows to train on or to encode; a row's stored values v become inputs "
+                     "(v - input_offset) * input_scale and targets (v - target_offset) * "
+                     "target_scale. The arrays are not copied.")
+        .def(py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t,
+                      OptionalArray<float>, OptionalArray<float>, float, float>(),
+             py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
+             py::arg("values").noconvert(), py::arg("cols"), py::kw_only(),
+             py::arg("input_offset") = py::none(), py::arg("target_offset") = py::none(),
+             py::arg("input_scale") = 1.0f, py::arg("target_scale") = 1.0f);
+
+    py::class_<Autoencoder>(module, "Autoencoder", py::module_local(),
+                            "Sparse input, dense hidden layers, masked output.")
+        .def(py::init([](index_t inputs, const std::vector<index_t>& hidden,
+                         const std::string& hidden_activation, const std::string& output_activation,
+                         std::uint64_t seed, int num_threads) {
+                 const AutoencoderShape shape =
+                     make_shape(inputs, hidden, hidden_activation, output_activation);
+                 const py::gil_scoped_release release;
+                 return std::make_unique<Autoencoder>(shape, seed, num_threads);
+             }),
+             py::arg("inputs"), py::arg("hidden"), py::kw_only(), py::arg("hidden_activation"),
+             py::arg("output_activation"), py::arg("seed"), py::arg("num_threads") = 1)
+        .def("weights", &weights, "NumPy views of the weights, by name; writing changes the model.")
+        .def(
+            "encode",
+            [](const Autoencoder& model, const Rows& rows, int num_threads) {
+                require(rows.matrix.cols == model.shape.inputs, "rows must have a column per input");
+                require(num_threads >= 1, "num_threads must be at least 1");
+                const py::gil_scoped_release release;
+                auto codes = std::make_unique<Matrix>(rows.matrix.rows, model.code_size());
+                encode_matrix(model, ColumnLayout::in_order(model.shape.inputs), rows.matrix,
+                              rows.transform, num_threads, codes->view());
+                return codes;
+            },
+            py::arg("rows"), py::kw_only(), py::arg("num_threads") = 1,
+            "Codes (rows x last hidden layer) of uncorrupted rows.");
+
+    py::class_<Trainer>(module, "Trainer", py::module_local(),
+                        "Trains an Autoencoder, whose columns are in an order of the trainer's "
+                        "own until finish().")
+        .def(py::init(&make_trainer), py::keep_alive<1, 2>(), py::arg("model"),
+             py::arg("popularity"), py::arg("rows"), py::kw_only(), py::arg("optimizer"),
+             py::arg("momentum"), py::arg("regularization"), py::arg("batch_size"),
+             py::arg("corruption"), py::arg("corruption_level"), py::arg("dropout"),
+             py::arg("seed"), py::arg("num_threads"))
+        .def("run_epoch", &run_epoch, py::arg("rows"), py::arg("epoch"), py::arg("learning_rate"),
+             py::kw_only(), py::arg("progress") = py::none(), py::arg("reduce") = py::none(),
+             "One pass over the rows: the summed squared error on the targets' scale, and the "
+             "number of cells it is over. `progress` is called with the rows done before each "
+             "batch; `reduce` sums a block in place over machines that share the columns.")
+        .def(
+            "encode",
+            [](const Trainer& trainer, const Rows& rows, Matrix& codes) {
+                require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
+                require(codes.rows() == rows.matrix.rows && codes.cols() == trainer.code_size(),
+                        "codes must have a row per row and a column per unit of the last layer");
+                const py::gil_scoped_release release;
+                trainer.encode_matrix(rows.matrix, rows.transform, codes.view());
+            },
+            py::arg("rows"), py::arg("codes"), "Fills codes with those of uncorrupted rows.")
+        .def_property_readonly(
+            "column_rows",
+            [](const Trainer& trainer) {
+                return py::array_t<std::int32_t>(trainer.layout().cols(), trainer.layout().internal());
+            },
+            "Where each column's weights are among the model's while it trains.")
+        .def("keep_best", &Trainer::keep_best, "Keeps a copy of the weights.")
+        .def("restore_best", &Trainer::restore_best, "Goes back to the kept copy, if there is one.")
+        .def("finish", &Trainer::finish, "Gives the model its columns back in their own order.");
+}
+
+}  // namespace isthmus

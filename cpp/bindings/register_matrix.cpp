@@ -1,0 +1,50 @@
+#include "convert.hpp"
+#include "isthmus/ridge.hpp"
+#include "pybind.hpp"
+
+namespace isthmus {
+
+namespace {
+
+Matrix matrix_from(const py::array_t<float>& array) {
+    const ConstMatrixView from = matrix_view(array, "array");
+    Matrix matrix(from.rows, from.cols);
+    for (index_t r = 0; r < from.rows; ++r) std::copy_n(from.row(r), from.cols, matrix.row(r));
+    return matrix;
+}
+
+py::tuple bind_fit_ridge(const py::array_t<float>& codes, const Array<std::int64_t>& indptr,
+                         const Array<std::int32_t>& indices, const Array<float>& values,
+                         double penalty, int num_threads) {
+    const ConstMatrixView h = matrix_view(codes, "codes");
+    const CsrView cells = csr_view(indptr, indices, values, h.rows);
+    py::array_t<float> weights({cells.rows, h.cols});
+    py::array_t<float> intercepts(cells.rows);
+    const MatrixView w{weights.mutable_data(), cells.rows, h.cols, h.cols};
+    float* b = intercepts.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        fit_ridge(h, cells, penalty, num_threads, w, b);
+    }
+    return py::make_tuple(weights, intercepts);
+}
+
+}  // namespace
+
+void register_matrix(py::module_& module) {
+    py::class_<Matrix>(module, "Matrix", py::module_local(),
+                       "Rows of float32 in the core's own layout: aligned and padded.")
+        .def(py::init(&matrix_from), py::arg("array"), "A copy of a 2-dimensional array.")
+        .def_property_readonly(
+            "array",
+            [](const py::object& self) { return matrix_array(self.cast<Matrix&>(), self); },
+            "A NumPy view (rows x cols) of the numbers.");
+
+    module.def("fit_ridge", &bind_fit_ridge, py::arg("codes"), py::arg("indptr"),
+               py::arg("indices"), py::arg("values"), py::arg("penalty"), py::kw_only(),
+               py::arg("num_threads"),
+               "Weights (columns x k) and intercepts of each CSR row's values regressed on the "
+               "codes of its indices, with an L2 penalty on the weights.");
+}
+
+}  // namespace isthmus

@@ -1,0 +1,91 @@
+#pragma once
+// A mini-batch of sparse rows, its cells regrouped by block of columns: what the kernels walk.
+
+#include <cstdint>
+#include <vector>
+
+#include "isthmus/column_layout.hpp"
+#include "isthmus/csr_view.hpp"
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+enum class Corruption { none, mask, gaussian };
+
+// How stored values become inputs and targets of the network.
+struct RowTransform {
+    const float* input_offset = nullptr;   // per row of the matrix; null: 0
+    const float* target_offset = nullptr;  // per row of the matrix; null: 0
+    float input_scale = 1.0f;
+    float target_scale = 1.0f;
+};
+
+// The input's corruption in training (Vincent et al., ICML 2008). Masked cells leave the input and
+// stay in the target; survivors are scaled by 1 / (1 - level), so that their sum keeps its mean.
+struct CorruptionPlan {
+    Corruption kind = Corruption::none;
+    float level = 0.0f;  // probability (mask) or standard deviation (gaussian)
+    std::uint64_t seed = 0;
+    std::uint32_t epoch = 0;
+};
+
+// The cells of a batch in order of (block, row); within a segment (one row's cells in one block)
+// those that reach the input come first.
+class Batch {
+public:
+    // Rows `ids[0..count)` of `matrix`.
+    void assemble(const CsrView& matrix, const std::int32_t* ids, index_t count,
+                  const ColumnLayout& layout, const RowTransform& transform,
+                  const CorruptionPlan& corruption, int num_threads);
+
+    // Lists each column's cells of a block; blocks may be listed by different threads at once.
+    void list_columns(index_t block);
+
+    index_t rows() const { return rows_; }
+    index_t nnz() const { return static_cast<index_t>(segment_[segment_.size() - 1]); }
+    const ColumnLayout& layout() const { return *layout_; }
+
+    // Cells of (block, row): [begin, end), the input's ones [begin, input_end).
+    struct Segment {
+        index_t begin, input_end, end;
+    };
+    Segment segment(index_t block, index_t row) const {
+        const std::size_t at = static_cast<std::size_t>(block * rows_ + row);
+        return {segment_[at], input_end_[at], segment_[at + 1]};
+    }
+    const std::int32_t* column() const { return column_.data(); }  // internal columns
+    const float* input() const { return input_.data(); }
+    const float* target() const { return target_.data(); }
+    // The decoder's error, written in the place of the target it came from.
+    float* error() { return target_.data(); }
+    const float* error() const { return target_.data(); }
+
+    // Cells of an internal column: [begin, end), the input's ones [begin, input_end), each with
+    // its row in the batch and its place among the cells.
+    struct List {
+        index_t begin, input_end, end;
+    };
+    List list(index_t column) const {
+        const std::size_t at = static_cast<std::size_t>(column);
+        return {list_begin_[at], list_input_end_[at], list_end_[at]};
+    }
+    const std::int32_t* list_row() const { return list_row_.data(); }
+    const std::uint32_t* list_cell() const { return list_cell_.data(); }
+
+private:
+    void count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end);
+    void place_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
+                     const RowTransform& transform, const CorruptionPlan& corruption);
+
+    const ColumnLayout* layout_ = nullptr;
+    index_t rows_ = 0;
+    std::vector<std::uint32_t> segment_;    // blocks x rows + 1
+    std::vector<std::uint32_t> input_end_;  // blocks x rows
+    std::vector<std::int32_t> column_;
+    std::vector<float> input_, target_;
+    std::vector<std::uint32_t> list_begin_, list_input_end_, list_end_;  // per column
+    std::vector<std::int32_t> list_row_;
+    std::vector<std::uint32_t> list_cell_;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,55 @@
+#pragma once
+// The order in which the core keeps the columns of a sparse matrix, never visible outside.
+//
+// Columns are dealt, most popular first, to a fixed number of slices; a slice's columns are cut
+// into blocks that fit the caches. A slice is what one worker owns during a pass: it reads and
+// writes the weights of its own columns only. The number of slices follows from the matrix, never
+// from the threads, so that sums over slices have one order.
+
+#include <cstdint>
+#include <vector>
+
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+struct ColumnRange {
+    index_t begin = 0;
+    index_t end = 0;
+    index_t size() const { return end - begin; }
+};
+
+class ColumnLayout {
+public:
+    ColumnLayout() = default;
+
+    // popularity: stored cells of each column; rows: rows of the matrix that hold any.
+    ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows);
+
+    // The columns as they are, in one slice: for weights that are in no layout's order.
+    static ColumnLayout in_order(index_t cols);
+
+    index_t cols() const { return static_cast<index_t>(internal_.size()); }
+    index_t slices() const { return static_cast<index_t>(slice_blocks_.size()) - 1; }
+    index_t blocks() const { return static_cast<index_t>(block_start_.size()) - 1; }
+
+    // The blocks of a slice, and the internal columns of a block.
+    ColumnRange slice_blocks(index_t slice) const {
+        return {slice_blocks_[slice], slice_blocks_[slice + 1]};
+    }
+    ColumnRange block(index_t block) const {
+        return {block_start_[block], block_start_[block + 1]};
+    }
+
+    // Original column -> internal column, and internal column -> its block.
+    const std::int32_t* internal() const { return internal_.data(); }
+    const std::int32_t* block_of() const { return block_of_.data(); }
+
+private:
+    std::vector<std::int32_t> internal_;
+    std::vector<std::int32_t> block_of_;
+    std::vector<index_t> slice_blocks_;
+    std::vector<index_t> block_start_;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,22 @@
+#pragma once
+// A sparse matrix that somebody else owns: NumPy arrays, memory-mapped files.
+
+#include <cstdint>
+
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+// Compressed sparse rows. A stored cell is observed, whatever its value; an absent one is not.
+struct CsrView {
+    index_t rows = 0;
+    index_t cols = 0;
+    const std::int64_t* indptr = nullptr;  // rows + 1
+    const std::int32_t* indices = nullptr;
+    const float* values = nullptr;
+
+    index_t nnz() const { return rows == 0 ? 0 : indptr[rows] - indptr[0]; }
+    index_t row_nnz(index_t row) const { return indptr[row + 1] - indptr[row]; }
+};
+
+}  // namespace isthmus

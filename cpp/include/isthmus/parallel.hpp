@@ -1,0 +1,69 @@
+#pragma once
+// The one place with threads.
+//
+// Work is cut into pieces that do not depend on the number of threads; threads take pieces as they
+// come free and share nothing else. A sum over pieces is made afterwards, in the pieces' order, so
+// every result is the same to the bit at any thread count.
+//
+// Training enters one parallel region per epoch, with_team; the many short loops inside wake its
+// threads, which wait a few microseconds awake and then asleep. A region per loop would leave the
+// waiting to OpenMP's runtime, which by default spins for milliseconds: measured with other
+// programs on the same cores, that made training five times slower.
+
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+namespace detail {
+
+using Call = void (*)(void* context);
+using PieceCall = void (*)(void* context, index_t piece);
+
+void run_with_team(int num_threads, Call body, void* context);
+void run_pieces(index_t pieces, int num_threads, PieceCall function, void* context);
+
+template <class Body>
+void* erase(Body& body) {
+    return const_cast<void*>(static_cast<const void*>(std::addressof(body)));
+}
+
+}  // namespace detail
+
+// Calls body() on this thread, with num_threads - 1 others ready to share the loops inside. An
+// exception of the body's comes out here. In a child forked after threads were used, where
+// OpenMP's pool is gone, this thread does all the work, with the same results.
+template <class Body>
+void with_team(int num_threads, Body&& body) {
+    using Plain = std::remove_reference_t<Body>;
+    detail::run_with_team(
+        num_threads, [](void* context) { (*static_cast<Plain*>(context))(); }, detail::erase(body));
+}
+
+// Calls body(piece) for piece in [0, pieces), with the team that is there or one of num_threads for
+// this loop alone. Inside another loop's piece it runs serially. The first exception of a piece
+// comes out here, once no thread is in the loop any more.
+template <class Body>
+void parallel_for(index_t pieces, int num_threads, Body&& body) {
+    using Plain = std::remove_reference_t<Body>;
+    detail::run_pieces(
+        pieces, num_threads,
+        [](void* context, index_t piece) { (*static_cast<Plain*>(context))(piece); },
+        detail::erase(body));
+}
+
+// Cuts [0, count) into pieces of `grain` and calls body(begin, end) on each.
+template <class Body>
+void parallel_ranges(index_t count, index_t grain, int num_threads, Body&& body) {
+    const index_t pieces = (count + grain - 1) / grain;
+    parallel_for(pieces, num_threads, [&](index_t piece) {
+        const index_t begin = piece * grain;
+        const index_t end = begin + grain < count ? begin + grain : count;
+        body(begin, end);
+    });
+}
+
+}  // namespace isthmus

@@ -1,0 +1,115 @@
+#pragma once
+// One vector type as wide as the instruction set of this build, on the compilers' vector
+// extensions: `a * b + c` contracts to a fused multiply-add where there is one.
+
+#include <cstdint>
+#include <cstring>
+
+#include "isthmus/types.hpp"
+
+#if defined(__AVX512F__) || defined(__AVX__) || defined(__SSE__)
+#include <immintrin.h>
+#endif
+
+#define ISTHMUS_INLINE inline __attribute__((always_inline))
+
+namespace isthmus {
+
+#if defined(__AVX512F__)
+constexpr index_t kLanes = 16;
+#elif defined(__AVX__)
+constexpr index_t kLanes = 8;
+#else
+constexpr index_t kLanes = 4;
+#endif
+
+using Floats = float __attribute__((vector_size(kLanes * sizeof(float)), may_alias));
+using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t)), may_alias));
+
+ISTHMUS_INLINE Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
+ISTHMUS_INLINE void store(float* p, Floats v) { *reinterpret_cast<Floats*>(p) = v; }
+ISTHMUS_INLINE Floats load_unaligned(const float* p) {
+    Floats v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+ISTHMUS_INLINE void store_unaligned(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
+ISTHMUS_INLINE Floats broadcast(float x) { return x - Floats{}; }
+
+// lanes of `yes` where the mask is set (all ones), of `no` elsewhere
+ISTHMUS_INLINE Floats select(Ints mask, Floats yes, Floats no) { return mask ? yes : no; }
+// A NaN in `a` stays, so that a run that has diverged shows.
+ISTHMUS_INLINE Floats max(Floats a, Floats b) { return select(b > a, b, a); }
+ISTHMUS_INLINE Floats min(Floats a, Floats b) { return select(b < a, b, a); }
+
+// The sum of the lanes, always in the same order.
+ISTHMUS_INLINE float sum(Floats v) {
+#if defined(__AVX512F__)
+    // the maskz forms: GCC 12 warns of uninitialised registers in the plain ones
+    const __m512 x = (__m512)v;
+    const __m256 eight = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xFF, x, 0),
+                                       _mm512_maskz_extractf32x8_ps(0xFF, x, 1));
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+#elif defined(__AVX__)
+    const __m256 eight = (__m256)v;
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+#elif defined(__SSE__)
+    __m128 s = (__m128)v;
+#endif
+#if defined(__SSE__)
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+#else
+    return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
+}
+
+// a / (sqrt(b) + epsilon) for b >= 0, to 4 ulp: what Adagrad and Adam divide by. Where the
+// hardware estimates reciprocals to 14 bits, one Newton step each replaces a square root and a
+// division, which would cost more than the rest of the update.
+ISTHMUS_INLINE Floats divide_by_root(Floats a, Floats b, float epsilon) {
+#if defined(__AVX512F__)
+    const Floats tiny = broadcast(1e-36f);
+    const Floats x = max(b, tiny);
+    Floats r = (Floats)_mm512_maskz_rsqrt14_ps(0xFFFF, (__m512)x);
+    r = r * (1.5f - 0.5f * x * r * r);
+    const Floats root = b * r + epsilon;
+    Floats inverse = (Floats)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)root);
+    inverse = inverse * (2.0f - root * inverse);
+    return a * inverse;
+#elif defined(__AVX__)
+    return a / ((Floats)_mm256_sqrt_ps((__m256)b) + epsilon);
+#elif defined(__SSE__)
+    return a / ((Floats)_mm_sqrt_ps((__m128)b) + epsilon);
+#else
+    Floats root;
+    for (index_t i = 0; i < kLanes; ++i) root[i] = __builtin_sqrtf(b[i]);
+    return a / (root + epsilon);
+#endif
+}
+
+// exp(x) to 2 ulp over [-87.3, 88.7], clamped below and infinite above: x = n ln2 + r, a
+// polynomial in r (the range reduction and coefficients of Cephes' expf), scaled by 2^n.
+ISTHMUS_INLINE Floats exp(Floats x) {
+    x = min(max(x, broadcast(-87.33f)), broadcast(89.0f));
+    // adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low mantissa bits
+    const float magic = 12582912.0f;
+    const Floats shifted = x * 1.44269504088896341f + magic;
+    const Floats n = shifted - magic;
+    const Floats r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    Floats p = broadcast(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + (r + 1.0f);
+    // 2^n in two halves: n = 128 would overflow the exponent in one
+    const Ints whole = __builtin_convertvector(n, Ints);
+    const Ints half = whole >> 1;
+    const Ints first = (half + 127) << 23;
+    const Ints second = (whole - half + 127) << 23;
+    return p * (Floats)first * (Floats)second;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,109 @@
+#pragma once
+// Training an autoencoder on observed cells by mini-batches of rows.
+//
+//     min over the weights of  sum over rows, observed cells of (reconstruction - target)^2
+//                              + (lambda / 2) (||V||^2 + ||A||^2 + ||W||^2)
+//
+// A batch's step has the gradient of its own rows' errors and its share of the rows of the decay:
+// exactly what a dense framework computes with masked squared loss and the same optimizer.
+
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "isthmus/autoencoder.hpp"
+#include "isthmus/optimizers.hpp"
+#include "isthmus/sparse_kernels.hpp"
+
+namespace isthmus {
+
+// The loss is no longer a finite number.
+struct Diverged : std::runtime_error {
+    Diverged(index_t epoch_, index_t batch_)
+        : std::runtime_error("training diverged in epoch " + std::to_string(epoch_ + 1) +
+                             ", batch " + std::to_string(batch_ + 1) +
+                             ": the loss is no longer finite"),
+          epoch(epoch_),
+          batch(batch_) {}
+    index_t epoch, batch;
+};
+
+struct TrainingOptions {
+    OptimizerOptions optimizer;
+    float regularization = 0.0f;  // lambda
+    index_t batch_size = 256;
+    Corruption corruption = Corruption::none;
+    float corruption_level = 0.0f;
+    float dropout = 0.0f;
+    std::uint64_t seed = 0;
+    int num_threads = 1;
+};
+
+struct EpochResult {
+    double squared_error = 0.0;  // on the targets' scale, summed over the epoch's observed cells
+    index_t cells = 0;
+};
+
+class Trainer {
+public:
+    // Takes the model's columns in the layout's order, and gives them back at finish().
+    Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
+            TrainingOptions options);
+    ~Trainer();
+    Trainer(const Trainer&) = delete;
+    Trainer& operator=(const Trainer&) = delete;
+
+    index_t inputs() const { return model_.shape.inputs; }
+    index_t code_size() const { return model_.code_size(); }
+
+    // One pass over the rows that hold any cell, in an order drawn for this epoch. `poll` is called
+    // before each batch with the number of rows done; if it throws, the weights stay as after the
+    // last whole batch.
+    EpochResult run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
+                          float rate, const std::function<void(index_t)>& poll,
+                          const Reduction& reduce);
+
+    // Codes of every row, uncorrupted, by the model as it stands.
+    void encode_matrix(const CsrView& matrix, const RowTransform& transform, MatrixView codes) const;
+
+    // Rows of the model's decoder while it trains: original column -> row.
+    const ColumnLayout& layout() const { return layout_; }
+
+    // Keeps a copy of the weights; goes back to it.
+    void keep_best();
+    void restore_best();
+
+    // Nothing of the above may be called afterwards: it throws std::logic_error.
+    void finish();
+
+private:
+    struct Slot {  // an array of weights with its optimizer's state
+        Matrix* weights;
+        Matrix state[2];
+        TrainedMatrix view();
+    };
+
+    void require_unfinished() const;
+    void train_batch(const CsrView& matrix, const RowTransform& transform, const std::int32_t* ids,
+                     index_t count, index_t epoch, float share, float rate, const Reduction& reduce);
+    double batch_loss() const;
+    void decode_and_update(float decay, float rate);
+    void backward(float decay, float rate, const Reduction& reduce);
+    void update_small(Slot& slot, const Matrix& gradient, float decay, float rate);
+    std::vector<Matrix*> parameters();
+
+    Autoencoder& model_;
+    ColumnLayout layout_;
+    TrainingOptions options_;
+    Workspace work_;
+    Slot encoder_, encoder_bias_, decoder_, decoder_bias_;
+    std::vector<Slot> hidden_, hidden_bias_;
+    std::vector<Matrix> hidden_gradient_, bias_gradient_;
+    std::vector<Matrix> best_;
+    index_t step_ = 0;
+    bool finished_ = false;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,155 @@
+#include "isthmus/batch.hpp"
+
+#include <limits>
+#include <stdexcept>
+
+#include "isthmus/parallel.hpp"
+#include "isthmus/random.hpp"
+
+namespace isthmus {
+
+namespace {
+
+constexpr index_t kRowsPerPiece = 16;
+constexpr index_t kStrip = 256;  // cells whose random words are drawn at once
+
+template <class T>
+void grow(std::vector<T>& v, index_t size) {
+    if (v.size() < static_cast<std::size_t>(size)) v.resize(static_cast<std::size_t>(size));
+}
+
+}  // namespace
+
+void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t count,
+                     const ColumnLayout& layout, const RowTransform& transform,
+                     const CorruptionPlan& corruption, int num_threads) {
+    layout_ = &layout;
+    rows_ = count;
+    index_t cells = 0;
+    for (index_t r = 0; r < count; ++r) cells += matrix.row_nnz(ids[r]);
+    if (cells > std::numeric_limits<std::uint32_t>::max()) {
+        throw std::invalid_argument("a batch may hold at most 4,294,967,295 ratings, and one has " +
+                                    std::to_string(cells) + ": lower batch_size");
+    }
+    const index_t segments = layout.blocks() * count;
+    segment_.assign(static_cast<std::size_t>(segments + 1), 0);
+    grow(input_end_, segments);
+    grow(column_, cells);
+    grow(input_, cells);
+    grow(target_, cells);
+    grow(list_row_, cells);
+    grow(list_cell_, cells);
+    grow(list_begin_, layout.cols());
+    grow(list_input_end_, layout.cols());
+    grow(list_end_, layout.cols());
+
+    parallel_ranges(count, kRowsPerPiece, num_threads,
+                    [&](index_t begin, index_t end) { count_cells(matrix, ids, begin, end); });
+    std::uint32_t total = 0;
+    for (auto& start : segment_) {
+        const std::uint32_t size = start;
+        start = total;
+        total += size;
+    }
+    parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
+        place_cells(matrix, ids, begin, end, transform, corruption);
+    });
+}
+
+void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end) {
+    const std::int32_t* internal = layout_->internal();
+    const std::int32_t* block_of = layout_->block_of();
+    for (index_t r = begin; r < end; ++r) {
+        std::uint32_t* sizes = segment_.data() + r;
+        for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
+            ++sizes[block_of[internal[matrix.indices[i]]] * rows_];
+        }
+    }
+}
+
+void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
+                        const RowTransform& transform, const CorruptionPlan& corruption) {
+    const std::int32_t* internal = layout_->internal();
+    const std::int32_t* block_of = layout_->block_of();
+    const index_t blocks = layout_->blocks();
+    const bool masks = corruption.kind == Corruption::mask && corruption.level > 0.0f;
+    const bool noisy = corruption.kind == Corruption::gaussian && corruption.level > 0.0f;
+    const Philox mask(corruption.seed, Stream::corruption, corruption.epoch);
+    const Philox noise(corruption.seed, Stream::noise, corruption.epoch);
+    const float survivor_scale =
+        masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
+    const float input_scale = transform.input_scale * survivor_scale;
+    std::vector<std::uint32_t> front(static_cast<std::size_t>(blocks));
+    std::vector<std::uint32_t> back(static_cast<std::size_t>(blocks));
+    std::uint32_t words[kStrip];
+
+    for (index_t r = begin; r < end; ++r) {
+        const std::int32_t id = ids[r];
+        const float input_offset = transform.input_offset ? transform.input_offset[id] : 0.0f;
+        const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;
+        for (index_t b = 0; b < blocks; ++b) {
+            front[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r)];
+            back[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r) + 1];
+        }
+        const index_t row_end = matrix.indptr[id + 1];
+        for (index_t strip = matrix.indptr[id]; strip < row_end; strip += kStrip) {
+            const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
+            const std::int32_t* columns = matrix.indices + strip;
+            if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words);
+            for (index_t i = 0; i < size; ++i) {
+                const float value = matrix.values[strip + i];
+                const std::int32_t column = internal[columns[i]];
+                const std::size_t block = static_cast<std::size_t>(block_of[column]);
+                const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;
+                float input = (value - input_offset) * input_scale;
+                if (noisy) {
+                    input += corruption.level * noise.normal(static_cast<std::uint32_t>(id),
+                                                             static_cast<std::uint32_t>(columns[i]));
+                }
+                const std::uint32_t place = masked ? --back[block] : front[block]++;
+                column_[place] = column;
+                input_[place] = masked ? 0.0f : input;
+                target_[place] = (value - target_offset) * transform.target_scale;
+            }
+        }
+        for (index_t b = 0; b < blocks; ++b) {
+            input_end_[static_cast<std::size_t>(b * rows_ + r)] = front[static_cast<std::size_t>(b)];
+        }
+    }
+}
+
+void Batch::list_columns(index_t block) {
+    const ColumnRange columns = layout_->block(block);
+    std::uint32_t* begin = list_begin_.data();
+    std::uint32_t* front = list_input_end_.data();
+    std::uint32_t* back = list_end_.data();
+    const std::uint32_t first = segment_[static_cast<std::size_t>(block * rows_)];
+    const std::uint32_t last = segment_[static_cast<std::size_t>((block + 1) * rows_)];
+
+    for (index_t c = columns.begin; c < columns.end; ++c) begin[c] = 0;
+    for (std::uint32_t i = first; i < last; ++i) ++begin[column_[i]];
+    std::uint32_t total = first;
+    for (index_t c = columns.begin; c < columns.end; ++c) {
+        const std::uint32_t size = begin[c];
+        begin[c] = front[c] = total;
+        back[c] = total += size;
+    }
+    for (index_t r = 0; r < rows_; ++r) {
+        const Segment cells = segment(block, r);
+        for (index_t i = cells.begin; i < cells.input_end; ++i) {
+            const std::uint32_t place = front[column_[static_cast<std::size_t>(i)]]++;
+            list_row_[place] = static_cast<std::int32_t>(r);
+            list_cell_[place] = static_cast<std::uint32_t>(i);
+        }
+        for (index_t i = cells.input_end; i < cells.end; ++i) {
+            const std::uint32_t place = --back[column_[static_cast<std::size_t>(i)]];
+            list_row_[place] = static_cast<std::int32_t>(r);
+            list_cell_[place] = static_cast<std::uint32_t>(i);
+        }
+    }
+    // the masked cells have filled the lists from the back: an end is where the next list begins
+    for (index_t c = columns.begin; c + 1 < columns.end; ++c) back[c] = begin[c + 1];
+    if (columns.size() > 0) back[columns.end - 1] = last;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,74 @@
+#include "isthmus/column_layout.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace isthmus {
+
+namespace {
+
+// Slices cost rows x k floats each and a term in every sum over them; fewer than this many columns
+// a slice would not pay for that. More threads than slices share a slice's rows.
+constexpr index_t kMostSlices = 4;
+constexpr index_t kLeastSliceColumns = 128;
+
+// A block's weights at k = 512 take 256 KiB, an eighth to a quarter of a core's L2. Blocks of
+// columns that few rows have grow, so that a row's share of a block stays worth its overhead.
+constexpr index_t kLeastBlockColumns = 128;
+constexpr index_t kMostBlockColumns = 512;
+constexpr double kWantedCellsPerRow = 4.0;
+
+}  // namespace
+
+ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows) {
+    const index_t cols = static_cast<index_t>(popularity.size());
+    std::vector<std::int32_t> by_popularity(popularity.size());
+    std::iota(by_popularity.begin(), by_popularity.end(), 0);
+    std::stable_sort(by_popularity.begin(), by_popularity.end(),
+                     [&](std::int32_t a, std::int32_t b) { return popularity[a] > popularity[b]; });
+
+    const index_t slices = std::clamp(cols / kLeastSliceColumns, index_t{1}, kMostSlices);
+    internal_.resize(popularity.size());
+    block_of_.resize(popularity.size());
+    slice_blocks_ = {0};
+    block_start_ = {0};
+    index_t next = 0;
+    for (index_t slice = 0; slice < slices; ++slice) {
+        double cells = 0.0;
+        // dealt like cards: every slice gets its share of popular and of rare columns
+        for (index_t rank = slice; rank < cols; rank += slices) {
+            const index_t size = next - block_start_.back();
+            if (size >= kMostBlockColumns ||
+                (size >= kLeastBlockColumns && cells >= kWantedCellsPerRow * static_cast<double>(rows))) {
+                block_start_.push_back(next);
+                cells = 0.0;
+            }
+            const std::int32_t column = by_popularity[static_cast<std::size_t>(rank)];
+            internal_[static_cast<std::size_t>(column)] = static_cast<std::int32_t>(next);
+            block_of_[static_cast<std::size_t>(next)] =
+                static_cast<std::int32_t>(block_start_.size() - 1);
+            cells += static_cast<double>(popularity[static_cast<std::size_t>(column)]);
+            ++next;
+        }
+        if (next > block_start_.back()) block_start_.push_back(next);
+        slice_blocks_.push_back(static_cast<index_t>(block_start_.size()) - 1);
+    }
+}
+
+ColumnLayout ColumnLayout::in_order(index_t cols) {
+    ColumnLayout layout;
+    layout.internal_.resize(static_cast<std::size_t>(cols));
+    layout.block_of_.resize(static_cast<std::size_t>(cols));
+    std::iota(layout.internal_.begin(), layout.internal_.end(), 0);
+    layout.block_start_ = {0};
+    for (index_t begin = 0; begin < cols; begin += kMostBlockColumns) {
+        const index_t end = std::min(begin + kMostBlockColumns, cols);
+        std::fill(layout.block_of_.begin() + begin, layout.block_of_.begin() + end,
+                  static_cast<std::int32_t>(layout.block_start_.size() - 1));
+        layout.block_start_.push_back(end);
+    }
+    layout.slice_blocks_ = {0, static_cast<index_t>(layout.block_start_.size()) - 1};
+    return layout;
+}
+
+}  // namespace isthmus

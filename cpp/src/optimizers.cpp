@@ -1,0 +1,26 @@
+#include "isthmus/optimizers.hpp"
+
+#include <stdexcept>
+
+namespace isthmus {
+
+OptimizerKind optimizer_from_name(const std::string& name) {
+    if (name == "sgd") return OptimizerKind::sgd;
+    if (name == "momentum") return OptimizerKind::momentum;
+    if (name == "adagrad") return OptimizerKind::adagrad;
+    if (name == "adam") return OptimizerKind::adam;
+    throw std::invalid_argument("unknown optimizer '" + name +
+                                "': choose sgd, momentum, adagrad or adam");
+}
+
+int optimizer_states(OptimizerKind kind) {
+    switch (kind) {
+        case OptimizerKind::sgd: return Sgd::states;
+        case OptimizerKind::momentum: return Momentum::states;
+        case OptimizerKind::adagrad: return Adagrad::states;
+        case OptimizerKind::adam: return Adam::states;
+    }
+    return 0;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,252 @@
+#include "isthmus/sparse_kernels.hpp"
+
+#include <utility>
+
+namespace isthmus {
+
+namespace {
+
+constexpr index_t kChunk = kChunkVectors * kLanes;
+constexpr int kGroup = 8;  // columns decoded at once: they share each load of the row
+
+// Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
+template <int Most, class Body>
+ISTHMUS_INLINE void with_count(index_t n, Body&& body) {
+    if constexpr (Most > 1) {
+        if (n < Most) {
+            with_count<Most - 1>(n, std::forward<Body>(body));
+            return;
+        }
+    }
+    body(std::integral_constant<int, Most>{});
+}
+
+// Cuts [0, width) into chunks of kChunkVectors vectors and a rest: body(offset, vectors).
+template <class Body>
+ISTHMUS_INLINE void for_each_chunk(index_t width, Body&& body) {
+    index_t offset = 0;
+    for (; offset + kChunk <= width; offset += kChunk) {
+        body(offset, std::integral_constant<int, kChunkVectors>{});
+    }
+    if (offset < width) {
+        with_count<kChunkVectors>((width - offset) / kLanes,
+                                  [&](auto vectors) { body(offset, vectors); });
+    }
+}
+
+template <int N>
+ISTHMUS_INLINE void load_vectors(const float* from, Floats (&to)[N]) {
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) to[j] = load(from + j * kLanes);
+}
+
+template <int N>
+ISTHMUS_INLINE void store_vectors(const Floats (&from)[N], float* to) {
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) store(to + j * kLanes, from[j]);
+}
+
+template <int N>
+ISTHMUS_INLINE void add_scaled(Floats (&sums)[N], float factor, const float* vector) {
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) sums[j] += factor * load(vector + j * kLanes);
+}
+
+// G columns of one row: dot products, errors, and the errors' way back into the row.
+template <int G>
+void decode_group(const float* h, float* dh, index_t width, const std::int32_t* columns,
+                  ConstMatrixView w, const DecodeRule& rule, float* target, double& squared_error) {
+    // One or two columns alone would wait on their own sums: they take several at a time.
+    constexpr int U = G == 1 ? 4 : G <= 3 ? 2 : 1;
+    const float* weights[G];
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) weights[g] = w.row(columns[g]);
+
+    Floats sums[G * U] = {};
+    index_t p = 0;
+    for (; p + U * kLanes <= width; p += U * kLanes) {
+#pragma GCC unroll 4
+        for (int u = 0; u < U; ++u) {
+            const Floats hidden = load(h + p + u * kLanes);
+#pragma GCC unroll 8
+            for (int g = 0; g < G; ++g) {
+                sums[g * U + u] += hidden * load(weights[g] + p + u * kLanes);
+            }
+        }
+    }
+    for (; p < width; p += kLanes) {
+        const Floats hidden = load(h + p);
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) sums[g * U] += hidden * load(weights[g] + p);
+    }
+
+    alignas(64) float z[round_up(kGroup, kLineFloats)] = {};
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) {
+        Floats s = sums[g * U];
+#pragma GCC unroll 4
+        for (int u = 1; u < U; ++u) s += sums[g * U + u];
+        z[g] = sum(s) + rule.bias[columns[g]];
+    }
+
+    float error[G];
+    if (rule.activation == Activation::identity) {
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) {
+            const float difference = z[g] - target[g];
+            squared_error += double{difference} * difference;
+            error[g] = 2.0f * difference;
+        }
+    } else {
+        alignas(64) float slope[round_up(kGroup, kLineFloats)];
+        for (int at = 0; at < kGroup; at += kLanes) {
+            const Floats before = load(z + at);
+            const Floats after = activate(rule.activation, before);
+            store(slope + at, derivative(rule.activation, before, after));
+            store(z + at, after);
+        }
+        for (int g = 0; g < G; ++g) {
+            const float difference = z[g] - target[g];
+            squared_error += double{difference} * difference;
+            error[g] = 2.0f * difference * slope[g];
+        }
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) target[g] = error[g];
+
+    for (p = 0; p < width; p += kLanes) {
+        Floats d = load(dh + p);
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) d += error[g] * load(weights[g] + p);
+        store(dh + p, d);
+    }
+}
+
+// One step of the optimizer on `Floats` weights at p, its state beside them.
+template <class Optimizer>
+ISTHMUS_INLINE void step_at(const Optimizer& optimizer, float* weights, Floats gradient,
+                            float* const* state, index_t p) {
+    Floats s[Optimizer::states > 0 ? Optimizer::states : 1];
+#pragma GCC unroll 2
+    for (int i = 0; i < Optimizer::states; ++i) s[i] = load(state[i] + p);
+    store(weights + p, optimizer.step(load(weights + p), gradient, s));
+#pragma GCC unroll 2
+    for (int i = 0; i < Optimizer::states; ++i) store(state[i] + p, s[i]);
+}
+
+template <class Optimizer>
+void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t block, Cells cells,
+                       ConstMatrixView h, const TrainedMatrix& trained, float decay) {
+    const ColumnRange columns = batch.layout().block(block);
+    const std::int32_t* rows = batch.list_row();
+    const std::uint32_t* places = batch.list_cell();
+    const float* values = cells == Cells::input ? batch.input() : batch.error();
+
+    for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
+        constexpr int N = decltype(vectors)::value;
+        for (index_t c = columns.begin; c < columns.end; ++c) {
+            const Batch::List list = batch.list(c);
+            const index_t end = cells == Cells::input ? list.input_end : list.end;
+            Floats gradient[N] = {};
+            for (index_t i = list.begin; i < end; ++i) {
+                add_scaled(gradient, values[places[i]], h.row(rows[i]) + offset);
+            }
+            float* weights = trained.weights.row(c) + offset;
+            float* state[2] = {};
+            for (int i = 0; i < Optimizer::states; ++i) state[i] = trained.state[i].row(c) + offset;
+#pragma GCC unroll 8
+            for (int j = 0; j < N; ++j) {
+                const index_t p = j * kLanes;
+                step_at(optimizer, weights, gradient[j] + decay * load(weights + p), state, p);
+            }
+        }
+    });
+}
+
+// A step on one number: a vector of one lane that counts.
+template <class Optimizer>
+void step_scalar(const Optimizer& optimizer, float& weight, float gradient, float* const* state,
+                 index_t at) {
+    Floats s[2] = {};
+    for (int i = 0; i < Optimizer::states; ++i) s[i] = broadcast(state[i][at]);
+    weight = optimizer.step(broadcast(weight), broadcast(gradient), s)[0];
+    for (int i = 0; i < Optimizer::states; ++i) state[i][at] = s[i][0];
+}
+
+}  // namespace
+
+void encode_block(const Batch& batch, index_t block, ColumnRange rows, ConstMatrixView v,
+                  MatrixView h) {
+    const std::int32_t* columns = batch.column();
+    const float* inputs = batch.input();
+    for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
+        constexpr int N = decltype(vectors)::value;
+        for (index_t r = rows.begin; r < rows.end; ++r) {
+            const Batch::Segment cells = batch.segment(block, r);
+            if (cells.begin == cells.input_end) continue;
+            float* hidden = h.row(r) + offset;
+            Floats sums[N];
+            load_vectors(hidden, sums);
+            for (index_t i = cells.begin; i < cells.input_end; ++i) {
+                add_scaled(sums, inputs[i], v.row(columns[i]) + offset);
+            }
+            store_vectors(sums, hidden);
+        }
+    });
+}
+
+void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView w,
+                  const DecodeRule& rule, ConstMatrixView h, MatrixView dh, double* squared_error) {
+    const index_t width = h.width();
+    for (index_t r = rows.begin; r < rows.end; ++r) {
+        const Batch::Segment cells = batch.segment(block, r);
+        const float* hidden = h.row(r);
+        float* hidden_error = dh.row(r);
+        double loss = 0.0;
+        for (index_t i = cells.begin; i < cells.end;) {
+            const index_t left = cells.end - i;
+            // 9 to 15 are halved, rather than leaving a few to run alone
+            const index_t size = left >= 2 * kGroup || left <= kGroup ? left : (left + 1) / 2;
+            with_count<kGroup>(size, [&](auto group) {
+                constexpr int G = decltype(group)::value;
+                decode_group<G>(hidden, hidden_error, width, batch.column() + i, w, rule,
+                                batch.error() + i, loss);
+                i += G;
+            });
+        }
+        squared_error[r] += loss;
+    }
+}
+
+void update_block(const Batch& batch, index_t block, Cells cells, ConstMatrixView h,
+                  const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
+                  float rate, index_t step) {
+    with_optimizer(options, rate, step, [&](const auto& optimizer) {
+        update_block_with(optimizer, batch, block, cells, h, trained, decay);
+    });
+}
+
+void update_bias_block(const Batch& batch, index_t block, float* bias, float* const state[2],
+                       const OptimizerOptions& options, float rate, index_t step) {
+    const ColumnRange columns = batch.layout().block(block);
+    const std::uint32_t* places = batch.list_cell();
+    with_optimizer(options, rate, step, [&](const auto& optimizer) {
+        for (index_t c = columns.begin; c < columns.end; ++c) {
+            const Batch::List list = batch.list(c);
+            float gradient = 0.0f;
+            for (index_t i = list.begin; i < list.end; ++i) gradient += batch.error()[places[i]];
+            step_scalar(optimizer, bias[c], gradient, state, c);
+        }
+    });
+}
+
+void update_array(float* weights, const float* gradient, index_t size, float* const state[2],
+                  float decay, const OptimizerOptions& options, float rate, index_t step) {
+    with_optimizer(options, rate, step, [&](const auto& optimizer) {
+        for (index_t p = 0; p + kLanes <= size; p += kLanes) {
+            step_at(optimizer, weights, load(gradient + p) + decay * load(weights + p), state, p);
+        }
+    });
+}
+
+}  // namespace isthmus

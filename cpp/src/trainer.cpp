@@ -1,0 +1,302 @@
+#include "isthmus/trainer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "isthmus/dense.hpp"
+#include "isthmus/parallel.hpp"
+#include "isthmus/random.hpp"
+
+namespace isthmus {
+
+namespace {
+
+constexpr index_t kRowsPerPiece = 16;
+constexpr index_t kColumnsPerPiece = 64;
+
+// rows[to[i]] = rows[i] for every i, in place, a cycle at a time
+void permute_rows(Matrix& matrix, const std::int32_t* to) {
+    const std::size_t bytes = static_cast<std::size_t>(matrix.stride()) * sizeof(float);
+    std::vector<bool> done(static_cast<std::size_t>(matrix.rows()));
+    Matrix carried(1, matrix.cols()), displaced(1, matrix.cols());
+    for (index_t start = 0; start < matrix.rows(); ++start) {
+        if (done[static_cast<std::size_t>(start)] || to[start] == start) continue;
+        std::memcpy(carried.data(), matrix.row(start), bytes);
+        index_t at = start;
+        do {
+            const index_t target = to[at];
+            std::memcpy(displaced.data(), matrix.row(target), bytes);
+            std::memcpy(matrix.row(target), carried.data(), bytes);
+            std::swap(carried, displaced);
+            done[static_cast<std::size_t>(target)] = true;
+            at = target;
+        } while (at != start);
+    }
+}
+
+void permute_values(float* values, const std::vector<std::int32_t>& to) {
+    std::vector<float> old(values, values + to.size());
+    for (std::size_t i = 0; i < to.size(); ++i) values[to[i]] = old[i];
+}
+
+void permute_columns(Autoencoder& model, const std::vector<std::int32_t>& to) {
+    permute_rows(model.encoder, to.data());
+    permute_rows(model.decoder, to.data());
+    permute_values(model.decoder_bias.data(), to);
+}
+
+std::vector<std::int32_t> forth(const ColumnLayout& layout) {
+    return {layout.internal(), layout.internal() + layout.cols()};
+}
+
+std::vector<std::int32_t> back(const ColumnLayout& layout) {
+    std::vector<std::int32_t> original(static_cast<std::size_t>(layout.cols()));
+    for (index_t c = 0; c < layout.cols(); ++c) {
+        original[static_cast<std::size_t>(layout.internal()[c])] = static_cast<std::int32_t>(c);
+    }
+    return original;
+}
+
+}  // namespace
+
+TrainedMatrix Trainer::Slot::view() {
+    return {weights->view(), {state[0].view(), state[1].view()}};
+}
+
+Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
+                 TrainingOptions options)
+    : model_(model),
+      layout_(popularity, rows),
+      options_(options),
+      work_(model.shape, layout_, std::min(options.batch_size, std::max<index_t>(rows, 1)), true,
+            options.dropout > 0.0f) {
+    const int states = optimizer_states(options_.optimizer.kind);
+    const auto slot = [states](Matrix& weights) {
+        Slot s{&weights, {}};
+        for (int i = 0; i < states; ++i) s.state[i] = Matrix(weights.rows(), weights.cols());
+        return s;
+    };
+    encoder_ = slot(model.encoder);
+    encoder_bias_ = slot(model.encoder_bias);
+    decoder_ = slot(model.decoder);
+    decoder_bias_ = slot(model.decoder_bias);
+    bias_gradient_.emplace_back(1, model.shape.hidden.front());
+    for (DenseLayer& layer : model.hidden) {
+        hidden_.push_back(slot(layer.weights));
+        hidden_bias_.push_back(slot(layer.bias));
+        hidden_gradient_.emplace_back(layer.weights.rows(), layer.weights.cols());
+        bias_gradient_.emplace_back(1, layer.bias.cols());
+    }
+    permute_columns(model_, forth(layout_));
+}
+
+Trainer::~Trainer() { finish(); }
+
+void Trainer::finish() {
+    if (finished_) return;
+    finished_ = true;
+    // the optimizer's state goes first: giving the columns back may need memory
+    for (Slot* slot : {&encoder_, &decoder_}) {
+        for (Matrix& state : slot->state) state = Matrix();
+    }
+    permute_columns(model_, back(layout_));
+}
+
+// The columns are no longer where the layout says, and the optimizer's state is gone.
+void Trainer::require_unfinished() const {
+    if (finished_) throw std::logic_error("the trainer has finished: make another to go on");
+}
+
+EpochResult Trainer::run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
+                               float rate, const std::function<void(index_t)>& poll,
+                               const Reduction& reduce) {
+    std::vector<std::int32_t> order;
+    for (index_t r = 0; r < matrix.rows; ++r) {
+        if (matrix.row_nnz(r) > 0) order.push_back(static_cast<std::int32_t>(r));
+    }
+    shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
+
+    const index_t rows = static_cast<index_t>(order.size());
+    const index_t batch_rows = work_.before.front().rows();
+    EpochResult result;
+    with_team(options_.num_threads, [&] {
+        for (index_t begin = 0; begin < rows; begin += batch_rows) {
+            if (poll) poll(begin);
+            const index_t count = std::min(batch_rows, rows - begin);
+            const auto share =
+                static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
+            train_batch(matrix, transform, order.data() + begin, count, epoch, share, rate, reduce);
+            const double loss = batch_loss();
+            if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows);
+            result.squared_error += loss;
+            result.cells += work_.batch.nnz();
+        }
+    });
+    return result;
+}
+
+double Trainer::batch_loss() const {
+    const index_t batch_rows = work_.before.front().rows();
+    double loss = 0.0;
+    for (index_t s = 0; s < layout_.slices(); ++s) {
+        const double* part = work_.squared_error.data() + s * batch_rows;
+        for (index_t r = 0; r < work_.batch.rows(); ++r) loss += part[r];
+    }
+    return loss;
+}
+
+void Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
+                          const std::int32_t* ids, index_t count, index_t epoch, float share,
+                          float rate, const Reduction& reduce) {
+    const auto epoch32 = static_cast<std::uint32_t>(epoch);
+    const CorruptionPlan corruption{options_.corruption, options_.corruption_level, options_.seed,
+                                    epoch32};
+    const Dropout dropout{options_.dropout, options_.seed, epoch32};
+    const float decay = options_.regularization * share;
+    ++step_;
+    work_.batch.assemble(matrix, ids, count, layout_, transform, corruption, options_.num_threads);
+    encode(model_, work_, ids, dropout, reduce, options_.num_threads);
+    decode_and_update(decay, rate);
+    backward(decay, rate, reduce);
+}
+
+// The decoder, its way back into the codes, and its own update: slice by slice, so that a block's
+// weights are read while they are in the cache.
+void Trainer::decode_and_update(float decay, float rate) {
+    Batch& batch = work_.batch;
+    const index_t rows = batch.rows();
+    const index_t batch_rows = work_.before.front().rows();
+    const index_t slices = layout_.slices();
+    const index_t pieces = row_pieces(slices, options_.num_threads);
+    const index_t codes = model_.shape.hidden.back();
+    const index_t width = round_up(codes, kLineFloats);
+    const ConstMatrixView h = work_.after.back().view();
+    const DecodeRule rule{model_.shape.output_activation, model_.decoder_bias.row(0)};
+    const TrainedMatrix decoder = decoder_.view();
+    float* const bias_state[2] = {decoder_bias_.state[0].data(), decoder_bias_.state[1].data()};
+
+    const auto update = [&](index_t block) {
+        batch.list_columns(block);
+        update_block(batch, block, Cells::error, h, decoder, decay, options_.optimizer, rate, step_);
+        update_bias_block(batch, block, model_.decoder_bias.row(0), bias_state, options_.optimizer,
+                          rate, step_);
+    };
+    parallel_for(slices * pieces, options_.num_threads, [&](index_t task) {
+        const index_t slice = task / pieces;
+        const index_t piece = task % pieces;
+        const ColumnRange own{rows * piece / pieces, rows * (piece + 1) / pieces};
+        MatrixView dh = work_.partial[static_cast<std::size_t>(slice)].view();
+        dh.cols = codes;
+        double* squared_error = work_.squared_error.data() + slice * batch_rows;
+        for (index_t r = own.begin; r < own.end; ++r) {
+            std::fill_n(dh.row(r), width, 0.0f);
+            squared_error[r] = 0.0;
+        }
+        const ColumnRange blocks = layout_.slice_blocks(slice);
+        for (index_t b = blocks.begin; b < blocks.end; ++b) {
+            decode_block(batch, b, own, decoder.weights, rule, h, dh, squared_error);
+            if (pieces == 1) update(b);
+        }
+    });
+    if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, update);
+}
+
+void Trainer::backward(float decay, float rate, const Reduction& reduce) {
+    Batch& batch = work_.batch;
+    const index_t rows = batch.rows();
+    const int threads = options_.num_threads;
+    const std::size_t layers = model_.shape.hidden.size();
+    const Activation activation = model_.shape.hidden_activation;
+
+    Matrix& last = work_.error.back();
+    parallel_ranges(rows, kRowsPerPiece, threads, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) sum_rows(work_.partial, r, last.row(r), last.width());
+    });
+    if (reduce) {
+        MatrixView sums = last.view();
+        sums.rows = rows;
+        reduce(sums);
+    }
+    for (std::size_t l = layers; l-- > 0;) {
+        Matrix& error = work_.error[l];
+        parallel_ranges(rows, kRowsPerPiece, threads, [&](index_t begin, index_t end) {
+            for (index_t r = begin; r < end; ++r) {
+                through_activation(activation, work_.before[l].row(r), work_.after[l].row(r),
+                                   work_.kept.empty() ? nullptr : work_.kept[l].row(r), error.row(r),
+                                   error.width());
+            }
+            if (l > 0) {
+                multiply_rows_transposed(error.view(), model_.hidden[l - 1].weights.view(), begin,
+                                         end, work_.error[l - 1].view());
+            }
+        });
+        sum_columns(error.view(), rows, bias_gradient_[l].row(0));
+        update_small(l == 0 ? encoder_bias_ : hidden_bias_[l - 1], bias_gradient_[l], 0.0f, rate);
+        if (l > 0) {
+            Matrix& gradient = hidden_gradient_[l - 1];
+            parallel_ranges(gradient.cols(), kColumnsPerPiece, threads,
+                            [&](index_t begin, index_t end) {
+                                multiply_columns(work_.after[l - 1].view(), error.view(), rows,
+                                                 begin, end, gradient.view());
+                            });
+            update_small(hidden_[l - 1], gradient, decay, rate);
+        }
+    }
+
+    const ConstMatrixView error = work_.error.front().view();
+    const TrainedMatrix encoder = encoder_.view();
+    parallel_for(layout_.blocks(), threads, [&](index_t block) {
+        update_block(batch, block, Cells::input, error, encoder, decay, options_.optimizer, rate,
+                     step_);
+    });
+}
+
+void Trainer::update_small(Slot& slot, const Matrix& gradient, float decay, float rate) {
+    float* const state[2] = {slot.state[0].data(), slot.state[1].data()};
+    update_array(slot.weights->data(), gradient.data(), gradient.size(), state, decay,
+                 options_.optimizer, rate, step_);
+}
+
+void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform,
+                            MatrixView codes) const {
+    require_unfinished();
+    isthmus::encode_matrix(model_, layout_, matrix, transform, options_.num_threads, codes);
+}
+
+std::vector<Matrix*> Trainer::parameters() {
+    std::vector<Matrix*> all = {&model_.encoder, &model_.encoder_bias, &model_.decoder,
+                                &model_.decoder_bias};
+    for (DenseLayer& layer : model_.hidden) {
+        all.push_back(&layer.weights);
+        all.push_back(&layer.bias);
+    }
+    return all;
+}
+
+void Trainer::keep_best() {
+    require_unfinished();
+    const auto all = parameters();
+    best_.resize(all.size());
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        if (best_[i].empty()) {
+            best_[i] = all[i]->copy();
+        } else {
+            std::memcpy(best_[i].data(), all[i]->data(),
+                        static_cast<std::size_t>(all[i]->size()) * sizeof(float));
+        }
+    }
+}
+
+void Trainer::restore_best() {
+    require_unfinished();
+    if (best_.empty()) return;
+    const auto all = parameters();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        std::memcpy(all[i]->data(), best_[i].data(),
+                    static_cast<std::size_t>(all[i]->size()) * sizeof(float));
+    }
+}
+
+}  // namespace isthmus
