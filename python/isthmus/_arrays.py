@@ -1,0 +1,68 @@
+"""One-dimensional arrays of ratings and timestamps: their checks and conversions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["as_timestamps", "as_values", "blocks", "check_same_length", "read_only"]
+
+
+def as_values(values: Any, name: str) -> NDArray[np.float32]:
+    """Turn real numbers into contiguous, finite float32, without a copy where they are."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, but its dtype is {array.dtype}.")
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, but its shape is {array.shape}.")
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype=np.float32)
+    bad = [np.flatnonzero(~np.isfinite(converted[b])) + b.start for b in blocks(len(converted))]
+    if count := sum(map(len, bad)):
+        first = next(int(b[0]) for b in bad if len(b))
+        raise ValueError(
+            f"{name} must hold finite float32 values, but {count:,} of them "
+            f"{'is' if count == 1 else 'are'} not: the first is {array[first]} at position {first}."
+        )
+    return converted
+
+
+def as_timestamps(values: Any, name: str = "timestamps") -> NDArray[np.int64]:
+    """Turn integers or points in time into int64 seconds."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, but its shape is {array.shape}.")
+    if array.dtype.kind == "M":
+        if np.isnat(array).any():
+            raise ValueError(f"{name} must be points in time, but some are NaT.")
+        array = array.astype("datetime64[s]")
+    elif array.dtype.kind == "f" and not (np.isfinite(array) & (array % 1 == 0)).all():
+        raise ValueError(f"{name} must be whole seconds, but some are fractions or not finite.")
+    elif array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be integers or points in time, not {array.dtype}.")
+    seconds: NDArray[np.int64] = array.astype(np.int64, copy=False)
+    return seconds
+
+
+def check_same_length(name: str, array: NDArray[Any], other: str, model: NDArray[Any]) -> None:
+    """Refuse arrays that should go together but do not."""
+    if array.shape != model.shape:
+        raise ValueError(
+            f"{name} must have one entry for each of {other}, {len(model):,}, "
+            f"but it has {len(array):,}."
+        )
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Give a view that refuses to be written through."""
+    view: NDArray[Any] = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def blocks(n: int, size: int = 1 << 22) -> Iterator[slice]:
+    """Cut a range into slices."""
+    # Temporaries stay small, also when the arrays are memory maps larger than the memory.
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

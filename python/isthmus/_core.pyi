@@ -1,0 +1,139 @@
+from collections.abc import Callable, Sequence
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float32]
+_Ints = NDArray[np.int32]
+_Positions = NDArray[np.int64]
+
+__version__: str
+
+class _BuildInfo(TypedDict):
+    version: str
+    isa: str
+    compiler: str
+    compiler_flags: str
+    threads_backend: str
+    max_threads: int
+    eigen: str
+    pybind11: str
+
+def build_info() -> _BuildInfo: ...
+
+class Matrix:
+    def __init__(self, array: _Floats) -> None: ...
+    @property
+    def array(self) -> _Floats: ...
+
+def fit_ridge(
+    codes: _Floats,
+    indptr: _Positions,
+    indices: _Ints,
+    values: _Floats,
+    penalty: float,
+    *,
+    num_threads: int,
+) -> tuple[_Floats, _Floats]: ...
+
+class Scorer:
+    def __init__(
+        self,
+        queries: _Floats,
+        candidates: _Floats,
+        *,
+        activation: str = "identity",
+        scale: float = 1.0,
+        query_bias: _Floats | None = None,
+        candidate_bias: _Floats | None = None,
+        query_offset: _Floats | None = None,
+        candidate_offset: _Floats | None = None,
+    ) -> None: ...
+    def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
+    def top_k(
+        self,
+        n: int,
+        *,
+        seen_indptr: _Positions | None = None,
+        seen_indices: _Ints | None = None,
+        num_threads: int,
+    ) -> tuple[_Ints, _Floats]: ...
+
+class Diverged(RuntimeError): ...
+
+class Rows:
+    def __init__(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        cols: int,
+        *,
+        input_offset: _Floats | None = None,
+        target_offset: _Floats | None = None,
+        input_scale: float = 1.0,
+        target_scale: float = 1.0,
+    ) -> None: ...
+
+class Autoencoder:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        *,
+        hidden_activation: str,
+        output_activation: str,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(self, rows: Rows, *, num_threads: int = 1) -> Matrix: ...
+
+class Trainer:
+    def __init__(
+        self,
+        model: Autoencoder,
+        popularity: _Positions,
+        rows: int,
+        *,
+        optimizer: str,
+        momentum: float,
+        regularization: float,
+        batch_size: int,
+        corruption: str,
+        corruption_level: float,
+        dropout: float,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        rows: Rows,
+        epoch: int,
+        learning_rate: float,
+        *,
+        progress: Callable[[int], object] | None = None,
+        reduce: Callable[[_Floats], object] | None = None,
+    ) -> tuple[float, int]: ...
+    def encode(self, rows: Rows, codes: Matrix) -> None: ...
+    @property
+    def column_rows(self) -> _Ints: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+    def finish(self) -> None: ...
+
+# For tests and documentation
+
+def random_words(
+    seed: int, stream: int, epoch: int, row: int, positions: NDArray[np.uint32]
+) -> NDArray[np.uint32]: ...
+def random_uniform(
+    seed: int, stream: int, epoch: int, row: int, positions: NDArray[np.uint32]
+) -> _Floats: ...
+def random_normal(
+    seed: int, stream: int, epoch: int, row: int, positions: NDArray[np.uint32]
+) -> _Floats: ...
+def shuffle(size: int, seed: int, epoch: int) -> _Ints: ...
+def activate(name: str, z: _Floats) -> _Floats: ...
+def derivative(name: str, z: _Floats) -> _Floats: ...

@@ -1,0 +1,133 @@
+"""Sparse matrices by rows: their type, their checks, their order."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from isthmus._arrays import blocks
+
+__all__ = [
+    "CSR",
+    "check_shape",
+    "check_structure",
+    "has_increasing_rows",
+    "row_numbers",
+    "sorting_order",
+    "transpose",
+]
+
+_INT32_MAX = np.iinfo(np.int32).max
+
+
+class CSR(NamedTuple):
+    """The stored cells of a sparse matrix, row by row.
+
+    Row ``r`` has the columns ``indices[indptr[r]:indptr[r + 1]]``, in increasing order.
+
+    Parameters
+    ----------
+    indptr : ndarray of int64, shape (rows + 1,)
+    indices : ndarray of int32, shape (nnz,)
+    values : ndarray of float32, shape (nnz,)
+    shape : (int, int)
+        Numbers of rows and columns.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+    shape: tuple[int, int]
+
+
+def check_shape(shape: tuple[int, ...], name: str) -> None:
+    """Refuse what is no matrix or cannot be numbered by int32."""
+    if len(shape) != 2:
+        raise ValueError(
+            f"{name} must have two dimensions, users x items, but its shape is {shape}."
+        )
+    if max(shape) > _INT32_MAX:
+        raise ValueError(
+            f"{name} must have at most {_INT32_MAX:,} users and as many items, "
+            f"but it is {shape[0]:,} x {shape[1]:,}."
+        )
+
+
+def check_structure(
+    indptr: NDArray[np.integer[Any]],
+    indices: NDArray[np.integer[Any]],
+    shape: tuple[int, int],
+    name: str,
+) -> None:
+    """Refuse row pointers and column numbers that point outside the matrix."""
+    rows, columns = shape
+    for part, array in (("indptr", indptr), ("indices", indices)):
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name}.{part} must hold integers, but its dtype is {array.dtype}.")
+    if indptr.shape != (rows + 1,):
+        raise ValueError(
+            f"{name}.indptr must have shape ({rows + 1},), one entry more than the rows, "
+            f"but its shape is {indptr.shape}."
+        )
+    if indptr[0] != 0 or indptr[-1] != len(indices):
+        raise ValueError(
+            f"{name}.indptr must go from 0 to the number of stored cells, {len(indices):,}, "
+            f"but it goes from {indptr[0]:,} to {indptr[-1]:,}."
+        )
+    falls = np.flatnonzero(indptr[1:] < indptr[:-1])
+    if len(falls):
+        raise ValueError(f"{name}.indptr must not decrease, but it does after row {falls[0]}.")
+    if len(indices) and (indices.min() < 0 or indices.max() >= columns):
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        raise ValueError(
+            f"{name}.indices must lie between 0 and {columns - 1}, but they include {wrong}."
+        )
+
+
+def has_increasing_rows(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> bool:
+    """Say whether the columns of every row are sorted and none occurs twice."""
+    starts = indptr[1:-1]
+    for block in blocks(len(indices) - 1):
+        rises = indices[block.start + 1 : block.stop + 1] > indices[block]
+        first, last = np.searchsorted(starts, [block.start + 1, block.stop + 1])
+        rises[starts[first:last] - 1 - block.start] = True  # where a new row begins
+        if not rises.all():
+            return False
+    return True
+
+
+def row_numbers(indptr: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Row number of every stored cell."""
+    return np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
+
+
+def sorting_order(
+    rows: NDArray[np.int32], columns: NDArray[np.int32], shape: tuple[int, int]
+) -> NDArray[np.integer[Any]]:
+    """Order that sorts cells by row, then column, and keeps equal cells as they came."""
+    by_column = _grouping_order(columns, shape[1])
+    order: NDArray[np.integer[Any]] = by_column[_grouping_order(rows[by_column], shape[0])]
+    return order
+
+
+def transpose(matrix: CSR) -> CSR:
+    """Turn rows x columns into columns x rows, cells in order."""
+    indptr, indices, values, shape = matrix
+    by_columns = sparse.csr_array((values, indices, indptr), shape=shape).tocsc()
+    return CSR(
+        by_columns.indptr.astype(np.int64, copy=False),
+        by_columns.indices.astype(np.int32, copy=False),
+        by_columns.data,
+        (shape[1], shape[0]),
+    )
+
+
+def _grouping_order(keys: NDArray[np.int32], n_keys: int) -> NDArray[np.integer[Any]]:
+    # SciPy's change from rows to columns is a counting sort, stable and linear in the number of
+    # cells: the rows of a matrix with one cell a row come out grouped by column.
+    n = len(keys)
+    pointers = np.arange(n + 1, dtype=np.int32 if n < _INT32_MAX else np.int64)
+    one_a_row = sparse.csr_array((np.zeros(n, np.int8), keys, pointers), shape=(n, n_keys))
+    order: NDArray[np.integer[Any]] = one_a_row.tocsc().indices
+    return order

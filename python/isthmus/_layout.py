@@ -1,0 +1,201 @@
+"""How a text file of ratings is laid out, and which of its lines breaks the rule."""
+
+import codecs
+import csv
+import io
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from os import PathLike
+from typing import Literal, NamedTuple, NoReturn
+
+import numpy as np
+import pyarrow as pa
+
+from isthmus._columns import Columns, knows_names, resolve_columns
+
+__all__ = ["Layout", "find_layout", "find_separator", "read_lines", "refuse", "split_line"]
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Path = str | PathLike[str]
+TimestampKind = Literal["integer", "number", "date"]
+
+
+class Layout(NamedTuple):
+    """Where to find what in a text file."""
+
+    separator: str
+    encoding: str
+    n_columns: int
+    columns: Columns
+    timestamp: TimestampKind | None
+    skipped_lines: int  # up to and with the header
+
+
+def read_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    """Read a file slowly: number and text of every line that is not empty."""
+    with pa.input_stream(path, compression="detect") as stream:
+        text = io.TextIOWrapper(stream, encoding, errors="surrogateescape")
+        for number, line in enumerate(text, 1):
+            if line.rstrip("\n"):
+                yield number, line.rstrip("\n")
+
+
+def split_line(line: str, separator: str) -> list[str]:
+    """Cut a line into its fields."""
+    if separator == "::":
+        return line.split(separator)
+    try:
+        return next(csv.reader([line], delimiter=separator))
+    except csv.Error:  # a field longer than the csv module takes
+        return [line]
+
+
+def find_layout(
+    path: Path,
+    *,
+    columns: Sequence[str | int | None] | None,
+    header: bool | None,
+    separator: str | None,
+    encoding: str,
+    implicit: bool,
+) -> Layout:
+    """Find out what the arguments leave open from a file's first two lines."""
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise ValueError(f"encoding must be known to Python, but it was {encoding!r}.") from None
+    _refuse_binary(path, encoding)
+    if separator not in (None, "::") and len(separator) != 1:
+        raise ValueError(f'separator must be one character or "::", but it was {separator!r}.')
+    lines = list(itertools.islice(read_lines(path, encoding), 2))
+    if not lines:
+        raise ValueError(f"{path} must hold at least one rating, but it is empty.")
+    separator = separator or find_separator(lines[0][1], path)
+    fields = [[field.strip() for field in split_line(line, separator)] for _, line in lines]
+    by_name = any(isinstance(column, str) for column in columns or ())
+    if header is None:
+        header = by_name or _looks_like_header(fields)
+    names = fields[0] if header else None
+    found = resolve_columns(
+        columns,
+        *(names, len(fields[0]), str(path)),
+        find=columns is None,
+        implicit=implicit,
+    )
+    if len(fields) <= header:
+        raise ValueError(f"{path} must hold at least one rating, but it has only a header.")
+    kind = None
+    if found.timestamp is not None and found.timestamp < len(fields[int(header)]):
+        kind = _timestamp_kind(fields[int(header)][found.timestamp])
+        if kind is None and columns is None and names is None:
+            found = found._replace(timestamp=None)  # the fourth column is something else
+    skipped = lines[0][0] if header else 0
+    return Layout(separator, encoding, len(fields[0]), found, kind or "integer", skipped)
+
+
+def refuse(path: Path, layout: Layout, reason: str, *, integers: str | None = None) -> NoReturn:
+    """Raise a ValueError that names the first line that cannot be read, and why.
+
+    Ids in the column `integers`, if any, must not be negative; elsewhere "-1" is a string.
+    """
+    for number, line in read_lines(path, layout.encoding):
+        if number > layout.skipped_lines and (fault := _fault(line, layout, integers)):
+            raise ValueError(f"{path}, line {number}: {fault}.")
+    raise ValueError(f"{path} cannot be read: {reason}.")
+
+
+def _fault(line: str, layout: Layout, integers: str | None) -> str | None:
+    fields = split_line(line, layout.separator)
+    shown = repr(line if len(line) <= 80 else line[:80] + "...")
+    if len(fields) != layout.n_columns:
+        return (
+            f"there must be {layout.n_columns} fields separated by {layout.separator!r}, "
+            f"but there are {len(fields)}: {shown}"
+        )
+    if layout.separator == "::" and "\x1f" in line:
+        return (
+            f"there must be no character U+001F in a file separated by '::', but there is: {shown}"
+        )
+    for field in ("user", "item"):
+        value = fields[getattr(layout.columns, field)]
+        if not value.strip():
+            return f"the {field} must not be empty, but it is: {shown}"
+        if field == integers and value.strip().startswith("-"):
+            return f"the {field} must be at least 0 where all are integers, but it is {value!r}"
+        if re.search("[\udc80-\udcff]", value):
+            return (
+                f"the {field} must be {layout.encoding} text, but it is {value!r}; "
+                f"pass another encoding, such as encoding='latin-1'"
+            )
+    if layout.columns.rating is not None and not _is_rating(fields[layout.columns.rating]):
+        return f"the rating must be a finite number, but it is {fields[layout.columns.rating]!r}"
+    if layout.columns.timestamp is not None:
+        value = fields[layout.columns.timestamp]
+        possible = {"integer": {"integer"}, "number": {"integer", "number"}, "date": {"date"}}
+        kind = layout.timestamp or "integer"
+        if _timestamp_kind(value) not in possible[kind]:
+            article = "an integer" if kind == "integer" else f"a {kind}"
+            return f"the timestamp must be {article}, but it is {value!r}"
+    return None
+
+
+def _refuse_binary(path: Path, encoding: str) -> None:
+    try:
+        with pa.input_stream(path, compression="detect") as stream:
+            start = stream.read(1 << 16)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be decompressed: {error}.") from None
+    if b"\0" in start and "16" not in encoding and "32" not in encoding:
+        raise ValueError(
+            f"{path} must be a text, Parquet or npz file, but it is another binary file."
+        )
+
+
+def find_separator(line: str, path: Path) -> str:
+    """Find out what separates the fields of a line."""
+    for separator in ("::", "\t"):
+        if separator in line:
+            return separator
+    best = max(",;|", key=line.count)
+    if best in line:
+        return best
+    if " " in line:
+        return " "
+    raise ValueError(
+        f"{path} must have fields separated by '::', tab, comma, semicolon, bar or space, but its "
+        f"first line is {line[:80]!r}; pass separator=."
+    )
+
+
+def _looks_like_header(fields: list[list[str]]) -> bool:
+    if any(map(_is_number, fields[0])):
+        return False
+    return knows_names(fields[0]) or (len(fields) > 1 and any(map(_is_number, fields[1])))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # which Python allows within numbers, and nobody else
+
+
+def _is_rating(text: str) -> bool:
+    return _is_number(text) and abs(float(text)) <= _FLOAT32_MAX
+
+
+def _timestamp_kind(text: str) -> TimestampKind | None:
+    text = text.strip()
+    if re.fullmatch(r"-?\d+", text):
+        return "integer"
+    if _is_number(text):
+        return "number"
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return "date"

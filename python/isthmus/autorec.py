@@ -1,0 +1,668 @@
+"""AutoRec: an autoencoder on rating vectors, trained on observed ratings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+from isthmus._checks import check_choice, check_integer, check_layers, check_real, seed_from
+from isthmus._csr import CSR
+from isthmus._ids import IdIndex
+from isthmus.base import Recommender, Vectors, cells_among
+from isthmus.exceptions import ConvergenceError
+from isthmus.metrics import rmse
+from isthmus.ratings import Ratings, as_ratings
+from isthmus.splits import train_test_split
+from isthmus.training import Callback, Epoch, train
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["AutoRec"]
+
+Floats = NDArray[np.float32]
+
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
+OPTIMIZERS = ("adam", "adagrad", "momentum", "sgd")
+CENTERINGS = ("none", "global", "row")
+
+MEAN_DAMPING = 10.0
+"""A row's mean counts the global mean as this many further ratings."""
+
+
+class AutoRec(Recommender):
+    r"""AutoRec, shallow or deep, item- or user-based, with or without denoising.
+
+    A row (an item's ratings by all users, or a user's of all items) is encoded, and decoded at its
+    observed cells alone:
+
+    .. math::
+        h(r) = f(W g(V r + \mu) + b), \qquad
+        \min \sum_{rows} \lVert r - h(r) \rVert^2_{observed}
+        + \frac{\lambda}{2} (\lVert W \rVert_F^2 + \lVert V \rVert_F^2)
+
+    The defaults are the recipe that did best on validation data of MovieLens 1M: raw ratings in,
+    so that the code also sees *who* rated; deviations from the row's mean out; a share of the
+    inputs masked; Adam. `AutoRec.paper` is the original's.
+
+    Parameters
+    ----------
+    orientation : {"item", "user"}, default "item"
+        What a row is: I-AutoRec or U-AutoRec.
+    hidden_units : tuple of int, default (500,)
+        Units of each hidden layer; ``(500, 250, 500)`` is the paper's deep model.
+    encoder_activation : str, default "sigmoid"
+        g, of every hidden layer: "identity", "sigmoid", "tanh", "relu", "elu", "selu" or "swish".
+    decoder_activation : str, default "identity"
+        f, of the output. With "sigmoid" or "tanh", ratings are scaled to its range for the loss,
+        and back for predictions; that needs ``target_centering="none"``.
+    regularization : float, default 300.0
+        lambda above, at least 0. All weight matrices are decayed, biases are not.
+    optimizer : {"adam", "adagrad", "momentum", "sgd"}, default "adam"
+        With PyTorch's formulas; momentum is .9. The loss is a sum over a batch's ratings, not a
+        mean: SGD needs rates as 1e-5.
+    learning_rate : float, default 0.001
+    learning_rate_decay : float, default 0.95
+        Factor on the rate after each epoch, in (0, 1].
+    batch_size : int, default 256
+        Rows in a mini-batch.
+    epochs : int, default 40
+    corruption : float, default 0.4
+        Denoising: the probability that an observed cell is masked in the input (survivors are
+        scaled by 1 / (1 - corruption)), in [0, 1), or the standard deviation of the noise added to
+        it. Targets stay clean. 0 turns it off.
+    corruption_kind : {"mask", "gaussian"}, default "mask"
+    dropout : float, default 0.0
+        Probability that a hidden unit is dropped in training, in [0, 1).
+    input_centering : {"none", "global", "row"}, default "none"
+        What is subtracted from the ratings that are encoded: nothing, the mean of all ratings, or
+        the row's mean (damped towards the global one).
+    target_centering : {"row", "global", "none"}, default "row"
+        The same for the ratings that are reconstructed, added back in predictions.
+    default_rating : float, optional
+        Predicted where the user or the item had no rating in training (the paper: 3). By default,
+        what centring leaves of a prediction: the row's mean, or the mean of all ratings.
+    clip : bool, default True
+        Whether to clip predictions to the lowest and highest rating of training.
+    validation_fraction : float, optional
+        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
+        it is given none.
+    patience : int, optional
+        Stop after this many epochs without a better validation RMSE, and go back to the best.
+        Needs validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of the weights, the order of rows, corruption and dropout. The same int gives the same
+        bits at any number of threads.
+    num_threads : int, default 0
+        0: all that this process may use.
+    verbose : bool, default False
+        Whether to show a progress bar with loss, validation RMSE and ratings per second.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that the model knows, in the order of its rows and columns.
+    history_ : list of Epoch
+        Loss (mean squared error on corrupted inputs), seconds and validation RMSE of each epoch.
+    encoder_weights_ : ndarray of float32, shape (n_columns, hidden_units[0])
+        V transposed. Columns are users with ``orientation="item"``, items with "user".
+    encoder_bias_ : ndarray of float32, shape (hidden_units[0],)
+        mu.
+    decoder_weights_ : ndarray of float32, shape (n_columns, hidden_units[-1])
+        W.
+    decoder_bias_ : ndarray of float32, shape (n_columns,)
+        b.
+    codes_ : ndarray of float32, shape (n_rows, hidden_units[-1])
+        The rows' last hidden layer.
+
+    Notes
+    -----
+    S. Sedhain, A. K. Menon, S. Sanner, L. Xie: AutoRec: Autoencoders Meet Collaborative Filtering,
+    WWW 2015, eq. 1-2. Denoising: P. Vincent et al., ICML 2008.
+
+    Examples
+    --------
+    >>> from isthmus import AutoRec, train_test_split
+    >>> from isthmus.synthetic import synthetic_ratings
+    >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+    >>> train, test = train_test_split(ratings, test_size=0.1, random_state=0)
+    >>> model = AutoRec(hidden_units=(20,), random_state=0).fit(train)
+    >>> sorted(model.evaluate(test))
+    ['mae', 'rmse']
+    >>> items, scores = model.recommend(ratings.user_ids[:2], n=3)
+    >>> items.shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        orientation: str = "item",
+        hidden_units: tuple[int, ...] = (500,),
+        encoder_activation: str = "sigmoid",
+        decoder_activation: str = "identity",
+        regularization: float = 300.0,
+        optimizer: str = "adam",
+        learning_rate: float = 0.001,
+        learning_rate_decay: float = 0.95,
+        batch_size: int = 256,
+        epochs: int = 40,
+        corruption: float = 0.4,
+        corruption_kind: str = "mask",
+        dropout: float = 0.0,
+        input_centering: str = "none",
+        target_centering: str = "row",
+        default_rating: float | None = None,
+        clip: bool = True,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.orientation = orientation
+        self.hidden_units = hidden_units
+        self.encoder_activation = encoder_activation
+        self.decoder_activation = decoder_activation
+        self.regularization = regularization
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.corruption = corruption
+        self.corruption_kind = corruption_kind
+        self.dropout = dropout
+        self.input_centering = input_centering
+        self.target_centering = target_centering
+        self.default_rating = default_rating
+        self.clip = clip
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+
+    # Training
+
+    def fit(
+        self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()
+    ) -> Self:
+        """Train on ratings.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+            Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
+            matrix's positions become the ids.
+        validation : Ratings or scipy.sparse array or matrix, optional
+            Ratings to measure the RMSE on after each epoch, with users and items of `X`.
+        callbacks : iterable of callable, optional
+            Each is called with an `Epoch` after it; training ends if one returns True.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data is not what it may be.
+        ConvergenceError
+            If the loss is no longer finite; the model is then not fitted.
+        KeyboardInterrupt
+            On Ctrl-C, between batches; the model is fitted, with the weights of the last batch.
+        """
+        return self._start(X, self.epochs, validation, callbacks)
+
+    def _start(
+        self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback]
+    ) -> Self:
+        self._check_parameters()
+        ratings = as_ratings(X)
+        seed = seed_from(self.random_state)
+        if validation is None and self.validation_fraction is not None:
+            ratings, validation = train_test_split(
+                ratings, test_size=self.validation_fraction, random_state=seed
+            )
+        self._forget()
+        self._seed = seed
+        self.history_: list[Epoch] = []
+        columns = ratings.n_users if self.orientation == "item" else ratings.n_items
+        self._network = _core.Autoencoder(
+            columns,
+            check_layers("hidden_units", self.hidden_units),
+            hidden_activation=self.encoder_activation,
+            output_activation=self.decoder_activation,
+            seed=seed,
+            num_threads=self._num_threads(),
+        )
+        self._train(ratings, epochs, validation, callbacks)
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,
+        *,
+        epochs: int = 1,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+    ) -> Self:
+        """Train on, from where `fit` or an earlier `partial_fit` stopped.
+
+        Epochs, and with them the learning rate's decay, are counted on; the optimizer's averages
+        start anew.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+            All ratings as they are now, old and new: rows are encoded from them, and they become
+            the seen items. Users and items must be known to the model (see `fold_in`), in its
+            order.
+        epochs : int, default 1
+        validation, callbacks
+            As for `fit`.
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        check_integer("epochs", epochs, low=1)
+        if not self._is_fitted():
+            return self._start(X, epochs, validation, callbacks)
+        ratings = as_ratings(X)
+        known = (len(self._users), len(self._items))
+        if isinstance(X, Ratings):
+            same = self._users.matches(ratings._users) and self._items.matches(ratings._items)
+        else:
+            same = ratings.shape == known
+        if not same:
+            raise ValueError(
+                f"X must have the {known[0]} users and {known[1]} items of the model in its "
+                f"order, but it is {ratings!r}; fold_in makes the model know new ones."
+            )
+        if isinstance(X, Ratings):
+            self._train(ratings, epochs, validation, callbacks)
+        else:
+            ids = {"user_ids": self._users.ids, "item_ids": self._items.ids}
+            self._train(Ratings.from_matrix(X, **ids), epochs, validation, callbacks)
+        return self
+
+    def _train(
+        self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
+    ) -> None:
+        held_out = None
+        if validation is not None:
+            users, items = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
+            held_out = cells_among(users, items, validation, "validation")
+        elif self.patience is not None:
+            raise ValueError(
+                "patience needs validation data: pass validation=... to fit, "
+                "or set validation_fraction."
+            )
+        self._mean = ratings.mean
+        self._range = (ratings.min, ratings.max)
+        matrix = ratings.rows("item" if self.orientation == "item" else "user")
+        self._column_seen = np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0
+        self._row_offset = self._offset(matrix, self.target_centering)
+        rows = self._rows(matrix, self._row_offset)
+        learner = _Learner(self, matrix, rows, held_out)
+        try:
+            train(
+                learner,
+                first=len(self.history_),
+                epochs=epochs,
+                ratings=ratings.nnz,
+                patience=self.patience,
+                callbacks=callbacks,
+                verbose=self.verbose,
+                history=self.history_,
+            )
+        except _core.Diverged as error:
+            self._forget()
+            raise ConvergenceError(
+                f"{error}. Lower learning_rate (it is {self.learning_rate:g}) or raise "
+                f"regularization."
+            ) from None
+        except BaseException:
+            # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
+            self._finish(learner, ratings)
+            raise
+        self._finish(learner, ratings)
+
+    def _finish(self, learner: _Learner, ratings: Ratings) -> None:
+        self._codes = learner.finish()
+        weights = self._network.weights()
+        # what no rating has touched would predict the noise it was initialised with
+        weights["decoder.weights"][~self._column_seen] = 0.0
+        weights["decoder.bias"][0, ~self._column_seen] = 0.0
+        self._remember(ratings)
+
+    def _forget(self) -> None:
+        for name in ("_seen", "_network", "_codes"):
+            self.__dict__.pop(name, None)
+
+    def _offset(self, matrix: CSR, centering: str) -> Floats | None:
+        """Subtracted from each row's ratings."""
+        n_rows = matrix.shape[0]
+        if centering == "none":
+            bounded = self.decoder_activation in ("sigmoid", "tanh")
+            low = self._range[0] if self.decoder_activation == "sigmoid" else sum(self._range) / 2
+            return np.full(n_rows, low, np.float32) if bounded else None
+        if centering == "global":
+            return np.full(n_rows, self._mean, np.float32)
+        counts = np.diff(matrix.indptr)
+        sums = np.zeros(n_rows)
+        filled = counts > 0
+        starts = matrix.indptr[:-1][filled]
+        sums[filled] = np.add.reduceat(matrix.values, starts, dtype=np.float64)
+        means = (sums + MEAN_DAMPING * self._mean) / (counts + MEAN_DAMPING)
+        return means.astype(np.float32)
+
+    def _input_offset(self, matrix: CSR) -> Floats | None:
+        return None if self.input_centering == "none" else self._offset(matrix, self.input_centering)
+
+    def _scale(self) -> float:
+        """Factor on centred ratings: to (0, 1) or (-1, 1) where the output is bounded."""
+        low, high = self._range
+        if low == high:
+            return 1.0
+        return {"sigmoid": 1.0, "tanh": 2.0}.get(self.decoder_activation, high - low) / (high - low)
+
+    def _rows(self, matrix: CSR, target_offset: Floats | None) -> _core.Rows:
+        return _core.Rows(
+            matrix.indptr,
+            matrix.indices,
+            matrix.values,
+            matrix.shape[1],
+            input_offset=self._input_offset(matrix),
+            target_offset=target_offset,
+            target_scale=self._scale(),
+        )
+
+    def _check_parameters(self) -> None:
+        check_choice("orientation", self.orientation, ("item", "user"))
+        check_layers("hidden_units", self.hidden_units)
+        check_choice("encoder_activation", self.encoder_activation, ACTIVATIONS)
+        check_choice("decoder_activation", self.decoder_activation, ACTIVATIONS)
+        check_real("regularization", self.regularization, low=0)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
+        check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
+        check_integer("batch_size", self.batch_size, low=1)
+        check_integer("epochs", self.epochs, low=1)
+        check_choice("corruption_kind", self.corruption_kind, ("mask", "gaussian"))
+        if self.corruption_kind == "mask":
+            check_real("corruption", self.corruption, low=0, high=1, open_high=True)
+        else:
+            check_real("corruption", self.corruption, low=0)
+        check_real("dropout", self.dropout, low=0, high=1, open_high=True)
+        check_choice("input_centering", self.input_centering, CENTERINGS)
+        check_choice("target_centering", self.target_centering, CENTERINGS)
+        if self.decoder_activation in ("sigmoid", "tanh") and self.target_centering != "none":
+            raise ValueError(
+                f'target_centering must be "none" with decoder_activation='
+                f"{self.decoder_activation!r}, whose range is scaled to that of the ratings, "
+                f"but it was {self.target_centering!r}."
+            )
+        if self.default_rating is not None:
+            check_real("default_rating", self.default_rating)
+        if self.validation_fraction is not None:
+            check_real(
+                "validation_fraction", self.validation_fraction, low=0, high=1, open_low=True,
+                open_high=True,
+            )
+        if self.patience is not None:
+            check_integer("patience", self.patience, low=1)
+        self._num_threads()
+
+    # Prediction
+
+    def _vectors(self) -> Vectors:
+        return self._assemble(self._codes.array, self._row_offset)
+
+    def _assemble(
+        self, codes: Floats, row_offset: Floats | None, decoder: tuple[Floats, Floats] | None = None
+    ) -> Vectors:
+        if decoder is None:
+            decoder = (self.decoder_weights_, self.decoder_bias_)
+        weights, bias = decoder
+        rule = {"activation": self.decoder_activation, "scale": self._scale()}
+        if self.orientation == "item":
+            return Vectors(weights, codes, user_bias=bias, item_offset=row_offset, **rule)
+        return Vectors(codes, weights, item_bias=bias, user_offset=row_offset, **rule)
+
+    def _finish_predictions(
+        self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> Floats:
+        rows, columns = (items, users) if self.orientation == "item" else (users, items)
+        unseen = ~self._column_seen[columns]
+        if self.default_rating is not None:
+            unseen = unseen | ~self._row_seen()[rows]
+            scores = np.where(unseen, np.float32(self.default_rating), scores)
+        elif self.target_centering == "none":
+            scores = np.where(unseen, np.float32(self._mean), scores)
+        return self._finish_scores(scores)
+
+    def _finish_scores(self, scores: Floats) -> Floats:
+        return np.clip(scores, *np.float32(self._range)) if self.clip else scores
+
+    def _row_seen(self) -> NDArray[np.bool_]:
+        if self.orientation == "user":
+            return np.diff(self._seen.indptr) > 0
+        return np.bincount(self._seen.indices, minlength=self._seen.shape[1]) > 0
+
+    # New users and items
+
+    def _fold_users(self, ratings: CSR) -> Vectors:
+        if self.orientation == "user":
+            codes, offset = self._encode(ratings)
+            return self._assemble(codes.array, offset)
+        return self._assemble(self._codes.array, self._row_offset, self._regress(ratings))
+
+    def _fold_in(self, ratings: CSR, axis: str) -> None:
+        if axis == self.orientation:
+            codes, offset = self._encode(ratings)
+            self._codes = _core.Matrix(np.vstack([self._codes.array, codes.array]))
+            if offset is not None and self._row_offset is not None:
+                self._row_offset = np.concatenate([self._row_offset, offset])
+        else:
+            weights, bias = self._regress(ratings)
+            old = self._tensors()
+            zeros = np.zeros((len(weights), old["encoder.weights"].shape[1]), np.float32)
+            # the encoder has no weights for a column it was not trained with: it is not an input
+            old["encoder.weights"] = np.vstack([old["encoder.weights"], zeros])
+            old["decoder.weights"] = np.vstack([old["decoder.weights"], weights])
+            old["decoder.bias"] = np.hstack([old["decoder.bias"], bias[np.newaxis]])
+            seen = np.diff(ratings.indptr) > 0
+            self._column_seen = np.concatenate([self._column_seen, seen])
+            self._load_network(old)
+
+    def _encode(self, rows: CSR) -> tuple[_core.Matrix, Floats | None]:
+        """Codes and offsets of new rows."""
+        offset = self._offset(rows, self.target_centering)
+        codes = self._network.encode(self._rows(rows, offset), num_threads=self._num_threads())
+        return codes, offset
+
+    def _regress(self, columns: CSR) -> tuple[Floats, Floats]:
+        """Decoder weights and biases of new columns, by ridge regression on the codes.
+
+        It is the model's own objective with the codes held fixed (for an identity output), so that
+        a column of the training data would get the weights that training sought for it.
+        """
+        if self.decoder_activation != "identity":
+            raise ValueError(
+                f"new {'users' if self.orientation == 'item' else 'items'} can be folded into an "
+                f'AutoRec with orientation="{self.orientation}" only if its decoder_activation is '
+                f'"identity", but it is {self.decoder_activation!r}.'
+            )
+        offset = self._row_offset
+        targets = columns.values if offset is None else columns.values - offset[columns.indices]
+        penalty = max(float(self.regularization) / 2, 1e-6)
+        weights, bias = _core.fit_ridge(
+            self._codes.array, columns.indptr, columns.indices, targets, penalty,
+            num_threads=self._num_threads(),
+        )
+        return weights, bias
+
+    # Fitted arrays
+
+    def _weight(self, name: str) -> Floats:
+        self._check_fitted()
+        array: Floats = self._network.weights()[name]
+        array.flags.writeable = False
+        return array
+
+    @property
+    def encoder_weights_(self) -> Floats:
+        """V transposed: a row per column of the data."""
+        return self._weight("encoder.weights")
+
+    @property
+    def encoder_bias_(self) -> Floats:
+        """The encoder's bias mu."""
+        return self._weight("encoder.bias")[0]
+
+    @property
+    def decoder_weights_(self) -> Floats:
+        """W: a row per column of the data."""
+        return self._weight("decoder.weights")
+
+    @property
+    def decoder_bias_(self) -> Floats:
+        """The decoder's bias b."""
+        return self._weight("decoder.bias")[0]
+
+    @property
+    def codes_(self) -> Floats:
+        """Last hidden layer of every row."""
+        self._check_fitted()
+        return self._codes.array
+
+    # Files
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        tensors: dict[str, NDArray[Any]] = dict(self._network.weights())
+        tensors["codes"] = self._codes.array
+        if self._row_offset is not None:
+            tensors["row_offset"] = self._row_offset
+        tensors["column_seen"] = self._column_seen
+        tensors["mean"] = np.array([self._mean])
+        tensors["epochs"] = np.array([len(self.history_)])
+        tensors["history"] = np.array([[e.seconds, e.loss] for e in self.history_])
+        tensors["seed"] = np.array([self._seed], np.uint64)
+        return tensors
+
+    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        self._load_network(tensors)
+        self._codes = _core.Matrix(tensors["codes"])
+        self._row_offset = tensors.get("row_offset")
+        self._column_seen = tensors["column_seen"]
+        self._mean = float(tensors["mean"][0])
+        self._seed = int(tensors["seed"][0])
+        self.history_ = [Epoch(i, s, loss) for i, (s, loss) in enumerate(tensors["history"].tolist())]
+
+    def _load_network(self, tensors: dict[str, NDArray[Any]]) -> None:
+        network = _core.Autoencoder(
+            len(tensors["decoder.weights"]),
+            check_layers("hidden_units", self.hidden_units),
+            hidden_activation=self.encoder_activation,
+            output_activation=self.decoder_activation,
+            seed=0,
+            num_threads=self._num_threads(),
+        )
+        for name, array in network.weights().items():
+            if tensors[name].shape != array.shape:
+                raise ValueError(
+                    f"{name} has shape {tensors[name].shape}, but the parameters ask for {array.shape}"
+                )
+            array[...] = tensors[name]
+        self._network = network
+
+
+class _Learner:
+    """AutoRec's side of the training loop."""
+
+    def __init__(
+        self,
+        model: AutoRec,
+        matrix: CSR,
+        rows: _core.Rows,
+        held_out: tuple[NDArray[np.int64], NDArray[np.int64], Floats] | None,
+    ) -> None:
+        self._model = model
+        self._rows = rows
+        self._nnz = len(matrix.indices)
+        self._n_rows = matrix.shape[0]
+        self._held_out = held_out
+        filled = int(np.count_nonzero(np.diff(matrix.indptr)))
+        self._filled = filled
+        self._trainer = _core.Trainer(
+            model._network,
+            np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.int64),
+            filled,
+            optimizer=model.optimizer,
+            momentum=0.9,
+            regularization=float(model.regularization),
+            batch_size=int(model.batch_size),
+            corruption=model.corruption_kind if model.corruption > 0 else "none",
+            corruption_level=float(model.corruption),
+            dropout=float(model.dropout),
+            seed=model._seed,
+            num_threads=model._num_threads(),
+        )
+        self._codes: _core.Matrix | None = None
+
+    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
+        report = None
+        if progress is not None:
+
+            def report(rows_done: int) -> None:
+                progress(self._nnz * rows_done // self._filled)
+
+        rate = self._model.learning_rate * self._model.learning_rate_decay**index
+        squared_error, cells = self._trainer.run_epoch(self._rows, index, rate, progress=report)
+        return squared_error / cells / self._model._scale() ** 2
+
+    def validate(self) -> dict[str, float]:
+        if self._held_out is None:
+            return {}
+        model = self._model
+        users, items, values = self._held_out
+        vectors = model._assemble(
+            self._encode().array, model._row_offset, self._decoder_in_training()
+        )
+        place = self._trainer.column_rows
+        pairs = (place[users], items) if model.orientation == "item" else (users, place[items])
+        scores = vectors.scorer().score_pairs(
+            *(pair.astype(np.int32) for pair in pairs), num_threads=model._num_threads()
+        )
+        return {"rmse": rmse(values, model._finish_scores(scores))}
+
+    def _decoder_in_training(self) -> tuple[Floats, Floats]:
+        weights = self._model._network.weights()
+        return weights["decoder.weights"], weights["decoder.bias"][0]
+
+    def _encode(self) -> _core.Matrix:
+        if self._codes is None:
+            units = check_layers("hidden_units", self._model.hidden_units)[-1]
+            self._codes = _core.Matrix(np.zeros((self._n_rows, units), np.float32))
+        self._trainer.encode(self._rows, self._codes)
+        return self._codes
+
+    def keep_best(self) -> None:
+        self._trainer.keep_best()
+
+    def restore_best(self) -> None:
+        self._trainer.restore_best()
+
+    def finish(self) -> _core.Matrix:
+        """Encode every row with the final weights and end training."""
+        codes = self._encode()
+        self._trainer.finish()
+        return codes

@@ -1,0 +1,533 @@
+"""What every model shares: parameters, ids, prediction, recommendation, files."""
+
+from __future__ import annotations
+
+import inspect
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from isthmus import _core, persistence
+from isthmus._checks import check_choice, check_integer
+from isthmus._csr import CSR, row_numbers
+from isthmus._ids import IdArray, IdIndex
+from isthmus._threads import resolve_num_threads
+from isthmus.exceptions import NotFittedError
+from isthmus.metrics import mae, rmse
+from isthmus.ratings import Ratings, as_ratings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Recommender", "Vectors", "cells_among"]
+
+Floats = NDArray[np.float32]
+
+
+class Vectors(NamedTuple):
+    """How a model scores: by dot products of users' and items' vectors.
+
+    ``score = f(user . item + user_bias + item_bias) / scale + user_offset + item_offset``, with
+    the activation f; what is None counts 0.
+    """
+
+    users: Floats
+    items: Floats
+    user_bias: Floats | None = None
+    item_bias: Floats | None = None
+    user_offset: Floats | None = None
+    item_offset: Floats | None = None
+    activation: str = "identity"
+    scale: float = 1.0
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> "Vectors":
+        """Keep some users and items, in the order given; None keeps all."""
+
+        def rows(array: Floats | None, index: NDArray[np.int64] | None) -> Floats | None:
+            return array if array is None or index is None else array[index]
+
+        return self._replace(
+            users=self.users if users is None else self.users[users],
+            items=self.items if items is None else self.items[items],
+            user_bias=rows(self.user_bias, users),
+            item_bias=rows(self.item_bias, items),
+            user_offset=rows(self.user_offset, users),
+            item_offset=rows(self.item_offset, items),
+        )
+
+    def scorer(self) -> _core.Scorer:
+        """Hand the vectors to the core."""
+        return _core.Scorer(
+            self.users,
+            self.items,
+            activation=self.activation,
+            scale=self.scale,
+            query_bias=self.user_bias,
+            candidate_bias=self.item_bias,
+            query_offset=self.user_offset,
+            candidate_offset=self.item_offset,
+        )
+
+
+class Recommender:
+    """Base of all models; see `AutoRec` for what the methods do by example.
+
+    A subclass stores its keyword-only constructor arguments untouched, checks them in `fit`, and
+    implements `_vectors`, `_fold_users`, `_fold_items`, `_tensors` and `_restore`.
+    """
+
+    _models: ClassVar[dict[str, type["Recommender"]]] = {}
+    """Every subclass by its name, for files that say which model they hold."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Recommender._models[cls.__name__] = cls
+
+    # Parameters, by scikit-learn's conventions
+
+    @classmethod
+    def _parameter_names(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments by name.
+
+        Parameters
+        ----------
+        deep : bool, default True
+            Without effect: no argument is a model. Here for scikit-learn.
+        """
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor's arguments; they are checked, and used, by the next `fit`.
+
+        Raises
+        ------
+        ValueError
+            If the model has no parameter of a name.
+        """
+        names = self._parameter_names()
+        for name in params:
+            if name not in names:
+                raise ValueError(
+                    f"{type(self).__name__} has no parameter {name!r}; "
+                    f"it has {', '.join(names)}."
+                )
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        changed = (
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if value is not defaults[name].default and value != defaults[name].default
+        )
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    # What training leaves behind
+
+    _users: IdIndex
+    _items: IdIndex
+    _seen: CSR
+    """Where each user has ratings; its values are empty."""
+    _range: tuple[float, float]
+    """Lowest and highest rating of training."""
+
+    def _remember(self, ratings: Ratings) -> None:
+        """Keep what prediction needs of the training data: ids, seen items, the scale's ends."""
+        self._users = IdIndex(ratings.user_ids, "user")
+        self._items = IdIndex(ratings.item_ids, "item")
+        self._seen = CSR(ratings.indptr, ratings.indices, np.empty(0, np.float32), ratings.shape)
+        self._range = (ratings.min, ratings.max)
+
+    def _is_fitted(self) -> bool:
+        return hasattr(self, "_seen")
+
+    def _check_fitted(self) -> None:
+        if not self._is_fitted():
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit first.")
+
+    @property
+    def user_ids_(self) -> IdArray:
+        """Ids of the users that the model knows, in its own order."""
+        self._check_fitted()
+        return self._users.ids
+
+    @property
+    def item_ids_(self) -> IdArray:
+        """Ids of the items that the model knows, in its own order."""
+        self._check_fitted()
+        return self._items.ids
+
+    # To be implemented by a model
+
+    def _vectors(self) -> Vectors:
+        """Vectors of all users and items."""
+        raise NotImplementedError
+
+    def _fold_users(self, ratings: CSR) -> Vectors:
+        """Vectors of new users (rows: users; columns: all items), and of all items."""
+        raise NotImplementedError
+
+    def _fold_in(self, ratings: CSR, axis: str) -> None:
+        """Append users (rows: users; columns: items) or items (rows: items; columns: users)."""
+        raise NotImplementedError
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        """Fitted arrays, for a file."""
+        raise NotImplementedError
+
+    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        """Take back what `_tensors` gave."""
+        raise NotImplementedError
+
+    def _finish_predictions(
+        self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> Floats:
+        """Turn scores into ratings; models of ratings clip them and fill in defaults."""
+        return scores
+
+    # Prediction
+
+    def predict(self, users: ArrayLike, items: ArrayLike) -> Floats:
+        """Predict the ratings of user and item pairs.
+
+        Parameters
+        ----------
+        users, items : int, str or array_like of either
+            Ids as in the training data; the two are broadcast against each other.
+
+        Returns
+        -------
+        ndarray of float32
+            In the broadcast shape of `users` and `items`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, or the shapes do not fit each other.
+        """
+        self._check_fitted()
+        rows = self._users.positions(users, "users")
+        columns = self._items.positions(items, "items")
+        try:
+            rows, columns = np.broadcast_arrays(rows, columns)
+        except ValueError:
+            raise ValueError(
+                f"users and items must have shapes that fit each other, "
+                f"but they are {rows.shape} and {columns.shape}."
+            ) from None
+        return self._predict_positions(rows.ravel(), columns.ravel()).reshape(rows.shape)
+
+    def _predict_positions(self, users: NDArray[Any], items: NDArray[Any]) -> Floats:
+        scores = self._vectors().scorer().score_pairs(
+            users.astype(np.int32),
+            items.astype(np.int32),
+            num_threads=self._num_threads(),
+        )
+        return self._finish_predictions(scores, users, items)
+
+    def evaluate(self, test: Any) -> dict[str, float]:
+        """Measure the error on held-out ratings.
+
+        Parameters
+        ----------
+        test : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+            Every stored cell counts alike: the errors are global, not means over users.
+
+        Returns
+        -------
+        dict
+            ``rmse`` and ``mae``, in units of the ratings.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `test` has users or items that the model does not know.
+        """
+        users, items, values = self._known_cells(test, "test")
+        predicted = self._predict_positions(users, items)
+        return {"rmse": rmse(values, predicted), "mae": mae(values, predicted)}
+
+    def _known_cells(
+        self, X: Any, name: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        self._check_fitted()
+        return cells_among(self._users, self._items, X, name)
+
+    # Recommendation
+
+    def recommend(
+        self,
+        users: ArrayLike | None = None,
+        n: int = 10,
+        *,
+        ratings: Any = None,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+    ) -> tuple[IdArray, Floats]:
+        """Find the items with the highest scores for each user.
+
+        Parameters
+        ----------
+        users : int, str or array_like of either, optional
+            Ids of users of the training data; all of them, in the model's order, by default.
+        n : int, default 10
+            Items to recommend to a user.
+        ratings : Ratings or scipy.sparse array or matrix, shape (n_new_users, n_items), optional
+            Recommend to these users, who need not have been in training, from these ratings; the
+            model stays as it is. Not together with `users`.
+        exclude_seen : bool, default True
+            Whether to leave out what a user has a rating of (in training, or in `ratings`).
+        candidates : array_like of int or str, optional
+            Ids of the items to choose from; all by default.
+
+        Returns
+        -------
+        ids : ndarray, shape (n_users, n)
+            Item ids, best first; equal scores in the model's order of items. Where fewer than n
+            items are left, the list ends in -1 (integer ids) or "" (string ids).
+        scores : ndarray of float32, shape (n_users, n)
+            Their scores, and NaN where the list has ended. For one id in `users`, both are of
+            shape (n,).
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, or `n` is below 1.
+        """
+        self._check_fitted()
+        check_integer("n", n, low=1)
+        if ratings is not None and users is not None:
+            raise ValueError("users and ratings must not both be given: whom is it for?")
+        if ratings is not None:
+            seen = self._align(ratings, "ratings", axis="user")
+            vectors = self._fold_users(seen)
+            single = False
+        else:
+            wanted = None if users is None else self._users.positions(users, "users")
+            single = wanted is not None and wanted.ndim == 0
+            chosen = None if wanted is None else wanted.reshape(-1)
+            vectors = self._vectors().take(users=chosen)
+            seen = self._seen if chosen is None else _take_rows(self._seen, chosen)
+        pool = None
+        if candidates is not None:
+            # in the model's order, each once: so that ties are broken as they are without
+            pool = np.unique(self._items.positions(np.atleast_1d(candidates), "candidates"))
+            vectors = vectors.take(items=pool)
+            seen = _take_columns(seen, pool)
+        hidden = {"seen_indptr": seen.indptr, "seen_indices": seen.indices} if exclude_seen else {}
+        positions, scores = vectors.scorer().top_k(n, **hidden, num_threads=self._num_threads())
+        ids = self._ids_at(positions if pool is None else np.where(positions < 0, -1, pool[positions]))
+        scores = self._finish_scores(scores)
+        return (ids[0], scores[0]) if single else (ids, scores)
+
+    def _finish_scores(self, scores: Floats) -> Floats:
+        return scores
+
+    def _ids_at(self, positions: NDArray[Any]) -> IdArray:
+        none: Any = -1 if self.item_ids_.dtype.kind == "i" else ""
+        return np.where(positions < 0, none, self.item_ids_[positions])
+
+    # Users and items that come after training
+
+    def fold_in(self, X: Any, *, axis: str = "user") -> Self:
+        """Add users, or items, without training anew.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+            Ratings of new users for items that the model knows or, with ``axis="item"``, ratings
+            of new items by users that it knows. A matrix's new rows or columns get the next
+            integers as ids, and its other axis is the model's own.
+        axis : {"user", "item"}, default "user"
+            What is new.
+
+        Returns
+        -------
+        self
+            Which now knows the new ids.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If a new id is already known, or an old one is not.
+        """
+        self._check_fitted()
+        check_choice("axis", axis, ("user", "item"))
+        new, known = (self._users, self._items) if axis == "user" else (self._items, self._users)
+        rows = self._align(X, "X", axis=axis)
+        if isinstance(X, Ratings):
+            ids = X.user_ids if axis == "user" else X.item_ids
+            if ids.dtype.kind != new.ids.dtype.kind:
+                raise ValueError(
+                    f"the {axis} ids of X must be of the type of the model's, "
+                    f"as {new.ids[0].item()!r}, but one is {ids[0].item()!r}."
+                )
+            again = np.isin(ids, new.ids)
+            if again.any():
+                raise ValueError(
+                    f"the {axis}s of X must be new to the model, "
+                    f"but it knows {ids[again][0].item()!r} already."
+                )
+        elif new.ids.dtype.kind != "i":
+            raise ValueError(
+                f"X must be Ratings, with the new {axis}s' ids, since the model's are strings."
+            )
+        else:
+            first = int(new.ids.max()) + 1
+            ids = np.arange(first, first + rows.shape[0])
+        self._fold_in(rows, axis)
+        grown = IdIndex(np.concatenate([new.ids, ids]), axis)
+        self._seen = _append(self._seen, rows, axis)
+        if axis == "user":
+            self._users = grown
+        else:
+            self._items = grown
+        return self
+
+    def _align(self, X: Any, name: str, *, axis: str) -> CSR:
+        """Rows of new users (or items) whose columns are the model's items (or users)."""
+        ratings = as_ratings(X)
+        known, kind = (self._items, "item") if axis == "user" else (self._users, "user")
+        rows = ratings.rows("user" if axis == "user" else "item")
+        if not isinstance(X, Ratings):
+            if rows.shape[1] != len(known):
+                raise ValueError(
+                    f"{name} must have {len(known)} {kind}s, as the model has, but it is a matrix "
+                    f"of {ratings.shape[0]} users x {ratings.shape[1]} items."
+                )
+            return rows
+        ids = ratings.item_ids if axis == "user" else ratings.user_ids
+        positions = _rated_positions(known, ids, rows.indices, f"{kind}s of {name}")
+        matrix = sparse.csr_array(
+            (rows.values, positions[rows.indices].astype(np.int32), rows.indptr),
+            shape=(rows.shape[0], len(known)),
+        )
+        matrix.sort_indices()
+        return CSR(rows.indptr, matrix.indices.astype(np.int32), matrix.data, matrix.shape)
+
+    # Files
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted model to a file: weights, ids, parameters and seen items.
+
+        The file is in safetensors format, holds no code, and appears under its name only when it
+        is complete.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        self._check_fitted()
+        persistence.save_model(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Returns
+        -------
+        A fitted model of this class (of the class that was saved, for ``Recommender.load``).
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is no model of isthmus, is damaged, is of a newer format, or holds another model.
+        """
+        model = persistence.load_model(path)
+        if not isinstance(model, cls):
+            raise ValueError(f"{path} holds a {type(model).__name__}, not a {cls.__name__}.")
+        return model
+
+    def _num_threads(self) -> int:
+        return resolve_num_threads(getattr(self, "num_threads", 0))
+
+
+def cells_among(
+    users: IdIndex, items: IdIndex, X: Any, name: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Positions of a matrix's cells among known users and items, and the cells' values."""
+    ratings = as_ratings(X)
+    rows = row_numbers(ratings.indptr).astype(np.int64)
+    columns = ratings.indices.astype(np.int64)
+    if not isinstance(X, Ratings):
+        if ratings.shape != (len(users), len(items)):
+            raise ValueError(
+                f"{name} must be a matrix of {len(users)} users x {len(items)} items, as the model "
+                f"was fitted to, but its shape is {ratings.shape}."
+            )
+        return rows, columns, ratings.values
+    row_positions = _rated_positions(users, ratings.user_ids, rows, f"users of {name}")
+    column_positions = _rated_positions(items, ratings.item_ids, columns, f"items of {name}")
+    return row_positions[rows], column_positions[columns], ratings.values
+
+
+def _rated_positions(
+    known: IdIndex, ids: IdArray, used: NDArray[Any], name: str
+) -> NDArray[np.int64]:
+    """Positions of those ids that have ratings; others may be unknown and get 0."""
+    if known.ids is ids:
+        return np.arange(len(ids))
+    rated = np.unique(used)
+    positions = np.zeros(len(ids), np.int64)
+    positions[rated] = known.positions(ids[rated], name)
+    return positions
+
+
+def _as_scipy(pattern: CSR) -> Any:
+    """A pattern's cells, each as 1."""
+    ones = np.ones(len(pattern.indices), np.int8)
+    return sparse.csr_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)
+
+
+def _as_pattern(matrix: Any) -> CSR:
+    matrix.sort_indices()
+    return CSR(
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int32),
+        np.empty(0, np.float32),
+        matrix.shape,
+    )
+
+
+def _take_rows(pattern: CSR, rows: NDArray[np.int64]) -> CSR:
+    return _as_pattern(_as_scipy(pattern)[rows])
+
+
+def _take_columns(pattern: CSR, columns: NDArray[np.int64]) -> CSR:
+    return _as_pattern(_as_scipy(pattern)[:, columns])
+
+
+def _append(seen: CSR, rows: CSR, axis: str) -> CSR:
+    new = _as_scipy(rows)
+    if axis == "user":
+        return _as_pattern(sparse.vstack([_as_scipy(seen), new], format="csr"))
+    return _as_pattern(sparse.hstack([_as_scipy(seen), new.T.tocsr()], format="csr"))

@@ -1,0 +1,116 @@
+"""What the commands read: ratings, pairs, models, and ids as they are written in a shell."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from isthmus._frames import frame_cells
+from isthmus._ids import IdArray
+from isthmus._text import read_text
+from isthmus.base import Recommender
+from isthmus.cli._options import Source, parse_columns
+from isthmus.io import read_ratings
+from isthmus.ratings import CSR, Ratings
+
+__all__ = [
+    "describe",
+    "ids_from_text",
+    "load",
+    "read_id_file",
+    "read_pairs",
+    "reading_options",
+    "titles_like",
+    "with_ids_like",
+]
+
+_SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
+
+
+def reading_options(args: list[str]) -> Source:
+    """Options for reading ratings: what `read_ratings` takes."""
+    return Source(
+        "Options for reading ratings",
+        read_ratings,
+        read_ratings.__doc__ or "",
+        parsers={"columns": parse_columns},
+    )
+
+
+def load(path: Path, num_threads: int | None) -> Recommender:
+    """Read a model, to be used with another number of threads than it was trained with."""
+    model = Recommender.load(path)
+    return model.set_params(num_threads=num_threads or 0)
+
+
+def describe(ratings: Ratings) -> str:
+    """Say how many ratings there are, of what."""
+    return (
+        f"{ratings.n_users:,} users x {ratings.n_items:,} items, "
+        f"{ratings.nnz:,} ratings from {ratings.min:g} to {ratings.max:g}"
+    )
+
+
+def ids_from_text(written: Sequence[str], known: IdArray, option: str) -> IdArray:
+    """Turn ids written in a shell into the type of those that a model knows."""
+    if known.dtype.kind != "i":
+        return np.array(written, np.str_)
+    wrong = [text for text in written if not (text.isascii() and text.isdecimal())]
+    if wrong:
+        raise ValueError(
+            f"{option} must be an integer, as the model's ids are "
+            f"(for example {known[0].item()}), but it was {wrong[0]!r}."
+        )
+    return np.array([int(text) for text in written], np.int64)
+
+
+def with_ids_like(ratings: Ratings, users: IdArray, items: IdArray) -> Ratings:
+    """Let ids be strings where a model's are: a file may happen to hold only such as "42"."""
+    return Ratings(
+        CSR(ratings.indptr, ratings.indices, ratings.values, ratings.shape),
+        user_ids=_like(ratings.user_ids, users),
+        item_ids=_like(ratings.item_ids, items),
+        timestamps=ratings.timestamps,
+    )
+
+
+def read_pairs(path: Path, model: Recommender, options: dict[str, Any]) -> tuple[IdArray, IdArray]:
+    """Read users and items, in the order of the file, whatever else is in it."""
+    columns = options.get("columns", [None, None])[:2]
+    kind = options.get("format", path.suffix.lower().removeprefix("."))
+    if kind in ("parquet", "pq"):
+        table = pq.read_table(path)
+        names = [table.column_names[c] if isinstance(c, int) else c for c in columns]
+    else:
+        table = read_text(
+            path,
+            columns=None if columns == [None, None] else columns,
+            header=options.get("header"),
+            separator=options.get("separator", _SEPARATORS.get(kind)),
+            encoding=options.get("encoding", "utf-8"),
+            implicit=True,
+        )
+        names = ["user", "item"]
+    wanted = {"user": names[0], "item": names[1], "rating": None, "timestamp": None}
+    cells = frame_cells(table, wanted, implicit=True)
+    users = _like(cells.user_ids, model.user_ids_)[cells.rows]
+    return users, _like(cells.item_ids, model.item_ids_)[cells.columns]
+
+
+def read_id_file(path: Path, known: IdArray) -> IdArray:
+    """Read ids, one in a line."""
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return ids_from_text([line for line in lines if line], known, f"every line of {path}")
+
+
+def titles_like(titles: dict[Any, str], known: IdArray) -> dict[Any, str]:
+    """Let the ids of titles be of the type of a model's."""
+    if known.dtype.kind != "i":
+        return {str(name): title for name, title in titles.items()}
+    return {int(name): title for name, title in titles.items() if str(name).isdecimal()}
+
+
+def _like(ids: IdArray, known: IdArray) -> IdArray:
+    return ids.astype(np.str_) if known.dtype.kind != "i" else ids

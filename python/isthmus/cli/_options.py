@@ -1,0 +1,207 @@
+"""Options of commands that come from the signatures and docstrings of functions.
+
+What a model's constructor takes, `isthmus train` takes as an option; what `read_ratings` takes, so
+does every command that reads ratings. Neither is written down twice.
+"""
+
+import enum
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
+from typing import get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+__all__ = ["Source", "command_with", "parse_columns", "parse_integers"]
+
+
+class Source(NamedTuple):
+    """A function some of whose arguments become options.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the options in the command's help.
+    function : callable
+        Its signature and annotations say what the options are.
+    documentation : str
+        A docstring whose Parameters section describes them.
+    skip : collection of str
+        Arguments that are no options.
+    parsers : mapping of str to callable
+        For arguments that their annotation does not tell how to parse.
+    """
+
+    title: str
+    function: Callable[..., Any]
+    documentation: str
+    skip: Iterable[str] = ()
+    parsers: Mapping[str, Callable[[str], Any]] = {}
+
+    def options(self) -> list[Any]:
+        """Make the options, none of which has a default: what is not given is not passed on."""
+        helps = describe_parameters(self.documentation)
+        hints = get_type_hints(self.function)
+        parameters = []
+        for name, parameter in inspect.signature(self.function).parameters.items():
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in self.skip:
+                continue
+            kind, help_text = helps.get(name, ("", ""))
+            option = _option(name, hints[name], kind, self.parsers.get(name))
+            info = typer.Option(
+                *option.names,
+                help=help_text or None,
+                metavar=option.metavar,
+                parser=option.parser,
+                show_default=_shown_default(parameter.default, kind),
+            )
+            parameters.append(
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=None,
+                    annotation=Annotated[option.annotation, info],
+                )
+            )
+        return _as_options(parameters)
+
+
+def command_with(*sources: Callable[[list[str]], Source]) -> type[TyperCommand]:
+    """Make a class of commands that take further options.
+
+    The values of those that were given are in the context's ``obj``, by source and name.
+
+    Parameters
+    ----------
+    *sources : callable
+        Each takes the command's arguments, as they were written, and returns a source of options,
+        which may thus depend on another option.
+    """
+
+    class Command(TyperCommand):
+        _sources: ClassVar = sources
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            chosen = [source(args) for source in self._sources]
+            ctx.meta[__name__] = [(source.title, source.options()) for source in chosen]
+            rest: list[str] = super().parse_args(ctx, args)
+            ctx.obj = [
+                {
+                    option.name: _plain(value)
+                    for option in options
+                    if (value := ctx.params.pop(option.name, None)) is not None
+                }
+                for _, options in ctx.meta[__name__]
+            ]
+            return rest
+
+        def get_params(self, ctx: Any) -> list[Any]:
+            own = super().get_params(ctx)
+            groups = ctx.meta.get(__name__, [])
+            return [*own, *(option for _, options in groups for option in options)]
+
+        def format_options(self, ctx: Any, formatter: Any) -> None:
+            groups = [("Options", super().get_params(ctx)), *ctx.meta.get(__name__, [])]
+            for title, options in groups:
+                records = [
+                    record
+                    for option in options
+                    if option.param_type_name == "option"
+                    and (record := option.get_help_record(ctx)) is not None
+                ]
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    return Command
+
+
+def describe_parameters(documentation: str) -> dict[str, tuple[str, str]]:
+    """Take types and descriptions out of the Parameters section of a docstring."""
+    text = inspect.cleandoc(documentation)
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=\n\S[^\n]*\n---|\Z)", text, re.M | re.S)
+    described = {}
+    for entry in re.split(r"\n(?=\S)", section[1]) if section else ():
+        head, _, body = entry.partition("\n")
+        names, _, kind = head.partition(" : ")
+        plain = re.sub(r":\w+:(?=`)|`+", "", " ".join(body.split()))
+        for name in names.split(", "):
+            described[name] = (kind, plain)
+    return described
+
+
+def parse_integers(text: str) -> tuple[int, ...]:
+    """Read ``500,250,500``."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"it must be integers separated by commas, but it was {text!r}."
+        ) from None
+
+
+def parse_columns(text: str) -> list[str | int | None]:
+    """Read ``userId,movieId,rating`` or ``0,2,-,1``: names, positions, or - for none."""
+    return [
+        None if name == "-" else int(name) if name.isdecimal() else name
+        for name in text.split(",")
+    ]
+
+
+class _Option(NamedTuple):
+    annotation: Any
+    names: list[str] = []  # noqa: RUF012
+    parser: Callable[[str], Any] | None = None
+    metavar: str | None = None
+
+
+def _option(
+    name: str, hint: Any, kind: str, parser: Callable[[str], Any] | None
+) -> _Option:
+    flag = "--" + name.replace("_", "-")
+    possible = _alternatives(hint)
+    if parser is not None:
+        return _Option(str | None, [flag], parser, "A,B,...")
+    if bool in possible:
+        return _Option(bool | None, [f"{flag}/--no-{flag[2:]}"])
+    choices = [value for p in possible if get_origin(p) is Literal for value in get_args(p)]
+    if str in possible:
+        choices = re.findall(r'"([^"]*)"', kind) if kind.startswith("{") else []
+    if choices:
+        # without a value of its own, a member would be taken for its number
+        names = {re.sub(r"\W", "_", choice): choice for choice in choices}
+        return _Option(enum.Enum(name, names) | None, [flag])
+    if any(get_origin(p) is tuple for p in possible):
+        return _Option(str | None, [flag], parse_integers, "N,N,...")
+    plain = next((p for p in (float, int, str) if p in possible), str)
+    return _Option(plain | None, [flag])
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _shown_default(default: Any, kind: str) -> str | bool:
+    if default is None or default is inspect.Parameter.empty or "default" not in kind:
+        return False
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _as_options(parameters: list[inspect.Parameter]) -> list[Any]:
+    """Let Typer turn parameters of a function into options."""
+
+    def command(**_: Any) -> None: ...
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    maker = typer.Typer(add_completion=False, rich_markup_mode=None)
+    maker.command()(command)
+    return list(typer.main.get_command(maker).params)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, enum.Enum) else value

@@ -1,0 +1,88 @@
+"""`isthmus evaluate` and `isthmus predict`."""
+
+import csv
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from isthmus._files import atomic_write
+from isthmus.cli._data import ids_from_text, load, read_pairs, reading_options, with_ids_like
+from isthmus.cli._options import command_with
+from isthmus.io import read_ratings
+
+__all__ = ["ModelFile", "Threads", "register"]
+
+ModelFile = Annotated[
+    Path, typer.Argument(help="File that `isthmus train` wrote.", show_default=False)
+]
+Threads = Annotated[
+    int, typer.Option(help="0: all that this process may use.", min=0, show_default=True)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command(cls=command_with(reading_options))(evaluate)
+    app.command(cls=command_with(reading_options))(predict)
+
+
+def evaluate(
+    context: typer.Context,
+    model: ModelFile,
+    ratings: Annotated[
+        Path, typer.Argument(help="File of ratings to test on.", show_default=False)
+    ],
+    num_threads: Threads = 0,
+) -> None:
+    """Measure a model's error on ratings that it was not trained on."""
+    recommender = load(model, num_threads)
+    test = read_ratings(ratings, **context.obj[0])
+    test = with_ids_like(test, recommender.user_ids_, recommender.item_ids_)
+    for name, value in recommender.evaluate(test).items():
+        print(f"{name} {value:.6f}")
+
+
+def predict(
+    context: typer.Context,
+    model: ModelFile,
+    pairs: Annotated[
+        Path | None,
+        typer.Argument(
+            help="File with a user and an item in each line, and what else there may be.",
+            show_default=False,
+        ),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Id of a user.")] = None,
+    item: Annotated[str | None, typer.Option(help="Id of an item.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="CSV file to write; by default to the terminal."),
+    ] = None,
+    num_threads: Threads = 0,
+) -> None:
+    """Predict the rating of a user for an item, or of all pairs in a file.
+
+    `isthmus predict model.safetensors --user 196 --item 242`
+    """
+    if (pairs is None) == (user is None and item is None) or (user is None) != (item is None):
+        raise typer.BadParameter("there must be either a file of pairs, or --user and --item.")
+    recommender = load(model, num_threads)
+    if pairs is None:
+        users = ids_from_text([user or ""], recommender.user_ids_, "--user")
+        items = ids_from_text([item or ""], recommender.item_ids_, "--item")
+    else:
+        users, items = read_pairs(pairs, recommender, context.obj[0])
+    written = np.char.mod("%.4f", recommender.predict(users, items))
+    if pairs is None and output is None:
+        print(written[0])
+        return
+    with nullcontext() if output is None else atomic_write(output) as temporary:
+        file = sys.stdout if temporary is None else temporary.open("w", newline="")
+        with nullcontext() if temporary is None else file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("user", "item", "prediction"))
+            writer.writerows(zip(users.tolist(), items.tolist(), written.tolist(), strict=True))

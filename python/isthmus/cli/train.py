@@ -1,0 +1,159 @@
+"""`isthmus train`."""
+
+import enum
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isthmus.base import Recommender
+from isthmus.cli._data import describe, reading_options, with_ids_like
+from isthmus.cli._options import Source, command_with
+from isthmus.io import read_ratings
+from isthmus.ratings import Ratings
+from isthmus.splits import train_test_split
+
+__all__ = ["register"]
+
+DEFAULT_MODEL = "autorec"
+
+SplitBy = enum.Enum("SplitBy", {by: by for by in ("rating", "user", "time", "user_time")})
+
+
+def name_of(model: type[Recommender]) -> str:
+    """Write a class's name as a shell user does: AutoRec as autorec, BiasedMF as biased-mf."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z]{2})", "-", model.__name__).lower()
+
+
+MODELS = {
+    name_of(model): model
+    for model in Recommender._models.values()
+    if model.__module__.startswith("isthmus.")
+}
+
+Model = enum.Enum("Model", {name: name for name in MODELS})
+
+
+def model_options(args: list[str]) -> Source:
+    """Options of the model that the arguments name: what its constructor takes."""
+    name = DEFAULT_MODEL
+    for flag, value in zip(args, [*args[1:], ""], strict=True):
+        if flag == "--model":
+            name = value
+        elif flag.startswith("--model="):
+            name = flag.removeprefix("--model=")
+    # where the name is unknown, --model itself says so
+    model = MODELS.get(name.lower(), MODELS[DEFAULT_MODEL])
+    return Source(
+        f"Options of {model.__name__}", model.__init__, model.__doc__ or "", skip=("verbose",)
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command(cls=command_with(reading_options, model_options))(train)
+
+
+def train(
+    context: typer.Context,
+    ratings: Annotated[Path, typer.Argument(help="File of ratings.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write the model.")
+    ] = None,
+    model: Annotated[
+        Model, typer.Option(case_sensitive=False, help="What to train; it has options below.")
+    ] = Model[DEFAULT_MODEL],
+    test_size: Annotated[
+        float | None,
+        typer.Option(
+            help="Hold out this share of the ratings, or this number of them if it is 1 or more, "
+            "and measure the error on them.",
+        ),
+    ] = None,
+    split_seed: Annotated[int, typer.Option(help="Seed of what is held out.")] = 0,
+    split_by: Annotated[
+        SplitBy,
+        typer.Option(
+            help="Hold out ratings drawn from all, ratings drawn from each user's, the latest "
+            "ratings of all, or the latest of each user."
+        ),
+    ] = SplitBy["rating"],
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="File of ratings to measure the error on after each epoch."),
+    ] = None,
+    progress: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress",
+            help="Whether to show a progress bar; by default on a terminal.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Train a model on a file of ratings and write it to a file.
+
+    `isthmus train ratings.csv --test-size 0.1 --output model.safetensors`
+    """
+    if output is None and test_size is None:
+        raise typer.BadParameter("there must be --output, --test-size, or both.")
+    if output is not None:
+        _check_writable(output)
+    reading, parameters = context.obj
+    recommender = MODELS[model.value](**parameters)
+    recommender._check_parameters()
+    recommender.set_params(verbose=sys.stderr.isatty() if progress is None else progress)
+
+    everything = read_ratings(ratings, **reading)
+    print(f"{ratings}: {describe(everything)}", flush=True)
+    known, test = everything, None
+    if test_size is not None:
+        size = int(test_size) if test_size >= 1 and test_size == int(test_size) else test_size
+        known, test = train_test_split(
+            everything, test_size=size, random_state=split_seed, by=split_by.value
+        )
+        print(f"{test.nnz:,} of them are held out to test on", flush=True)
+    held_out = None
+    if validation is not None:
+        held_out = read_ratings(validation, **reading)
+        held_out = with_ids_like(held_out, everything.user_ids, everything.item_ids)
+        print(f"{validation}: {describe(held_out)}", flush=True)
+
+    print(f"training {recommender!r}", flush=True)
+    recommender.fit(known, validation=held_out)
+    print(_training(recommender, known), flush=True)
+    if test is not None:
+        errors = recommender.evaluate(test)
+        print("test " + ", ".join(f"{name.upper()} {v:.4f}" for name, v in errors.items()))
+    if output is not None:
+        recommender.set_params(verbose=False)  # how it was shown is no part of the model
+        recommender.save(output)
+        print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _training(model: Any, ratings: Ratings) -> str:
+    """Say how training went."""
+    epochs = model.history_
+    seconds = sum(epoch.seconds for epoch in epochs)
+    line = (
+        f"{len(epochs)} epochs in {seconds:.1f} s, "
+        f"{len(epochs) * ratings.nnz / max(seconds, 1e-9) / 1e6:.2f} million ratings/s"
+    )
+    measured = [epoch for epoch in epochs if "rmse" in epoch.metrics]
+    if measured:
+        best = min(measured, key=lambda epoch: epoch.metrics["rmse"])
+        line += f", best validation RMSE {best.metrics['rmse']:.4f} in epoch {best.index + 1}"
+    return line
+
+
+def _check_writable(output: Path) -> None:
+    # said before training, not after
+    if output.is_dir():
+        raise IsADirectoryError(f"--output must be a file, but {output} is a folder.")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"--output must lie in a folder, but {output.parent} is none.")
+    if not os.access(output.parent, os.W_OK):
+        raise PermissionError(f"--output must lie in a folder that may be written, not {output}.")

@@ -1,0 +1,329 @@
+"""Ratings and titles from files, and ratings to files."""
+
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from scipy import sparse
+
+from isthmus._columns import FIELDS, field_of, resolve_columns
+from isthmus._csr import row_numbers
+from isthmus._files import atomic_write
+from isthmus._layout import find_separator, read_lines, split_line
+from isthmus._text import read_text
+from isthmus.ratings import Duplicates, Ratings
+
+__all__ = ["read_items", "read_ratings", "write_ratings"]
+
+Format = Literal["csv", "tsv", "dat", "parquet", "npz"]
+
+_SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
+_FORMATS = (*_SEPARATORS, "parquet", "npz")
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+def read_ratings(
+    path: str | PathLike[str],
+    *,
+    format: Format | None = None,
+    columns: Sequence[str | int | None] | None = None,
+    header: bool | None = None,
+    separator: str | None = None,
+    duplicates: Duplicates = "error",
+    encoding: str | None = None,
+    implicit: bool = False,
+) -> Ratings:
+    r"""Read ratings from a file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A text file with one line a rating (MovieLens' ``ratings.dat``, ``u.data`` and
+        ``ratings.csv``, and what resembles them), compressed or not (``.gz``, ``.bz2``, ``.zst``),
+        a Parquet file, or an npz file: that of `write_ratings` or of ``scipy.sparse.save_npz``.
+    format : {"csv", "tsv", "dat", "parquet", "npz"}, optional
+        What the file is; "dat" separates by ``::``. Found from the file's name and content by
+        default.
+    columns : sequence of 2 to 4 str, int or None, optional
+        Names or positions of the columns with user, item, rating and timestamp. With two of them,
+        or None for the rating, every line is a rating of 1. By default columns are found by
+        their names or, in a file without names, are the first three or four.
+    header : bool, optional
+        Whether the first line of a text file names the columns. Found by default.
+    separator : str, optional
+        One character, or ``"::"``. Found by default.
+    duplicates : {"error", "mean", "last"}, default "error"
+        What to do where a user rated an item more than once: refuse, keep the mean, or keep what
+        comes last in the file.
+    encoding : str, optional
+        Of a text file, for example "latin-1"; "utf-8" by default.
+    implicit : bool, default False
+        Whether every line is a rating of 1, so that no rating column is needed.
+
+    Returns
+    -------
+    Ratings
+        Ids are integers if all ids of the column are written as integers are, without leading
+        zeros, and then must be 0 or more; else they are strings.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    TypeError, ValueError
+        If the file cannot be read; for a line of text, with its number and what is there.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("ratings.dat").write_text("1::1193::5::978300760\n1::661::3::978302109\n")
+    >>> read_ratings("ratings.dat")
+    Ratings(1 users x 2 items, 2 ratings in [3, 5])
+    """
+    path = _existing(path)
+    if format is not None and format not in _FORMATS:
+        raise ValueError(f"format must be one of {', '.join(_FORMATS)}, but it was {format!r}.")
+    if columns is not None:
+        _check_columns(columns)
+        implicit = implicit or len(columns) == 2 or columns[2] is None
+    kind = format or _find_format(path)
+    if kind in ("parquet", "npz"):
+        for name, value in (("header", header), ("separator", separator), ("encoding", encoding)):
+            if value is not None:
+                raise ValueError(f"{name} is for text files, but {path} is a {kind} file.")
+    try:
+        if kind == "npz":
+            if columns is not None:
+                raise ValueError("columns is for text and Parquet files, not for npz files.")
+            return _read_npz(path, duplicates, implicit=implicit)
+        if kind == "parquet":
+            table, names = _read_parquet(path, columns, implicit=implicit)
+        else:
+            table = read_text(
+                path,
+                columns=columns,
+                header=header,
+                separator=separator or _SEPARATORS.get(kind),
+                encoding=encoding or "utf-8",
+                implicit=implicit,
+            )
+            names = {name: name for name in table.column_names}
+        return Ratings.from_frame(
+            table, **names, implicit="rating" not in names, duplicates=duplicates
+        )
+    except (TypeError, ValueError) as error:
+        # What the arrays are refused for does not say which file they come from.
+        if str(path) in str(error):
+            raise
+        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind_of_error(f"{path}: {error}") from None
+
+
+def _existing(path: str | PathLike[str]) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} must be a file, but it is a folder.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} must be a file, but there is none.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} must hold at least one rating, but it is empty.")
+    return path
+
+
+def _check_columns(columns: Sequence[str | int | None]) -> None:
+    if isinstance(columns, str) or not isinstance(columns, Sequence):
+        raise TypeError(f"columns must be a sequence of 2 to 4 columns, but it was {columns!r}.")
+    if not 2 <= len(columns) <= 4 or None in columns[:2]:
+        raise ValueError(
+            f"columns must name user, item and, if there are any, rating and timestamp, "
+            f"but it was {columns!r}."
+        )
+
+
+def _find_format(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        return "parquet"
+    if suffix == ".npz":
+        return "npz"
+    with path.open("rb") as file:
+        return "parquet" if file.read(4) == b"PAR1" else "text"
+
+
+def _read_parquet(
+    path: Path, columns: Sequence[str | int | None] | None, *, implicit: bool
+) -> tuple[Any, dict[str, str]]:
+    try:
+        with pa.parquet.ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            found = resolve_columns(
+                *(columns, there, len(there), str(path)), find=columns is None, implicit=implicit
+            )
+            names = {field: there[at] for field, at in found._asdict().items() if at is not None}
+            return file.read(columns=list(names.values())), names
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} cannot be read as a Parquet file: {error}.") from None
+
+
+def _read_npz(path: Path, duplicates: Duplicates, *, implicit: bool) -> Ratings:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = {Path(name).stem for name in archive.namelist()}
+        if "format" in there:
+            return Ratings.from_matrix(sparse.load_npz(path), duplicates=duplicates)
+        with np.load(path, allow_pickle=False) as file:
+            known = (*FIELDS, "shape", "user_id", "item_id")
+            array: dict[str, Any] = {name: file[name] for name in known if name in there}
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as an npz file: {error}.") from None
+    if implicit and "user" in array:
+        array["rating"] = np.ones(len(array["user"]), np.float32)
+    for name in FIELDS[:3]:
+        if name not in array:
+            raise ValueError(
+                f"{path} must hold arrays named user, item and rating, or be a matrix of "
+                f"scipy.sparse.save_npz, but it has no {name}; it has {', '.join(sorted(there))}."
+            )
+    shape = array.get("shape", [array[name].max(initial=-1) + 1 for name in FIELDS[:2]])
+    ratings = Ratings.from_arrays(
+        *(array["user"], array["item"], array["rating"], array.get("timestamp")),
+        duplicates=duplicates,
+        user_ids=np.arange(shape[0]),
+        item_ids=np.arange(shape[1]),
+    )
+    return Ratings(
+        ratings.rows("user"),
+        user_ids=array.get("user_id"),
+        item_ids=array.get("item_id"),
+        timestamps=ratings.timestamps,
+    )
+
+
+def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dict[Any, str]:
+    r"""Read the titles of items from a text file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A file whose first two fields are id and title, such as MovieLens' ``movies.csv``,
+        ``movies.dat`` and ``u.item``. The separator is found, and so is a header.
+    encoding : str, optional
+        By default UTF-8 or, where the bytes are not, Latin-1.
+
+    Returns
+    -------
+    dict of int or str to str
+        Titles by id; ids are integers under the same condition as in `read_ratings`.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    ValueError
+        If a line has no title or repeats an id.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("movies.dat").write_text("1::Toy Story (1995)::Comedy\n2::Heat (1995)::Crime\n")
+    >>> read_items("movies.dat")
+    {1: 'Toy Story (1995)', 2: 'Heat (1995)'}
+    """
+    path = _existing(path)
+    lines = list(read_lines(path, encoding or "utf-8"))
+    if encoding is None and any(re.search("[\udc80-\udcff]", line) for _, line in lines):
+        lines = list(read_lines(path, "latin-1"))
+    if not lines:
+        raise ValueError(f"{path} must hold at least one item, but it is empty.")
+    separator = find_separator(lines[0][1], path)
+    titles: dict[str, str] = {}
+    for number, line in lines:
+        name, *rest = split_line(line, separator)
+        if number == lines[0][0] and field_of(name) == "item":
+            continue
+        if not rest or not name.strip():
+            raise ValueError(
+                f"{path}, line {number}: there must be an id and a title separated by "
+                f"{separator!r}, but there is {line[:80]!r}."
+            )
+        if name.strip() in titles:
+            raise ValueError(f"{path}, line {number}: the id {name!r} was there before.")
+        titles[name.strip()] = rest[0].strip()
+    if all(_INTEGER.fullmatch(name) and int(name) < 2**63 for name in titles):
+        return {int(name): title for name, title in titles.items()}
+    return titles
+
+
+def write_ratings(
+    ratings: Ratings, path: str | PathLike[str], *, format: Format | None = None
+) -> None:
+    """Write ratings to a file that `read_ratings` reads.
+
+    The file appears under its name once it is complete: no failure leaves a part of it.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    path : str or os.PathLike
+        Text files may end in ``.gz`` and are then compressed.
+    format : {"csv", "tsv", "parquet", "npz"}, optional
+        By default what the file's name ends in. Only npz keeps users and items without ratings;
+        in text, ids that are strings of digits are read back as integers.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If the folder is missing, or `path` is one.
+    TypeError, ValueError
+        If `ratings` is no Ratings, or the format is not known.
+
+    Examples
+    --------
+    >>> write_ratings(Ratings.from_arrays([1, 2], [7, 8], [4.5, 3]), "ratings.csv")
+    >>> read_ratings("ratings.csv")
+    Ratings(2 users x 2 items, 2 ratings in [3, 4.5])
+    """
+    if not isinstance(ratings, Ratings):
+        raise TypeError(f"ratings must be Ratings, but it is a {type(ratings).__name__}.")
+    path = Path(path)
+    zipped = path.suffix.lower() == ".gz"
+    kind = format or (path.with_suffix("") if zipped else path).suffix.lower().removeprefix(".")
+    if kind not in ("csv", "tsv", "parquet", "npz"):
+        raise ValueError(
+            f"format must be csv, tsv, parquet or npz, but for {path} it was {kind!r}."
+        )
+    if zipped and kind not in _SEPARATORS:
+        raise ValueError(f"path must not end in .gz for the format {kind}, but it was {path}.")
+    with atomic_write(path) as temporary:
+        if kind == "npz":
+            _write_npz(ratings, temporary)
+        elif kind == "parquet":
+            pa.parquet.write_table(ratings.to_frame(), temporary)
+        else:
+            options = pa.csv.WriteOptions(delimiter=_SEPARATORS[kind])
+            compression = "gzip" if zipped else None
+            with pa.output_stream(temporary, compression=compression) as stream:
+                pa.csv.write_csv(ratings.to_frame(), stream, options)
+
+
+def _write_npz(ratings: Ratings, path: Path) -> None:
+    arrays: dict[str, Any] = {
+        "user": row_numbers(ratings.indptr),
+        "item": ratings.indices,
+        "rating": ratings.values,
+        "shape": np.array(ratings.shape),
+        "user_id": ratings.user_ids,
+        "item_id": ratings.item_ids,
+    }
+    if ratings.timestamps is not None:
+        arrays["timestamp"] = ratings.timestamps
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)

@@ -1,0 +1,131 @@
+"""Model files: safetensors with the weights, ids, seen items and parameters, and no code."""
+
+import json
+import os
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from isthmus._csr import CSR, check_structure
+from isthmus._files import atomic_write
+from isthmus._ids import IdArray, IdIndex
+
+if TYPE_CHECKING:
+    from isthmus.base import Recommender
+
+__all__ = ["FORMAT_VERSION", "load_model", "save_model"]
+
+FORMAT_VERSION = 1
+"""Raised whenever files of a new version could be misread by an older one."""
+
+_WEIGHTS = "model."
+
+
+def save_model(model: "Recommender", path: str | PathLike[str]) -> None:
+    """Write a fitted model; an existing file is replaced only by a complete one."""
+    tensors = {
+        "seen.indptr": model._seen.indptr,
+        "seen.indices": model._seen.indices,
+        "range": np.array(model._range, np.float64),
+        **_id_tensors("users", model._users.ids),
+        **_id_tensors("items", model._items.ids),
+        **{_WEIGHTS + name: array for name, array in model._tensors().items()},
+    }
+    metadata = {
+        "format": "isthmus",
+        "format_version": str(FORMAT_VERSION),
+        "model": type(model).__name__,
+        "parameters": json.dumps(model.get_params(), default=_plain),
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(contiguous, temporary, metadata=metadata)
+
+
+def load_model(path: str | PathLike[str]) -> "Recommender":
+    """Read a model of any class."""
+    metadata, tensors = _read(path)
+    try:
+        return _build(metadata, tensors)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _read(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path} does not exist.")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a model file.")
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != "isthmus":
+                raise ValueError(f"{path} is no model file of isthmus.")
+            version = metadata.get("format_version", "")
+            if version != str(FORMAT_VERSION):
+                raise ValueError(
+                    f"{path} has format version {version!r}, and this isthmus reads version "
+                    f"{FORMAT_VERSION}: use the isthmus that wrote it, or a newer one."
+                )
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no model file, or a damaged one: {error}.") from error
+
+
+def _build(metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> "Recommender":
+    from isthmus.base import Recommender
+
+    name = metadata["model"]
+    if name not in Recommender._models:
+        raise ValueError(f"it holds a model of the unknown kind {name!r}")
+    parameters = json.loads(metadata["parameters"])
+    model = Recommender._models[name](
+        **{key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
+    )
+    model._users = IdIndex(_ids(tensors, "users"), "user")
+    model._items = IdIndex(_ids(tensors, "items"), "item")
+    shape = (len(model._users), len(model._items))
+    indptr, indices = tensors["seen.indptr"], tensors["seen.indices"]
+    check_structure(indptr, indices, shape, "seen")
+    low, high = tensors["range"]
+    model._range = (float(low), float(high))
+    model._restore(
+        {key[len(_WEIGHTS) :]: v for key, v in tensors.items() if key.startswith(_WEIGHTS)}
+    )
+    model._seen = CSR(indptr, indices, np.empty(0, np.float32), shape)
+    return model
+
+
+def _id_tensors(name: str, ids: IdArray) -> dict[str, NDArray[Any]]:
+    if ids.dtype.kind == "i":
+        return {f"{name}.ids": ids}
+    # safetensors holds numbers only: strings become their UTF-8 bytes and where each one ends
+    encoded = [text.encode() for text in ids.tolist()]
+    return {
+        f"{name}.ids.bytes": np.frombuffer(b"".join(encoded), np.uint8),
+        f"{name}.ids.ends": np.cumsum([len(text) for text in encoded], dtype=np.int64),
+    }
+
+
+def _ids(tensors: dict[str, NDArray[Any]], name: str) -> IdArray:
+    if f"{name}.ids" in tensors:
+        integers: IdArray = tensors[f"{name}.ids"]
+        return integers
+    text = tensors[f"{name}.ids.bytes"].tobytes()
+    ends = tensors[f"{name}.ids.ends"].tolist()
+    starts = [0, *ends[:-1]]
+    return np.array([text[a:b].decode() for a, b in zip(starts, ends, strict=True)], np.str_)
+
+
+def _plain(value: Any) -> Any:
+    """JSON for NumPy's numbers; a random generator has no lasting form and becomes None."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return None

@@ -1,0 +1,274 @@
+"""Ratings cut into those to learn from and those to test on."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from isthmus._csr import row_numbers
+from isthmus._random import RandomState, as_generator
+from isthmus.ratings import Ratings, as_ratings
+
+__all__ = ["kfold", "leave_one_out", "mask_split", "train_test_split"]
+
+
+def train_test_split(
+    ratings: Any,
+    *,
+    test_size: float | int = 0.1,
+    random_state: RandomState = None,
+    by: Literal["rating", "user", "time", "user_time"] = "rating",
+) -> tuple[Ratings, Ratings]:
+    """Split ratings into two parts, both with all users and items.
+
+    Parameters
+    ----------
+    ratings : Ratings or scipy.sparse array or matrix
+    test_size : float or int, default 0.1
+        How much goes to the test part: a share between 0 and 1, or a number of ratings. With
+        ``by="user"`` and ``by="user_time"``, of each user's ratings, rounded down; a user whose
+        ratings would all be taken keeps them.
+    random_state : int, numpy.random.Generator or None, default None
+        The same seed gives the same split.
+    by : {"rating", "user", "time", "user_time"}, default "rating"
+        Whether the test part has ratings drawn from all, ratings drawn from each user's, the
+        latest of all, or the latest of each user's. Of ratings at one time, those stored last
+        (with the highest user, then item position) count as the latest.
+
+    Returns
+    -------
+    train, test : Ratings
+        An item rated only in the test part is an empty column of the training part.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above, if a part would be empty, or if timestamps are needed and
+        there are none.
+
+    Examples
+    --------
+    >>> ratings = Ratings.from_arrays([1, 1, 2, 2], [5, 6, 5, 6], [3, 4, 2, 5])
+    >>> train, test = train_test_split(ratings, test_size=1, random_state=0)
+    >>> train.nnz, test.nnz, test.shape
+    (3, 1, (2, 2))
+    """
+    ratings = as_ratings(ratings)
+    if by not in ("rating", "user", "time", "user_time"):
+        raise ValueError(f'by must be "rating", "user", "time" or "user_time", but it was {by!r}.')
+    size = _check_test_size(test_size)
+    if by in ("user", "user_time"):
+        count = np.diff(ratings.indptr)
+        taken = _portion(count, size)
+        order = _order_in_users(ratings, random_state, by_time=by == "user_time")
+        mask = _last_of_users(ratings, order, np.where(taken < count, taken, 0))
+        if not mask.any():
+            raise ValueError(
+                f"test_size must take ratings of some user, but {test_size} takes none "
+                f"where the most active user has {count.max():,}."
+            )
+        return mask_split(ratings, mask)
+    n_test = int(_portion(np.array(ratings.nnz), size))
+    if not 0 < n_test < ratings.nnz:
+        raise ValueError(
+            f"test_size must leave ratings in both parts, but {test_size} takes {n_test:,} of "
+            f"{ratings.nnz:,}."
+        )
+    mask = np.zeros(ratings.nnz, np.bool_)
+    if by == "time":
+        mask[np.argsort(_timestamps(ratings), kind="stable")[-n_test:]] = True
+    else:
+        random = as_generator(random_state)
+        mask[random.choice(ratings.nnz, n_test, replace=False, shuffle=False)] = True
+    return mask_split(ratings, mask)
+
+
+def leave_one_out(
+    ratings: Any,
+    *,
+    random_state: RandomState = None,
+    by: Literal["random", "time"] = "random",
+) -> tuple[Ratings, Ratings]:
+    """Move one rating of every user to the test part.
+
+    Parameters
+    ----------
+    ratings : Ratings or scipy.sparse array or matrix
+    random_state : int, numpy.random.Generator or None, default None
+    by : {"random", "time"}, default "random"
+        Whether it is drawn, or the user's latest.
+
+    Returns
+    -------
+    train, test : Ratings
+        A user with a single rating keeps it in the training part.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above, no user has two ratings, or there are no timestamps to
+        go by.
+
+    Examples
+    --------
+    >>> ratings = Ratings.from_arrays([1, 1, 2, 2], [5, 6, 5, 6], [3, 4, 2, 5], [9, 8, 7, 10])
+    >>> leave_one_out(ratings, by="time")[1].values
+    array([3., 5.], dtype=float32)
+    """
+    ratings = as_ratings(ratings)
+    if by not in ("random", "time"):
+        raise ValueError(f'by must be "random" or "time", but it was {by!r}.')
+    count = np.diff(ratings.indptr)
+    if count.max() < 2:
+        raise ValueError("ratings must have a user with two ratings or more, but none has.")
+    order = _order_in_users(ratings, random_state, by_time=by == "time")
+    return mask_split(ratings, _last_of_users(ratings, order, (count > 1).astype(np.int64)))
+
+
+def kfold(
+    ratings: Any, n_splits: int = 5, *, random_state: RandomState = None
+) -> Iterator[tuple[Ratings, Ratings]]:
+    """Split ratings so that each is in the test part once.
+
+    Parameters
+    ----------
+    ratings : Ratings or scipy.sparse array or matrix
+    n_splits : int, default 5
+        From 2 to the number of ratings.
+    random_state : int, numpy.random.Generator or None, default None
+
+    Returns
+    -------
+    iterator of (train, test)
+        Test parts differ in size by at most one rating.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above.
+
+    Examples
+    --------
+    >>> ratings = Ratings.from_arrays([1, 1, 2, 2], [5, 6, 5, 6], [3, 4, 2, 5])
+    >>> [test.nnz for train, test in kfold(ratings, 3, random_state=0)]
+    [2, 1, 1]
+    """
+    ratings = as_ratings(ratings)
+    if isinstance(n_splits, bool) or not isinstance(n_splits, (int, np.integer)):
+        raise TypeError(f"n_splits must be an integer, but it was {n_splits!r}.")
+    if not 2 <= n_splits <= ratings.nnz:
+        raise ValueError(
+            f"n_splits must lie between 2 and the number of ratings, {ratings.nnz:,}, "
+            f"but it was {n_splits}."
+        )
+    random = as_generator(random_state)
+    fold = random.permutation(np.arange(ratings.nnz) % n_splits)
+    return (mask_split(ratings, fold == number) for number in range(n_splits))
+
+
+def mask_split(
+    ratings: Any,
+    mask: ArrayLike,
+    *,
+    users: ArrayLike | None = None,
+    items: ArrayLike | None = None,
+) -> tuple[Ratings, Ratings]:
+    """Split ratings as someone else did.
+
+    Parameters
+    ----------
+    ratings : Ratings or scipy.sparse array or matrix
+    mask : array_like of bool
+        Which ratings are the test part: in stored order or, where `users` and `items` are given,
+        in theirs.
+    users, items : array_like of int or str, optional
+        Ids of the ratings that `mask` is about, each rating at most once. Ratings that are not
+        among them go to the training part.
+
+    Returns
+    -------
+    train, test : Ratings
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `mask` has another length or type, leaves a part empty, or is about what is no rating.
+
+    Examples
+    --------
+    >>> ratings = Ratings.from_arrays([1, 1, 2], [5, 6, 5], [3, 4, 2])
+    >>> mask_split(ratings, [True, False, False], users=[2, 1, 1], items=[5, 5, 6])[1].values
+    array([2.], dtype=float32)
+    """
+    ratings = as_ratings(ratings)
+    test = np.asarray(mask)
+    if test.dtype != np.bool_:
+        raise TypeError(f"mask must hold booleans, but its dtype is {test.dtype}.")
+    if (users is None) != (items is None):
+        raise ValueError("users and items must be given together, but one of them is missing.")
+    if users is not None and items is not None:
+        cells = ratings.cell_index(users, items)
+        if test.shape != cells.shape:
+            raise ValueError(
+                f"mask must have one entry for each of users, {len(cells):,}, "
+                f"but its shape is {test.shape}."
+            )
+        if len(np.unique(cells)) < len(cells):
+            raise ValueError("users and items must not repeat a pair, but they do.")
+        given, test = test, np.zeros(ratings.nnz, np.bool_)
+        test[cells] = given
+    if test.shape == (ratings.nnz,) and (test.all() or not test.any()):
+        raise ValueError(
+            f"mask must leave ratings in both parts, but it marks "
+            f"{'all' if test.all() else 'none'} of them as test."
+        )
+    return ratings.select(~test), ratings.select(test)
+
+
+def _check_test_size(test_size: float | int) -> float | int:
+    if isinstance(test_size, (bool, np.bool_)) or not isinstance(
+        test_size, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"test_size must be a float or an integer, but it was {test_size!r}.")
+    if isinstance(test_size, (int, np.integer)):
+        if test_size < 1:
+            raise ValueError(f"test_size must be at least 1 as a number, but it was {test_size}.")
+        return int(test_size)
+    if not 0 < test_size < 1:
+        raise ValueError(f"test_size must lie between 0 and 1 as a share, but it was {test_size}.")
+    return float(test_size)
+
+
+def _portion(count: NDArray[np.int64], size: float | int) -> NDArray[np.int64]:
+    if isinstance(size, int):
+        return np.full(count.shape, size, np.int64)
+    # 0.29 * 100 is a little less than 29, and is to be 29.
+    portion: NDArray[np.int64] = np.floor(size * count + 1e-9).astype(np.int64)
+    return portion
+
+
+def _timestamps(ratings: Ratings) -> NDArray[np.int64]:
+    if ratings.timestamps is None:
+        raise ValueError("ratings must have timestamps to be split by time, but has none.")
+    return ratings.timestamps
+
+
+def _order_in_users(
+    ratings: Ratings, random_state: RandomState, *, by_time: bool
+) -> NDArray[np.int64]:
+    rows = row_numbers(ratings.indptr)
+    if by_time:
+        return np.lexsort((_timestamps(ratings), rows))
+    random = as_generator(random_state)
+    return np.argsort(rows + random.random(ratings.nnz), kind="stable")
+
+
+def _last_of_users(
+    ratings: Ratings, order: NDArray[np.int64], taken: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    # The order keeps users together, so that a user's end in it is that of the stored row.
+    first_taken = np.repeat(ratings.indptr[1:] - taken, np.diff(ratings.indptr))
+    mask = np.zeros(ratings.nnz, np.bool_)
+    mask[order[np.arange(ratings.nnz) >= first_taken]] = True
+    return mask
