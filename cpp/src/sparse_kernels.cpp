@@ -1,5 +1,6 @@
 #include "isthmus/sparse_kernels.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace isthmus {
@@ -7,6 +8,7 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kChunk = kChunkVectors * kLanes;
+constexpr index_t kColumnsAhead = 4;
 constexpr int kGroup = 8;  // columns decoded at once: they share each load of the row
 
 // Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
@@ -50,6 +52,14 @@ template <int N>
 ISTHMUS_INLINE void add_scaled(Floats (&sums)[N], float factor, const float* vector) {
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) sums[j] += factor * load(vector + j * kLanes);
+}
+
+// Asks for N vectors that will be written. Weights and state are walked a chunk of each row at a
+// time, which the hardware's own prefetcher does not follow.
+template <int N>
+ISTHMUS_INLINE void prefetch(const float* vectors) {
+#pragma GCC unroll 8
+    for (index_t p = 0; p < N * kLanes; p += kLineFloats) __builtin_prefetch(vectors + p, 1);
 }
 
 // G columns of one row: dot products, errors, and the errors' way back into the row.
@@ -145,6 +155,11 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
     for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
         constexpr int N = decltype(vectors)::value;
         for (index_t c = columns.begin; c < columns.end; ++c) {
+            const index_t ahead = std::min(c + kColumnsAhead, columns.end - 1);
+            prefetch<N>(trained.weights.row(ahead) + offset);
+            for (int i = 0; i < Optimizer::states; ++i) {
+                prefetch<N>(trained.state[i].row(ahead) + offset);
+            }
             const Batch::List list = batch.list(c);
             const index_t end = cells == Cells::input ? list.input_end : list.end;
             Floats gradient[N] = {};

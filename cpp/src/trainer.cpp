@@ -112,6 +112,7 @@ void Trainer::require_unfinished() const {
 EpochResult Trainer::run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
                                float rate, const std::function<void(index_t)>& poll,
                                const Reduction& reduce) {
+    require_unfinished();
     std::vector<std::int32_t> order;
     for (index_t r = 0; r < matrix.rows; ++r) {
         if (matrix.row_nnz(r) > 0) order.push_back(static_cast<std::int32_t>(r));

@@ -11,7 +11,7 @@ __all__ = ["check_choice", "check_integer", "check_layers", "check_real", "seed_
 
 def check_integer(name: str, value: Any, *, low: int) -> int:
     """Return an integer that is at least `low`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer of at least {low}, but it was {value!r} "
             f"({type(value).__name__})."
@@ -34,10 +34,8 @@ def check_real(
     lower = "" if low == -np.inf else f" {'above' if open_low else 'of at least'} {low:g}"
     upper = "" if high == np.inf else f" {'below' if open_high else 'of at most'} {high:g}"
     allowed = f"a finite number{lower}{' and' if lower and upper else ''}{upper}"
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(
-            f"{name} must be {allowed}, but it was {value!r} ({type(value).__name__})."
-        )
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {allowed}, but it was {value!r} ({type(value).__name__}).")
     number = float(value)
     above = number > low if open_low else number >= low
     below = number < high if open_high else number <= high
@@ -56,7 +54,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
 
 def check_layers(name: str, value: Any) -> tuple[int, ...]:
     """Return numbers of units, one a layer; a single number is one layer."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, numbers.Integral):
         value = (value,)
     if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) == 0:
         raise ValueError(
@@ -71,13 +69,13 @@ def seed_from(random_state: Any) -> int:
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**64, dtype=np.uint64))
-    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
-        if not 0 <= random_state < 2**64:
+    if not isinstance(random_state, bool) and isinstance(random_state, numbers.Integral):
+        seed = int(random_state)
+        if not 0 <= seed < 2**64:
             raise ValueError(
-                f"random_state must lie in [0, 2**64) if it is an integer, "
-                f"but it was {random_state}."
+                f"random_state must lie in [0, 2**64) if it is an integer, but it was {seed}."
             )
-        return int(random_state)
+        return seed
     raise TypeError(
         f"random_state must be an integer, a numpy.random.Generator or None, "
         f"but it was {random_state!r} ({type(random_state).__name__})."

@@ -61,7 +61,7 @@ class AutoRec(Recommender):
         f, of the output. With "sigmoid" or "tanh", ratings are scaled to its range for the loss,
         and back for predictions; that needs ``target_centering="none"``.
     regularization : float, default 300.0
-        lambda above, at least 0. All weight matrices are decayed, biases are not.
+        lambda of the objective, at least 0. All weight matrices are decayed, biases are not.
     optimizer : {"adam", "adagrad", "momentum", "sgd"}, default "adam"
         With PyTorch's formulas; momentum is .9. The loss is a sum over a batch's ratings, not a
         mean: SGD needs rates as 1e-5.
@@ -138,6 +138,8 @@ class AutoRec(Recommender):
     (2, 3)
     """
 
+    _in_core = ("_network", "_codes")
+
     def __init__(
         self,
         *,
@@ -189,9 +191,7 @@ class AutoRec(Recommender):
 
     # Training
 
-    def fit(
-        self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()
-    ) -> Self:
+    def fit(self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()) -> Self:
         """Train on ratings.
 
         Parameters
@@ -219,9 +219,7 @@ class AutoRec(Recommender):
         """
         return self._start(X, self.epochs, validation, callbacks)
 
-    def _start(
-        self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback]
-    ) -> Self:
+    def _start(self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback]) -> Self:
         self._check_parameters()
         ratings = as_ratings(X)
         seed = seed_from(self.random_state)
@@ -289,8 +287,8 @@ class AutoRec(Recommender):
         if isinstance(X, Ratings):
             self._train(ratings, epochs, validation, callbacks)
         else:
-            ids = {"user_ids": self._users.ids, "item_ids": self._items.ids}
-            self._train(Ratings.from_matrix(X, **ids), epochs, validation, callbacks)
+            ratings = Ratings.from_matrix(X, user_ids=self._users.ids, item_ids=self._items.ids)
+            self._train(ratings, epochs, validation, callbacks)
         return self
 
     def _train(
@@ -344,7 +342,7 @@ class AutoRec(Recommender):
         self._remember(ratings)
 
     def _forget(self) -> None:
-        for name in ("_seen", "_network", "_codes"):
+        for name in ("_seen", *self._in_core):
             self.__dict__.pop(name, None)
 
     def _offset(self, matrix: CSR, centering: str) -> Floats | None:
@@ -365,7 +363,8 @@ class AutoRec(Recommender):
         return means.astype(np.float32)
 
     def _input_offset(self, matrix: CSR) -> Floats | None:
-        return None if self.input_centering == "none" else self._offset(matrix, self.input_centering)
+        centering = self.input_centering
+        return None if centering == "none" else self._offset(matrix, centering)
 
     def _scale(self) -> float:
         """Factor on centred ratings: to (0, 1) or (-1, 1) where the output is bounded."""
@@ -414,7 +413,11 @@ class AutoRec(Recommender):
             check_real("default_rating", self.default_rating)
         if self.validation_fraction is not None:
             check_real(
-                "validation_fraction", self.validation_fraction, low=0, high=1, open_low=True,
+                "validation_fraction",
+                self.validation_fraction,
+                low=0,
+                high=1,
+                open_low=True,
                 open_high=True,
             )
         if self.patience is not None:
@@ -432,10 +435,11 @@ class AutoRec(Recommender):
         if decoder is None:
             decoder = (self.decoder_weights_, self.decoder_bias_)
         weights, bias = decoder
-        rule = {"activation": self.decoder_activation, "scale": self._scale()}
         if self.orientation == "item":
-            return Vectors(weights, codes, user_bias=bias, item_offset=row_offset, **rule)
-        return Vectors(codes, weights, item_bias=bias, user_offset=row_offset, **rule)
+            vectors = Vectors(weights, codes, user_bias=bias, item_offset=row_offset)
+        else:
+            vectors = Vectors(codes, weights, item_bias=bias, user_offset=row_offset)
+        return vectors._replace(activation=self.decoder_activation, scale=self._scale())
 
     def _finish_predictions(
         self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
@@ -450,7 +454,8 @@ class AutoRec(Recommender):
         return self._finish_scores(scores)
 
     def _finish_scores(self, scores: Floats) -> Floats:
-        return np.clip(scores, *np.float32(self._range)) if self.clip else scores
+        low, high = map(np.float32, self._range)
+        return np.clip(scores, low, high) if self.clip else scores
 
     def _row_seen(self) -> NDArray[np.bool_]:
         if self.orientation == "user":
@@ -490,7 +495,7 @@ class AutoRec(Recommender):
         return codes, offset
 
     def _regress(self, columns: CSR) -> tuple[Floats, Floats]:
-        """Decoder weights and biases of new columns, by ridge regression on the codes.
+        """Fit decoder weights and biases of new columns, by ridge regression on the codes.
 
         It is the model's own objective with the codes held fixed (for an identity output), so that
         a column of the training data would get the weights that training sought for it.
@@ -505,7 +510,11 @@ class AutoRec(Recommender):
         targets = columns.values if offset is None else columns.values - offset[columns.indices]
         penalty = max(float(self.regularization) / 2, 1e-6)
         weights, bias = _core.fit_ridge(
-            self._codes.array, columns.indptr, columns.indices, targets, penalty,
+            self._codes.array,
+            columns.indptr,
+            columns.indices,
+            targets,
+            penalty,
             num_threads=self._num_threads(),
         )
         return weights, bias
@@ -526,7 +535,7 @@ class AutoRec(Recommender):
     @property
     def encoder_bias_(self) -> Floats:
         """The encoder's bias mu."""
-        return self._weight("encoder.bias")[0]
+        return self._weight("encoder.bias").reshape(-1)
 
     @property
     def decoder_weights_(self) -> Floats:
@@ -536,13 +545,15 @@ class AutoRec(Recommender):
     @property
     def decoder_bias_(self) -> Floats:
         """The decoder's bias b."""
-        return self._weight("decoder.bias")[0]
+        return self._weight("decoder.bias").reshape(-1)
 
     @property
     def codes_(self) -> Floats:
         """Last hidden layer of every row."""
         self._check_fitted()
-        return self._codes.array
+        array = self._codes.array
+        array.flags.writeable = False
+        return array
 
     # Files
 
@@ -565,7 +576,8 @@ class AutoRec(Recommender):
         self._column_seen = tensors["column_seen"]
         self._mean = float(tensors["mean"][0])
         self._seed = int(tensors["seed"][0])
-        self.history_ = [Epoch(i, s, loss) for i, (s, loss) in enumerate(tensors["history"].tolist())]
+        epochs = enumerate(tensors["history"].tolist())
+        self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
 
     def _load_network(self, tensors: dict[str, NDArray[Any]]) -> None:
         network = _core.Autoencoder(
@@ -579,7 +591,8 @@ class AutoRec(Recommender):
         for name, array in network.weights().items():
             if tensors[name].shape != array.shape:
                 raise ValueError(
-                    f"{name} has shape {tensors[name].shape}, but the parameters ask for {array.shape}"
+                    f"{name} has shape {tensors[name].shape}, "
+                    f"but the parameters ask for {array.shape}"
                 )
             array[...] = tensors[name]
         self._network = network
@@ -650,7 +663,7 @@ class _Learner:
 
     def _encode(self) -> _core.Matrix:
         if self._codes is None:
-            units = check_layers("hidden_units", self._model.hidden_units)[-1]
+            units = self._decoder_in_training()[0].shape[1]
             self._codes = _core.Matrix(np.zeros((self._n_rows, units), np.float32))
         self._trainer.encode(self._rows, self._codes)
         return self._codes

@@ -45,7 +45,7 @@ class Vectors(NamedTuple):
 
     def take(
         self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
-    ) -> "Vectors":
+    ) -> Vectors:
         """Keep some users and items, in the order given; None keeps all."""
 
         def rows(array: Floats | None, index: NDArray[np.int64] | None) -> Floats | None:
@@ -81,7 +81,10 @@ class Recommender:
     implements `_vectors`, `_fold_users`, `_fold_items`, `_tensors` and `_restore`.
     """
 
-    _models: ClassVar[dict[str, type["Recommender"]]] = {}
+    _in_core: ClassVar[tuple[str, ...]] = ()
+    """Attributes that live in the core: pickles hold what `_tensors` gives in their place."""
+
+    _models: ClassVar[dict[str, type[Recommender]]] = {}
     """Every subclass by its name, for files that say which model they hold."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -116,8 +119,7 @@ class Recommender:
         for name in params:
             if name not in names:
                 raise ValueError(
-                    f"{type(self).__name__} has no parameter {name!r}; "
-                    f"it has {', '.join(names)}."
+                    f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}."
                 )
         for name, value in params.items():
             setattr(self, name, value)
@@ -168,6 +170,14 @@ class Recommender:
         return self._items.ids
 
     # To be implemented by a model
+
+    def fit(self, X: Any, *, validation: Any = None) -> Self:
+        """Train on ratings."""
+        raise NotImplementedError
+
+    def _check_parameters(self) -> None:
+        """Refuse constructor arguments that are not what they may be."""
+        raise NotImplementedError
 
     def _vectors(self) -> Vectors:
         """Vectors of all users and items."""
@@ -230,11 +240,8 @@ class Recommender:
         return self._predict_positions(rows.ravel(), columns.ravel()).reshape(rows.shape)
 
     def _predict_positions(self, users: NDArray[Any], items: NDArray[Any]) -> Floats:
-        scores = self._vectors().scorer().score_pairs(
-            users.astype(np.int32),
-            items.astype(np.int32),
-            num_threads=self._num_threads(),
-        )
+        pairs = (users.astype(np.int32), items.astype(np.int32))
+        scores = self._vectors().scorer().score_pairs(*pairs, num_threads=self._num_threads())
         return self._finish_predictions(scores, users, items)
 
     def evaluate(self, test: Any) -> dict[str, float]:
@@ -330,9 +337,15 @@ class Recommender:
             pool = np.unique(self._items.positions(np.atleast_1d(candidates), "candidates"))
             vectors = vectors.take(items=pool)
             seen = _take_columns(seen, pool)
-        hidden = {"seen_indptr": seen.indptr, "seen_indices": seen.indices} if exclude_seen else {}
-        positions, scores = vectors.scorer().top_k(n, **hidden, num_threads=self._num_threads())
-        ids = self._ids_at(positions if pool is None else np.where(positions < 0, -1, pool[positions]))
+        positions, scores = vectors.scorer().top_k(
+            n,
+            seen_indptr=seen.indptr if exclude_seen else None,
+            seen_indices=seen.indices if exclude_seen else None,
+            num_threads=self._num_threads(),
+        )
+        if pool is not None:
+            positions = np.where(positions < 0, -1, pool[positions])
+        ids = self._ids_at(positions)
         scores = self._finish_scores(scores)
         return (ids[0], scores[0]) if single else (ids, scores)
 
@@ -341,7 +354,8 @@ class Recommender:
 
     def _ids_at(self, positions: NDArray[Any]) -> IdArray:
         none: Any = -1 if self.item_ids_.dtype.kind == "i" else ""
-        return np.where(positions < 0, none, self.item_ids_[positions])
+        ids: IdArray = np.where(positions < 0, none, self.item_ids_[positions])
+        return ids
 
     # Users and items that come after training
 
@@ -371,7 +385,7 @@ class Recommender:
         """
         self._check_fitted()
         check_choice("axis", axis, ("user", "item"))
-        new, known = (self._users, self._items) if axis == "user" else (self._items, self._users)
+        new = self._users if axis == "user" else self._items
         rows = self._align(X, "X", axis=axis)
         if isinstance(X, Ratings):
             ids = X.user_ids if axis == "user" else X.item_ids
@@ -424,6 +438,20 @@ class Recommender:
         return CSR(rows.indptr, matrix.indices.astype(np.int32), matrix.data, matrix.shape)
 
     # Files
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {n: value for n, value in self.__dict__.items() if n not in self._in_core}
+        if self._is_fitted():
+            state["_tensors"] = self._tensors()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        tensors = state.pop("_tensors", None)
+        self.__dict__.update(state)
+        if tensors is not None:
+            self._restore(tensors)
+            self.__dict__.update(state)  # which is more than files hold
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to a file: weights, ids, parameters and seen items.
@@ -503,7 +531,7 @@ def _rated_positions(
 
 
 def _as_scipy(pattern: CSR) -> Any:
-    """A pattern's cells, each as 1."""
+    """Give a pattern's cells, each as 1."""
     ones = np.ones(len(pattern.indices), np.int8)
     return sparse.csr_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from isthmus._columns import resolve_columns
 from isthmus._frames import frame_cells
 from isthmus._ids import IdArray
 from isthmus._text import read_text
@@ -78,25 +80,36 @@ def with_ids_like(ratings: Ratings, users: IdArray, items: IdArray) -> Ratings:
 
 def read_pairs(path: Path, model: Recommender, options: dict[str, Any]) -> tuple[IdArray, IdArray]:
     """Read users and items, in the order of the file, whatever else is in it."""
-    columns = options.get("columns", [None, None])[:2]
+    columns = options["columns"][:2] if "columns" in options else None
     kind = options.get("format", path.suffix.lower().removeprefix("."))
     if kind in ("parquet", "pq"):
-        table = pq.read_table(path)
-        names = [table.column_names[c] if isinstance(c, int) else c for c in columns]
+        table = _read_parquet(path)
+        there = table.column_names
+        found = resolve_columns(
+            *(columns, there, len(there), str(path)), find=columns is None, implicit=True
+        )
+        table = table.select([there[found.user], there[found.item]])
+        table = table.rename_columns(["user", "item"])
     else:
         table = read_text(
             path,
-            columns=None if columns == [None, None] else columns,
+            columns=columns,
             header=options.get("header"),
             separator=options.get("separator", _SEPARATORS.get(kind)),
             encoding=options.get("encoding", "utf-8"),
             implicit=True,
         )
-        names = ["user", "item"]
-    wanted = {"user": names[0], "item": names[1], "rating": None, "timestamp": None}
+    wanted = {"user": "user", "item": "item", "rating": None, "timestamp": None}
     cells = frame_cells(table, wanted, implicit=True)
     users = _like(cells.user_ids, model.user_ids_)[cells.rows]
     return users, _like(cells.item_ids, model.item_ids_)[cells.columns]
+
+
+def _read_parquet(path: Path) -> Any:
+    try:
+        return pq.read_table(path)
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} cannot be read as a Parquet file: {error}.") from None
 
 
 def read_id_file(path: Path, known: IdArray) -> IdArray:

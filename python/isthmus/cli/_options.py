@@ -9,8 +9,18 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin
-from typing import get_type_hints
+from types import MappingProxyType
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 from typer.core import TyperCommand
@@ -39,7 +49,7 @@ class Source(NamedTuple):
     function: Callable[..., Any]
     documentation: str
     skip: Iterable[str] = ()
-    parsers: Mapping[str, Callable[[str], Any]] = {}
+    parsers: Mapping[str, Callable[[str], Any]] = MappingProxyType({})
 
     def options(self) -> list[Any]:
         """Make the options, none of which has a default: what is not given is not passed on."""
@@ -53,10 +63,10 @@ class Source(NamedTuple):
             option = _option(name, hints[name], kind, self.parsers.get(name))
             info = typer.Option(
                 *option.names,
-                help=help_text or None,
+                help=f"{help_text}{_shown_default(parameter.default, name)}".strip() or None,
                 metavar=option.metavar,
                 parser=option.parser,
-                show_default=_shown_default(parameter.default, kind),
+                show_default=False,
             )
             parameters.append(
                 inspect.Parameter(
@@ -145,50 +155,48 @@ def parse_integers(text: str) -> tuple[int, ...]:
 def parse_columns(text: str) -> list[str | int | None]:
     """Read ``userId,movieId,rating`` or ``0,2,-,1``: names, positions, or - for none."""
     return [
-        None if name == "-" else int(name) if name.isdecimal() else name
-        for name in text.split(",")
+        None if name == "-" else int(name) if name.isdecimal() else name for name in text.split(",")
     ]
 
 
 class _Option(NamedTuple):
     annotation: Any
-    names: list[str] = []  # noqa: RUF012
+    names: tuple[str, ...]
     parser: Callable[[str], Any] | None = None
     metavar: str | None = None
 
 
-def _option(
-    name: str, hint: Any, kind: str, parser: Callable[[str], Any] | None
-) -> _Option:
+def _option(name: str, hint: Any, kind: str, parser: Callable[[str], Any] | None) -> _Option:
     flag = "--" + name.replace("_", "-")
     possible = _alternatives(hint)
     if parser is not None:
-        return _Option(str | None, [flag], parser, "A,B,...")
+        return _Option(str | None, (flag,), parser, "A,B,...")
     if bool in possible:
-        return _Option(bool | None, [f"{flag}/--no-{flag[2:]}"])
+        return _Option(bool | None, (f"{flag}/--no-{flag[2:]}",))
     choices = [value for p in possible if get_origin(p) is Literal for value in get_args(p)]
     if str in possible:
         choices = re.findall(r'"([^"]*)"', kind) if kind.startswith("{") else []
     if choices:
-        # without a value of its own, a member would be taken for its number
-        names = {re.sub(r"\W", "_", choice): choice for choice in choices}
-        return _Option(enum.Enum(name, names) | None, [flag])
+        members: Any = enum.Enum(name, {choice: choice for choice in choices}, type=str)  # type: ignore[misc]
+        return _Option(members | None, (flag,))
     if any(get_origin(p) is tuple for p in possible):
-        return _Option(str | None, [flag], parse_integers, "N,N,...")
+        return _Option(str | None, (flag,), parse_integers, "N,N,...")
     plain = next((p for p in (float, int, str) if p in possible), str)
-    return _Option(plain | None, [flag])
+    return _Option(plain | None, (flag,))
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def _shown_default(default: Any, kind: str) -> str | bool:
-    if default is None or default is inspect.Parameter.empty or "default" not in kind:
-        return False
+def _shown_default(default: Any, name: str) -> str:
+    if default is None or default is inspect.Parameter.empty:
+        return ""
     if isinstance(default, bool):
-        return "yes" if default else "no"
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        shown = f"{'' if default else 'no-'}{name.replace('_', '-')}"
+    else:
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return f"  [default: {shown}]"
 
 
 def _as_options(parameters: list[inspect.Parameter]) -> list[Any]:

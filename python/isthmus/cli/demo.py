@@ -1,7 +1,7 @@
 """`isthmus demo`."""
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from isthmus.cli.predict import Threads
 from isthmus.cli.recommend import Recommended, print_table
 from isthmus.metrics import bias_baseline, mean_baseline, rmse
 from isthmus.splits import train_test_split
-from isthmus.synthetic import synthetic_ratings
+from isthmus.synthetic import Shape, synthetic_ratings
 
 __all__ = ["register"]
 
@@ -34,17 +34,16 @@ def demo(
 
     The ratings have the size and the skew of MovieLens 1M's, and something to learn in them.
     """
-    shape = "ml-100k" if quick else "ml-1m"
+    shape: Shape = "ml-100k" if quick else "ml-1m"
     print(f"making up ratings like those of {shape}", flush=True)
     ratings = synthetic_ratings(shape=shape, random_state=random_state)
     print(f"  {describe(ratings)}")
     train, test = train_test_split(ratings, test_size=0.1, random_state=random_state)
-    size: dict[str, Any] = {"hidden_units": (100,), "epochs": 20} if quick else {"epochs": 20}
-    model = AutoRec(
-        **size, random_state=random_state, num_threads=num_threads, verbose=sys.stderr.isatty()
-    )
+    model = AutoRec(random_state=random_state, num_threads=num_threads)
+    if quick:
+        model.set_params(hidden_units=(100,), epochs=20)
     print(f"training {model!r} on {train.nnz:,} of them", flush=True)
-    model.fit(train)
+    model.set_params(verbose=sys.stderr.isatty()).fit(train)
     seconds = sum(epoch.seconds for epoch in model.history_)
     rate = len(model.history_) * train.nnz / seconds / 1e6
     print(f"  {len(model.history_)} epochs in {seconds:.1f} s, {rate:.2f} million ratings/s")
@@ -62,4 +61,4 @@ def demo(
     items, scores = model.recommend(user)
     print("recommendations")
     listed = zip(items.tolist(), scores.tolist(), strict=True)
-    print_table(iter([(user.item(), [Recommended(i, s, None) for i, s in listed])]))
+    print_table(iter([(user.item(), [Recommended(i, s) for i, s in listed])]))

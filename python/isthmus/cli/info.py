@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 def info(
     model: Annotated[
-        Path | None, typer.Argument(help="File that `isthmus train` wrote.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="MODEL", help="File that `isthmus train` wrote.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Say what is installed and in use or, of a model, what it is."""

@@ -2,14 +2,15 @@
 
 import csv
 import sys
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from isthmus._files import atomic_write
+from isthmus._ids import IdArray
 from isthmus.cli._data import ids_from_text, load, read_pairs, reading_options, with_ids_like
 from isthmus.cli._options import command_with
 from isthmus.io import read_ratings
@@ -17,11 +18,10 @@ from isthmus.io import read_ratings
 __all__ = ["ModelFile", "Threads", "register"]
 
 ModelFile = Annotated[
-    Path, typer.Argument(help="File that `isthmus train` wrote.", show_default=False)
+    Path,
+    typer.Argument(metavar="MODEL", help="File that `isthmus train` wrote.", show_default=False),
 ]
-Threads = Annotated[
-    int, typer.Option(help="0: all that this process may use.", min=0, show_default=True)
-]
+Threads = Annotated[int, typer.Option(help="0: all that this process may use.", min=0)]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,8 @@ def evaluate(
     context: typer.Context,
     model: ModelFile,
     ratings: Annotated[
-        Path, typer.Argument(help="File of ratings to test on.", show_default=False)
+        Path,
+        typer.Argument(metavar="RATINGS", help="File of ratings to test on.", show_default=False),
     ],
     num_threads: Threads = 0,
 ) -> None:
@@ -52,6 +53,7 @@ def predict(
     pairs: Annotated[
         Path | None,
         typer.Argument(
+            metavar="PAIRS",
             help="File with a user and an item in each line, and what else there may be.",
             show_default=False,
         ),
@@ -77,12 +79,16 @@ def predict(
     else:
         users, items = read_pairs(pairs, recommender, context.obj[0])
     written = np.char.mod("%.4f", recommender.predict(users, items))
-    if pairs is None and output is None:
+    if output is not None:
+        with atomic_write(output) as temporary, temporary.open("w", newline="") as file:
+            _write(file, users, items, written)
+    elif pairs is None:
         print(written[0])
-        return
-    with nullcontext() if output is None else atomic_write(output) as temporary:
-        file = sys.stdout if temporary is None else temporary.open("w", newline="")
-        with nullcontext() if temporary is None else file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("user", "item", "prediction"))
-            writer.writerows(zip(users.tolist(), items.tolist(), written.tolist(), strict=True))
+    else:
+        _write(sys.stdout, users, items, written)
+
+
+def _write(file: TextIO, users: IdArray, items: IdArray, written: NDArray[np.str_]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("user", "item", "prediction"))
+    writer.writerows(zip(users.tolist(), items.tolist(), written.tolist(), strict=True))

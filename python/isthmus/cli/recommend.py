@@ -19,13 +19,19 @@ from isthmus.cli._data import (
     titles_like,
     with_ids_like,
 )
-from isthmus.cli._options import command_with
+from isthmus.cli._options import Source, command_with
 from isthmus.cli.predict import ModelFile, Threads
 from isthmus.io import read_items, read_ratings
 
 __all__ = ["Recommended", "print_table", "register"]
 
-Format = enum.Enum("Format", {name: name for name in ("table", "csv", "json")})
+
+class Format(str, enum.Enum):
+    """How lists are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
 
 
 class Recommended(NamedTuple):
@@ -33,7 +39,7 @@ class Recommended(NamedTuple):
 
     item: int | str
     score: float
-    title: str | None
+    title: str = ""
 
 
 Lists = Iterator[tuple[int | str, list[Recommended]]]
@@ -41,7 +47,13 @@ Lists = Iterator[tuple[int | str, list[Recommended]]]
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command(cls=command_with(reading_options))(recommend)
+    app.command(cls=command_with(_reading_options))(recommend)
+
+
+def _reading_options(args: list[str]) -> Source:
+    source = reading_options(args)
+    # --format is that of the output here; that of the file is found
+    return source._replace(title="Options for reading --ratings", skip=("format",))
 
 
 def recommend(
@@ -68,7 +80,9 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Do not leave out what a user has rated.")
     ] = False,
-    output_format: Annotated[Format, typer.Option("--output-format", "-f")] = Format["table"],
+    output_format: Annotated[
+        Format, typer.Option("--format", help="How to print the lists.")
+    ] = Format.table,
     num_threads: Threads = 0,
 ) -> None:
     """Recommend items to users.
@@ -95,41 +109,52 @@ def recommend(
         (
             one,
             [
-                Recommended(item, score, titles.get(item, "") if items is not None else None)
+                Recommended(item, score, titles.get(item, ""))
                 for item, score in zip(row.tolist(), values.tolist(), strict=True)
                 if not np.isnan(score)  # the list has ended
             ],
         )
         for one, row, values in zip(users.tolist(), ids, scores, strict=True)
     )
-    {"table": print_table, "csv": _print_csv, "json": _print_json}[output_format.value](lists)
+    if output_format is Format.table:
+        print_table(lists)
+    elif output_format is Format.csv:
+        _print_csv(lists, titled=items is not None)
+    else:
+        _print_json(lists, titled=items is not None)
 
 
 def print_table(lists: Lists) -> None:
     """Print lists for people to read."""
     for number, (user, items) in enumerate(lists):
-        print(f"{'' if number == 0 else chr(10)}user {user}")
+        if number:
+            print()
+        print(f"user {user}")
         width = max((len(str(one.item)) for one in items), default=0)
         for rank, one in enumerate(items, 1):
-            title = f"  {one.title}" if one.title else ""
-            print(f"{rank:4}  {one.item!s:<{width}}  {one.score:8.4f}{title}")
+            print(f"{rank:4}  {one.item!s:<{width}}  {one.score:8.4f}  {one.title}".rstrip())
         if not items:
             print("      no item is left to recommend")
 
 
-def _print_csv(lists: Lists) -> None:
+def _print_csv(lists: Lists, *, titled: bool) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    header = ["user", "rank", "item", "score"]
-    for number, (user, items) in enumerate(lists):
-        titled = any(one.title is not None for one in items)
-        if number == 0:
-            writer.writerow([*header, "title"] if titled else header)
-        for rank, one in enumerate(items, 1):
-            row = [user, rank, one.item, f"{one.score:.4f}"]
-            writer.writerow([*row, one.title] if titled else row)
-
-
-def _print_json(lists: Lists) -> None:
+    writer.writerow(["user", "rank", "item", "score", "title"][: 5 if titled else 4])
     for user, items in lists:
-        listed = [{k: v for k, v in one._asdict().items() if v is not None} for one in items]
-        print(json.dumps({"user": user, "items": listed}, ensure_ascii=False))
+        for rank, one in enumerate(items, 1):
+            row = [user, rank, one.item, f"{one.score:.4f}", one.title]
+            writer.writerow(row[: 5 if titled else 4])
+
+
+def _print_json(lists: Lists, *, titled: bool) -> None:
+    between = "["
+    for user, items in lists:
+        listed = [one._asdict() for one in items]
+        for one in listed:
+            one["score"] = round(one["score"], 4)
+            if not titled:
+                del one["title"]
+        entry = json.dumps({"user": user, "items": listed}, ensure_ascii=False)
+        print(f"{between}{entry}", end="")
+        between = ",\n "
+    print("]")

@@ -20,7 +20,14 @@ __all__ = ["register"]
 
 DEFAULT_MODEL = "autorec"
 
-SplitBy = enum.Enum("SplitBy", {by: by for by in ("rating", "user", "time", "user_time")})
+
+class SplitBy(str, enum.Enum):
+    """What `train_test_split` may split by."""
+
+    rating = "rating"
+    user = "user"
+    time = "time"
+    user_time = "user_time"
 
 
 def name_of(model: type[Recommender]) -> str:
@@ -34,7 +41,11 @@ MODELS = {
     if model.__module__.startswith("isthmus.")
 }
 
-Model = enum.Enum("Model", {name: name for name in MODELS})
+
+def _check_model(name: str) -> str:
+    if name.lower() not in MODELS:
+        raise typer.BadParameter(f"it must be one of {', '.join(MODELS)}, but it was {name!r}.")
+    return name.lower()
 
 
 def model_options(args: list[str]) -> Source:
@@ -59,13 +70,19 @@ def register(app: typer.Typer) -> None:
 
 def train(
     context: typer.Context,
-    ratings: Annotated[Path, typer.Argument(help="File of ratings.", show_default=False)],
+    ratings: Annotated[
+        Path, typer.Argument(metavar="RATINGS", help="File of ratings.", show_default=False)
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write the model.")
     ] = None,
     model: Annotated[
-        Model, typer.Option(case_sensitive=False, help="What to train; it has options below.")
-    ] = Model[DEFAULT_MODEL],
+        str,
+        typer.Option(
+            callback=_check_model,
+            help=f"What to train: {', '.join(MODELS)}. Its own options are below.",
+        ),
+    ] = DEFAULT_MODEL,
     test_size: Annotated[
         float | None,
         typer.Option(
@@ -73,14 +90,14 @@ def train(
             "and measure the error on them.",
         ),
     ] = None,
-    split_seed: Annotated[int, typer.Option(help="Seed of what is held out.")] = 0,
+    split_seed: Annotated[int, typer.Option(help="Seed of what is held out.", min=0)] = 0,
     split_by: Annotated[
         SplitBy,
         typer.Option(
             help="Hold out ratings drawn from all, ratings drawn from each user's, the latest "
             "ratings of all, or the latest of each user."
         ),
-    ] = SplitBy["rating"],
+    ] = SplitBy.rating,
     validation: Annotated[
         Path | None,
         typer.Option(help="File of ratings to measure the error on after each epoch."),
@@ -103,9 +120,8 @@ def train(
     if output is not None:
         _check_writable(output)
     reading, parameters = context.obj
-    recommender = MODELS[model.value](**parameters)
+    recommender = MODELS[model](**parameters)
     recommender._check_parameters()
-    recommender.set_params(verbose=sys.stderr.isatty() if progress is None else progress)
 
     everything = read_ratings(ratings, **reading)
     print(f"{ratings}: {describe(everything)}", flush=True)
@@ -123,6 +139,7 @@ def train(
         print(f"{validation}: {describe(held_out)}", flush=True)
 
     print(f"training {recommender!r}", flush=True)
+    recommender.set_params(verbose=sys.stderr.isatty() if progress is None else progress)
     recommender.fit(known, validation=held_out)
     print(_training(recommender, known), flush=True)
     if test is not None:

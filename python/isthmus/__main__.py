@@ -1,4 +1,4 @@
-"""`python -m isthmus.cli` is `isthmus`."""
+"""`python -m isthmus` is `isthmus`."""
 
 from isthmus.cli import app
 

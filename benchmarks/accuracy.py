@@ -1,0 +1,87 @@
+"""AutoRec's test error by the papers' protocols, beside the published figures.
+
+    python -m benchmarks.accuracy ml-1m          # random 90/10, defaults, 5 seeds
+    python -m benchmarks.accuracy ml-100k-u1     # the official first split
+    python -m benchmarks.accuracy user           # U-AutoRec, ml-1m, random 90/10
+    python -m benchmarks.accuracy deep           # 500-250-500 I-AutoRec, ml-1m, random 90/10
+
+The number of epochs and every other parameter were chosen on validation data (`--validate` shows
+how such a part of the training data fares); nothing is chosen on the test part.
+"""
+
+import statistics
+from typing import Any
+
+from benchmarks.common import load, parser, print_table, published_split, write_results
+from isthmus import AutoRec, train_test_split
+
+PROTOCOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    # name: data, what the paper reports, parameters that differ from the defaults
+    "ml-1m": ("ml-1m", "I-AutoRec .831", {}),
+    "ml-100k-u1": (
+        "ml-100k",
+        "GC-MC .905-.910",
+        {"regularization": 150.0, "corruption": 0.5, "batch_size": 64, "epochs": 50},
+    ),
+    "user": ("ml-1m", "U-AutoRec .874", {"orientation": "user"}),
+    "deep": ("ml-1m", "I-AutoRec 500-250-500 .827", {"hidden_units": (500, 250, 500)}),
+}
+
+
+def main() -> None:
+    """Run from the command line."""
+    p = parser(__doc__)
+    p.add_argument("protocol", choices=list(PROTOCOLS))
+    p.add_argument("--seeds", type=int, default=5)
+    p.add_argument("--validate", action="store_true", help="hold out a tenth of the training part")
+    p.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other parameters")
+    args = p.parse_args()
+    data, published, parameters = PROTOCOLS[args.protocol]
+    changed = {key: _value(text) for key, text in (pair.split("=") for pair in args.set)}
+    ratings, arrays = load(data)
+
+    rows, errors = [], []
+    for seed in range(args.seeds):
+        if args.protocol == "ml-100k-u1":
+            train, test = published_split(ratings, arrays, arrays["u1_test"])
+        else:
+            train, test = train_test_split(ratings, test_size=0.1, random_state=seed)
+        if args.validate:
+            train, test = train_test_split(train, test_size=0.1, random_state=seed)
+        model = AutoRec(**{**parameters, **changed}, random_state=seed, num_threads=args.threads)
+        model.fit(train, validation=test if args.validate else None)
+        metrics = model.evaluate(test)
+        took = sum(epoch.seconds for epoch in model.history_)
+        errors.append(metrics["rmse"])
+        best = ""
+        if args.validate:
+            epoch = min(model.history_, key=lambda e: e.metrics["rmse"])
+            best = f"{epoch.metrics['rmse']:.4f} in epoch {epoch.index + 1}"
+        rows.append((seed, f"{metrics['rmse']:.4f}", f"{metrics['mae']:.4f}", f"{took:.1f}", best))
+    print(f"{args.protocol}: {model!r}; published: {published}")
+    print_table(
+        ("seed", "validation RMSE" if args.validate else "test RMSE", "MAE", "seconds", "best"), rows
+    )
+    spread = statistics.stdev(errors) if len(errors) > 1 else 0.0
+    print(f"mean RMSE {statistics.mean(errors):.4f} +- {spread:.4f} (standard deviation)")
+    if not args.validate and not changed:
+        write_results(
+            f"accuracy_{args.protocol}",
+            {"rmse": errors, "mean": statistics.mean(errors), "deviation": spread,
+             "published": published, "parameters": {k: str(v) for k, v in parameters.items()}},
+        )
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    if "," in text:
+        return tuple(int(part) for part in text.split(",") if part)
+    return text
+
+
+if __name__ == "__main__":
+    main()

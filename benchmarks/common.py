@@ -1,0 +1,117 @@
+"""What the benchmarks share: data, the machine's description, tables and JSON."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import isthmus
+from isthmus import Ratings, mask_split
+from isthmus._files import atomic_write
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def data_folder() -> Path:
+    """Where the real data lies: $ISTHMUS_DATA, or ../shared/data beside the project."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ISTHMUS_DATA", default))
+    if not folder.is_dir():
+        raise SystemExit(f"there is no folder {folder}: set ISTHMUS_DATA to where the data is")
+    return folder
+
+
+def load(name: str) -> tuple[Ratings, dict[str, NDArray[Any]]]:
+    """A data set as ratings (its positions are the ids), and the arrays beside it."""
+    with np.load(data_folder() / name / "ratings.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    n_users, n_items = arrays["shape"]
+    ratings = Ratings.from_arrays(
+        *(arrays["user"], arrays["item"], arrays["rating"]),
+        user_ids=np.arange(n_users),
+        item_ids=np.arange(n_items),
+    )
+    return ratings, arrays
+
+
+def published_split(ratings: Ratings, arrays: dict[str, NDArray[Any]], test: NDArray[np.bool_]) -> tuple[
+    Ratings, Ratings
+]:
+    """Train and test parts of a fixed split, given by a mask over the file's rows."""
+    return mask_split(ratings, test, users=arrays["user"], items=arrays["item"])
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """How long a call takes."""
+    start = perf_counter()
+    work()
+    return perf_counter() - start
+
+
+def interleaved(
+    ours: Callable[[], float], theirs: Callable[[], float], rounds: int
+) -> tuple[list[float], list[float]]:
+    """Seconds of two pieces of work done in turn, so that a drift of the machine hits both."""
+    a, b = [], []
+    for _ in range(rounds):
+        a.append(ours())
+        b.append(theirs())
+    return a, b
+
+
+def median_ratio(numerators: Iterable[float], denominators: Iterable[float]) -> float:
+    """Median of the ratios, pair by pair."""
+    return statistics.median(n / d for n, d in zip(numerators, denominators, strict=True))
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    info = isthmus.build_info()
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+        model = next((v.strip() for k, _, v in lines if k.strip() == "model name"), model)
+    return {
+        "cpu": model,
+        "threads": info["num_threads"],
+        "isa": info["isa"],
+        "isthmus": info["version"],
+        "compiler": info["compiler"],
+        "numpy": np.__version__,
+    }
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A Markdown table, aligned for reading in a terminal."""
+    cells = [list(map(str, header)), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    print("\n".join(lines), flush=True)
+
+
+def write_results(name: str, figures: dict[str, Any]) -> None:
+    """Keep the figures, with the machine, as benchmarks/results/NAME.json."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
+    print(f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """An argument parser with what every benchmark takes."""
+    p = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    p.add_argument("--threads", type=int, default=isthmus.build_info()["num_threads"])
+    return p
