@@ -1,8 +1,10 @@
 #include "isthmus/factor_sgd.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
+#include <thread>
 #include <utility>
 
 #include "isthmus/parallel.hpp"
@@ -17,6 +19,11 @@ namespace {
 constexpr index_t kBlockCells = 4096;  // enough to be worth a thread's while
 constexpr index_t kMaxBands = 128;
 constexpr index_t kCellsAhead = 6;
+constexpr index_t kPollCells = index_t{1} << 21;  // between two looks for Ctrl-C
+
+void wait_for(const std::atomic<index_t>& count, index_t least) {
+    while (count.load(std::memory_order_acquire) < least) std::this_thread::yield();
+}
 
 using Counts = std::vector<index_t>;
 
@@ -152,24 +159,39 @@ double FactorSgd::run_epoch(BiasedMF& model, const RidgePenalty& penalty, float 
     const Side users{model.user_factors.view(), model.user_bias.data(), user_share.data()};
     const Side items{model.item_factors.view(), model.item_bias.data(), item_share.data()};
     const std::vector<std::int32_t> diagonals = offsets(epoch);
-    std::vector<double> squared_error(static_cast<std::size_t>(bands_));
+    std::vector<double> squared_error(static_cast<std::size_t>(bands_ * bands_));
+    // How many diagonals are done in each band of users. A block waits for the two before it that
+    // share its users or its items, rather than for the whole diagonal: where other programs use
+    // the cores, threads would wait for each other at every one.
+    std::vector<std::atomic<index_t>> done(static_cast<std::size_t>(bands_));
+
+    const auto take = [&](index_t task) {
+        const index_t d = task / bands_, band = task % bands_;
+        const index_t offset = diagonals[static_cast<std::size_t>(d)];
+        if (d > 0) {
+            const index_t before = diagonals[static_cast<std::size_t>(d - 1)];
+            wait_for(done[static_cast<std::size_t>(band)], d);
+            wait_for(done[static_cast<std::size_t>((band + offset - before + bands_) % bands_)], d);
+        }
+        const auto b = static_cast<std::size_t>(block(band, offset));
+        squared_error[static_cast<std::size_t>(task)] =
+            visit(cells_.data() + block_begin_[b], cells_.data() + block_begin_[b + 1], users,
+                  items, model.mean, penalty, rate);
+        done[static_cast<std::size_t>(band)].store(d + 1, std::memory_order_release);
+    };
+
+    const index_t round = std::max<index_t>(1, kPollCells * bands_ / std::max<index_t>(1, nnz()));
     double total = 0.0;
     with_team(num_threads, [&] {
-        index_t done = 0;
-        for (std::size_t d = 0; d < diagonals.size(); ++d) {
-            if (poll) poll(done);
-            parallel_for(bands_, num_threads, [&](index_t band) {
-                const auto b = static_cast<std::size_t>(block(band, diagonals[d]));
-                squared_error[static_cast<std::size_t>(band)] =
-                    visit(cells_.data() + block_begin_[b], cells_.data() + block_begin_[b + 1],
-                          users, items, model.mean, penalty, rate);
-            });
-            for (index_t band = 0; band < bands_; ++band) {
-                const auto b = static_cast<std::size_t>(block(band, diagonals[d]));
-                done += block_begin_[b + 1] - block_begin_[b];
-                total += squared_error[static_cast<std::size_t>(band)];
+        for (index_t d = 0; d < bands_; d += round) {
+            if (poll) poll(nnz() * d / bands_);
+            const index_t begin = d * bands_, end = std::min(d + round, bands_) * bands_;
+            // pieces are taken in order: what one waits for has been taken before it
+            parallel_for(end - begin, num_threads, [&](index_t i) { take(begin + i); });
+            for (index_t task = begin; task < end; ++task) {
+                total += squared_error[static_cast<std::size_t>(task)];
             }
-            if (!std::isfinite(total)) throw Diverged(epoch, static_cast<index_t>(d));
+            if (!std::isfinite(total)) throw Diverged(epoch, d / round);
         }
     });
     return total;

@@ -4,7 +4,8 @@
 //
 // Users and items are dealt to as many bands as the matrix has cells to fill; a block is the cells
 // of one band of each. Blocks on a diagonal share neither users nor items, so they may be taken at
-// once, and one diagonal follows another: the result is that of visiting the cells one by one.
+// once, and a block follows those of the diagonal before that share any with it: the result is that
+// of visiting the cells one by one.
 
 #include <cstdint>
 #include <functional>
@@ -29,7 +30,7 @@ public:
     // Visits every cell once:  e = value - prediction,  p += rate (e q - penalty p), and so for q
     // and the biases. A row's penalty is spread over its cells, so that an epoch's steps add up to
     // the gradient of what ALS minimises, halved. Returns the squared errors before each step,
-    // summed. `poll` is called before each diagonal with the cells done. Throws Diverged.
+    // summed. `poll` is called now and then with about the cells done. Throws Diverged.
     double run_epoch(BiasedMF& model, const RidgePenalty& penalty, float rate, index_t epoch,
                      int num_threads, const std::function<void(index_t)>& poll) const;
 
@@ -38,6 +39,7 @@ public:
 
     index_t users() const { return static_cast<index_t>(user_cells_.size()); }
     index_t items() const { return static_cast<index_t>(item_cells_.size()); }
+    index_t nnz() const { return static_cast<index_t>(cells_.size()); }
 
 private:
     // The bands of items that go with those of users, band by band, in an epoch's n-th diagonal.
