@@ -8,6 +8,7 @@ void register_biased_mf(py::module_& module);
 void register_build_info(py::module_& module);
 void register_matrix(py::module_& module);
 void register_primitives(py::module_& module);
+void register_rbm(py::module_& module);
 void register_scoring(py::module_& module);
 
 }  // namespace isthmus
@@ -21,4 +22,5 @@ PYBIND11_MODULE(ISTHMUS_MODULE_NAME, module, py::mod_gil_not_used()) {
     isthmus::register_scoring(module);
     isthmus::register_autoencoder(module);
     isthmus::register_biased_mf(module);
+    isthmus::register_rbm(module);
 }

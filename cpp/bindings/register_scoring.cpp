@@ -38,14 +38,6 @@ struct Scorer {
     }
 };
 
-bool within(const IndexArray& indices, index_t size) {
-    bool inside = true;
-    for (index_t i = 0; i < indices.size(); ++i) {
-        inside = inside && indices.data()[i] >= 0 && indices.data()[i] < size;
-    }
-    return inside;
-}
-
 FloatArray bind_score_pairs(const Scorer& scorer, const IndexArray& queries,
                             const IndexArray& candidates, int num_threads) {
     require(queries.size() == candidates.size(), "queries and candidates must pair up");
@@ -61,38 +53,14 @@ FloatArray bind_score_pairs(const Scorer& scorer, const IndexArray& queries,
     return out;
 }
 
-// The cells to leave out: CSR with ascending indices in each row.
-CsrView seen_view(const Scorer& scorer, const Array<std::int64_t>& indptr,
-                  const IndexArray& indices) {
-    CsrView seen;
-    seen.rows = scorer.queries.rows;
-    seen.cols = scorer.candidates.rows;
-    seen.indptr = indptr.data();
-    seen.indices = indices.data();
-    require(indptr.size() == seen.rows + 1, "seen_indptr must have a position per query, and one");
-    bool ascends = true;
-    for (index_t r = 0; r < seen.rows; ++r) ascends = ascends && seen.indptr[r] <= seen.indptr[r + 1];
-    require(ascends, "seen_indptr must not decrease");
-    require(seen.indptr[0] >= 0 && seen.indptr[seen.rows] <= indices.size(),
-            "seen_indptr points outside of seen_indices");
-    for (index_t r = 0; r < seen.rows; ++r) {
-        std::int64_t last = -1;
-        for (index_t i = seen.indptr[r]; i < seen.indptr[r + 1]; ++i) {
-            ascends = ascends && last < seen.indices[i] && seen.indices[i] < seen.cols;
-            last = seen.indices[i];
-        }
-    }
-    require(ascends, "seen_indices must ascend within the candidates");
-    return seen;
-}
-
 py::tuple bind_top_k(const Scorer& scorer, index_t n,
                      const OptionalArray<std::int64_t>& seen_indptr,
                      const OptionalArray<std::int32_t>& seen_indices, int num_threads) {
     require(n >= 1, "n must be at least 1");
-    const CsrView seen = seen_indptr && seen_indices
-                             ? seen_view(scorer, *seen_indptr, *seen_indices)
-                             : CsrView{};
+    const CsrView seen =
+        seen_indptr && seen_indices
+            ? seen_view(scorer.queries.rows, scorer.candidates.rows, *seen_indptr, *seen_indices)
+            : CsrView{};
     IndexArray items({scorer.queries.rows, n});
     FloatArray scores({scorer.queries.rows, n});
     std::int32_t* items_out = items.mutable_data();
@@ -119,10 +87,10 @@ void register_scoring(py::module_& module) {
              py::arg("query_bias") = py::none(), py::arg("candidate_bias") = py::none(),
              py::arg("query_offset") = py::none(), py::arg("candidate_offset") = py::none())
         .def("score_pairs", &bind_score_pairs, py::arg("queries"), py::arg("candidates"),
-             py::kw_only(), py::arg("num_threads"), "The score of each (queries[i], candidates[i]).")
-        .def("top_k", &bind_top_k, py::arg("n"), py::kw_only(),
-             py::arg("seen_indptr") = py::none(), py::arg("seen_indices") = py::none(),
-             py::arg("num_threads"),
+             py::kw_only(), py::arg("num_threads"),
+             "The score of each (queries[i], candidates[i]).")
+        .def("top_k", &bind_top_k, py::arg("n"), py::kw_only(), py::arg("seen_indptr") = py::none(),
+             py::arg("seen_indices") = py::none(), py::arg("num_threads"),
              "The n best candidates of each query and their scores, best first, equal ones by "
              "candidate; stored cells of `seen` are left out, short lists end in -1 and NaN.");
 }

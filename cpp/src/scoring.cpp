@@ -72,7 +72,8 @@ float dot(const float* a, const float* b, index_t size) {
             sums[j] += load_unaligned(a + p + j * kLanes) * load_unaligned(b + p + j * kLanes);
         }
     }
-    for (; p + kLanes <= size; p += kLanes) sums[0] += load_unaligned(a + p) * load_unaligned(b + p);
+    for (; p + kLanes <= size; p += kLanes)
+        sums[0] += load_unaligned(a + p) * load_unaligned(b + p);
     float rest = 0.0f;
     for (; p < size; ++p) rest += a[p] * b[p];
     return sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;
@@ -85,7 +86,8 @@ void finish_scores(const ScoreRule& rule, index_t query, index_t first, index_t 
     const float query_offset = at_or_zero(rule.query_offset, query);
     const float inverse = 1.0f / rule.scale;
     if (rule.candidate_bias) {
-        for (index_t c = 0; c < count; ++c) scores[c] += query_bias + rule.candidate_bias[first + c];
+        for (index_t c = 0; c < count; ++c)
+            scores[c] += query_bias + rule.candidate_bias[first + c];
     } else if (rule.query_bias) {
         for (index_t c = 0; c < count; ++c) scores[c] += query_bias;
     }
@@ -144,8 +146,22 @@ void score_pairs(ConstMatrixView query, ConstMatrixView candidate, const ScoreRu
 
 void top_k(ConstMatrixView queries, ConstMatrixView candidates, const ScoreRule& rule,
            const CsrView& seen, index_t n, int num_threads, std::int32_t* items, float* scores) {
+    const auto score_tile = [&](index_t begin, index_t first, MatrixView tile) {
+        const ConstMatrixView own{queries.row(begin), tile.rows, queries.cols, queries.stride};
+        const ConstMatrixView some{candidates.row(first), tile.cols, candidates.cols,
+                                   candidates.stride};
+        multiply_rows_transposed(own, some, 0, tile.rows, tile);
+        for (index_t q = 0; q < tile.rows; ++q) {
+            finish_scores(rule, begin + q, first, tile.cols, tile.row(q));
+        }
+    };
+    top_k(queries.rows, candidates.rows, score_tile, seen, n, num_threads, items, scores);
+}
+
+void top_k(index_t queries, index_t candidates, const TileScorer& score_tile, const CsrView& seen,
+           index_t n, int num_threads, std::int32_t* items, float* scores) {
     constexpr float kNever = -std::numeric_limits<float>::infinity();
-    parallel_ranges(queries.rows, kQueries, num_threads, [&](index_t begin, index_t end) {
+    parallel_ranges(queries, kQueries, num_threads, [&](index_t begin, index_t end) {
         const index_t count = end - begin;
         Matrix tile(count, kCandidates);
         std::vector<Best> best(static_cast<std::size_t>(count));
@@ -154,20 +170,17 @@ void top_k(ConstMatrixView queries, ConstMatrixView candidates, const ScoreRule&
             best[static_cast<std::size_t>(q)].reset(n);
             if (seen.rows > 0) seen_at[static_cast<std::size_t>(q)] = seen.indptr[begin + q];
         }
-        const ConstMatrixView own{queries.row(begin), count, queries.cols, queries.stride};
-        for (index_t first = 0; first < candidates.rows; first += kCandidates) {
-            const index_t width = std::min(kCandidates, candidates.rows - first);
-            const ConstMatrixView some{candidates.row(first), width, candidates.cols,
-                                       candidates.stride};
+        for (index_t first = 0; first < candidates; first += kCandidates) {
+            const index_t width = std::min(kCandidates, candidates - first);
             MatrixView out = tile.view();
             out.cols = width;
-            multiply_rows_transposed(own, some, 0, count, out);
+            score_tile(begin, first, out);
             for (index_t q = 0; q < count; ++q) {
                 float* row = tile.row(q);
-                finish_scores(rule, begin + q, first, width, row);
                 if (seen.rows > 0) {
                     index_t& at = seen_at[static_cast<std::size_t>(q)];
-                    for (; at < seen.indptr[begin + q + 1] && seen.indices[at] < first + width; ++at) {
+                    for (; at < seen.indptr[begin + q + 1] && seen.indices[at] < first + width;
+                         ++at) {
                         row[seen.indices[at] - first] = kNever;
                     }
                 }

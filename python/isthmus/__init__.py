@@ -15,11 +15,13 @@ from isthmus.biased_mf import BiasedMF
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
 from isthmus.ratings import Ratings
+from isthmus.rbm import RBM
 from isthmus.splits import kfold, leave_one_out, mask_split, train_test_split
 from isthmus.synthetic import synthetic_ratings
 from isthmus.training import Epoch
 
 __all__ = [
+    "RBM",
     "AutoRec",
     "BiasedMF",
     "ConvergenceError",

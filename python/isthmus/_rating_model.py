@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._checks import check_integer, check_real, seed_from
 from isthmus._ids import IdIndex
-from isthmus.base import Recommender, Vectors, cells_among
+from isthmus.base import Recommender, Scores, cells_among
 from isthmus.exceptions import ConvergenceError
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings, as_ratings
@@ -190,12 +190,12 @@ class RatingModel(Recommender, abstract=True):
             self.__dict__.pop(name, None)
 
     def _measure(
-        self, vectors: Vectors, users: NDArray[Any], items: NDArray[Any], values: Floats
+        self, scores: Scores, users: NDArray[Any], items: NDArray[Any], values: Floats
     ) -> dict[str, float]:
-        """Error of the vectors' scores, as they come from training, on held-out ratings."""
+        """Error of scores, as they come from training, on held-out ratings."""
         pairs = (users.astype(np.int32), items.astype(np.int32))
-        scores = vectors.scorer().score_pairs(*pairs, num_threads=self._num_threads())
-        return {"rmse": rmse(values, self._finish_scores(scores))}
+        predicted = scores.scorer().score_pairs(*pairs, num_threads=self._num_threads())
+        return {"rmse": rmse(values, self._finish_scores(predicted))}
 
     # To be implemented by a model
 

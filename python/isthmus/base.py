@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,13 +22,44 @@ from isthmus.ratings import Ratings, as_ratings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Recommender", "Vectors", "cells_among"]
+__all__ = ["Recommender", "Scorer", "Scores", "Vectors", "cells_among"]
 
 Floats = NDArray[np.float32]
 
 
+class Scorer(Protocol):
+    """What of the core makes scores."""
+
+    def score_pairs(
+        self, queries: NDArray[np.int32], candidates: NDArray[np.int32], *, num_threads: int
+    ) -> Floats:
+        """Score pairs of users and items."""
+
+    def top_k(
+        self,
+        n: int,
+        *,
+        seen_indptr: NDArray[np.int64] | None = None,
+        seen_indices: NDArray[np.int32] | None = None,
+        num_threads: int,
+    ) -> tuple[NDArray[np.int32], Floats]:
+        """Find the n best items of every user that are not among the seen ones."""
+
+
+class Scores(Protocol):
+    """How a model scores some users and items."""
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> Scores:
+        """Keep some users and items, in the order given; None keeps all."""
+
+    def scorer(self) -> Scorer:
+        """Hand it to the core."""
+
+
 class Vectors(NamedTuple):
-    """How a model scores: by dot products of users' and items' vectors.
+    """Scores by dot products of users' and items' vectors.
 
     ``score = f(user . item + user_bias + item_bias) / scale + user_offset + item_offset``, with
     the activation f; what is None counts 0.
@@ -180,12 +211,12 @@ class Recommender:
         """Refuse constructor arguments that are not what they may be."""
         raise NotImplementedError
 
-    def _vectors(self) -> Vectors:
-        """Vectors of all users and items."""
+    def _vectors(self) -> Scores:
+        """How all users and items score, by `Vectors` as a rule."""
         raise NotImplementedError
 
-    def _fold_users(self, ratings: CSR) -> Vectors:
-        """Vectors of new users (rows: users; columns: all items), and of all items."""
+    def _fold_users(self, ratings: CSR) -> Scores:
+        """How new users (rows: users; columns: all items) score all items."""
         raise NotImplementedError
 
     def _fold_in(self, ratings: CSR, axis: str) -> None:

@@ -17,9 +17,11 @@ enum class Stream : std::uint32_t {
     shuffle = 0,
     corruption = 1,
     noise = 2,
-    cells = 3,           // the order in which SGD visits a block of them
-    dropout = 16,        // + layer
-    initialization = 64  // + layer
+    cells = 3,               // the order in which SGD visits a block of them
+    dropout = 16,            // + layer
+    initialization = 64,     // + layer
+    hidden_units = 1 << 16,  // + step of Gibbs sampling
+    visible_units = 1 << 17  // + step
 };
 
 constexpr Stream operator+(Stream stream, int layer) {

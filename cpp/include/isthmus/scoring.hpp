@@ -3,6 +3,7 @@
 // n of all. The latter are scored and selected block by block; no matrix of all scores exists.
 
 #include <cstdint>
+#include <functional>
 
 #include "isthmus/activations.hpp"
 #include "isthmus/csr_view.hpp"
@@ -31,5 +32,13 @@ void score_pairs(ConstMatrixView query, ConstMatrixView candidate, const ScoreRu
 // are left, the rest is -1 and NaN. items, scores: queries x n.
 void top_k(ConstMatrixView queries, ConstMatrixView candidates, const ScoreRule& rule,
            const CsrView& seen, index_t n, int num_threads, std::int32_t* items, float* scores);
+
+// Fills a tile (queries x candidates) with the scores of the queries from `query` on for the
+// candidates from `candidate` on.
+using TileScorer = std::function<void(index_t query, index_t candidate, MatrixView tile)>;
+
+// The same with scores of any kind.
+void top_k(index_t queries, index_t candidates, const TileScorer& score_tile, const CsrView& seen,
+           index_t n, int num_threads, std::int32_t* items, float* scores);
 
 }  // namespace isthmus
