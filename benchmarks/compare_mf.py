@@ -84,7 +84,7 @@ def libmf_entries(train: Ratings, threads: int) -> list[Entry]:
 
         return Entry("LIBMF", f"sgd, k {k}, lambda {penalty}, eta {rate}", epochs, fit)
 
-    return [entry(128, 0.05, 0.05, 60), entry(128, 0.05, 0.1, 30)]
+    return [entry(128, 0.06, 0.05, 60), entry(128, 0.06, 0.1, 30)]
 
 
 def cmfrec_entries(train: Ratings, threads: int) -> list[Entry]:
@@ -107,7 +107,7 @@ def cmfrec_entries(train: Ratings, threads: int) -> list[Entry]:
 
     return [
         entry(10, k=50, lambda_=20.0),
-        entry(10, k=100, lambda_=0.07, scale_lam=True),
+        entry(10, k=200, lambda_=0.07, scale_lam=True),
     ]
 
 
@@ -137,7 +137,7 @@ def cornac_entries(train: Ratings, threads: int) -> list[Entry]:
 
         return Entry("Cornac", f"sgd, k {k}, lambda {penalty}", epochs, fit)
 
-    return [entry(200, 40, 0.04), entry(200, 30, 0.03)]
+    return [entry(200, 40, 0.05), entry(200, 40, 0.02)]
 
 
 def surprise_entries(train: Ratings, threads: int) -> list[Entry]:

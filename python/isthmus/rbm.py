@@ -70,30 +70,30 @@ class RBM(RatingModel):
         p(h_j = 1 \mid v) = \sigma(c_j + \sum_{i\ rated} W_{ij}^{v_i} (+ D_{ij}))
 
     The levels k are the distinct ratings of the training data. Columns that a row has no rating of
-    have no unit in it. Training is by contrastive divergence, with a growing number of steps; a
-    prediction is the expected rating under one mean-field pass through the hidden units.
+    have no unit in it. Training is by contrastive divergence; a prediction is the expected
+    rating under one mean-field pass through the hidden units. The defaults did best on validation
+    data of MovieLens 1M.
 
     Parameters
     ----------
     orientation : {"user", "item"}, default "item"
         What a row is: U-RBM or I-RBM.
-    hidden_units : int, default 100
+    hidden_units : int, default 500
     conditional : bool, default False
         Whether a rating's being there has weights D of its own, whatever its level; see `fit` for
         ratings that are known to be there, but not their level.
-    regularization : float, default 0.001
-        Decay of the weights W and D, at least 0, beside the mean log-likelihood of a column's
-        ratings.
-    learning_rate : float, default 0.01
-    learning_rate_decay : float, default 1.0
+    regularization : float, default 0.003
+        Decay of the weights W and D, at least 0, beside the mean log-likelihood of a batch's rows.
+    learning_rate : float, default 0.03
+    learning_rate_decay : float, default 0.97
         Factor on the rate after each epoch, in (0, 1].
     momentum : float, default 0.9
         In [0, 1). A column that has no rating in a batch is left alone, its momentum included.
-    cd_steps : tuple of int, default (1, 3, 5, 9)
-        Steps of Gibbs sampling, in equal shares of the epochs.
+    cd_steps : tuple of int, default (1,)
+        Steps of Gibbs sampling, in equal shares of the epochs; the paper's grow, (1, 3, 5, 9).
     batch_size : int, default 100
         Rows in a mini-batch.
-    epochs : int, default 40
+    epochs : int, default 60
     init_scale : float, default 0.01
         Standard deviation of the first weights; visible biases start at the log frequencies of a
         column's levels.
@@ -160,15 +160,15 @@ class RBM(RatingModel):
         self,
         *,
         orientation: str = "item",
-        hidden_units: int = 100,
+        hidden_units: int = 500,
         conditional: bool = False,
-        regularization: float = 0.001,
-        learning_rate: float = 0.01,
-        learning_rate_decay: float = 1.0,
+        regularization: float = 0.003,
+        learning_rate: float = 0.03,
+        learning_rate_decay: float = 0.97,
         momentum: float = 0.9,
-        cd_steps: tuple[int, ...] = (1, 3, 5, 9),
+        cd_steps: tuple[int, ...] = (1,),
         batch_size: int = 100,
-        epochs: int = 40,
+        epochs: int = 60,
         init_scale: float = 0.01,
         default_rating: float | None = None,
         clip: bool = True,
