@@ -1,9 +1,13 @@
-"""AutoRec's test error by the papers' protocols, beside the published figures.
+"""The models' test error by the papers' protocols, beside the published figures.
 
     python -m benchmarks.accuracy ml-1m          # random 90/10, defaults, 5 seeds
     python -m benchmarks.accuracy ml-100k-u1     # the official first split
     python -m benchmarks.accuracy user           # U-AutoRec, ml-1m, random 90/10
     python -m benchmarks.accuracy deep           # 500-250-500 I-AutoRec, ml-1m, random 90/10
+    python -m benchmarks.accuracy biased-mf      # the baselines of the AutoRec paper, likewise:
+    python -m benchmarks.accuracy biased-mf-als
+    python -m benchmarks.accuracy i-rbm
+    python -m benchmarks.accuracy u-rbm
 
 The number of epochs and every other parameter were chosen on validation data (`--validate` shows
 how such a part of the training data fares); nothing is chosen on the test part.
@@ -13,7 +17,7 @@ import statistics
 from typing import Any
 
 from benchmarks.common import load, parser, print_table, published_split, write_results
-from isthmus import AutoRec, train_test_split
+from isthmus import RBM, AutoRec, BiasedMF, train_test_split
 
 PROTOCOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     # name: data, what the paper reports, parameters that differ from the defaults
@@ -25,6 +29,16 @@ PROTOCOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "user": ("ml-1m", "U-AutoRec .874", {"orientation": "user"}),
     "deep": ("ml-1m", "I-AutoRec 500-250-500 .827", {"hidden_units": (500, 250, 500)}),
+    "biased-mf": ("ml-1m", "BiasedMF .845", {}),
+    "biased-mf-als": ("ml-1m", "BiasedMF .845", {}),
+    "i-rbm": ("ml-1m", "I-RBM .854", {}),
+    "u-rbm": ("ml-1m", "U-RBM .881", {"orientation": "user"}),
+}
+MODELS: dict[str, Any] = {  # the others are AutoRec's
+    "biased-mf": BiasedMF,
+    "biased-mf-als": BiasedMF.als,
+    "i-rbm": RBM,
+    "u-rbm": RBM,
 }
 
 
@@ -48,7 +62,8 @@ def main() -> None:
             train, test = train_test_split(ratings, test_size=0.1, random_state=seed)
         if args.validate:
             train, test = train_test_split(train, test_size=0.1, random_state=seed)
-        model = AutoRec(**{**parameters, **changed}, random_state=seed, num_threads=args.threads)
+        make = MODELS.get(args.protocol, AutoRec)
+        model = make(**{**parameters, **changed}, random_state=seed, num_threads=args.threads)
         model.fit(train, validation=test if args.validate else None)
         metrics = model.evaluate(test)
         took = sum(epoch.seconds for epoch in model.history_)
