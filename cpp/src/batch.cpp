@@ -1,5 +1,6 @@
 #include "isthmus/batch.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 
@@ -32,7 +33,8 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
                                     std::to_string(cells) + ": lower batch_size");
     }
     const index_t segments = layout.blocks() * count;
-    segment_.assign(static_cast<std::size_t>(segments + 1), 0);
+    segment_.resize(static_cast<std::size_t>(segments + 1));
+    segment_.back() = 0;
     grow(input_end_, segments);
     grow(column_, cells);
     grow(input_, cells);
@@ -57,20 +59,22 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
 }
 
 void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end) {
-    const std::int32_t* internal = layout_->internal();
-    const std::int32_t* block_of = layout_->block_of();
+    const ColumnLayout::Place* places = layout_->places();
+    std::vector<std::uint32_t> sizes(static_cast<std::size_t>(layout_->blocks()));
     for (index_t r = begin; r < end; ++r) {
-        std::uint32_t* sizes = segment_.data() + r;
+        std::fill(sizes.begin(), sizes.end(), 0);
         for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
-            ++sizes[block_of[internal[matrix.indices[i]]] * rows_];
+            ++sizes[static_cast<std::size_t>(places[matrix.indices[i]].block)];
+        }
+        for (std::size_t b = 0; b < sizes.size(); ++b) {
+            segment_[b * static_cast<std::size_t>(rows_) + static_cast<std::size_t>(r)] = sizes[b];
         }
     }
 }
 
 void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
                         const RowTransform& transform, const CorruptionPlan& corruption) {
-    const std::int32_t* internal = layout_->internal();
-    const std::int32_t* block_of = layout_->block_of();
+    const ColumnLayout::Place* places = layout_->places();
     const index_t blocks = layout_->blocks();
     const bool masks = corruption.kind == Corruption::mask && corruption.level > 0.0f;
     const bool noisy = corruption.kind == Corruption::gaussian && corruption.level > 0.0f;
@@ -98,8 +102,8 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
             if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words);
             for (index_t i = 0; i < size; ++i) {
                 const float value = matrix.values[strip + i];
-                const std::int32_t column = internal[columns[i]];
-                const std::size_t block = static_cast<std::size_t>(block_of[column]);
+                const ColumnLayout::Place to = places[columns[i]];
+                const auto block = static_cast<std::size_t>(to.block);
                 const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;
                 float input = (value - input_offset) * input_scale;
                 if (noisy) {
@@ -107,7 +111,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
                                                              static_cast<std::uint32_t>(columns[i]));
                 }
                 const std::uint32_t place = masked ? --back[block] : front[block]++;
-                column_[place] = column;
+                column_[place] = to.column;
                 input_[place] = masked ? 0.0f : input;
                 target_[place] = (value - target_offset) * transform.target_scale;
             }

@@ -21,7 +21,7 @@ void AlignedDelete::operator()(float* p) const noexcept { std::free(p); }
 
 AlignedFloats allocate_floats(index_t count) {
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-    const bool huge = bytes >= 2 * kHugePage;
+    const bool huge = bytes >= kHugePage / 4;
     const std::size_t alignment = huge ? kHugePage : kLineBytes;
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     auto* memory = static_cast<float*>(std::aligned_alloc(alignment, rounded ? rounded : alignment));

@@ -22,11 +22,21 @@ class _BuildInfo(TypedDict):
 
 def build_info() -> _BuildInfo: ...
 
-class Matrix:
+class _PybindType(type): ...
+
+class Matrix(metaclass=_PybindType):
     def __init__(self, array: _Floats) -> None: ...
     @property
     def array(self) -> _Floats: ...
 
+def transpose(
+    indptr: _Positions,
+    indices: _Ints,
+    values: _Floats,
+    cols: int,
+    *,
+    num_threads: int,
+) -> tuple[_Positions, _Ints, _Floats]: ...
 def fit_ridge(
     codes: _Floats,
     indptr: _Positions,
@@ -37,7 +47,7 @@ def fit_ridge(
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
 
-class Scorer:
+class Scorer(metaclass=_PybindType):
     def __init__(
         self,
         queries: _Floats,
@@ -62,7 +72,7 @@ class Scorer:
 
 class Diverged(RuntimeError): ...
 
-class Rows:
+class Rows(metaclass=_PybindType):
     def __init__(
         self,
         indptr: _Positions,
@@ -76,7 +86,7 @@ class Rows:
         target_scale: float = 1.0,
     ) -> None: ...
 
-class Autoencoder:
+class Autoencoder(metaclass=_PybindType):
     def __init__(
         self,
         inputs: int,
@@ -90,7 +100,7 @@ class Autoencoder:
     def weights(self) -> dict[str, _Floats]: ...
     def encode(self, rows: Rows, *, num_threads: int = 1) -> Matrix: ...
 
-class Trainer:
+class Trainer(metaclass=_PybindType):
     def __init__(
         self,
         model: Autoencoder,

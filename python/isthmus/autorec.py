@@ -570,6 +570,7 @@ class AutoRec(Recommender):
         return tensors
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        self._check_tensors(tensors)
         self._load_network(tensors)
         self._codes = _core.Matrix(tensors["codes"])
         self._row_offset = tensors.get("row_offset")
@@ -578,6 +579,26 @@ class AutoRec(Recommender):
         self._seed = int(tensors["seed"][0])
         epochs = enumerate(tensors["history"].tolist())
         self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
+
+    def _check_tensors(self, tensors: dict[str, NDArray[Any]]) -> None:
+        """Refuse arrays that do not fit each other: a file may be damaged."""
+        shape = (len(self._users), len(self._items))
+        n_columns, n_rows = shape if self.orientation == "item" else shape[::-1]
+        units = check_layers("hidden_units", self.hidden_units)[-1]
+        shapes: dict[str, tuple[int, ...]] = {
+            "decoder.weights": (n_columns, units),
+            "codes": (n_rows, units),
+            "column_seen": (n_columns,),
+            "row_offset": (n_rows,),
+        }
+        for name, expected in shapes.items():
+            if name in tensors and tensors[name].shape != expected:
+                raise ValueError(
+                    f"{name} has shape {tensors[name].shape}, but it must be {expected}"
+                )
+        for name, array in tensors.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite")
 
     def _load_network(self, tensors: dict[str, NDArray[Any]]) -> None:
         network = _core.Autoencoder(

@@ -320,7 +320,7 @@ class Recommender:
         self._check_fitted()
         check_integer("n", n, low=1)
         if ratings is not None and users is not None:
-            raise ValueError("users and ratings must not both be given: whom is it for?")
+            raise ValueError("users and ratings must not both be given, but they were.")
         if ratings is not None:
             seen = self._align(ratings, "ratings", axis="user")
             vectors = self._fold_users(seen)
@@ -329,6 +329,8 @@ class Recommender:
             wanted = None if users is None else self._users.positions(users, "users")
             single = wanted is not None and wanted.ndim == 0
             chosen = None if wanted is None else wanted.reshape(-1)
+            if chosen is not None and len(chosen) == 0:
+                return self._ids_at(np.empty((0, n), np.int32)), np.empty((0, n), np.float32)
             vectors = self._vectors().take(users=chosen)
             seen = self._seen if chosen is None else _take_rows(self._seen, chosen)
         pool = None
@@ -522,9 +524,9 @@ def _rated_positions(
     known: IdIndex, ids: IdArray, used: NDArray[Any], name: str
 ) -> NDArray[np.int64]:
     """Positions of those ids that have ratings; others may be unknown and get 0."""
-    if known.ids is ids:
+    if known.ids is ids or np.array_equal(known.ids, ids):
         return np.arange(len(ids))
-    rated = np.unique(used)
+    rated = np.flatnonzero(np.bincount(used, minlength=len(ids)))
     positions = np.zeros(len(ids), np.int64)
     positions[rated] = known.positions(ids[rated], name)
     return positions

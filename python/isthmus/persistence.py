@@ -87,12 +87,17 @@ def _build(metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> "Recom
     model = Recommender._models[name](
         **{key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
     )
+    model._check_parameters()
     model._users = IdIndex(_ids(tensors, "users"), "user")
     model._items = IdIndex(_ids(tensors, "items"), "item")
+    for ids in (model._users, model._items):
+        ids.check_unique()
     shape = (len(model._users), len(model._items))
     indptr, indices = tensors["seen.indptr"], tensors["seen.indices"]
     check_structure(indptr, indices, shape, "seen")
     low, high = tensors["range"]
+    if not -np.inf < low <= high < np.inf:
+        raise ValueError(f"its ratings lie between {low} and {high}")
     model._range = (float(low), float(high))
     model._restore(
         {key[len(_WEIGHTS) :]: v for key, v in tensors.items() if key.startswith(_WEIGHTS)}
