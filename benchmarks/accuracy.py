@@ -60,15 +60,21 @@ def main() -> None:
         rows.append((seed, f"{metrics['rmse']:.4f}", f"{metrics['mae']:.4f}", f"{took:.1f}", best))
     print(f"{args.protocol}: {model!r}; published: {published}")
     print_table(
-        ("seed", "validation RMSE" if args.validate else "test RMSE", "MAE", "seconds", "best"), rows
+        ("seed", "validation RMSE" if args.validate else "test RMSE", "MAE", "seconds", "best"),
+        rows,
     )
     spread = statistics.stdev(errors) if len(errors) > 1 else 0.0
     print(f"mean RMSE {statistics.mean(errors):.4f} +- {spread:.4f} (standard deviation)")
     if not args.validate and not changed:
         write_results(
             f"accuracy_{args.protocol}",
-            {"rmse": errors, "mean": statistics.mean(errors), "deviation": spread,
-             "published": published, "parameters": {k: str(v) for k, v in parameters.items()}},
+            {
+                "rmse": errors,
+                "mean": statistics.mean(errors),
+                "deviation": spread,
+                "published": published,
+                "parameters": {k: str(v) for k, v in parameters.items()},
+            },
         )
 
 
