@@ -73,6 +73,15 @@ class TestFile:
         assert loaded.regularization == 0.5
         assert loaded.random_state is None  # a generator has no lasting form
 
+    @pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
+    def test_may_be_read_by_whom_the_umask_lets(self, model, tmp_path):
+        before = os.umask(0o027)
+        try:
+            model.save(tmp_path / "model")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o640
+
     def test_is_replaced_as_a_whole_and_keeps_its_permissions(self, model, path):
         os.chmod(path, 0o640)
         before = os.stat(path).st_ino

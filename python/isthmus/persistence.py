@@ -44,7 +44,9 @@ def save_model(model: "Recommender", path: str | PathLike[str]) -> None:
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     with atomic_write(path) as temporary:
+        mode = temporary.stat().st_mode & 0o7777
         save_file(contiguous, temporary, metadata=metadata)
+        temporary.chmod(mode)  # save_file makes a file anew, which nobody else may read
 
 
 def load_model(path: str | PathLike[str]) -> "Recommender":
