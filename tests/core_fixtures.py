@@ -79,6 +79,7 @@ def core_trainer(
     dropout: float = 0.0,
     seed: int = 0,
     num_threads: int = 1,
+    first_column: int = 0,
 ) -> Any:
     return core.Trainer(
         model,
@@ -93,6 +94,7 @@ def core_trainer(
         dropout=dropout,
         seed=seed,
         num_threads=num_threads,
+        first_column=first_column,
     )
 
 

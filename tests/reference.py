@@ -119,6 +119,13 @@ class Optimizer:
         if self.kind == "adagrad":
             self.second = self.second + gradient**2
             return -rate * gradient / (np.sqrt(self.second) + 1e-10)
+        if self.kind == "rprop":
+            agreement = np.sign(gradient * self.first)
+            length = np.where(self.steps == 1, rate, self.second)
+            length = np.where(agreement > 0, np.minimum(1.2 * length, 50), length)
+            self.second = np.where(agreement < 0, np.maximum(0.5 * length, 1e-6), length)
+            self.first = np.where(agreement < 0, 0.0, gradient)
+            return -np.sign(self.first) * self.second
         assert self.kind == "adam"
         self.first = 0.9 * self.first + 0.1 * gradient
         self.second = 0.999 * self.second + 0.001 * gradient**2

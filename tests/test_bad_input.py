@@ -247,7 +247,7 @@ TABLE = {
         ValueError,
         r"regularization must be a finite number.*inf",
     ),
-    "optimizer": (fit(optimizer="rprop"), ValueError, r"optimizer must be one of 'adam'"),
+    "optimizer": (fit(optimizer="newton"), ValueError, r"optimizer must be one of 'adam'"),
     "learning_rate of 0": (
         fit(learning_rate=0),
         ValueError,

@@ -284,7 +284,7 @@ class TestOptions:
             assert re.search(rf" {flag} ", shown)
             if isinstance(value, str):
                 assert f"[default: {value}]" in shown
-        assert "Rows in a mini-batch. [default: 256]" in shown
+        assert "Rows in a mini-batch; None: all of them. [default: 256]" in shown
         assert "--clip / --no-clip" in shown
         assert "--orientation" in shown
         assert re.search(r"item\|user", shown)

@@ -71,7 +71,8 @@ CsrView seen_view(const Scorer& scorer, const Array<std::int64_t>& indptr,
     seen.indices = indices.data();
     require(indptr.size() == seen.rows + 1, "seen_indptr must have a position per query, and one");
     bool ascends = true;
-    for (index_t r = 0; r < seen.rows; ++r) ascends = ascends && seen.indptr[r] <= seen.indptr[r + 1];
+    for (index_t r = 0; r < seen.rows; ++r)
+        ascends = ascends && seen.indptr[r] <= seen.indptr[r + 1];
     require(ascends, "seen_indptr must not decrease");
     require(seen.indptr[0] >= 0 && seen.indptr[seen.rows] <= indices.size(),
             "seen_indptr points outside of seen_indices");
@@ -90,9 +91,8 @@ py::tuple bind_top_k(const Scorer& scorer, index_t n,
                      const OptionalArray<std::int64_t>& seen_indptr,
                      const OptionalArray<std::int32_t>& seen_indices, int num_threads) {
     require(n >= 1, "n must be at least 1");
-    const CsrView seen = seen_indptr && seen_indices
-                             ? seen_view(scorer, *seen_indptr, *seen_indices)
-                             : CsrView{};
+    const CsrView seen =
+        seen_indptr && seen_indices ? seen_view(scorer, *seen_indptr, *seen_indices) : CsrView{};
     IndexArray items({scorer.queries.rows, n});
     FloatArray scores({scorer.queries.rows, n});
     std::int32_t* items_out = items.mutable_data();
@@ -119,10 +119,10 @@ void register_scoring(py::module_& module) {
              py::arg("query_bias") = py::none(), py::arg("candidate_bias") = py::none(),
              py::arg("query_offset") = py::none(), py::arg("candidate_offset") = py::none())
         .def("score_pairs", &bind_score_pairs, py::arg("queries"), py::arg("candidates"),
-             py::kw_only(), py::arg("num_threads"), "The score of each (queries[i], candidates[i]).")
-        .def("top_k", &bind_top_k, py::arg("n"), py::kw_only(),
-             py::arg("seen_indptr") = py::none(), py::arg("seen_indices") = py::none(),
-             py::arg("num_threads"),
+             py::kw_only(), py::arg("num_threads"),
+             "The score of each (queries[i], candidates[i]).")
+        .def("top_k", &bind_top_k, py::arg("n"), py::kw_only(), py::arg("seen_indptr") = py::none(),
+             py::arg("seen_indices") = py::none(), py::arg("num_threads"),
              "The n best candidates of each query and their scores, best first, equal ones by "
              "candidate; stored cells of `seen` are left out, short lists end in -1 and NaN.");
 }

@@ -58,7 +58,8 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     });
 }
 
-void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end) {
+void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin,
+                        index_t end) {
     const ColumnLayout::Place* places = layout_->places();
     std::vector<std::uint32_t> sizes(static_cast<std::size_t>(layout_->blocks()));
     for (index_t r = begin; r < end; ++r) {
@@ -79,6 +80,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
     const bool masks = corruption.kind == Corruption::mask && corruption.level > 0.0f;
     const bool noisy = corruption.kind == Corruption::gaussian && corruption.level > 0.0f;
     const Philox mask(corruption.seed, Stream::corruption, corruption.epoch);
+    const auto shift = static_cast<std::uint32_t>(corruption.first_column);
     const Philox noise(corruption.seed, Stream::noise, corruption.epoch);
     const float survivor_scale =
         masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
@@ -93,13 +95,14 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
         const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;
         for (index_t b = 0; b < blocks; ++b) {
             front[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r)];
-            back[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r) + 1];
+            back[static_cast<std::size_t>(b)] =
+                segment_[static_cast<std::size_t>(b * rows_ + r) + 1];
         }
         const index_t row_end = matrix.indptr[id + 1];
         for (index_t strip = matrix.indptr[id]; strip < row_end; strip += kStrip) {
             const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
             const std::int32_t* columns = matrix.indices + strip;
-            if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words);
+            if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words, shift);
             for (index_t i = 0; i < size; ++i) {
                 const float value = matrix.values[strip + i];
                 const ColumnLayout::Place to = places[columns[i]];
@@ -107,8 +110,9 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
                 const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;
                 float input = (value - input_offset) * input_scale;
                 if (noisy) {
-                    input += corruption.level * noise.normal(static_cast<std::uint32_t>(id),
-                                                             static_cast<std::uint32_t>(columns[i]));
+                    input += corruption.level *
+                             noise.normal(static_cast<std::uint32_t>(id),
+                                          static_cast<std::uint32_t>(columns[i]) + shift);
                 }
                 const std::uint32_t place = masked ? --back[block] : front[block]++;
                 column_[place] = to.column;
@@ -117,7 +121,8 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
             }
         }
         for (index_t b = 0; b < blocks; ++b) {
-            input_end_[static_cast<std::size_t>(b * rows_ + r)] = front[static_cast<std::size_t>(b)];
+            input_end_[static_cast<std::size_t>(b * rows_ + r)] =
+                front[static_cast<std::size_t>(b)];
         }
     }
 }

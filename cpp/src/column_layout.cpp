@@ -39,14 +39,16 @@ ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t 
         for (index_t rank = slice; rank < cols; rank += slices) {
             const index_t size = next - block_start_.back();
             if (size >= kMostBlockColumns ||
-                (size >= kLeastBlockColumns && cells >= kWantedCellsPerRow * static_cast<double>(rows))) {
+                (size >= kLeastBlockColumns &&
+                 cells >= kWantedCellsPerRow * static_cast<double>(rows))) {
                 block_start_.push_back(next);
                 cells = 0.0;
             }
             const std::int32_t column = by_popularity[static_cast<std::size_t>(rank)];
             internal_[static_cast<std::size_t>(column)] = static_cast<std::int32_t>(next);
             places_[static_cast<std::size_t>(column)] = {
-                static_cast<std::int32_t>(next), static_cast<std::int32_t>(block_start_.size() - 1)};
+                static_cast<std::int32_t>(next),
+                static_cast<std::int32_t>(block_start_.size() - 1)};
             cells += static_cast<double>(popularity[static_cast<std::size_t>(column)]);
             ++next;
         }

@@ -116,6 +116,7 @@ class Trainer(metaclass=_PybindType):
         dropout: float,
         seed: int,
         num_threads: int,
+        first_column: int = 0,
     ) -> None: ...
     def run_epoch(
         self,
@@ -125,6 +126,7 @@ class Trainer(metaclass=_PybindType):
         *,
         progress: Callable[[int], object] | None = None,
         reduce: Callable[[_Floats], object] | None = None,
+        filled: _Ints | None = None,
     ) -> tuple[float, int]: ...
     def encode(self, rows: Rows, codes: Matrix) -> None: ...
     @property

@@ -441,6 +441,10 @@ class Recommender:
 
     # Files
 
+    def _saved_parameters(self) -> dict[str, Any]:
+        """Parameters for a file: those that the fitted arrays depend on, as they were in `fit`."""
+        return self.get_params()
+
     def __getstate__(self) -> dict[str, Any]:
         state = {n: value for n, value in self.__dict__.items() if n not in self._in_core}
         if self._is_fitted():
@@ -524,7 +528,7 @@ def _rated_positions(
     known: IdIndex, ids: IdArray, used: NDArray[Any], name: str
 ) -> NDArray[np.int64]:
     """Positions of those ids that have ratings; others may be unknown and get 0."""
-    if known.ids is ids or np.array_equal(known.ids, ids):
+    if known.matches(IdIndex(ids, known.kind)):
         return np.arange(len(ids))
     rated = np.flatnonzero(np.bincount(used, minlength=len(ids)))
     positions = np.zeros(len(ids), np.int64)
