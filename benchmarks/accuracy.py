@@ -23,8 +23,19 @@ PROTOCOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "GC-MC .905-.910",
         {"regularization": 150.0, "corruption": 0.5, "batch_size": 64, "epochs": 50},
     ),
-    "user": ("ml-1m", "U-AutoRec .874", {"orientation": "user"}),
-    "deep": ("ml-1m", "I-AutoRec 500-250-500 .827", {"hidden_units": (500, 250, 500)}),
+    "user": ("ml-1m", "U-AutoRec .874", {"orientation": "user", "corruption": 0.5}),
+    "deep": (
+        "ml-1m",
+        "I-AutoRec 500-250-500 .827",
+        {
+            "hidden_units": (500, 250, 500),
+            "encoder_activation": "tanh",
+            "regularization": 20.0,
+            "corruption": 0.5,
+            "learning_rate": 3e-4,
+            "epochs": 30,
+        },
+    ),
 }
 
 
