@@ -1,5 +1,6 @@
 #include "isthmus/sparse_kernels.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -133,6 +134,15 @@ double stepped(const OptimizerOptions& options, double rate, double step, double
         case OptimizerKind::adagrad:
             state[0] += gradient * gradient;
             return weight - rate * gradient / (std::sqrt(state[0]) + options.epsilon);
+        case OptimizerKind::rprop: {
+            const double agreement = gradient * state[0];
+            double length = state[1] > 0.0 ? state[1] : rate;
+            if (agreement > 0.0) length = std::min(1.2 * length, 50.0);
+            if (agreement < 0.0) length = std::max(0.5 * length, 1e-6);
+            state[0] = agreement < 0.0 ? 0.0 : gradient;
+            state[1] = length;
+            return weight - (state[0] > 0.0 ? length : state[0] < 0.0 ? -length : 0.0);
+        }
         case OptimizerKind::adam: break;
     }
     state[0] = options.beta1 * state[0] + (1.0 - options.beta1) * gradient;
@@ -143,7 +153,8 @@ double stepped(const OptimizerOptions& options, double rate, double step, double
 }
 
 constexpr OptimizerKind kOptimizers[] = {OptimizerKind::sgd, OptimizerKind::momentum,
-                                         OptimizerKind::adagrad, OptimizerKind::adam};
+                                         OptimizerKind::adagrad, OptimizerKind::adam,
+                                         OptimizerKind::rprop};
 
 void updates_step_along_the_gradient_and_the_decay() {
     const Fixture f;
