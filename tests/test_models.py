@@ -20,6 +20,10 @@ SETTINGS = {
         {"orientation": "user", "hidden_units": (6,), "epochs": 3, "batch_size": 16},
         {"hidden_units": (7, 3, 7), "epochs": 2, "dropout": 0.2, "corruption_kind": "gaussian"},
     ],
+    "BiasedMF": [
+        {"factors": 5, "epochs": 3},
+        {"factors": 5, "epochs": 3, "optimizer": "sgd"},
+    ],
 }
 MODELS = {
     name: model

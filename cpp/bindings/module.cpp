@@ -4,6 +4,7 @@
 namespace isthmus {
 
 void register_autoencoder(py::module_& module);
+void register_biased_mf(py::module_& module);
 void register_build_info(py::module_& module);
 void register_matrix(py::module_& module);
 void register_primitives(py::module_& module);
@@ -19,4 +20,5 @@ PYBIND11_MODULE(ISTHMUS_MODULE_NAME, module, py::mod_gil_not_used()) {
     isthmus::register_primitives(module);
     isthmus::register_scoring(module);
     isthmus::register_autoencoder(module);
+    isthmus::register_biased_mf(module);
 }

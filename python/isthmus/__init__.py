@@ -11,6 +11,7 @@ from isthmus import _core  # isort: skip
 
 from isthmus.autorec import AutoRec
 from isthmus.base import Recommender
+from isthmus.biased_mf import BiasedMF
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
 from isthmus.ratings import Ratings
@@ -20,6 +21,7 @@ from isthmus.training import Epoch
 
 __all__ = [
     "AutoRec",
+    "BiasedMF",
     "ConvergenceError",
     "Epoch",
     "NotFittedError",

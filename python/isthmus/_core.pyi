@@ -135,6 +135,63 @@ class Trainer(metaclass=_PybindType):
     def restore_best(self) -> None: ...
     def finish(self) -> None: ...
 
+class Cells:
+    def __init__(self, indptr: _Positions, indices: _Ints, values: _Floats, cols: int) -> None: ...
+
+class BiasedMF:
+    def __init__(
+        self,
+        users: int,
+        items: int,
+        factors: int,
+        *,
+        mean: float,
+        scale: float,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    mean: float
+    def weights(self) -> dict[str, _Floats]: ...
+    def als_sweep(
+        self,
+        by_user: Cells,
+        by_item: Cells,
+        *,
+        regularization: float,
+        bias_regularization: float,
+        weighting: float,
+        num_threads: int,
+        progress: Callable[[int], object] | None = None,
+    ) -> float: ...
+
+def solve_rows(
+    cells: Cells,
+    factors: _Floats,
+    bias: _Floats,
+    *,
+    mean: float,
+    regularization: float,
+    bias_regularization: float,
+    weighting: float,
+    num_threads: int,
+) -> tuple[_Floats, _Floats]: ...
+
+class FactorSgd:
+    def __init__(self, by_user: Cells, *, seed: int, num_threads: int = 1) -> None: ...
+    def run_epoch(
+        self,
+        model: BiasedMF,
+        *,
+        regularization: float,
+        bias_regularization: float,
+        weighting: float,
+        learning_rate: float,
+        epoch: int,
+        num_threads: int,
+        progress: Callable[[int], object] | None = None,
+    ) -> float: ...
+    def order(self, epoch: int) -> tuple[_Ints, _Ints, _Floats]: ...
+
 # For tests and documentation
 
 def random_words(

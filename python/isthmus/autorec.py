@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus._checks import check_choice, check_integer, check_layers, check_real, seed_from
+from isthmus._checks import check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR
-from isthmus._ids import IdIndex
-from isthmus.base import Recommender, Vectors, cells_among
-from isthmus.exceptions import ConvergenceError
-from isthmus.metrics import rmse
-from isthmus.ratings import Ratings, as_ratings
-from isthmus.splits import train_test_split
-from isthmus.training import Callback, Epoch, train
+from isthmus._rating_model import HeldOut, RatingModel
+from isthmus.base import Vectors
+from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,7 +51,7 @@ class _Structure(NamedTuple):
         return cls(**values)
 
 
-class AutoRec(Recommender):
+class AutoRec(RatingModel):
     r"""AutoRec, shallow or deep, item- or user-based, with or without denoising.
 
     A row (an item's ratings by all users, or a user's of all items) is encoded, and decoded at its
@@ -249,59 +245,19 @@ class AutoRec(Recommender):
 
     # Training
 
-    def fit(self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()) -> Self:
-        """Train on ratings.
-
-        Parameters
-        ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
-            Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
-            matrix's positions become the ids.
-        validation : Ratings or scipy.sparse array or matrix, optional
-            Ratings to measure the RMSE on after each epoch, with users and items of `X`.
-        callbacks : iterable of callable, optional
-            Each is called with an `Epoch` after it; training ends if one returns True.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a parameter or the data is not what it may be.
-        ConvergenceError
-            If the loss is no longer finite; the model is then not fitted.
-        KeyboardInterrupt
-            On Ctrl-C, between batches; the model is fitted, with the weights of the last batch.
-        """
-        return self._start(X, self.epochs, validation, callbacks)
-
-    def _start(self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback]) -> Self:
-        self._check_parameters()
-        ratings = as_ratings(X)
-        seed = seed_from(self.random_state)
-        if validation is None and self.validation_fraction is not None:
-            ratings, validation = train_test_split(
-                ratings, test_size=self.validation_fraction, random_state=seed
-            )
-        self._forget()
-        self._seed = seed
+    def _initialize(self, ratings: Ratings) -> None:
         self._structure = _Structure.of(self)
-        self.history_: list[Epoch] = []
         columns = ratings.n_users if self.orientation == "item" else ratings.n_items
         self._network = _core.Autoencoder(
             columns,
             self._structure.hidden_units,
             hidden_activation=self.encoder_activation,
             output_activation=self.decoder_activation,
-            seed=seed,
+            seed=self._seed,
             num_threads=self._num_threads(),
         )
         if self.target_centering == "none":
             self._network.weights()["decoder.bias"][...] = self._mean_output(ratings)
-        self._train(ratings, epochs, validation, callbacks)
-        return self
 
     def _mean_output(self, ratings: Ratings) -> float:
         """Give the decoder bias that predicts the mean, which training would else have to find."""
@@ -312,97 +268,12 @@ class AutoRec(Recommender):
         logit = float(np.log(share / (1 - share)))
         return logit if self.decoder_activation == "sigmoid" else logit / 2
 
-    def partial_fit(
-        self,
-        X: Any,
-        *,
-        epochs: int = 1,
-        validation: Any = None,
-        callbacks: Iterable[Callback] = (),
-    ) -> Self:
-        """Train on, from where `fit` or an earlier `partial_fit` stopped.
-
-        Epochs, and with them the learning rate's decay, are counted on; the optimizer's averages
-        start anew.
-
-        Parameters
-        ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
-            All ratings as they are now, old and new: rows are encoded from them, and they become
-            the seen items. Users and items must be known to the model (see `fold_in`), in its
-            order.
-        epochs : int, default 1
-        validation, callbacks
-            As for `fit`.
-
-        Returns
-        -------
-        self
-        """
-        self._check_parameters()
-        check_integer("epochs", epochs, low=1)
-        if not self._is_fitted():
-            return self._start(X, epochs, validation, callbacks)
-        ratings = as_ratings(X)
-        known = (len(self._users), len(self._items))
-        if isinstance(X, Ratings):
-            same = self._users.matches(ratings._users) and self._items.matches(ratings._items)
-        else:
-            same = ratings.shape == known
-        if not same:
-            raise ValueError(
-                f"X must have the {known[0]} users and {known[1]} items of the model in its "
-                f"order, but it is {ratings!r}; fold_in makes the model know new ones."
-            )
-        if isinstance(X, Ratings):
-            self._train(ratings, epochs, validation, callbacks)
-        else:
-            ratings = Ratings.from_matrix(X, user_ids=self._users.ids, item_ids=self._items.ids)
-            self._train(ratings, epochs, validation, callbacks)
-        return self
-
-    def _train(
-        self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
-    ) -> None:
-        held_out = None
-        if validation is not None:
-            users, items = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
-            held_out = cells_among(users, items, validation, "validation")
-        elif self.patience is not None:
-            raise ValueError(
-                "patience needs validation data: pass validation=... to fit, "
-                "or set validation_fraction."
-            )
-        self._mean = ratings.mean
-        self._range = (ratings.min, ratings.max)
+    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
-        self._row_seen = np.diff(matrix.indptr) > 0
         self._column_seen = np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0
         self._row_offset = self._offset(matrix, self._structure.target_centering)
         rows = self._rows(matrix, self._row_offset)
-        learner = _Learner(self, matrix, rows, held_out)
-        try:
-            train(
-                learner,
-                first=len(self.history_),
-                epochs=epochs,
-                ratings=ratings.nnz,
-                patience=self.patience,
-                callbacks=callbacks,
-                verbose=self.verbose,
-                history=self.history_,
-            )
-        except _core.Diverged as error:
-            self._forget()
-            raise ConvergenceError(
-                f"{error}. Lower learning_rate (it is {self.learning_rate:g}) or raise "
-                f"regularization."
-            ) from None
-        except BaseException:
-            # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
-            self._finish(learner, ratings)
-            raise
-        self._finish(learner, ratings)
+        return _Learner(self, matrix, rows, held_out)
 
     def _finish(self, learner: _Learner, ratings: Ratings) -> None:
         self._codes = learner.finish()
@@ -410,11 +281,6 @@ class AutoRec(Recommender):
         # what no rating has touched would predict the noise it was initialised with
         weights["decoder.weights"][~self._column_seen] = 0.0
         weights["decoder.bias"][0, ~self._column_seen] = 0.0
-        self._remember(ratings)
-
-    def _forget(self) -> None:
-        for name in ("_seen", *self._in_core):
-            self.__dict__.pop(name, None)
 
     def _offset(self, matrix: CSR, centering: str) -> Floats | None:
         """Subtracted from each row's ratings."""
@@ -471,7 +337,6 @@ class AutoRec(Recommender):
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size, low=1)
-        check_integer("epochs", self.epochs, low=1)
         check_choice("corruption_kind", self.corruption_kind, ("mask", "gaussian"))
         if self.corruption_kind == "mask":
             check_real("corruption", self.corruption, low=0, high=1, open_high=True)
@@ -486,20 +351,7 @@ class AutoRec(Recommender):
                 f"{self.decoder_activation!r}, whose range is scaled to that of the ratings, "
                 f"but it was {self.target_centering!r}."
             )
-        if self.default_rating is not None:
-            check_real("default_rating", self.default_rating)
-        if self.validation_fraction is not None:
-            check_real(
-                "validation_fraction",
-                self.validation_fraction,
-                low=0,
-                high=1,
-                open_low=True,
-                open_high=True,
-            )
-        if self.patience is not None:
-            check_integer("patience", self.patience, low=1)
-        self._num_threads()
+        self._check_shared_parameters()
 
     # Prediction
 
@@ -524,15 +376,14 @@ class AutoRec(Recommender):
         rows, columns = (items, users) if self._structure.orientation == "item" else (users, items)
         unseen = ~self._column_seen[columns]
         if self.default_rating is not None:
-            unseen = unseen | ~self._row_seen[rows]
+            seen = (
+                self._users_seen() if self._structure.orientation == "user" else self._items_seen()
+            )
+            unseen = unseen | ~seen[rows]
             scores = np.where(unseen, np.float32(self.default_rating), scores)
         elif self._structure.target_centering == "none":
             scores = np.where(unseen, np.float32(self._mean), scores)
         return self._finish_scores(scores)
-
-    def _finish_scores(self, scores: Floats) -> Floats:
-        low, high = map(np.float32, self._range)
-        return np.clip(scores, low, high) if self.clip else scores
 
     # New users and items
 
@@ -546,7 +397,6 @@ class AutoRec(Recommender):
         if axis == self._structure.orientation:
             codes, offset = self._encode(ratings)
             self._codes = _core.Matrix(np.vstack([self._codes.array, codes.array]))
-            self._row_seen = np.concatenate([self._row_seen, np.diff(ratings.indptr) > 0])
             if offset is not None and self._row_offset is not None:
                 self._row_offset = np.concatenate([self._row_offset, offset])
         else:
@@ -639,13 +489,8 @@ class AutoRec(Recommender):
         tensors["codes"] = self._codes.array
         if self._row_offset is not None:
             tensors["row_offset"] = self._row_offset
-        tensors["row_seen"] = self._row_seen
         tensors["column_seen"] = self._column_seen
-        tensors["mean"] = np.array([self._mean])
-        tensors["epochs"] = np.array([len(self.history_)])
-        tensors["history"] = np.array([[e.seconds, e.loss] for e in self.history_])
-        tensors["seed"] = np.array([self._seed], np.uint64)
-        return tensors
+        return {**tensors, **self._training_tensors()}
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._structure = _Structure.of(self)
@@ -653,12 +498,8 @@ class AutoRec(Recommender):
         self._load_network(tensors)
         self._codes = _core.Matrix(tensors["codes"])
         self._row_offset = tensors.get("row_offset")
-        self._row_seen = tensors["row_seen"]
         self._column_seen = tensors["column_seen"]
-        self._mean = float(tensors["mean"][0])
-        self._seed = int(tensors["seed"][0])
-        epochs = enumerate(tensors["history"].tolist())
-        self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
+        self._restore_training(tensors)
 
     def _check_tensors(self, tensors: dict[str, NDArray[Any]]) -> None:
         """Refuse arrays that do not fit each other: a file may be damaged."""
@@ -669,7 +510,6 @@ class AutoRec(Recommender):
             "decoder.weights": (n_columns, units),
             "codes": (n_rows, units),
             "column_seen": (n_columns,),
-            "row_seen": (n_rows,),
             "row_offset": (n_rows,),
         }
         for name, expected in shapes.items():
@@ -708,7 +548,7 @@ class _Learner:
         model: AutoRec,
         matrix: CSR,
         rows: _core.Rows,
-        held_out: tuple[NDArray[np.int64], NDArray[np.int64], Floats] | None,
+        held_out: HeldOut | None,
     ) -> None:
         self._model = model
         self._rows = rows
@@ -747,21 +587,14 @@ class _Learner:
     def validate(self) -> dict[str, float]:
         if self._held_out is None:
             return {}
-        model = self._model
-        users, items, values = self._held_out
+        model, held_out = self._model, self._held_out
         vectors = model._assemble(
             self._encode().array, model._row_offset, self._decoder_in_training()
         )
         place = self._trainer.column_rows
-        pairs = (
-            (place[users], items)
-            if model._structure.orientation == "item"
-            else (users, place[items])
-        )
-        scores = vectors.scorer().score_pairs(
-            *(pair.astype(np.int32) for pair in pairs), num_threads=model._num_threads()
-        )
-        return {"rmse": rmse(values, model._finish_predictions(scores, users, items))}
+        by_item = model._structure.orientation == "item"
+        rows = {"users": place[held_out.users]} if by_item else {"items": place[held_out.items]}
+        return model._measure(vectors, held_out, **rows)
 
     def _decoder_in_training(self) -> tuple[Floats, Floats]:
         weights = self._model._network.weights()

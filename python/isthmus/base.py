@@ -85,11 +85,12 @@ class Recommender:
     """Attributes that live in the core: pickles hold what `_tensors` gives in their place."""
 
     _models: ClassVar[dict[str, type[Recommender]]] = {}
-    """Every subclass by its name, for files that say which model they hold."""
+    """Every model by its name, for files that say which one they hold."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Recommender._models[cls.__name__] = cls
+        if not abstract:
+            Recommender._models[cls.__name__] = cls
 
     # Parameters, by scikit-learn's conventions
 

@@ -17,6 +17,7 @@ enum class Stream : std::uint32_t {
     shuffle = 0,
     corruption = 1,
     noise = 2,
+    cells = 3,           // the order in which SGD visits a block of them
     dropout = 16,        // + layer
     initialization = 64  // + layer
 };

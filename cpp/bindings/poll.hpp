@@ -1,0 +1,20 @@
+#pragma once
+// What long work does between its pieces, on the thread that called it.
+
+#include <functional>
+
+#include "isthmus/types.hpp"
+#include "pybind.hpp"
+
+namespace isthmus {
+
+// Ctrl-C, the caller's progress, and then on. Holds `progress` by reference.
+inline std::function<void(index_t)> make_poll(const py::object& progress) {
+    return [&progress](index_t done) {
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (!progress.is_none()) progress(done);
+    };
+}
+
+}  // namespace isthmus
