@@ -7,6 +7,7 @@ void register_autoencoder(py::module_& module);
 void register_build_info(py::module_& module);
 void register_matrix(py::module_& module);
 void register_primitives(py::module_& module);
+void register_ranking(py::module_& module);
 void register_scoring(py::module_& module);
 
 }  // namespace isthmus
@@ -18,5 +19,6 @@ PYBIND11_MODULE(ISTHMUS_MODULE_NAME, module, py::mod_gil_not_used()) {
     isthmus::register_matrix(module);
     isthmus::register_primitives(module);
     isthmus::register_scoring(module);
+    isthmus::register_ranking(module);
     isthmus::register_autoencoder(module);
 }

@@ -14,7 +14,7 @@ from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
 from isthmus.ratings import Ratings
-from isthmus.splits import kfold, leave_one_out, mask_split, train_test_split
+from isthmus.splits import hold_out_users, kfold, leave_one_out, mask_split, train_test_split
 from isthmus.synthetic import synthetic_ratings
 from isthmus.training import Epoch
 
@@ -27,6 +27,7 @@ __all__ = [
     "Recommender",
     "__version__",
     "build_info",
+    "hold_out_users",
     "kfold",
     "leave_one_out",
     "mask_split",

@@ -37,7 +37,18 @@ def fit_ridge(
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
 
-class Scorer:
+class Scores:
+    def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
+    def top_k(
+        self,
+        n: int,
+        *,
+        seen_indptr: _Positions | None = None,
+        seen_indices: _Ints | None = None,
+        num_threads: int,
+    ) -> tuple[_Ints, _Floats]: ...
+
+class Scorer(Scores):
     def __init__(
         self,
         queries: _Floats,
@@ -50,15 +61,25 @@ class Scorer:
         query_offset: _Floats | None = None,
         candidate_offset: _Floats | None = None,
     ) -> None: ...
-    def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
-    def top_k(
-        self,
-        n: int,
-        *,
-        seen_indptr: _Positions | None = None,
-        seen_indices: _Ints | None = None,
-        num_threads: int,
-    ) -> tuple[_Ints, _Floats]: ...
+
+class ProductScorer(Scores):
+    def __init__(
+        self, indptr: _Positions, indices: _Ints, values: _Floats, weights: _Floats
+    ) -> None: ...
+
+def rank(
+    scores: Scores,
+    metrics: Sequence[tuple[str, int]],
+    positives_indptr: _Positions,
+    positives_indices: _Ints,
+    *,
+    seen_indptr: _Positions | None = None,
+    seen_indices: _Ints | None = None,
+    lists_indptr: _Positions | None = None,
+    lists_indices: _Ints | None = None,
+    coverage: int = 0,
+    num_threads: int,
+) -> tuple[NDArray[np.float64], _Ints]: ...
 
 class Diverged(RuntimeError): ...
 
