@@ -299,8 +299,18 @@ class TestEvaluate:
         assert values["hr@1"] == 1
         assert np.isnan(values["auc"])
 
+    def test_leaves_out_what_it_is_told(self, model, parts):
+        first, rest = (parts[1].select(np.arange(141) % 2 == half) for half in (0, 1))
+        worse = model.evaluate(rest, ["mrr", "auc"])
+        better = model.evaluate(rest, ["mrr", "auc"], exclude=first)
+        assert better["mrr"] > worse["mrr"]
+        with pytest.raises(ValueError, match="but 70 of its 70 cells are"):
+            model.evaluate(rest, "mrr", exclude=parts[1])
+
     def test_refuses_what_it_leaves_out(self, model, parts):
-        with pytest.raises(ValueError, match=r"test must hold nothing that training had"):
+        with pytest.raises(
+            ValueError, match=r"as what training had is unless exclude_seen=False, but 659"
+        ):
             model.evaluate(parts[0], "ndcg@10")
         assert model.evaluate(parts[0], "ndcg@10", exclude_seen=False)["ndcg@10"] > 0
         with pytest.raises(ValueError, match="must not be given for rmse"):

@@ -11,6 +11,7 @@ from isthmus import _core  # isort: skip
 
 from isthmus.autorec import AutoRec
 from isthmus.base import Recommender
+from isthmus.ease import EASE
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
 from isthmus.ratings import Ratings
@@ -19,6 +20,7 @@ from isthmus.synthetic import synthetic_ratings
 from isthmus.training import Epoch
 
 __all__ = [
+    "EASE",
     "AutoRec",
     "ConvergenceError",
     "Epoch",

@@ -81,6 +81,20 @@ def rank(
     num_threads: int,
 ) -> tuple[NDArray[np.float64], _Ints]: ...
 
+class NotPositiveDefinite(ArithmeticError): ...
+
+def ease(
+    row_indptr: _Positions,
+    row_indices: _Ints,
+    row_values: _Floats,
+    column_indptr: _Positions,
+    column_indices: _Ints,
+    column_values: _Floats,
+    regularization: float,
+    *,
+    num_threads: int,
+) -> Matrix: ...
+
 class Diverged(RuntimeError): ...
 
 class Rows:

@@ -268,6 +268,7 @@ class Recommender:
         *,
         ratings: Any = None,
         exclude_seen: bool = True,
+        exclude: Any = None,
         candidates: Any = None,
     ) -> dict[str, float]:
         """Measure predictions, or rankings, on held-out ratings.
@@ -287,6 +288,8 @@ class Recommender:
             same users in the same order. Not for rmse and mae.
         exclude_seen : bool, default True
             Whether to leave out of the ranking what a user has in training, or in `ratings`.
+        exclude : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Further cells to leave out, as those of the validation part.
         candidates : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
             Rank only a user's stored cells of this, and the test items; all items by default.
 
@@ -315,7 +318,7 @@ class Recommender:
             predicted = self._predict_positions(users, items)
             values = {name: error(truth, predicted) for name, error in ERRORS.items()}
         if ranked:
-            _, per_user = self._rank(test, ranked, ratings, exclude_seen, candidates)
+            _, per_user = self._rank(test, ranked, ratings, exclude_seen, exclude, candidates)
             values |= {label: _mean(array) for label, array in per_user.items()}
         labels = (metric if isinstance(metric, str) else metric.label for metric in wanted)
         return {label: values[label] for label in labels}
@@ -327,13 +330,14 @@ class Recommender:
         *,
         ratings: Any = None,
         exclude_seen: bool = True,
+        exclude: Any = None,
         candidates: Any = None,
     ) -> tuple[IdArray, dict[str, NDArray[np.float64]]]:
         """Measure each user's ranking; `evaluate` gives the means of this.
 
         Parameters
         ----------
-        test, metrics, ratings, exclude_seen, candidates
+        test, metrics, ratings, exclude_seen, exclude, candidates
             As for `evaluate`, but metrics are of rankings alone, and coverage has no users.
 
         Returns
@@ -347,7 +351,7 @@ class Recommender:
         if any(metric.name == "coverage" for metric in chosen):
             raise ValueError("metrics must not include coverage, which no single user has.")
         self._check_fitted()
-        return self._rank(test, chosen, ratings, exclude_seen, candidates)
+        return self._rank(test, chosen, ratings, exclude_seen, exclude, candidates)
 
     _default_metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae")
     _default_ranking: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@10", "precision@10")
@@ -367,32 +371,52 @@ class Recommender:
         metrics: list[RankingMetric],
         ratings: Any,
         exclude_seen: bool,
+        exclude: Any,
         candidates: Any,
     ) -> tuple[IdArray, dict[str, NDArray[np.float64]]]:
         """Give ids of the users with test ratings, and their metrics."""
+        others = {"candidates": candidates, "exclude": exclude}
         if ratings is None:
-            positives = self._known_pattern(test, "test")
-            lists = None if candidates is None else self._known_pattern(candidates, "candidates")
-            ids, rows = self._users.ids, self._seen
-        else:
-            positives, lists, rows = _same_users(
-                (self._align(X, name, axis="user") if X is not None else None, X, name)
-                for X, name in ((test, "test"), (candidates, "candidates"), (ratings, "ratings"))
+            positives, rows, ids = self._known_pattern(test, "test"), self._seen, self._users.ids
+            lists, out = (
+                None if X is None else self._known_pattern(X, name) for name, X in others.items()
             )
+        else:
+            positives, rows = (
+                self._align(X, name, axis="user")
+                for X, name in ((test, "test"), (ratings, "ratings"))
+            )
+            lists, out = (
+                None if X is None else self._align(X, name, axis="user")
+                for name, X in others.items()
+            )
+            for part, X, name in zip(
+                (rows, lists, out),
+                (ratings, candidates, exclude),
+                ("ratings", *others),
+                strict=True,
+            ):
+                if part is not None:
+                    _check_same_users(test, positives, X, part, name)
             ids = as_ratings(test).user_ids
         users = np.flatnonzero(np.diff(positives.indptr))
         everyone = len(users) == positives.shape[0]
         if not everyone:
             positives, rows = select_rows(positives, users), select_rows(rows, users)
-            lists = None if lists is None else select_rows(lists, users)
+            lists, out = (
+                None if part is None else select_rows(part, users) for part in (lists, out)
+            )
             ids = ids[users]
-        if exclude_seen:
-            overlap = _as_scipy(positives).multiply(_as_scipy(rows)).nnz
+        parts = [_as_scipy(part) for part in (rows if exclude_seen else None, out) if part]
+        seen = _as_pattern(sum(parts[1:], parts[0])) if parts else None
+        if seen is not None:
+            overlap = _as_scipy(positives).multiply(_as_scipy(seen)).nnz
             if overlap:
                 raise ValueError(
-                    f"test must hold nothing that {'training' if ratings is None else 'ratings'} "
-                    f"had, for that is left out of the ranking (unless exclude_seen=False), but "
-                    f"{overlap:,} of its {len(positives.indices):,} cells are in both."
+                    f"test must hold nothing that is left out of the ranking, as what "
+                    f"{'training' if ratings is None else 'ratings'} had is unless "
+                    f"exclude_seen=False, but {overlap:,} of its {len(positives.indices):,} cells "
+                    f"are."
                 )
         if ratings is None:
             scores = self._vectors() if everyone else self._vectors().take(users=users)
@@ -402,7 +426,7 @@ class Recommender:
             scores.scorer(),
             metrics,
             positives,
-            seen=rows if exclude_seen else None,
+            seen=seen,
             lists=lists,
             num_threads=self._num_threads(),
         )
@@ -758,23 +782,15 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _same_users(parts: Iterable[tuple[CSR | None, Any, str]]) -> tuple[CSR, CSR | None, CSR]:
-    """Check that test, candidates and ratings have the same users in the same order."""
-    (test, X, _), (lists, Y, _), (rows, Z, _) = parts
-    assert test is not None
-    assert rows is not None
-    for part, other, name in ((rows, Z, "ratings"), (lists, Y, "candidates")):
-        if part is None:
-            continue
-        same = part.shape[0] == test.shape[0]
-        if isinstance(X, Ratings) and isinstance(other, Ratings):
-            same = X._users.matches(other._users)
-        if not same:
-            raise ValueError(
-                f"{name} must have the users of test in the same order, but it has "
-                f"{part.shape[0]:,} users and test has {test.shape[0]:,}, or other ids."
-            )
-    return test, lists, rows
+def _check_same_users(test: Any, positives: CSR, X: Any, part: CSR, name: str) -> None:
+    same = part.shape[0] == positives.shape[0]
+    if isinstance(test, Ratings) and isinstance(X, Ratings):
+        same = test._users.matches(X._users)
+    if not same:
+        raise ValueError(
+            f"{name} must have the users of test in the same order, but it has "
+            f"{part.shape[0]:,} users and test has {positives.shape[0]:,}, or other ids."
+        )
 
 
 def _take_columns(pattern: CSR, columns: NDArray[np.int64]) -> CSR:
