@@ -10,6 +10,7 @@ void register_matrix(py::module_& module);
 void register_primitives(py::module_& module);
 void register_ranking(py::module_& module);
 void register_scoring(py::module_& module);
+void register_vae(py::module_& module);
 
 }  // namespace isthmus
 
@@ -23,4 +24,5 @@ PYBIND11_MODULE(ISTHMUS_MODULE_NAME, module, py::mod_gil_not_used()) {
     isthmus::register_ranking(module);
     isthmus::register_autoencoder(module);
     isthmus::register_ease(module);
+    isthmus::register_vae(module);
 }

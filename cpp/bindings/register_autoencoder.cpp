@@ -3,6 +3,7 @@
 
 #include "convert.hpp"
 #include "isthmus/trainer.hpp"
+#include "poll.hpp"
 #include "pybind.hpp"
 
 namespace isthmus {
@@ -90,15 +91,6 @@ std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64
     const std::vector<std::int64_t> counts(popularity.data(), popularity.data() + popularity.size());
     const py::gil_scoped_release release;
     return std::make_unique<Trainer>(model, counts, rows, options);
-}
-
-// Between batches: Ctrl-C, the caller's progress, and then on.
-std::function<void(index_t)> make_poll(const py::object& progress) {
-    return [&progress](index_t rows_done) {
-        const py::gil_scoped_acquire acquire;
-        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-        if (!progress.is_none()) progress(rows_done);
-    };
 }
 
 Reduction make_reduction(const py::object& reduce) {

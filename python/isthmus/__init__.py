@@ -18,12 +18,15 @@ from isthmus.ratings import Ratings
 from isthmus.splits import hold_out_users, kfold, leave_one_out, mask_split, train_test_split
 from isthmus.synthetic import synthetic_ratings
 from isthmus.training import Epoch
+from isthmus.vae import MultDAE, MultVAE
 
 __all__ = [
     "EASE",
     "AutoRec",
     "ConvergenceError",
     "Epoch",
+    "MultDAE",
+    "MultVAE",
     "NotFittedError",
     "Ratings",
     "Recommender",

@@ -158,6 +158,53 @@ class Trainer:
     def restore_best(self) -> None: ...
     def finish(self) -> None: ...
 
+class MultinomialAutoencoder:
+    def __init__(
+        self,
+        inputs: int,
+        encoder: Sequence[int],
+        latent: int,
+        decoder: Sequence[int],
+        *,
+        activation: str,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(
+        self, indptr: _Positions, indices: _Ints, values: _Floats, *, num_threads: int = 1
+    ) -> _Floats: ...
+
+class MultinomialTrainer:
+    def __init__(
+        self,
+        model: MultinomialAutoencoder,
+        rows: int,
+        *,
+        optimizer: str,
+        regularization: float,
+        batch_size: int,
+        dropout: float,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        cols: int,
+        epoch: int,
+        learning_rate: float,
+        *,
+        beta: float,
+        annealing: float,
+        first_step: int = 0,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[float, float, int]: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+
 # For tests and documentation
 
 def random_words(

@@ -17,6 +17,8 @@ enum class Stream : std::uint32_t {
     shuffle = 0,
     corruption = 1,
     noise = 2,
+    latent = 3,
+    negatives = 4,
     dropout = 16,        // + layer
     initialization = 64  // + layer
 };
