@@ -5,6 +5,7 @@ namespace isthmus {
 
 void register_autoencoder(py::module_& module);
 void register_build_info(py::module_& module);
+void register_cdae(py::module_& module);
 void register_ease(py::module_& module);
 void register_matrix(py::module_& module);
 void register_primitives(py::module_& module);
@@ -23,6 +24,7 @@ PYBIND11_MODULE(ISTHMUS_MODULE_NAME, module, py::mod_gil_not_used()) {
     isthmus::register_scoring(module);
     isthmus::register_ranking(module);
     isthmus::register_autoencoder(module);
+    isthmus::register_cdae(module);
     isthmus::register_ease(module);
     isthmus::register_vae(module);
 }

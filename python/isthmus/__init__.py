@@ -11,6 +11,7 @@ from isthmus import _core  # isort: skip
 
 from isthmus.autorec import AutoRec
 from isthmus.base import Recommender
+from isthmus.cdae import CDAE
 from isthmus.ease import EASE
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
@@ -21,6 +22,7 @@ from isthmus.training import Epoch
 from isthmus.vae import MultDAE, MultVAE
 
 __all__ = [
+    "CDAE",
     "EASE",
     "AutoRec",
     "ConvergenceError",

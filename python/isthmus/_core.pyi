@@ -205,8 +205,62 @@ class MultinomialTrainer:
     def keep_best(self) -> None: ...
     def restore_best(self) -> None: ...
 
+class Cdae:
+    def __init__(
+        self,
+        users: int,
+        items: int,
+        units: int,
+        *,
+        activation: str,
+        logistic: bool,
+        tied: bool,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        *,
+        known: bool,
+        num_threads: int = 1,
+    ) -> _Floats: ...
+
+class CdaeTrainer:
+    def __init__(
+        self,
+        model: Cdae,
+        *,
+        optimizer: str,
+        regularization: float,
+        batch_size: int,
+        negatives: int,
+        corruption: float,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        model: Cdae,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        epoch: int,
+        learning_rate: float,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[float, int]: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+
 # For tests and documentation
 
+def sample_negatives(
+    seed: int, epoch: int, row: int, positives: _Ints, items: int, count: int
+) -> _Ints: ...
 def random_words(
     seed: int, stream: int, epoch: int, row: int, positions: NDArray[np.uint32]
 ) -> NDArray[np.uint32]: ...
