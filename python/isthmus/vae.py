@@ -205,7 +205,10 @@ class MultVAE(_Multinomial):
     Parameters
     ----------
     hidden_units : tuple of int, default (600,)
-        Units of each layer of the encoder; the decoder's are the same in reverse.
+        Units of each layer of the encoder.
+    decoder_units : tuple of int, optional
+        Units of each layer of the decoder: those of the encoder in reverse by default. ``()`` is a
+        linear decoder, as RecVAE has.
     latent_units : int, default 200
         Units of the code.
     beta : float, default 0.2
@@ -264,6 +267,7 @@ class MultVAE(_Multinomial):
         self,
         *,
         hidden_units: tuple[int, ...] = (600,),
+        decoder_units: tuple[int, ...] | None = None,
         latent_units: int = 200,
         beta: float = 0.2,
         annealing_steps: int = 200_000,
@@ -282,6 +286,7 @@ class MultVAE(_Multinomial):
         verbose: bool = False,
     ) -> None:
         self.hidden_units = hidden_units
+        self.decoder_units = decoder_units
         self.latent_units = latent_units
         self.beta = beta
         self.annealing_steps = annealing_steps
@@ -301,13 +306,19 @@ class MultVAE(_Multinomial):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
+        self._layers()
         check_integer("latent_units", self.latent_units, low=1)
         check_real("beta", self.beta, low=0)
         check_integer("annealing_steps", self.annealing_steps, low=0)
 
     def _layers(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        layers = check_layers("hidden_units", self.hidden_units)
-        return layers, int(self.latent_units), layers[::-1]
+        layers, decoder = check_layers("hidden_units", self.hidden_units), self.decoder_units
+        if decoder is None:
+            after = layers[::-1]
+        else:
+            linear = isinstance(decoder, tuple | list) and not decoder
+            after = () if linear else check_layers("decoder_units", decoder)
+        return layers, int(self.latent_units), after
 
     def _annealing(self) -> tuple[float, float]:
         return float(self.beta), float(self.annealing_steps)
