@@ -27,10 +27,12 @@ MODELS: dict[str, Callable[..., Recommender]] = {
         **{"hidden_units": (600,), "learning_rate": 0.002, "epochs": 100, **params}
     ),
     "MultVAE": lambda **params: MultVAE(
-        **{"latent_units": 200, "learning_rate": 0.003, "beta": 0.6, "annealing_steps": 200}
-        | {"epochs": 100, **params}
+        **{"decoder_units": (), "learning_rate": 0.003, "annealing_steps": 1000, "epochs": 100}
+        | params
     ),
-    "CDAE": lambda **params: CDAE(**{"epochs": 100, **params}),
+    "CDAE": lambda **params: CDAE(
+        **{"hidden_units": 200, "learning_rate": 0.05, "epochs": 100, **params}
+    ),
 }
 
 METRICS = {

@@ -61,10 +61,9 @@ std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& o
     return std::make_unique<CdaeTrainer>(model, options);
 }
 
-py::tuple run_cdae_epoch(CdaeTrainer& trainer, const Cdae& model,
-                         const Array<std::int64_t>& indptr, const Array<std::int32_t>& indices,
-                         const Array<float>& values, index_t epoch, float learning_rate,
-                         const py::object& progress) {
+py::tuple run_cdae_epoch(CdaeTrainer& trainer, const Cdae& model, const Array<std::int64_t>& indptr,
+                         const Array<std::int32_t>& indices, const Array<float>& values,
+                         index_t epoch, float learning_rate, const py::object& progress) {
     const CsrView rows = csr_view(indptr, indices, values, model.shape.items);
     require(rows.rows == model.shape.users, "there must be a row per user");
     CdaeResult result;
@@ -87,8 +86,8 @@ py::array_t<std::int32_t> bind_sample_negatives(std::uint64_t seed, std::uint32_
     }
     std::vector<std::uint8_t> marks(static_cast<std::size_t>(items));
     std::vector<std::int32_t> out;
-    sample_negatives(Philox(seed, Stream::negatives, epoch), row, positives.data(), positives.size(),
-                     items, count, marks, out);
+    sample_negatives(Philox(seed, Stream::negatives, epoch), row, positives.data(),
+                     positives.size(), items, count, marks, out);
     return py::array_t<std::int32_t>(static_cast<py::ssize_t>(out.size()), out.data());
 }
 

@@ -16,8 +16,7 @@ std::unique_ptr<Matrix> bind_ease(const Array<std::int64_t>& row_indptr,
                                   const Array<std::int32_t>& column_indices,
                                   const Array<float>& column_values, float regularization,
                                   int num_threads) {
-    const CsrView rows =
-        csr_view(row_indptr, row_indices, row_values, column_indptr.size() - 1);
+    const CsrView rows = csr_view(row_indptr, row_indices, row_values, column_indptr.size() - 1);
     const CsrView columns =
         csr_view(column_indptr, column_indices, column_values, row_indptr.size() - 1);
     const py::gil_scoped_release release;

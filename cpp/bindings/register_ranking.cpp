@@ -17,7 +17,8 @@ bool subset(const CsrView& part, const CsrView& whole) {
     return true;
 }
 
-py::tuple bind_rank(const Scores& scores, const std::vector<std::pair<std::string, index_t>>& metrics,
+py::tuple bind_rank(const Scores& scores,
+                    const std::vector<std::pair<std::string, index_t>>& metrics,
                     const OptionalArray<std::int64_t>& positives_indptr,
                     const OptionalArray<std::int32_t>& positives_indices,
                     const OptionalArray<std::int64_t>& seen_indptr,
@@ -28,8 +29,9 @@ py::tuple bind_rank(const Scores& scores, const std::vector<std::pair<std::strin
     std::vector<RankingColumn> columns;
     for (const auto& [name, k] : metrics) {
         const RankingMetric metric = ranking_metric_from_name(name);
-        require(k >= 1 || (k == 0 && (metric == RankingMetric::mrr || metric == RankingMetric::auc)),
-                "k must be at least 1, or 0 for mrr and auc on the whole list");
+        require(
+            k >= 1 || (k == 0 && (metric == RankingMetric::mrr || metric == RankingMetric::auc)),
+            "k must be at least 1, or 0 for mrr and auc on the whole list");
         columns.push_back({metric, metric == RankingMetric::auc ? 0 : k});
     }
     RankingTask task;

@@ -15,7 +15,8 @@ bool within(const IndexArray& indices, index_t size) {
 FloatArray bind_score_pairs(const Scores& scorer, const IndexArray& queries,
                             const IndexArray& candidates, int num_threads) {
     require(queries.size() == candidates.size(), "queries and candidates must pair up");
-    require(within(queries, scorer.source().queries()) && within(candidates, scorer.source().candidates()),
+    require(within(queries, scorer.source().queries()) &&
+                within(candidates, scorer.source().candidates()),
             "queries and candidates must lie within the scorer's");
     FloatArray out(queries.size());
     float* scores = out.mutable_data();
@@ -49,10 +50,10 @@ void register_scoring(py::module_& module) {
     py::class_<Scores>(module, "Scores", py::module_local(),
                        "Scores of queries for candidates, made a block at a time.")
         .def("score_pairs", &bind_score_pairs, py::arg("queries"), py::arg("candidates"),
-             py::kw_only(), py::arg("num_threads"), "The score of each (queries[i], candidates[i]).")
-        .def("top_k", &bind_top_k, py::arg("n"), py::kw_only(),
-             py::arg("seen_indptr") = py::none(), py::arg("seen_indices") = py::none(),
-             py::arg("num_threads"),
+             py::kw_only(), py::arg("num_threads"),
+             "The score of each (queries[i], candidates[i]).")
+        .def("top_k", &bind_top_k, py::arg("n"), py::kw_only(), py::arg("seen_indptr") = py::none(),
+             py::arg("seen_indices") = py::none(), py::arg("num_threads"),
              "The n best candidates of each query and their scores, best first, equal ones by "
              "candidate; stored cells of `seen` are left out, short lists end in -1 and NaN.");
 

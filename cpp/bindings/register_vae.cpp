@@ -22,7 +22,8 @@ std::unique_ptr<MultinomialAutoencoder> make_model(index_t inputs, const Units& 
     for (const Units& layers : {encoder, decoder}) {
         for (const index_t units : layers) require(units >= 1, "layers have at least one unit");
     }
-    const MultinomialShape shape{inputs, encoder, latent, decoder, activation_from_name(activation)};
+    const MultinomialShape shape{inputs, encoder, latent, decoder,
+                                 activation_from_name(activation)};
     const py::gil_scoped_release release;
     return std::make_unique<MultinomialAutoencoder>(shape, seed, num_threads);
 }
@@ -48,7 +49,8 @@ py::array_t<float> bind_encode(const MultinomialAutoencoder& model,
                                int num_threads) {
     const CsrView rows = csr_view(indptr, indices, values, model.shape.inputs);
     py::array_t<float> codes({rows.rows, model.decoder.cols()});
-    const MatrixView out{codes.mutable_data(), rows.rows, model.decoder.cols(), model.decoder.cols()};
+    const MatrixView out{codes.mutable_data(), rows.rows, model.decoder.cols(),
+                         model.decoder.cols()};
     const py::gil_scoped_release release;
     encode_multinomial(model, rows, num_threads, out);
     return codes;
@@ -109,10 +111,10 @@ void register_vae(py::module_& module) {
         .def(py::init(&make_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::arg("rows"),
              py::kw_only(), py::arg("optimizer"), py::arg("regularization"), py::arg("batch_size"),
              py::arg("dropout"), py::arg("seed"), py::arg("num_threads"))
-        .def("run_epoch", &run_epoch, py::arg("indptr").noconvert(),
-             py::arg("indices").noconvert(), py::arg("values").noconvert(), py::arg("cols"),
-             py::arg("epoch"), py::arg("learning_rate"), py::kw_only(), py::arg("beta"),
-             py::arg("annealing"), py::arg("first_step") = 0, py::arg("progress") = py::none(),
+        .def("run_epoch", &run_epoch, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
+             py::arg("values").noconvert(), py::arg("cols"), py::arg("epoch"),
+             py::arg("learning_rate"), py::kw_only(), py::arg("beta"), py::arg("annealing"),
+             py::arg("first_step") = 0, py::arg("progress") = py::none(),
              "One pass; returns the negative log likelihood, the KL divergence, both summed over "
              "rows, and the rows. KL is weighed by min(beta, steps / annealing).")
         .def("keep_best", &MultinomialTrainer::keep_best)

@@ -64,8 +64,9 @@ public:
           indices_(std::move(indices)),
           values_(std::move(values)),
           weights_(std::move(weights)),
-          source_(csr_view(indptr_, indices_, values_, weights_.ndim() == 2 ? weights_.shape(0) : 0),
-                  matrix_view(weights_, "weights")) {}
+          source_(
+              csr_view(indptr_, indices_, values_, weights_.ndim() == 2 ? weights_.shape(0) : 0),
+              matrix_view(weights_, "weights")) {}
 
     const ScoreSource& source() const override { return source_; }
 

@@ -83,7 +83,8 @@ void sample_negatives(const Philox& draw, std::uint32_t row, const std::int32_t*
     } else {
         // the first places of a permutation of all that there are
         for (index_t item = 0; item < items; ++item) {
-            if (!marks[static_cast<std::size_t>(item)]) out.push_back(static_cast<std::int32_t>(item));
+            if (!marks[static_cast<std::size_t>(item)])
+                out.push_back(static_cast<std::int32_t>(item));
         }
         const auto free = static_cast<index_t>(out.size());
         for (index_t i = 0; i < count; ++i) {
@@ -190,22 +191,22 @@ double CdaeTrainer::forward_and_back(const std::int32_t* ids) {
     rule.bias = model_.decoder_bias.row(0);
     rule.logistic = model_.shape.logistic;
     const ConstMatrixView w = model_.output().view();
-    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
-                    [&](index_t begin, index_t end) {
-                        encode_rows(model_, batch_, ids, begin, end, before_, after_);
-                        for (index_t r = begin; r < end; ++r) {
-                            std::fill_n(error_.row(r), error_.width(), 0.0f);
-                            loss_[static_cast<std::size_t>(r)] = 0.0;
-                        }
-                        for (index_t b = 0; b < layout_.blocks(); ++b) {
-                            decode_block(batch_, b, {begin, end}, w, rule,
-                                         std::as_const(after_).view(), error_.view(), loss_.data());
-                        }
-                        for (index_t r = begin; r < end; ++r) {
-                            through_activation(model_.shape.activation, before_.row(r), after_.row(r),
-                                               nullptr, error_.row(r), error_.width());
-                        }
-                    });
+    parallel_ranges(
+        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            encode_rows(model_, batch_, ids, begin, end, before_, after_);
+            for (index_t r = begin; r < end; ++r) {
+                std::fill_n(error_.row(r), error_.width(), 0.0f);
+                loss_[static_cast<std::size_t>(r)] = 0.0;
+            }
+            for (index_t b = 0; b < layout_.blocks(); ++b) {
+                decode_block(batch_, b, {begin, end}, w, rule, std::as_const(after_).view(),
+                             error_.view(), loss_.data());
+            }
+            for (index_t r = begin; r < end; ++r) {
+                through_activation(model_.shape.activation, before_.row(r), after_.row(r), nullptr,
+                                   error_.row(r), error_.width());
+            }
+        });
     double total = 0.0;
     for (index_t r = 0; r < batch_.rows(); ++r) total += loss_[static_cast<std::size_t>(r)];
     return total;
@@ -220,7 +221,8 @@ void CdaeTrainer::update(const std::int32_t* ids, float share, float rate) {
     parallel_for(layout_.blocks(), options_.num_threads, [&](index_t block) {
         batch_.list_columns(block);
         if (model_.shape.tied) {
-            update_tied_block(batch_, block, h, dz, encoder, decay, options_.optimizer, rate, step_);
+            update_tied_block(batch_, block, h, dz, encoder, decay, options_.optimizer, rate,
+                              step_);
         } else {
             update_block(batch_, block, Cells::error, h, decoder_.view(), decay, options_.optimizer,
                          rate, step_);
@@ -230,18 +232,17 @@ void CdaeTrainer::update(const std::int32_t* ids, float share, float rate) {
         update_bias_block(batch_, block, model_.decoder_bias.row(0), bias_state, options_.optimizer,
                           rate, step_);
     });
-    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
-                    [&](index_t begin, index_t end) {
-                        for (index_t r = begin; r < end; ++r) {
-                            float* state[2] = {};
-                            for (int i = 0; i < 2; ++i) {
-                                if (!users_.state[i].empty()) state[i] = users_.state[i].row(ids[r]);
-                            }
-                            update_array(model_.users.row(ids[r]), error_.row(r), error_.width(),
-                                         state, options_.regularization, options_.optimizer, rate,
-                                         step_);
-                        }
-                    });
+    parallel_ranges(
+        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            for (index_t r = begin; r < end; ++r) {
+                float* state[2] = {};
+                for (int i = 0; i < 2; ++i) {
+                    if (!users_.state[i].empty()) state[i] = users_.state[i].row(ids[r]);
+                }
+                update_array(model_.users.row(ids[r]), error_.row(r), error_.width(), state,
+                             options_.regularization, options_.optimizer, rate, step_);
+            }
+        });
     sum_columns(dz, batch_.rows(), bias_gradient_.row(0));
     float* const state[2] = {encoder_bias_.state[0].data(), encoder_bias_.state[1].data()};
     update_array(model_.encoder_bias.data(), bias_gradient_.data(), bias_gradient_.size(), state,

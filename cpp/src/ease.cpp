@@ -23,8 +23,8 @@ MatrixView rows_of(MatrixView m, index_t begin, index_t end, index_t cols) {
     return {m.row(begin), end - begin, cols, m.stride};
 }
 
-// L^-1 and the inverse L^-T L^-1 of a small block L L^T, by Cholesky in double precision; `diagonal`
-// is what the matrix's was at first.
+// L^-1 and the inverse L^-T L^-1 of a small block L L^T, by Cholesky in double precision;
+// `diagonal` is what the matrix's was at first.
 void invert_block(MatrixView a, index_t begin, index_t size, const std::vector<float>& diagonal,
                   MatrixView root, MatrixView inverse) {
     DoubleMatrix block(size, size);

@@ -13,7 +13,7 @@ namespace isthmus {
 
 namespace {
 
-constexpr index_t kQueries = 64;                    // a piece of work
+constexpr index_t kQueries = 64;                   // a piece of work
 constexpr index_t kKeptScores = index_t{4} << 20;  // where whole rows of scores are kept
 
 // What a query's metrics are made of.
@@ -119,7 +119,8 @@ public:
         list_ = all_;
         gather_hits(query);
         if (whole_ && outcome_.positives > 0) compare_list(query);
-        if (list_.size() > static_cast<std::size_t>(most_)) list_.resize(static_cast<std::size_t>(most_));
+        if (list_.size() > static_cast<std::size_t>(most_))
+            list_.resize(static_cast<std::size_t>(most_));
         report(query, list_, outcome_);
     }
 
@@ -250,7 +251,8 @@ void rank(const ScoreSource& source, const RankingTask& task,
         static_cast<std::size_t>(best_rank ? candidates : 0));
     for (auto& place : places) place = std::numeric_limits<std::int32_t>::max();
 
-    const auto report = [&](index_t query, const std::vector<Scored>& list, const Outcome& outcome) {
+    const auto report = [&](index_t query, const std::vector<Scored>& list,
+                            const Outcome& outcome) {
         double* out = values + query * static_cast<index_t>(columns.size());
         for (std::size_t i = 0; i < columns.size(); ++i) {
             out[i] = outcome.positives > 0 ? metric_value(columns[i], outcome, ideal)
@@ -264,8 +266,9 @@ void rank(const ScoreSource& source, const RankingTask& task,
     };
     const bool lists = task.lists.rows > 0;
     const index_t grain =
-        whole && !lists ? std::clamp<index_t>(kKeptScores / std::max<index_t>(candidates, 1), 1, kQueries)
-                        : kQueries;
+        whole && !lists
+            ? std::clamp<index_t>(kKeptScores / std::max<index_t>(candidates, 1), 1, kQueries)
+            : kQueries;
     parallel_ranges(queries, grain, num_threads, [&](index_t begin, index_t end) {
         Ranker ranker(source, task, most, whole);
         if (lists) {

@@ -13,8 +13,8 @@ namespace isthmus {
 
 namespace {
 
-constexpr index_t kPairs = 1024;       // a piece of work
-constexpr index_t kQueries = 32;       // likewise
+constexpr index_t kPairs = 1024;  // a piece of work
+constexpr index_t kQueries = 32;  // likewise
 
 float at_or_zero(const float* values, index_t i) { return values ? values[i] : 0.0f; }
 
@@ -28,7 +28,8 @@ float dot(const float* a, const float* b, index_t size) {
             sums[j] += load_unaligned(a + p + j * kLanes) * load_unaligned(b + p + j * kLanes);
         }
     }
-    for (; p + kLanes <= size; p += kLanes) sums[0] += load_unaligned(a + p) * load_unaligned(b + p);
+    for (; p + kLanes <= size; p += kLanes)
+        sums[0] += load_unaligned(a + p) * load_unaligned(b + p);
     float rest = 0.0f;
     for (; p < size; ++p) rest += a[p] * b[p];
     return sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;
@@ -41,7 +42,8 @@ void finish_scores(const ScoreRule& rule, index_t query, index_t first, index_t 
     const float query_offset = at_or_zero(rule.query_offset, query);
     const float inverse = 1.0f / rule.scale;
     if (rule.candidate_bias) {
-        for (index_t c = 0; c < count; ++c) scores[c] += query_bias + rule.candidate_bias[first + c];
+        for (index_t c = 0; c < count; ++c)
+            scores[c] += query_bias + rule.candidate_bias[first + c];
     } else if (rule.query_bias) {
         for (index_t c = 0; c < count; ++c) scores[c] += query_bias;
     }

@@ -30,7 +30,8 @@ constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 index_t blocks_of(index_t items) {
     const index_t slices = std::min(kSlices, (items + kLineFloats - 1) / kLineFloats);
-    const index_t per_slice = (items + slices * kMostBlockColumns - 1) / (slices * kMostBlockColumns);
+    const index_t per_slice =
+        (items + slices * kMostBlockColumns - 1) / (slices * kMostBlockColumns);
     return slices * per_slice;
 }
 
@@ -204,18 +205,17 @@ MultinomialResult MultinomialTrainer::run_epoch(const CsrView& matrix, index_t e
 void MultinomialTrainer::forward(const std::int32_t* ids, index_t epoch) {
     const ConstMatrixView v = std::as_const(model_.encoder).view();
     const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(epoch));
-    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
-                    [&](index_t begin, index_t end) {
-                        encode_rows(batch_, v, begin, end, before_.front());
-                        for (index_t r = begin; r < end && !noise_.empty(); ++r) {
-                            for (index_t j = 0; j < noise_.cols(); ++j) {
-                                noise_.row(r)[j] = draw.normal(static_cast<std::uint32_t>(ids[r]),
-                                                               static_cast<std::uint32_t>(j));
-                            }
-                        }
-                        forward_rows(model_, before_, after_, noise_.empty() ? nullptr : &noise_,
-                                     begin, end);
-                    });
+    parallel_ranges(
+        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            encode_rows(batch_, v, begin, end, before_.front());
+            for (index_t r = begin; r < end && !noise_.empty(); ++r) {
+                for (index_t j = 0; j < noise_.cols(); ++j) {
+                    noise_.row(r)[j] = draw.normal(static_cast<std::uint32_t>(ids[r]),
+                                                   static_cast<std::uint32_t>(j));
+                }
+            }
+            forward_rows(model_, before_, after_, noise_.empty() ? nullptr : &noise_, begin, end);
+        });
 }
 
 // All logits, a block of items at a time, and each block's share of the softmax's denominator while
@@ -333,15 +333,19 @@ void MultinomialTrainer::output_step(const CsrView& matrix, const std::int32_t* 
             MatrixView gradient = gradient_[own_slice].view();
             gradient.rows = own.size();
             multiply_columns(e, h, rows, 0, h.cols, gradient);
-            float* const state[2] = {decoder.state[0].data ? decoder.state[0].row(own.begin) : nullptr,
-                                     decoder.state[1].data ? decoder.state[1].row(own.begin) : nullptr};
-            update_array(decoder.weights.row(own.begin), gradient.data, own.size() * gradient.stride,
-                         state, options_.regularization, options_.optimizer, rate, step_);
+            float* const state[2] = {
+                decoder.state[0].data ? decoder.state[0].row(own.begin) : nullptr,
+                decoder.state[1].data ? decoder.state[1].row(own.begin) : nullptr};
+            update_array(decoder.weights.row(own.begin), gradient.data,
+                         own.size() * gradient.stride, state, options_.regularization,
+                         options_.optimizer, rate, step_);
             float* const bias_state[2] = {
-                decoder_bias_.state[0].empty() ? nullptr : decoder_bias_.state[0].row(0) + own.begin,
-                decoder_bias_.state[1].empty() ? nullptr : decoder_bias_.state[1].row(0) + own.begin};
-            update_array(model_.decoder_bias.row(0) + own.begin, bias_gradient, e.width(), bias_state,
-                         0.0f, options_.optimizer, rate, step_);
+                decoder_bias_.state[0].empty() ? nullptr
+                                               : decoder_bias_.state[0].row(0) + own.begin,
+                decoder_bias_.state[1].empty() ? nullptr
+                                               : decoder_bias_.state[1].row(0) + own.begin};
+            update_array(model_.decoder_bias.row(0) + own.begin, bias_gradient, e.width(),
+                         bias_state, 0.0f, options_.optimizer, rate, step_);
         }
     });
 }
@@ -391,9 +395,11 @@ void MultinomialTrainer::backward(float beta, float rate) {
         update(l == 0 ? encoder_bias_ : hidden_bias_[at - 1], bias_gradient_[at], 0.0f, rate);
         if (l == 0) continue;
         Matrix& gradient = hidden_gradient_[at - 1];
-        parallel_ranges(gradient.cols(), kColumnsPerPiece, threads, [&](index_t begin, index_t end) {
-            multiply_columns(after_[at - 1].view(), error.view(), rows, begin, end, gradient.view());
-        });
+        parallel_ranges(gradient.cols(), kColumnsPerPiece, threads,
+                        [&](index_t begin, index_t end) {
+                            multiply_columns(after_[at - 1].view(), error.view(), rows, begin, end,
+                                             gradient.view());
+                        });
         update(hidden_[at - 1], gradient, options_.regularization, rate);
     }
     const ConstMatrixView error = std::as_const(error_.front()).view();
@@ -412,8 +418,8 @@ void MultinomialTrainer::update(Slot& slot, const Matrix& gradient, float decay,
         for (int i = 0; i < 2; ++i) {
             if (!slot.state[i].empty()) state[i] = slot.state[i].data() + begin;
         }
-        update_array(slot.weights->data() + begin, gradient.data() + begin, end - begin, state, decay,
-                     options_.optimizer, rate, step_);
+        update_array(slot.weights->data() + begin, gradient.data() + begin, end - begin, state,
+                     decay, options_.optimizer, rate, step_);
     });
 }
 

@@ -312,7 +312,8 @@ class MultVAE(_Multinomial):
         check_integer("annealing_steps", self.annealing_steps, low=0)
 
     def _layers(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        layers, decoder = check_layers("hidden_units", self.hidden_units), self.decoder_units
+        layers = check_layers("hidden_units", self.hidden_units)
+        decoder: Any = self.decoder_units
         if decoder is None:
             after = layers[::-1]
         else:
