@@ -65,7 +65,8 @@ Corruption corruption_from_name(const std::string& name) {
     if (name == "none") return Corruption::none;
     if (name == "mask") return Corruption::mask;
     if (name == "gaussian") return Corruption::gaussian;
-    throw std::invalid_argument("unknown corruption '" + name + "': choose none, mask or gaussian");
+    throw std::invalid_argument("unknown corruption '" + name +
+                                "': choose none, mask or gaussian");
 }
 
 std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64_t>& popularity,
@@ -87,8 +88,7 @@ std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64
     options.dropout = dropout;
     options.seed = seed;
     options.num_threads = num_threads;
-    const std::vector<std::int64_t> counts(popularity.data(),
-                                           popularity.data() + popularity.size());
+    const std::vector<std::int64_t> counts(popularity.data(), popularity.data() + popularity.size());
     const py::gil_scoped_release release;
     return std::make_unique<Trainer>(model, counts, rows, options);
 }
@@ -112,8 +112,7 @@ py::tuple run_epoch(Trainer& trainer, const Rows& rows, index_t epoch, float lea
         const auto poll = make_poll(progress);
         const auto reduction = make_reduction(reduce);
         const py::gil_scoped_release release;
-        result =
-            trainer.run_epoch(rows.matrix, rows.transform, epoch, learning_rate, poll, reduction);
+        result = trainer.run_epoch(rows.matrix, rows.transform, epoch, learning_rate, poll, reduction);
     }
     return py::make_tuple(result.squared_error, result.cells);
 }
@@ -150,8 +149,7 @@ void register_autoencoder(py::module_& module) {
         .def(
             "encode",
             [](const Autoencoder& model, const Rows& rows, int num_threads) {
-                require(rows.matrix.cols == model.shape.inputs,
-                        "rows must have a column per input");
+                require(rows.matrix.cols == model.shape.inputs, "rows must have a column per input");
                 require(num_threads >= 1, "num_threads must be at least 1");
                 const py::gil_scoped_release release;
                 auto codes = std::make_unique<Matrix>(rows.matrix.rows, model.code_size());
@@ -188,8 +186,7 @@ void register_autoencoder(py::module_& module) {
         .def_property_readonly(
             "column_rows",
             [](const Trainer& trainer) {
-                return py::array_t<std::int32_t>(trainer.layout().cols(),
-                                                 trainer.layout().internal());
+                return py::array_t<std::int32_t>(trainer.layout().cols(), trainer.layout().internal());
             },
             "Where each column's weights are among the model's while it trains.")
         .def("keep_best", &Trainer::keep_best, "Keeps a copy of the weights.")

@@ -56,8 +56,7 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     });
 }
 
-void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin,
-                        index_t end) {
+void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end) {
     const std::int32_t* internal = layout_->internal();
     const std::int32_t* block_of = layout_->block_of();
     for (index_t r = begin; r < end; ++r) {
@@ -90,8 +89,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
         const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;
         for (index_t b = 0; b < blocks; ++b) {
             front[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r)];
-            back[static_cast<std::size_t>(b)] =
-                segment_[static_cast<std::size_t>(b * rows_ + r) + 1];
+            back[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r) + 1];
         }
         const index_t row_end = matrix.indptr[id + 1];
         for (index_t strip = matrix.indptr[id]; strip < row_end; strip += kStrip) {
@@ -106,9 +104,8 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
                                     (corruption.zeros_are_targets && value == 0.0f);
                 float input = (value - input_offset) * input_scale;
                 if (noisy) {
-                    input +=
-                        corruption.level * noise.normal(static_cast<std::uint32_t>(id),
-                                                        static_cast<std::uint32_t>(columns[i]));
+                    input += corruption.level * noise.normal(static_cast<std::uint32_t>(id),
+                                                             static_cast<std::uint32_t>(columns[i]));
                 }
                 const std::uint32_t place = masked ? --back[block] : front[block]++;
                 column_[place] = column;
@@ -117,8 +114,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
             }
         }
         for (index_t b = 0; b < blocks; ++b) {
-            input_end_[static_cast<std::size_t>(b * rows_ + r)] =
-                front[static_cast<std::size_t>(b)];
+            input_end_[static_cast<std::size_t>(b * rows_ + r)] = front[static_cast<std::size_t>(b)];
         }
     }
 }

@@ -24,8 +24,7 @@ enum class Stream : std::uint32_t {
 };
 
 constexpr Stream operator+(Stream stream, int layer) {
-    return static_cast<Stream>(static_cast<std::uint32_t>(stream) +
-                               static_cast<std::uint32_t>(layer));
+    return static_cast<Stream>(static_cast<std::uint32_t>(stream) + static_cast<std::uint32_t>(layer));
 }
 
 class Philox {
