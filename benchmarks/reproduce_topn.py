@@ -119,7 +119,10 @@ def main() -> None:
         results[name] = values
         print(name, *cells, flush=True)
     print_table(("", *(f"{metric} (published)" for metric in metrics), "seconds a run"), rows)
-    write_results(f"reproduce_topn_{args.protocol}", {"values": results, "splits": args.splits})
+    chosen = "" if args.models == list(MODELS) else "_" + "_".join(args.models)
+    write_results(
+        f"reproduce_topn_{args.protocol}{chosen}", {"values": results, "splits": args.splits}
+    )
 
 
 if __name__ == "__main__":

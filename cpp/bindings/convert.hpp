@@ -41,7 +41,8 @@ inline CsrView csr_view(const Array<std::int64_t>& indptr, const Array<std::int3
             "indptr points outside of indices and values");
     const std::int32_t* columns = indices.data();
     bool inside = true;
-    for (index_t i = p[0]; i < p[rows]; ++i) inside = inside && columns[i] >= 0 && columns[i] < cols;
+    for (index_t i = p[0]; i < p[rows]; ++i)
+        inside = inside && columns[i] >= 0 && columns[i] < cols;
     require(inside, "indices must lie in [0, " + std::to_string(cols) + ")");
     return {rows, cols, p, columns, values.data()};
 }
@@ -50,7 +51,9 @@ inline CsrView csr_view(const Array<std::int64_t>& indptr, const Array<std::int3
 inline ConstMatrixView matrix_view(const py::array_t<float>& array, const char* name) {
     require(array.ndim() == 2, std::string(name) + " must have 2 dimensions");
     const bool rows_are_whole = array.shape(1) <= 1 || array.strides(1) == sizeof(float);
-    const bool strided = array.strides(0) >= 0 && array.strides(0) % py::ssize_t{sizeof(float)} == 0;
+    const bool strided =
+        array.shape(0) == 0 ||
+        (array.strides(0) >= 0 && array.strides(0) % py::ssize_t{sizeof(float)} == 0);
     require(rows_are_whole && strided, std::string(name) + " must have contiguous rows");
     return {array.data(), array.shape(0), array.shape(1),
             array.strides(0) / static_cast<py::ssize_t>(sizeof(float))};

@@ -25,8 +25,8 @@ void drop(const Dropout& dropout, int layer, const std::int32_t* ids, index_t be
         float* h = after.row(r);
         float* mask = kept.row(r);
         for (index_t j = 0; j < after.cols(); ++j) {
-            const float u = draw.uniform(static_cast<std::uint32_t>(ids[r]),
-                                         static_cast<std::uint32_t>(j));
+            const float u =
+                draw.uniform(static_cast<std::uint32_t>(ids[r]), static_cast<std::uint32_t>(j));
             mask[j] = u < dropout.rate ? 0.0f : scale;
             h[j] *= mask[j];
         }
@@ -62,7 +62,8 @@ Autoencoder::Autoencoder(AutoencoderShape shape_, std::uint64_t seed, int num_th
     int layer = 0;
     initialize_uniform(encoder, seed, layer++, num_threads);
     for (std::size_t l = 1; l < shape.hidden.size(); ++l) {
-        hidden.push_back({Matrix(shape.hidden[l - 1], shape.hidden[l]), Matrix(1, shape.hidden[l])});
+        hidden.push_back(
+            {Matrix(shape.hidden[l - 1], shape.hidden[l]), Matrix(1, shape.hidden[l])});
         initialize_uniform(hidden.back().weights, seed, layer++, num_threads);
     }
     initialize_uniform(decoder, seed, layer, num_threads);
@@ -128,7 +129,8 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
                 multiply_rows(work.after[l - 1].view(), model.hidden[l - 1].weights.view(), begin,
                               end, z.view());
             }
-            const float* bias = l == 0 ? model.encoder_bias.row(0) : model.hidden[l - 1].bias.row(0);
+            const float* bias =
+                l == 0 ? model.encoder_bias.row(0) : model.hidden[l - 1].bias.row(0);
             for (index_t r = begin; r < end; ++r) {
                 activate_row(model.shape.hidden_activation, bias, z.row(r), h.row(r), z.cols());
             }

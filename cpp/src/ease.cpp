@@ -34,8 +34,8 @@ void invert_block(MatrixView a, index_t begin, index_t size, const std::vector<f
     const Eigen::LLT<DoubleMatrix, Eigen::Lower> cholesky(block);
     if (cholesky.info() != Eigen::Success) throw NotPositiveDefinite();
     for (index_t i = 0; i < size; ++i) {
-        const double root = cholesky.matrixLLT()(i, i);
-        if (!(root * root > kLeastPivot * diagonal[static_cast<std::size_t>(begin + i)])) {
+        const double pivot = cholesky.matrixLLT()(i, i);
+        if (!(pivot * pivot > kLeastPivot * diagonal[static_cast<std::size_t>(begin + i)])) {
             throw NotPositiveDefinite();
         }
     }

@@ -22,11 +22,21 @@ class _BuildInfo(TypedDict):
 
 def build_info() -> _BuildInfo: ...
 
-class Matrix:
+class _PybindType(type): ...
+
+class Matrix(metaclass=_PybindType):
     def __init__(self, array: _Floats) -> None: ...
     @property
     def array(self) -> _Floats: ...
 
+def transpose(
+    indptr: _Positions,
+    indices: _Ints,
+    values: _Floats,
+    cols: int,
+    *,
+    num_threads: int,
+) -> tuple[_Positions, _Ints, _Floats]: ...
 def fit_ridge(
     codes: _Floats,
     indptr: _Positions,
@@ -37,7 +47,8 @@ def fit_ridge(
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
 
-class Scores:
+class Scores(metaclass=_PybindType):
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
     def top_k(
         self,
@@ -97,7 +108,7 @@ def ease(
 
 class Diverged(RuntimeError): ...
 
-class Rows:
+class Rows(metaclass=_PybindType):
     def __init__(
         self,
         indptr: _Positions,
@@ -111,7 +122,7 @@ class Rows:
         target_scale: float = 1.0,
     ) -> None: ...
 
-class Autoencoder:
+class Autoencoder(metaclass=_PybindType):
     def __init__(
         self,
         inputs: int,
@@ -125,7 +136,7 @@ class Autoencoder:
     def weights(self) -> dict[str, _Floats]: ...
     def encode(self, rows: Rows, *, num_threads: int = 1) -> Matrix: ...
 
-class Trainer:
+class Trainer(metaclass=_PybindType):
     def __init__(
         self,
         model: Autoencoder,
@@ -141,6 +152,7 @@ class Trainer:
         dropout: float,
         seed: int,
         num_threads: int,
+        first_column: int = 0,
     ) -> None: ...
     def run_epoch(
         self,
@@ -150,6 +162,7 @@ class Trainer:
         *,
         progress: Callable[[int], object] | None = None,
         reduce: Callable[[_Floats], object] | None = None,
+        filled: _Ints | None = None,
     ) -> tuple[float, int]: ...
     def encode(self, rows: Rows, codes: Matrix) -> None: ...
     @property
@@ -158,7 +171,7 @@ class Trainer:
     def restore_best(self) -> None: ...
     def finish(self) -> None: ...
 
-class MultinomialAutoencoder:
+class MultinomialAutoencoder(metaclass=_PybindType):
     def __init__(
         self,
         inputs: int,
@@ -175,7 +188,7 @@ class MultinomialAutoencoder:
         self, indptr: _Positions, indices: _Ints, values: _Floats, *, num_threads: int = 1
     ) -> _Floats: ...
 
-class MultinomialTrainer:
+class MultinomialTrainer(metaclass=_PybindType):
     def __init__(
         self,
         model: MultinomialAutoencoder,
@@ -205,7 +218,7 @@ class MultinomialTrainer:
     def keep_best(self) -> None: ...
     def restore_best(self) -> None: ...
 
-class Cdae:
+class Cdae(metaclass=_PybindType):
     def __init__(
         self,
         users: int,
@@ -229,7 +242,7 @@ class Cdae:
         num_threads: int = 1,
     ) -> _Floats: ...
 
-class CdaeTrainer:
+class CdaeTrainer(metaclass=_PybindType):
     def __init__(
         self,
         model: Cdae,

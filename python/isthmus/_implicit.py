@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class Trainer(Protocol):
     def restore_best(self) -> None: ...
 
 
-class ImplicitRecommender(Recommender):
+class ImplicitRecommender(Recommender, abstract=True):
     """A model of rows of ones that is trained in epochs and scores by users' codes.
 
     A subclass has the parameters of every such model (`epochs`, `batch_size`, `learning_rate`,
@@ -43,6 +43,9 @@ class ImplicitRecommender(Recommender):
 
     _in_core = ("_network",)
     _default_metrics = Recommender._default_ranking
+
+    _structural: ClassVar[tuple[str, ...]] = ()
+    """Parameters that the fitted arrays depend on: `_structure` has them as they were in `fit`."""
 
     epochs: int
     batch_size: int
@@ -57,6 +60,7 @@ class ImplicitRecommender(Recommender):
     _network: Any
     _codes: Floats
     _seed: int
+    _structure: dict[str, Any]
     history_: list[Epoch]
 
     # What a model is
@@ -142,6 +146,7 @@ class ImplicitRecommender(Recommender):
             )
         self._forget()
         self._seed = seed
+        self._structure = self._current_structure()
         self.history_ = []
         self._network = self._make_network(ratings.n_users, ratings.n_items, seed)
         self._train(ratings, epochs, validation, callbacks)
@@ -255,6 +260,12 @@ class ImplicitRecommender(Recommender):
 
     # Files
 
+    def _current_structure(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._structural}
+
+    def _saved_parameters(self) -> dict[str, Any]:
+        return {**self.get_params(), **self._structure}
+
     def _tensors(self) -> dict[str, NDArray[Any]]:
         return {
             **self._network.weights(),
@@ -268,6 +279,8 @@ class ImplicitRecommender(Recommender):
         self._seed = int(tensors["seed"][0])
         epochs = enumerate(tensors["history"].tolist())
         self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
+        if "_structure" not in self.__dict__:  # a pickle has it, a file its parameters
+            self._structure = self._current_structure()
         self._network = self._make_network(*self._sizes(tensors), 0)
         for name, array in self._network.weights().items():
             if tensors[name].shape != array.shape:

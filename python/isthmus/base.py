@@ -102,11 +102,12 @@ class Recommender:
     """Attributes that live in the core: pickles hold what `_tensors` gives in their place."""
 
     _models: ClassVar[dict[str, type[Recommender]]] = {}
-    """Every subclass by its name, for files that say which model they hold."""
+    """Every subclass that is a model by its name, for files that say which model they hold."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Recommender._models[cls.__name__] = cls
+        if not abstract:
+            Recommender._models[cls.__name__] = cls
 
     # Parameters, by scikit-learn's conventions
 
@@ -489,7 +490,7 @@ class Recommender:
         self._check_fitted()
         check_integer("n", n, low=1)
         if ratings is not None and users is not None:
-            raise ValueError("users and ratings must not both be given: whom is it for?")
+            raise ValueError("users and ratings must not both be given, but they were.")
         if ratings is not None:
             seen = self._align(ratings, "ratings", axis="user")
             vectors = self._fold_users(seen)
@@ -498,6 +499,8 @@ class Recommender:
             wanted = None if users is None else self._users.positions(users, "users")
             single = wanted is not None and wanted.ndim == 0
             chosen = None if wanted is None else wanted.reshape(-1)
+            if chosen is not None and len(chosen) == 0:
+                return self._ids_at(np.empty((0, n), np.int32)), np.empty((0, n), np.float32)
             vectors = self._vectors().take(users=chosen)
             seen = self._seen if chosen is None else select_rows(self._seen, chosen)
         pool = None
@@ -661,6 +664,10 @@ class Recommender:
 
     # Files
 
+    def _saved_parameters(self) -> dict[str, Any]:
+        """Parameters for a file: those that the fitted arrays depend on, as they were in `fit`."""
+        return self.get_params()
+
     def __getstate__(self) -> dict[str, Any]:
         state = {n: value for n, value in self.__dict__.items() if n not in self._in_core}
         if self._is_fitted():
@@ -744,9 +751,9 @@ def _rated_positions(
     known: IdIndex, ids: IdArray, used: NDArray[Any], name: str
 ) -> NDArray[np.int64]:
     """Positions of those ids that have ratings; others may be unknown and get 0."""
-    if known.ids is ids:
+    if known.matches(IdIndex(ids, known.kind)):
         return np.arange(len(ids))
-    rated = np.unique(used)
+    rated = np.flatnonzero(np.bincount(used, minlength=len(ids)))
     positions = np.zeros(len(ids), np.int64)
     positions[rated] = known.positions(ids[rated], name)
     return positions

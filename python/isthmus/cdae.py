@@ -93,6 +93,8 @@ class CDAE(ImplicitRecommender):
     ['ndcg@10', 'precision@10', 'recall@10']
     """
 
+    _structural = ("hidden_units", "encoder_activation", "loss", "tied")
+
     def __init__(
         self,
         *,
@@ -146,10 +148,10 @@ class CDAE(ImplicitRecommender):
 
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.Cdae:
         return _core.Cdae(
-            *(n_users, n_items, int(self.hidden_units)),
-            activation=self.encoder_activation,
-            logistic=self.loss == "logistic",
-            tied=self.tied,
+            *(n_users, n_items, int(self._structure["hidden_units"])),
+            activation=self._structure["encoder_activation"],
+            logistic=self._structure["loss"] == "logistic",
+            tied=self._structure["tied"],
             seed=seed,
             num_threads=self._num_threads(),
         )
@@ -195,7 +197,7 @@ class CDAE(ImplicitRecommender):
 
     def _decoder(self) -> tuple[Floats, Floats]:
         weights = self._network.weights()
-        name = "encoder.weights" if self.tied else "decoder.weights"
+        name = "encoder.weights" if self._structure["tied"] else "decoder.weights"
         return weights[name], weights["decoder.bias"][0]
 
     def _sizes(self, tensors: dict[str, NDArray[Any]]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ ACTIVATIONS = ("tanh", "identity", "sigmoid", "relu", "elu", "selu", "swish")
 OPTIMIZERS = ("adam", "adagrad", "sgd")
 
 
-class _Multinomial(ImplicitRecommender):
+class _Multinomial(ImplicitRecommender, abstract=True):
     """What the two share: everything but the code."""
+
+    _structural: ClassVar[tuple[str, ...]] = ("hidden_units", "activation")
 
     hidden_units: tuple[int, ...]
     activation: str
@@ -37,9 +39,9 @@ class _Multinomial(ImplicitRecommender):
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_real("dropout", self.dropout, low=0, high=1, open_high=True)
 
-    def _layers(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+    def _layers(self, structure: dict[str, Any]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         """Units before the code, in it, and after it."""
-        return check_layers("hidden_units", self.hidden_units), 0, ()
+        return check_layers("hidden_units", structure["hidden_units"]), 0, ()
 
     def _annealing(self) -> tuple[float, float]:
         """Greatest weight of the KL divergence, and the steps that would take it to 1."""
@@ -48,8 +50,8 @@ class _Multinomial(ImplicitRecommender):
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.MultinomialAutoencoder:
         return _core.MultinomialAutoencoder(
             n_items,
-            *self._layers(),
-            activation=self.activation,
+            *self._layers(self._structure),
+            activation=self._structure["activation"],
             seed=seed,
             num_threads=self._num_threads(),
         )
@@ -263,6 +265,8 @@ class MultVAE(_Multinomial):
     ['ndcg@10', 'precision@10', 'recall@10']
     """
 
+    _structural = ("hidden_units", "decoder_units", "latent_units", "activation")
+
     def __init__(
         self,
         *,
@@ -306,20 +310,18 @@ class MultVAE(_Multinomial):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        self._layers()
-        check_integer("latent_units", self.latent_units, low=1)
+        self._layers(self._current_structure())
         check_real("beta", self.beta, low=0)
         check_integer("annealing_steps", self.annealing_steps, low=0)
 
-    def _layers(self) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        layers = check_layers("hidden_units", self.hidden_units)
-        decoder: Any = self.decoder_units
+    def _layers(self, structure: dict[str, Any]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        layers = check_layers("hidden_units", structure["hidden_units"])
+        latent = check_integer("latent_units", structure["latent_units"], low=1)
+        decoder = structure["decoder_units"]
         if decoder is None:
-            after = layers[::-1]
-        else:
-            linear = isinstance(decoder, tuple | list) and not decoder
-            after = () if linear else check_layers("decoder_units", decoder)
-        return layers, int(self.latent_units), after
+            return layers, latent, layers[::-1]
+        linear = isinstance(decoder, tuple | list) and not decoder
+        return layers, latent, () if linear else check_layers("decoder_units", decoder)
 
     def _annealing(self) -> tuple[float, float]:
         return float(self.beta), float(self.annealing_steps)

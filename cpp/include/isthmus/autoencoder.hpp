@@ -31,11 +31,11 @@ struct DenseLayer {
 
 struct Autoencoder {
     AutoencoderShape shape;
-    Matrix encoder;             // V: inputs x first hidden layer
-    Matrix encoder_bias;        // mu: one row
+    Matrix encoder;       // V: inputs x first hidden layer
+    Matrix encoder_bias;  // mu: one row
     std::vector<DenseLayer> hidden;
-    Matrix decoder;             // W: inputs x last hidden layer
-    Matrix decoder_bias;        // b: one row of inputs
+    Matrix decoder;       // W: inputs x last hidden layer
+    Matrix decoder_bias;  // b: one row of inputs
 
     Autoencoder() = default;
 

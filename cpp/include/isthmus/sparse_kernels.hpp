@@ -49,8 +49,8 @@ void update_block(const Batch& batch, index_t block, Cells cells, ConstMatrixVie
                   const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
                   float rate, index_t step);
 
-// The same for weights that both encode and decode: the sum over the column's cells of error x H_row
-// and, those of the input, of input x dZ_row.
+// The same for weights that both encode and decode: the sum over the column's cells of error x
+// H_row and, those of the input, of input x dZ_row.
 void update_tied_block(const Batch& batch, index_t block, ConstMatrixView h, ConstMatrixView dz,
                        const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
                        float rate, index_t step);
