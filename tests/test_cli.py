@@ -213,7 +213,7 @@ class TestTrainErrors:
         ("args", "message"),
         [
             ([], "there must be --output, --test-size, or both"),
-            (["-o", "m", "--model", "hal"], "it must be one of autorec,"),
+            (["-o", "m", "--model", "hal"], "it must be one of autorec, biased-mf, cdae,"),
             (["-o", "m", "--optimizer", "hope"], "'hope' is not one of"),
             (["-o", "m", "--hidden-units", "5,x"], "must be integers separated by commas"),
             (["-o", "m", "--epochs", "x"], "'--epochs'"),

@@ -107,7 +107,8 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
                 const float value = matrix.values[strip + i];
                 const ColumnLayout::Place to = places[columns[i]];
                 const auto block = static_cast<std::size_t>(to.block);
-                const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;
+                const bool masked = (masks && Philox::to_uniform(words[i]) < corruption.level) ||
+                                    (corruption.zeros_are_targets && value == 0.0f);
                 float input = (value - input_offset) * input_scale;
                 if (noisy) {
                     input += corruption.level *

@@ -1,6 +1,7 @@
 #include "isthmus/sparse_kernels.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace isthmus {
@@ -100,7 +101,17 @@ void decode_group(const float* h, float* dh, index_t width, const std::int32_t* 
     }
 
     float error[G];
-    if (rule.activation == Activation::identity) {
+    if (rule.logistic) {
+        alignas(64) float y[round_up(kGroup, kLineFloats)];
+        for (int at = 0; at < kGroup; at += kLanes) store(y + at, sigmoid(load(z + at)));
+        for (int g = 0; g < G; ++g) {
+            const float chance = target[g] > 0.5f ? y[g] : 1.0f - y[g];
+            const float margin = target[g] > 0.5f ? z[g] : -z[g];
+            // - log sigmoid(margin), which is -margin where the sigmoid has no digits left
+            squared_error += chance > 1e-6f || !(margin < 0.0f) ? -std::log(chance) : -margin;
+            error[g] = y[g] - target[g];
+        }
+    } else if (rule.activation == Activation::identity) {
 #pragma GCC unroll 8
         for (int g = 0; g < G; ++g) {
             const float difference = z[g] - target[g];
@@ -146,7 +157,8 @@ ISTHMUS_INLINE void step_at(const Optimizer& optimizer, float* weights, Floats g
 
 template <class Optimizer>
 void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t block, Cells cells,
-                       ConstMatrixView h, const TrainedMatrix& trained, float decay) {
+                       ConstMatrixView h, const ConstMatrixView* dz, const TrainedMatrix& trained,
+                       float decay) {
     const ColumnRange columns = batch.layout().block(block);
     const std::int32_t* rows = batch.list_row();
     const std::uint32_t* places = batch.list_cell();
@@ -162,9 +174,15 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
             }
             const Batch::List list = batch.list(c);
             const index_t end = cells == Cells::input ? list.input_end : list.end;
+            if (Optimizer::rests && decay == 0.0f && list.begin == end) continue;
             Floats gradient[N] = {};
             for (index_t i = list.begin; i < end; ++i) {
                 add_scaled(gradient, values[places[i]], h.row(rows[i]) + offset);
+            }
+            if (dz != nullptr) {
+                for (index_t i = list.begin; i < list.input_end; ++i) {
+                    add_scaled(gradient, batch.input()[places[i]], dz->row(rows[i]) + offset);
+                }
             }
             float* weights = trained.weights.row(c) + offset;
             float* state[2] = {};
@@ -237,7 +255,15 @@ void update_block(const Batch& batch, index_t block, Cells cells, ConstMatrixVie
                   const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
                   float rate, index_t step) {
     with_optimizer(options, rate, step, [&](const auto& optimizer) {
-        update_block_with(optimizer, batch, block, cells, h, trained, decay);
+        update_block_with(optimizer, batch, block, cells, h, nullptr, trained, decay);
+    });
+}
+
+void update_tied_block(const Batch& batch, index_t block, ConstMatrixView h, ConstMatrixView dz,
+                       const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
+                       float rate, index_t step) {
+    with_optimizer(options, rate, step, [&](const auto& optimizer) {
+        update_block_with(optimizer, batch, block, Cells::error, h, &dz, trained, decay);
     });
 }
 

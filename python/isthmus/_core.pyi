@@ -47,7 +47,19 @@ def fit_ridge(
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
 
-class Scorer(metaclass=_PybindType):
+class Scores(metaclass=_PybindType):
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+    def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
+    def top_k(
+        self,
+        n: int,
+        *,
+        seen_indptr: _Positions | None = None,
+        seen_indices: _Ints | None = None,
+        num_threads: int,
+    ) -> tuple[_Ints, _Floats]: ...
+
+class Scorer(Scores):
     def __init__(
         self,
         queries: _Floats,
@@ -60,15 +72,39 @@ class Scorer(metaclass=_PybindType):
         query_offset: _Floats | None = None,
         candidate_offset: _Floats | None = None,
     ) -> None: ...
-    def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
-    def top_k(
-        self,
-        n: int,
-        *,
-        seen_indptr: _Positions | None = None,
-        seen_indices: _Ints | None = None,
-        num_threads: int,
-    ) -> tuple[_Ints, _Floats]: ...
+
+class ProductScorer(Scores):
+    def __init__(
+        self, indptr: _Positions, indices: _Ints, values: _Floats, weights: _Floats
+    ) -> None: ...
+
+def rank(
+    scores: Scores,
+    metrics: Sequence[tuple[str, int]],
+    positives_indptr: _Positions,
+    positives_indices: _Ints,
+    *,
+    seen_indptr: _Positions | None = None,
+    seen_indices: _Ints | None = None,
+    lists_indptr: _Positions | None = None,
+    lists_indices: _Ints | None = None,
+    coverage: int = 0,
+    num_threads: int,
+) -> tuple[NDArray[np.float64], _Ints]: ...
+
+class NotPositiveDefinite(ArithmeticError): ...
+
+def ease(
+    row_indptr: _Positions,
+    row_indices: _Ints,
+    row_values: _Floats,
+    column_indptr: _Positions,
+    column_indices: _Ints,
+    column_values: _Floats,
+    regularization: float,
+    *,
+    num_threads: int,
+) -> Matrix: ...
 
 class Diverged(RuntimeError): ...
 
@@ -135,10 +171,108 @@ class Trainer(metaclass=_PybindType):
     def restore_best(self) -> None: ...
     def finish(self) -> None: ...
 
-class Cells:
+class MultinomialAutoencoder(metaclass=_PybindType):
+    def __init__(
+        self,
+        inputs: int,
+        encoder: Sequence[int],
+        latent: int,
+        decoder: Sequence[int],
+        *,
+        activation: str,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(
+        self, indptr: _Positions, indices: _Ints, values: _Floats, *, num_threads: int = 1
+    ) -> _Floats: ...
+
+class MultinomialTrainer(metaclass=_PybindType):
+    def __init__(
+        self,
+        model: MultinomialAutoencoder,
+        rows: int,
+        *,
+        optimizer: str,
+        regularization: float,
+        batch_size: int,
+        dropout: float,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        cols: int,
+        epoch: int,
+        learning_rate: float,
+        *,
+        beta: float,
+        annealing: float,
+        first_step: int = 0,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[float, float, int]: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+
+class Cdae(metaclass=_PybindType):
+    def __init__(
+        self,
+        users: int,
+        items: int,
+        units: int,
+        *,
+        activation: str,
+        logistic: bool,
+        tied: bool,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        *,
+        known: bool,
+        num_threads: int = 1,
+    ) -> _Floats: ...
+
+class CdaeTrainer(metaclass=_PybindType):
+    def __init__(
+        self,
+        model: Cdae,
+        *,
+        optimizer: str,
+        regularization: float,
+        batch_size: int,
+        negatives: int,
+        corruption: float,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        model: Cdae,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        epoch: int,
+        learning_rate: float,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[float, int]: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+
+class Cells(metaclass=_PybindType):
     def __init__(self, indptr: _Positions, indices: _Ints, values: _Floats, cols: int) -> None: ...
 
-class BiasedMF:
+class BiasedMF(metaclass=_PybindType):
     def __init__(
         self,
         users: int,
@@ -176,7 +310,7 @@ def solve_rows(
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
 
-class FactorSgd:
+class FactorSgd(metaclass=_PybindType):
     def __init__(self, by_user: Cells, *, seed: int, num_threads: int = 1) -> None: ...
     def run_epoch(
         self,
@@ -194,6 +328,9 @@ class FactorSgd:
 
 # For tests and documentation
 
+def sample_negatives(
+    seed: int, epoch: int, row: int, positives: _Ints, items: int, count: int
+) -> _Ints: ...
 def random_words(
     seed: int, stream: int, epoch: int, row: int, positions: NDArray[np.uint32]
 ) -> NDArray[np.uint32]: ...

@@ -45,6 +45,9 @@ struct Autoencoder {
     index_t code_size() const { return shape.hidden.back(); }
 };
 
+// Weights of a layer uniform in +-sqrt(6 / (rows + cols)), drawn by (seed, layer) alone.
+void initialize_uniform(Matrix& weights, std::uint64_t seed, int layer, int num_threads);
+
 // Sums a block over the machines that each hold some of the columns. On one machine there is
 // nothing to add, and the function is empty.
 using Reduction = std::function<void(MatrixView)>;

@@ -27,7 +27,8 @@ struct CorruptionPlan {
     float level = 0.0f;  // probability (mask) or standard deviation (gaussian)
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
-    std::int32_t first_column = 0;  // of the matrix, among the columns of all machines
+    std::int32_t first_column = 0;   // of the matrix, among the columns of all machines
+    bool zeros_are_targets = false;  // a stored 0 never reaches the input: a sampled negative
 };
 
 // The cells of a batch in order of (block, row); within a segment (one row's cells in one block)

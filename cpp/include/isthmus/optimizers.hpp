@@ -26,6 +26,7 @@ struct OptimizerOptions {
 
 struct Sgd {
     static constexpr int states = 0;
+    static constexpr bool rests = true;  // a gradient of 0 changes neither weights nor state
     float rate;
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats*) const {
@@ -35,6 +36,7 @@ struct Sgd {
 
 struct Momentum {
     static constexpr int states = 1;
+    static constexpr bool rests = false;
     float rate, momentum;
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
@@ -46,6 +48,7 @@ struct Momentum {
 // Duchi, Hazan, Singer (JMLR 2011)
 struct Adagrad {
     static constexpr int states = 1;
+    static constexpr bool rests = true;
     float rate, epsilon;
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
@@ -58,6 +61,7 @@ struct Adagrad {
 // m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = [sqrt(1-b2^t)/(1-b1^t)] m / (sqrt(v) + eps sqrt(1-b2^t)).
 struct Adam {
     static constexpr int states = 2;
+    static constexpr bool rests = false;
     float rate, beta1, beta2, epsilon;
 
     static Adam at_step(float rate, const OptimizerOptions& options, index_t step) {
@@ -80,6 +84,7 @@ struct Adam {
 // step. Meant for full batches. The state is the last gradient, and the step (0: not begun).
 struct Rprop {
     static constexpr int states = 2;
+    static constexpr bool rests = false;
     float rate;  // the first step
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {

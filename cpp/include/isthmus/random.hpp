@@ -17,7 +17,9 @@ enum class Stream : std::uint32_t {
     shuffle = 0,
     corruption = 1,
     noise = 2,
-    cells = 3,           // the order in which SGD visits a block of them
+    latent = 3,
+    negatives = 4,
+    cells = 5,           // the order in which SGD visits a block of them
     dropout = 16,        // + layer
     initialization = 64  // + layer
 };
