@@ -36,6 +36,7 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     segment_.resize(static_cast<std::size_t>(segments + 1));
     segment_.back() = 0;
     grow(input_end_, segments);
+    grow(scratch_, (count + kRowsPerPiece - 1) / kRowsPerPiece * 2 * layout.blocks());
     grow(column_, cells);
     grow(input_, cells);
     grow(target_, cells);
@@ -61,13 +62,14 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
 void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin,
                         index_t end) {
     const ColumnLayout::Place* places = layout_->places();
-    std::vector<std::uint32_t> sizes(static_cast<std::size_t>(layout_->blocks()));
+    const auto blocks = static_cast<std::size_t>(layout_->blocks());
+    std::uint32_t* sizes = scratch_of(begin);
     for (index_t r = begin; r < end; ++r) {
-        std::fill(sizes.begin(), sizes.end(), 0);
+        std::fill_n(sizes, blocks, 0);
         for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
-            ++sizes[static_cast<std::size_t>(places[matrix.indices[i]].block)];
+            ++sizes[places[matrix.indices[i]].block];
         }
-        for (std::size_t b = 0; b < sizes.size(); ++b) {
+        for (std::size_t b = 0; b < blocks; ++b) {
             segment_[b * static_cast<std::size_t>(rows_) + static_cast<std::size_t>(r)] = sizes[b];
         }
     }
@@ -85,18 +87,18 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
     const float survivor_scale =
         masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
     const float input_scale = transform.input_scale * survivor_scale;
-    std::vector<std::uint32_t> front(static_cast<std::size_t>(blocks));
-    std::vector<std::uint32_t> back(static_cast<std::size_t>(blocks));
+    std::uint32_t* front = scratch_of(begin);
+    std::uint32_t* back = front + blocks;
     std::uint32_t words[kStrip];
 
     for (index_t r = begin; r < end; ++r) {
         const std::int32_t id = ids[r];
         const float input_offset = transform.input_offset ? transform.input_offset[id] : 0.0f;
         const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;
+        const std::uint32_t* segment = segment_.data() + r;
         for (index_t b = 0; b < blocks; ++b) {
-            front[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r)];
-            back[static_cast<std::size_t>(b)] =
-                segment_[static_cast<std::size_t>(b * rows_ + r) + 1];
+            front[b] = segment[b * rows_];
+            back[b] = segment[b * rows_ + 1];
         }
         const index_t row_end = matrix.indptr[id + 1];
         for (index_t strip = matrix.indptr[id]; strip < row_end; strip += kStrip) {
@@ -106,7 +108,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
             for (index_t i = 0; i < size; ++i) {
                 const float value = matrix.values[strip + i];
                 const ColumnLayout::Place to = places[columns[i]];
-                const auto block = static_cast<std::size_t>(to.block);
+                const std::int32_t block = to.block;
                 const bool masked = (masks && Philox::to_uniform(words[i]) < corruption.level) ||
                                     (corruption.zeros_are_targets && value == 0.0f);
                 float input = (value - input_offset) * input_scale;
@@ -122,10 +124,13 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
             }
         }
         for (index_t b = 0; b < blocks; ++b) {
-            input_end_[static_cast<std::size_t>(b * rows_ + r)] =
-                front[static_cast<std::size_t>(b)];
+            input_end_[static_cast<std::size_t>(b * rows_ + r)] = front[b];
         }
     }
+}
+
+std::uint32_t* Batch::scratch_of(index_t first_row) {
+    return scratch_.data() + first_row / kRowsPerPiece * 2 * layout_->blocks();
 }
 
 void Batch::list_columns(index_t block) {

@@ -9,7 +9,6 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kChunk = kChunkVectors * kLanes;
-constexpr index_t kColumnsAhead = 4;
 constexpr int kGroup = 8;  // columns decoded at once: they share each load of the row
 
 // Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
@@ -53,14 +52,6 @@ template <int N>
 ISTHMUS_INLINE void add_scaled(Floats (&sums)[N], float factor, const float* vector) {
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) sums[j] += factor * load(vector + j * kLanes);
-}
-
-// Asks for N vectors that will be written. Weights and state are walked a chunk of each row at a
-// time, which the hardware's own prefetcher does not follow.
-template <int N>
-ISTHMUS_INLINE void prefetch(const float* vectors) {
-#pragma GCC unroll 8
-    for (index_t p = 0; p < N * kLanes; p += kLineFloats) __builtin_prefetch(vectors + p, 1);
 }
 
 // G columns of one row: dot products, errors, and the errors' way back into the row.
@@ -164,17 +155,12 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
     const std::uint32_t* places = batch.list_cell();
     const float* values = cells == Cells::input ? batch.input() : batch.error();
 
-    for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-        constexpr int N = decltype(vectors)::value;
-        for (index_t c = columns.begin; c < columns.end; ++c) {
-            const index_t ahead = std::min(c + kColumnsAhead, columns.end - 1);
-            prefetch<N>(trained.weights.row(ahead) + offset);
-            for (int i = 0; i < Optimizer::states; ++i) {
-                prefetch<N>(trained.state[i].row(ahead) + offset);
-            }
-            const Batch::List list = batch.list(c);
-            const index_t end = cells == Cells::input ? list.input_end : list.end;
-            if (Optimizer::rests && decay == 0.0f && list.begin == end) continue;
+    for (index_t c = columns.begin; c < columns.end; ++c) {
+        const Batch::List list = batch.list(c);
+        const index_t end = cells == Cells::input ? list.input_end : list.end;
+        if (Optimizer::rests && decay == 0.0f && list.begin == end) continue;
+        for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
+            constexpr int N = decltype(vectors)::value;
             Floats gradient[N] = {};
             for (index_t i = list.begin; i < end; ++i) {
                 add_scaled(gradient, values[places[i]], h.row(rows[i]) + offset);
@@ -192,8 +178,8 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
                 const index_t p = j * kLanes;
                 step_at(optimizer, weights, gradient[j] + decay * load(weights + p), state, p);
             }
-        }
-    });
+        });
+    }
 }
 
 // A step on one number: a vector of one lane that counts.

@@ -78,11 +78,14 @@ private:
     void count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end);
     void place_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
                      const RowTransform& transform, const CorruptionPlan& corruption);
+    // Room for two numbers a block, of the piece of rows that begins at first_row.
+    std::uint32_t* scratch_of(index_t first_row);
 
     const ColumnLayout* layout_ = nullptr;
     index_t rows_ = 0;
     std::vector<std::uint32_t> segment_;    // blocks x rows + 1
     std::vector<std::uint32_t> input_end_;  // blocks x rows
+    std::vector<std::uint32_t> scratch_;
     std::vector<std::int32_t> column_;
     std::vector<float> input_, target_;
     std::vector<std::uint32_t> list_begin_, list_input_end_, list_end_;  // per column
