@@ -41,7 +41,8 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     grow(input_, cells);
     grow(target_, cells);
     grow(list_row_, cells);
-    grow(list_cell_, cells);
+    grow(list_input_, cells);
+    grow(list_error_, cells);
     grow(list_begin_, layout.cols());
     grow(list_input_end_, layout.cols());
     grow(list_end_, layout.cols());
@@ -149,17 +150,18 @@ void Batch::list_columns(index_t block) {
         begin[c] = front[c] = total;
         back[c] = total += size;
     }
+    const auto put = [&](index_t r, index_t cell, std::uint32_t place) {
+        list_row_[place] = static_cast<std::int32_t>(r);
+        list_input_[place] = input_[static_cast<std::size_t>(cell)];
+        list_error_[place] = target_[static_cast<std::size_t>(cell)];
+    };
     for (index_t r = 0; r < rows_; ++r) {
         const Segment cells = segment(block, r);
         for (index_t i = cells.begin; i < cells.input_end; ++i) {
-            const std::uint32_t place = front[column_[static_cast<std::size_t>(i)]]++;
-            list_row_[place] = static_cast<std::int32_t>(r);
-            list_cell_[place] = static_cast<std::uint32_t>(i);
+            put(r, i, front[column_[static_cast<std::size_t>(i)]]++);
         }
         for (index_t i = cells.input_end; i < cells.end; ++i) {
-            const std::uint32_t place = --back[column_[static_cast<std::size_t>(i)]];
-            list_row_[place] = static_cast<std::int32_t>(r);
-            list_cell_[place] = static_cast<std::uint32_t>(i);
+            put(r, i, --back[column_[static_cast<std::size_t>(i)]]);
         }
     }
     // the masked cells have filled the lists from the back: an end is where the next list begins

@@ -7,9 +7,10 @@ namespace isthmus {
 
 namespace {
 
-// Slices cost rows x k floats each and a term in every sum over them; fewer than this many columns
-// a slice would not pay for that. More threads than slices share a slice's rows.
-constexpr index_t kMostSlices = 4;
+// A slice costs rows x k floats, which every slice's turn brings into the cache anew: with four
+// slices, encoding took a fifth longer than with two. More threads than slices share a slice's
+// rows.
+constexpr index_t kMostSlices = 2;
 constexpr index_t kLeastSliceColumns = 128;
 
 // A block's weights at k = 512 take 256 KiB, an eighth to a quarter of a core's L2. Blocks of

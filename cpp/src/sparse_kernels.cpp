@@ -152,8 +152,7 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
                        float decay) {
     const ColumnRange columns = batch.layout().block(block);
     const std::int32_t* rows = batch.list_row();
-    const std::uint32_t* places = batch.list_cell();
-    const float* values = cells == Cells::input ? batch.input() : batch.error();
+    const float* values = cells == Cells::input ? batch.list_input() : batch.list_error();
 
     for (index_t c = columns.begin; c < columns.end; ++c) {
         const Batch::List list = batch.list(c);
@@ -163,11 +162,11 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
             constexpr int N = decltype(vectors)::value;
             Floats gradient[N] = {};
             for (index_t i = list.begin; i < end; ++i) {
-                add_scaled(gradient, values[places[i]], h.row(rows[i]) + offset);
+                add_scaled(gradient, values[i], h.row(rows[i]) + offset);
             }
             if (dz != nullptr) {
                 for (index_t i = list.begin; i < list.input_end; ++i) {
-                    add_scaled(gradient, batch.input()[places[i]], dz->row(rows[i]) + offset);
+                    add_scaled(gradient, batch.list_input()[i], dz->row(rows[i]) + offset);
                 }
             }
             float* weights = trained.weights.row(c) + offset;
@@ -256,12 +255,12 @@ void update_tied_block(const Batch& batch, index_t block, ConstMatrixView h, Con
 void update_bias_block(const Batch& batch, index_t block, float* bias, float* const state[2],
                        const OptimizerOptions& options, float rate, index_t step) {
     const ColumnRange columns = batch.layout().block(block);
-    const std::uint32_t* places = batch.list_cell();
+    const float* errors = batch.list_error();
     with_optimizer(options, rate, step, [&](const auto& optimizer) {
         for (index_t c = columns.begin; c < columns.end; ++c) {
             const Batch::List list = batch.list(c);
             float gradient = 0.0f;
-            for (index_t i = list.begin; i < list.end; ++i) gradient += batch.error()[places[i]];
+            for (index_t i = list.begin; i < list.end; ++i) gradient += errors[i];
             step_scalar(optimizer, bias[c], gradient, state, c);
         }
     });

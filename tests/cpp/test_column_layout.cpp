@@ -60,7 +60,7 @@ void columns_are_dealt_by_popularity() {
         const auto popularity = random_popularity(cols);
         const ColumnLayout layout(popularity, 50);
         CHECK_EQUAL(layout.cols(), cols);
-        CHECK_EQUAL(layout.slices(), std::clamp(cols / 128, index_t{1}, index_t{4}));
+        CHECK_EQUAL(layout.slices(), std::clamp(cols / 128, index_t{1}, index_t{2}));
         check_blocks_and_slices(layout);
 
         const auto original = originals(layout);

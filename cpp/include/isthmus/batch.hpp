@@ -40,7 +40,8 @@ public:
                   const ColumnLayout& layout, const RowTransform& transform,
                   const CorruptionPlan& corruption, int num_threads);
 
-    // Lists each column's cells of a block; blocks may be listed by different threads at once.
+    // Lists each column's cells of a block, with their inputs and their errors as they now stand;
+    // blocks may be listed by different threads at once.
     void list_columns(index_t block);
 
     index_t rows() const { return rows_; }
@@ -63,7 +64,7 @@ public:
     const float* error() const { return target_.data(); }
 
     // Cells of an internal column: [begin, end), the input's ones [begin, input_end), each with
-    // its row in the batch and its place among the cells.
+    // its row in the batch, its input and its error.
     struct List {
         index_t begin, input_end, end;
     };
@@ -72,7 +73,8 @@ public:
         return {list_begin_[at], list_input_end_[at], list_end_[at]};
     }
     const std::int32_t* list_row() const { return list_row_.data(); }
-    const std::uint32_t* list_cell() const { return list_cell_.data(); }
+    const float* list_input() const { return list_input_.data(); }
+    const float* list_error() const { return list_error_.data(); }
 
 private:
     void count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end);
@@ -90,7 +92,7 @@ private:
     std::vector<float> input_, target_;
     std::vector<std::uint32_t> list_begin_, list_input_end_, list_end_;  // per column
     std::vector<std::int32_t> list_row_;
-    std::vector<std::uint32_t> list_cell_;
+    std::vector<float> list_input_, list_error_;
 };
 
 }  // namespace isthmus
