@@ -188,10 +188,11 @@ class TestAls:
 
         def objective() -> float:
             scores = model._vectors()
-            error = (scores.users @ scores.items.T + scores.user_bias[:, np.newaxis]) - values
-            error = (error + scores.item_bias)[seen]
+            inner = scores.users @ scores.items.T + scores.user_bias[:, np.newaxis]
+            error = ((inner + scores.item_bias) / scores.scale + model.mean_ - values)[seen]
             total = float((error.astype(np.float64) ** 2).sum())
             assert model.history_[-1].loss == pytest.approx(total / ratings.nnz, rel=1e-4)
+            total /= model.scale_**2
             for factors, bias, counts in (
                 (model.user_factors_, model.user_bias_, seen.sum(1)),
                 (model.item_factors_, model.item_bias_, seen.sum(0)),
@@ -270,6 +271,14 @@ class TestSgd:
             model.fit(many)
         assert not model._is_fitted()
 
+    def test_notices_a_divergence_in_the_last_steps(self):
+        # the loss is of the weights before each step, and those of the only epoch are fine
+        model = BiasedMF(learning_rate=3e38, epochs=1, random_state=0)
+        extreme = sparse.csr_array(np.diag([1.0, 1.0, 9.0]).astype(np.float32))
+        with pytest.raises(ConvergenceError, match=r"epoch 1: a weight is no longer finite"):
+            model.fit(extreme)
+        assert not model._is_fitted()
+
 
 @pytest.mark.parametrize("optimizer", ["als", "sgd"])
 class TestModel:
@@ -282,6 +291,7 @@ class TestModel:
             "weighted_regularization": 0.5,
             "epochs": {"als": 8, "sgd": 40}[optimizer],
             "learning_rate": 0.02,
+            "learning_rate_decay": 0.97,
             "random_state": 0,
             "num_threads": 1,
         }
@@ -295,7 +305,8 @@ class TestModel:
         values = (truth + noise * rng.normal(size=truth.shape)).astype(np.float32)
         cells = sparse.csr_array(sparse.coo_array((values[observed], np.nonzero(observed))))
         train, test = train_test_split(cells, test_size=0.1, random_state=0)
-        model = BiasedMF(**{**params, "regularization": 0.05}).fit(train)
+        epochs = 3 * params["epochs"]
+        model = BiasedMF(**{**params, "regularization": 0.05, "epochs": epochs}).fit(train)
         # with 4 factors and a bias each for 80 and 120 ratings, some of the noise is fitted
         assert model.evaluate(test)["rmse"] < 1.2 * noise
 
@@ -309,8 +320,9 @@ class TestModel:
 
     def test_predicts_by_its_formula(self, params, parts):
         model = BiasedMF(**params, clip=False).fit(parts[0])
-        by_hand = model.mean_ + model.user_bias_[:, np.newaxis] + model.item_bias_
+        by_hand = model.user_bias_[:, np.newaxis] + model.item_bias_
         by_hand = by_hand + model.user_factors_ @ model.item_factors_.T
+        by_hand = model.mean_ + model.scale_ * by_hand
         got = model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
         np.testing.assert_allclose(got, by_hand, atol=1e-5)
 
@@ -326,7 +338,12 @@ class TestModel:
         observed[0, items] = True
         penalty = penalties(3.0, 0.3, 0.5)
         want = solve(
-            new.toarray(), observed, model.item_factors_, model.item_bias_, model.mean_, penalty
+            (new.toarray() - model.mean_) / model.scale_,
+            observed,
+            model.item_factors_,
+            model.item_bias_,
+            0.0,
+            penalty,
         )
         before = model.predict(model.user_ids_[:5], model.item_ids_[:5])
         model.fold_in(new)
@@ -357,13 +374,23 @@ class TestModel:
         model = BiasedMF(**params, clip=False).fit(wider)
         np.testing.assert_allclose(
             model.predict(n_users, np.arange(n_items)),
-            model.mean_ + model.item_bias_[:-1],
+            model.mean_ + model.scale_ * model.item_bias_[:-1],
             rtol=1e-6,
         )
         assert model.predict(n_users, n_items) == pytest.approx(model.mean_)
         model.set_params(default_rating=3.0)
         assert (model.predict(n_users, np.arange(n_items)) == 3.0).all()
         assert (model.predict(np.arange(n_users), n_items) == 3.0).all()
+
+    def test_does_not_depend_on_the_scale_of_the_ratings(self, params, parts):
+        matrix = parts[0].to_matrix()
+        model = BiasedMF(**params).fit(matrix)
+        matrix.data = matrix.data * np.float32(200) - np.float32(1000)
+        other = BiasedMF(**params).fit(matrix)
+        users, items = model.user_ids_[:, np.newaxis], model.item_ids_
+        np.testing.assert_allclose(
+            model.predict(users, items), (other.predict(users, items) + 1000) / 200, atol=2e-3
+        )
 
     def test_goes_on_where_fit_stopped(self, params, parts):
         whole = BiasedMF(**params).fit(parts[0])

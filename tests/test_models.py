@@ -24,6 +24,11 @@ SETTINGS = {
         {"factors": 5, "epochs": 3},
         {"factors": 5, "epochs": 3, "optimizer": "sgd"},
     ],
+    "RBM": [
+        {"hidden_units": 6, "epochs": 3, "batch_size": 16},
+        {"orientation": "user", "hidden_units": 6, "epochs": 3, "batch_size": 16},
+        {"hidden_units": 6, "epochs": 2, "batch_size": 16, "conditional": True},
+    ],
     "EASE": [{"regularization": 5.0}],
     "MultDAE": [
         {"hidden_units": (6,), "epochs": 3, "batch_size": 16},

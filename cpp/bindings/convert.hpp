@@ -1,6 +1,7 @@
 #pragma once
 // NumPy arrays to the core's views, checked: what the core is given is always whole.
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -28,23 +29,33 @@ const T* data_or_null(const OptionalArray<T>& array, index_t size, const char* n
     return array->data();
 }
 
-// The three arrays of a CSR matrix; indices are checked to lie within the columns.
-inline CsrView csr_view(const Array<std::int64_t>& indptr, const Array<std::int32_t>& indices,
-                        const Array<float>& values, index_t cols) {
+// The pattern of a CSR matrix; indices are checked to lie within the columns.
+inline CsrView csr_pattern(const Array<std::int64_t>& indptr, const Array<std::int32_t>& indices,
+                           index_t cols) {
     require(indptr.ndim() == 1 && indptr.size() >= 1, "indptr must hold rows + 1 positions");
     const index_t rows = indptr.size() - 1;
     const std::int64_t* p = indptr.data();
     bool ascends = true;
     for (index_t r = 0; r < rows; ++r) ascends = ascends && p[r] <= p[r + 1];
     require(ascends, "indptr must not decrease");
-    require(p[0] >= 0 && p[rows] <= indices.size() && p[rows] <= values.size(),
-            "indptr points outside of indices and values");
+    require(p[0] >= 0 && p[rows] <= indices.size(), "indptr points outside of indices and values");
     const std::int32_t* columns = indices.data();
     bool inside = true;
     for (index_t i = p[0]; i < p[rows]; ++i)
         inside = inside && columns[i] >= 0 && columns[i] < cols;
     require(inside, "indices must lie in [0, " + std::to_string(cols) + ")");
-    return {rows, cols, p, columns, values.data()};
+    return {rows, cols, p, columns, nullptr};
+}
+
+// The three arrays of a CSR matrix.
+inline CsrView csr_view(const Array<std::int64_t>& indptr, const Array<std::int32_t>& indices,
+                        const Array<float>& values, index_t cols) {
+    require(indptr.ndim() == 1 && indptr.size() >= 1, "indptr must hold rows + 1 positions");
+    require(indptr.data()[indptr.size() - 1] <= values.size(),
+            "indptr points outside of indices and values");
+    CsrView view = csr_pattern(indptr, indices, cols);
+    view.values = values.data();
+    return view;
 }
 
 // Rows with any stride between them, unit stride within: slices and padded matrices alike.
@@ -57,6 +68,14 @@ inline ConstMatrixView matrix_view(const py::array_t<float>& array, const char* 
     require(rows_are_whole && strided, std::string(name) + " must have contiguous rows");
     return {array.data(), array.shape(0), array.shape(1),
             array.strides(0) / static_cast<py::ssize_t>(sizeof(float))};
+}
+
+// A copy, padded as the core wants it.
+inline Matrix matrix_from(const py::array_t<float>& array, const char* name) {
+    const ConstMatrixView from = matrix_view(array, name);
+    Matrix matrix(from.rows, from.cols);
+    for (index_t r = 0; r < from.rows; ++r) std::copy_n(from.row(r), from.cols, matrix.row(r));
+    return matrix;
 }
 
 // A view of a matrix's numbers, without its padding, that keeps `owner` alive.

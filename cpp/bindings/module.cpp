@@ -11,6 +11,7 @@ void register_ease(py::module_& module);
 void register_matrix(py::module_& module);
 void register_primitives(py::module_& module);
 void register_ranking(py::module_& module);
+void register_rbm(py::module_& module);
 void register_scoring(py::module_& module);
 void register_vae(py::module_& module);
 
@@ -28,5 +29,6 @@ PYBIND11_MODULE(ISTHMUS_MODULE_NAME, module, py::mod_gil_not_used()) {
     isthmus::register_biased_mf(module);
     isthmus::register_cdae(module);
     isthmus::register_ease(module);
+    isthmus::register_rbm(module);
     isthmus::register_vae(module);
 }

@@ -6,13 +6,6 @@ namespace isthmus {
 
 namespace {
 
-Matrix matrix_from(const py::array_t<float>& array) {
-    const ConstMatrixView from = matrix_view(array, "array");
-    Matrix matrix(from.rows, from.cols);
-    for (index_t r = 0; r < from.rows; ++r) std::copy_n(from.row(r), from.cols, matrix.row(r));
-    return matrix;
-}
-
 py::tuple bind_fit_ridge(const py::array_t<float>& codes, const Array<std::int64_t>& indptr,
                          const Array<std::int32_t>& indices, const Array<float>& values,
                          double penalty, int num_threads) {
@@ -50,7 +43,8 @@ py::tuple bind_transpose(const Array<std::int64_t>& indptr, const Array<std::int
 void register_matrix(py::module_& module) {
     py::class_<Matrix>(module, "Matrix", py::module_local(),
                        "Rows of float32 in the core's own layout: aligned and padded.")
-        .def(py::init(&matrix_from), py::arg("array"), "A copy of a 2-dimensional array.")
+        .def(py::init([](const py::array_t<float>& array) { return matrix_from(array, "array"); }),
+             py::arg("array"), "A copy of a 2-dimensional array.")
         .def_property_readonly(
             "array",
             [](const py::object& self) { return matrix_array(self.cast<Matrix&>(), self); },

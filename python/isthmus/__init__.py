@@ -17,6 +17,7 @@ from isthmus.ease import EASE
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
 from isthmus.ratings import Ratings
+from isthmus.rbm import RBM
 from isthmus.splits import hold_out_users, kfold, leave_one_out, mask_split, train_test_split
 from isthmus.synthetic import synthetic_ratings
 from isthmus.training import Epoch
@@ -25,6 +26,7 @@ from isthmus.vae import MultDAE, MultVAE
 __all__ = [
     "CDAE",
     "EASE",
+    "RBM",
     "AutoRec",
     "BiasedMF",
     "ConvergenceError",

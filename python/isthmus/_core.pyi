@@ -326,6 +326,71 @@ class FactorSgd(metaclass=_PybindType):
     ) -> float: ...
     def order(self, epoch: int) -> tuple[_Ints, _Ints, _Floats]: ...
 
+class LevelCells(metaclass=_PybindType):
+    def __init__(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        levels: NDArray[np.uint8],
+        cols: int,
+        n_levels: int,
+        *,
+        rated_indptr: _Positions | None = None,
+        rated_indices: _Ints | None = None,
+    ) -> None: ...
+
+class Rbm(metaclass=_PybindType):
+    def __init__(
+        self,
+        cols: int,
+        levels: int,
+        hidden: int,
+        *,
+        conditional: bool,
+        deviation: float,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(self, cells: LevelCells, *, num_threads: int = 1) -> Matrix: ...
+
+class RbmTrainer(metaclass=_PybindType):
+    def __init__(
+        self,
+        model: Rbm,
+        *,
+        values: Sequence[float],
+        momentum: float,
+        decay: float,
+        batch_size: int,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        cells: LevelCells,
+        epoch: int,
+        *,
+        steps: int,
+        learning_rate: float,
+        progress: Callable[[int], object] | None = None,
+    ) -> float: ...
+
+class ExpectedScorer(Scores):
+    def __init__(
+        self,
+        codes: _Floats,
+        weights: _Floats,
+        bias: _Floats,
+        *,
+        values: Sequence[float],
+        queries_are_rows: bool,
+    ) -> None: ...
+
+def fit_softmax(
+    codes: _Floats, cells: LevelCells, penalty: float, *, num_threads: int
+) -> tuple[_Floats, _Floats]: ...
+
 # For tests and documentation
 
 def sample_negatives(

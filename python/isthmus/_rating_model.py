@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._checks import check_integer, check_real, seed_from
 from isthmus._ids import IdIndex
-from isthmus.base import Recommender, Vectors, cells_among
+from isthmus.base import Recommender, Scorable, cells_among
 from isthmus.exceptions import ConvergenceError
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings, as_ratings
@@ -189,7 +189,7 @@ class RatingModel(Recommender, abstract=True):
 
     def _measure(
         self,
-        vectors: Vectors,
+        vectors: Scorable,
         held_out: HeldOut,
         *,
         users: NDArray[Any] | None = None,

@@ -45,7 +45,7 @@ class Scorable(Protocol):
 
 
 class Vectors(NamedTuple):
-    """How a model scores: by dot products of users' and items' vectors.
+    """Scores by dot products of users' and items' vectors.
 
     ``score = f(user . item + user_bias + item_bias) / scale + user_offset + item_offset``, with
     the activation f; what is None counts 0.

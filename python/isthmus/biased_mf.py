@@ -29,20 +29,21 @@ class BiasedMF(RatingModel):
     r"""Matrix factorisation with biases: the baseline that autoencoders are compared with.
 
     .. math::
-        \hat r_{ui} = \mu + b_u + b_i + p_u \cdot q_i, \qquad
-        \min \sum_{(u, i)\ observed} (r_{ui} - \hat r_{ui})^2
+        \hat r_{ui} = \mu + \sigma (b_u + b_i + p_u \cdot q_i), \qquad
+        \min \sum_{(u, i)\ observed} (r_{ui} - \hat r_{ui})^2 / \sigma^2
         + \sum_u n_u^\alpha (\lambda \lVert p_u \rVert^2 + \lambda_b b_u^2)
         + \sum_i n_i^\alpha (\lambda \lVert q_i \rVert^2 + \lambda_b b_i^2)
 
-    where mu is the mean rating and n the number of ratings of a user or an item. Both optimizers
-    minimise the same; what differs is the way there, and with it the result, as the problem is not
-    convex. The defaults did best on validation data of MovieLens 1M.
+    where mu and sigma are the ratings' mean and standard deviation, so that no parameter depends on
+    their scale, and n is the number of ratings of a user or an item. Both optimizers minimise the
+    same; what differs is the way there, and with it the result, as the problem is not convex. The
+    defaults did best on validation data of MovieLens 1M.
 
     Parameters
     ----------
     factors : int, default 128
         k, the length of p and q.
-    regularization : float, default 0.2
+    regularization : float, default 0.16
         lambda, at least 0; above 0 for ALS.
     bias_regularization : float, optional
         lambda_b, at least 0; a tenth of `regularization` by default.
@@ -61,8 +62,8 @@ class BiasedMF(RatingModel):
     init_scale : float, default 0.1
         Factors start at draws from N(0, init_scale^2 / k).
     default_rating : float, optional
-        Predicted where the user or the item had no rating in training. By default, what is known
-        of the other: mu + b_u or mu + b_i.
+        Predicted where the user or the item had no rating in training. By default, what the
+        other's bias makes of the mean.
     clip : bool, default True
         Whether to clip predictions to the lowest and highest rating of training.
     validation_fraction : float, optional
@@ -86,8 +87,8 @@ class BiasedMF(RatingModel):
     history_ : list of Epoch
         Loss (mean squared error: SGD's before each step, ALS's after the sweep), seconds and
         validation RMSE of each epoch.
-    mean_ : float
-        mu.
+    mean_, scale_ : float
+        mu and sigma.
     user_factors_, item_factors_ : ndarray of float32, shape (n_users or n_items, factors)
         p and q; 0 where there was no rating.
     user_bias_, item_bias_ : ndarray of float32, shape (n_users,) and (n_items,)
@@ -119,7 +120,7 @@ class BiasedMF(RatingModel):
         self,
         *,
         factors: int = 128,
-        regularization: float = 0.2,
+        regularization: float = 0.16,
         bias_regularization: float | None = None,
         weighted_regularization: bool | float = 0.75,
         optimizer: str = "sgd",
@@ -168,7 +169,7 @@ class BiasedMF(RatingModel):
         """
         best: dict[str, Any] = {
             "optimizer": "als",
-            "regularization": 1.1,
+            "regularization": 0.95,
             "weighted_regularization": 0.5,
             "epochs": 4,
         }
@@ -191,11 +192,13 @@ class BiasedMF(RatingModel):
     # Training
 
     def _initialize(self, ratings: Ratings) -> None:
+        deviation = float(np.std(ratings.values, dtype=np.float64))
+        self._scale = deviation if deviation > 0 else 1.0
         self._model = _core.BiasedMF(
             ratings.n_users,
             ratings.n_items,
             int(self.factors),
-            mean=ratings.mean,
+            mean=ratings.mean / self._scale,
             scale=float(self.init_scale),
             seed=self._seed,
             num_threads=self._num_threads(),
@@ -203,7 +206,7 @@ class BiasedMF(RatingModel):
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         model = self._model
-        model.mean = ratings.mean
+        model.mean = ratings.mean / self._scale
         # what no rating will touch would predict the noise it was initialised with
         counts = {
             "user": np.diff(ratings.indptr),
@@ -232,8 +235,10 @@ class BiasedMF(RatingModel):
         return Vectors(
             weights["user_factors"],
             weights["item_factors"],
-            user_bias=weights["user_bias"][0] + np.float32(self._mean),
+            user_bias=weights["user_bias"][0],
             item_bias=weights["item_bias"][0],
+            user_offset=np.full(len(weights["user_factors"]), self._mean, np.float32),
+            scale=1 / self._scale,
         )
 
     # New users and items
@@ -245,17 +250,18 @@ class BiasedMF(RatingModel):
         # SGD may do without a penalty, but a regression on fewer ratings than factors may not
         penalty["regularization"] = max(penalty["regularization"], 1e-3)
         return _core.solve_rows(
-            _core.Cells(ratings.indptr, ratings.indices, ratings.values, ratings.shape[1]),
+            self._cells(ratings),
             weights[f"{columns}_factors"],
             weights[f"{columns}_bias"][0],
-            mean=self._mean,
+            mean=self._mean / self._scale,
             **penalty,
             num_threads=self._num_threads(),
         )
 
     def _fold_users(self, ratings: CSR) -> Vectors:
         factors, bias = self._solve(ratings, "item")
-        return self._vectors()._replace(users=factors, user_bias=bias + np.float32(self._mean))
+        means = np.full(len(bias), self._mean, np.float32)
+        return self._vectors()._replace(users=factors, user_bias=bias, user_offset=means)
 
     def _fold_in(self, ratings: CSR, axis: str) -> None:
         factors, bias = self._solve(ratings, "item" if axis == "user" else "user")
@@ -263,6 +269,10 @@ class BiasedMF(RatingModel):
         grown[f"{axis}_factors"] = np.vstack([grown[f"{axis}_factors"], factors])
         grown[f"{axis}_bias"] = np.hstack([grown[f"{axis}_bias"], bias])
         self._load(grown)
+
+    def _cells(self, matrix: CSR) -> _core.Cells:
+        values = matrix.values / np.float32(self._scale)
+        return _core.Cells(matrix.indptr, matrix.indices, values, matrix.shape[1])
 
     # Fitted arrays
 
@@ -283,6 +293,12 @@ class BiasedMF(RatingModel):
         """Mean rating of training."""
         self._check_fitted()
         return self._mean
+
+    @property
+    def scale_(self) -> float:
+        """Standard deviation of the ratings that `fit` was given."""
+        self._check_fitted()
+        return self._scale
 
     @property
     def user_factors_(self) -> Floats:
@@ -307,16 +323,21 @@ class BiasedMF(RatingModel):
     # Files
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
-        return {**self._weights(), **self._training_tensors()}
+        scale = {"scale": np.array([self._scale])}
+        return {**self._weights(), **scale, **self._training_tensors()}
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._restore_training(tensors)
+        self._scale = float(tensors["scale"][0])
         self._load(tensors)
 
     def _load(self, tensors: dict[str, NDArray[Any]]) -> None:
         users, items = tensors["user_factors"], tensors["item_factors"]
         model = _core.BiasedMF(
-            len(users), len(items), int(self.factors), mean=self._mean, scale=0.0, seed=0
+            *(len(users), len(items), int(self.factors)),
+            mean=self._mean / self._scale,
+            scale=0.0,
+            seed=0,
         )
         for name, array in model.weights().items():
             wanted = array[0] if name.endswith("bias") else array
@@ -336,10 +357,10 @@ class _Learner:
         self._model = model
         self._held_out = held_out
         self._nnz = ratings.nnz
-        self._by_user = _cells(ratings.rows("user"))
+        self._by_user = model._cells(ratings.rows("user"))
         self._best: dict[str, Floats] | None = None
         if model.optimizer == "als":
-            self._by_item = _cells(ratings.rows("item"))
+            self._by_item = model._cells(ratings.rows("item"))
         else:
             self._sgd = _core.FactorSgd(
                 self._by_user, seed=model._seed, num_threads=model._num_threads()
@@ -370,7 +391,13 @@ class _Learner:
                 num_threads=model._num_threads(),
                 progress=progress,
             )
-        return squared_error / self._nnz
+        weights = model._model.weights().values()
+        if not all(np.isfinite(array).all() for array in weights):
+            # the loss was of the weights before their last steps
+            raise _core.Diverged(
+                f"training diverged in epoch {index + 1}: a weight is no longer finite"
+            )
+        return squared_error / self._nnz * model._scale**2
 
     def validate(self) -> dict[str, float]:
         if self._held_out is None:
@@ -385,7 +412,3 @@ class _Learner:
         if self._best is not None:
             for name, array in self._model._model.weights().items():
                 array[...] = self._best[name]
-
-
-def _cells(matrix: CSR) -> _core.Cells:
-    return _core.Cells(matrix.indptr, matrix.indices, matrix.values, matrix.shape[1])

@@ -19,9 +19,11 @@ enum class Stream : std::uint32_t {
     noise = 2,
     latent = 3,
     negatives = 4,
-    cells = 5,           // the order in which SGD visits a block of them
-    dropout = 16,        // + layer
-    initialization = 64  // + layer
+    cells = 5,               // the order in which SGD visits a block of them
+    dropout = 16,            // + layer
+    initialization = 64,     // + layer
+    hidden_units = 1 << 16,  // + step of Gibbs sampling
+    visible_units = 1 << 17  // + step
 };
 
 constexpr Stream operator+(Stream stream, int layer) {

@@ -1,0 +1,43 @@
+#pragma once
+// Expected ratings of a restricted Boltzmann machine, from rows' codes and columns' weights.
+
+#include <cstdint>
+#include <vector>
+
+#include "isthmus/rbm.hpp"
+#include "isthmus/scoring.hpp"
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+// score(row, column) = sum over k of
+//     values_k softmax_k(bias_column,k + weights_column,k . code_row)
+class ExpectedRatings final : public ScoreSource {
+public:
+    // codes: rows x hidden, weights: (columns x levels) x hidden, bias: columns x levels. Who asks:
+    // rows, for columns; or columns, for rows.
+    ExpectedRatings(Matrix codes, Matrix weights, Matrix bias, std::vector<float> values,
+                    bool queries_are_rows);
+
+    index_t queries() const override { return queries_are_rows_ ? codes_.rows() : bias_.rows(); }
+    index_t candidates() const override { return queries_are_rows_ ? bias_.rows() : codes_.rows(); }
+    void tile(ColumnRange own, ColumnRange some, MatrixView out) const override;
+    void list(index_t query, const std::int32_t* candidates, index_t count,
+              float* out) const override;
+
+private:
+    float score(index_t query, index_t candidate, float* p) const;
+
+    Matrix codes_, weights_, bias_;
+    std::vector<float> values_;
+    bool queries_are_rows_;
+};
+
+// Weights and biases of columns that training did not see, by softmax regression on the codes
+// (Boehning, AISM 1992: a fixed bound on the curvature, so that a column factorises one matrix):
+//     max over w, b of  sum over the column's cells of log p(level | code) - penalty / 2 |w|^2
+// cells: new columns x codes' rows.   weights: (new columns x levels) x hidden, bias: new x levels
+void fit_columns(ConstMatrixView codes, const LevelRows& cells, index_t levels, double penalty,
+                 int num_threads, MatrixView weights, MatrixView bias);
+
+}  // namespace isthmus

@@ -1,0 +1,534 @@
+"""RBM-CF: a restricted Boltzmann machine on observed ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+from isthmus._checks import check_choice, check_integer, check_layers, check_real
+from isthmus._csr import CSR, row_numbers
+from isthmus._ids import IdIndex
+from isthmus._rating_model import HeldOut, RatingModel
+from isthmus.base import cells_among
+from isthmus.ratings import Ratings
+from isthmus.training import Callback
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["RBM"]
+
+Floats = NDArray[np.float32]
+
+MAX_LEVELS = 100
+"""Ratings of more values than this are no scale of levels."""
+
+PRIOR = 1.0
+"""A new column's weights are regressed with this penalty."""
+
+
+class _Expected(NamedTuple):
+    """Scores by the expected rating under a column's softmax, given a row's code."""
+
+    codes: Floats  # rows x hidden
+    weights: Floats  # columns x levels x hidden
+    bias: Floats  # columns x levels
+    values: NDArray[np.float64]
+    rows_are_users: bool
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> _Expected:
+        """Keep some users and items, in the order given; None keeps all."""
+        rows, columns = (users, items) if self.rows_are_users else (items, users)
+        return self._replace(
+            codes=self.codes if rows is None else self.codes[rows],
+            weights=self.weights if columns is None else self.weights[columns],
+            bias=self.bias if columns is None else self.bias[columns],
+        )
+
+    def scorer(self) -> _core.ExpectedScorer:
+        """Hand it to the core."""
+        return _core.ExpectedScorer(
+            self.codes,
+            self.weights.reshape(-1, self.codes.shape[1]),
+            self.bias,
+            values=self.values.tolist(),
+            queries_are_rows=self.rows_are_users,
+        )
+
+
+class RBM(RatingModel):
+    r"""RBM-CF, user- or item-based: a softmax unit for each rating of a row, binary hidden units.
+
+    .. math::
+        p(v_i = k \mid h) \propto \exp(b_i^k + \sum_j h_j W_{ij}^k), \qquad
+        p(h_j = 1 \mid v) = \sigma(c_j + \sum_{i\ rated} W_{ij}^{v_i} (+ D_{ij}))
+
+    The levels k are the distinct ratings of the training data. Columns that a row has no rating of
+    have no unit in it. Training is by contrastive divergence, with a growing number of steps; a
+    prediction is the expected rating under one mean-field pass through the hidden units.
+
+    Parameters
+    ----------
+    orientation : {"user", "item"}, default "item"
+        What a row is: U-RBM or I-RBM.
+    hidden_units : int, default 100
+    conditional : bool, default False
+        Whether a rating's being there has weights D of its own, whatever its level; see `fit` for
+        ratings that are known to be there, but not their level.
+    regularization : float, default 0.001
+        Decay of the weights W and D, at least 0, beside the mean log-likelihood of a column's
+        ratings.
+    learning_rate : float, default 0.01
+    learning_rate_decay : float, default 1.0
+        Factor on the rate after each epoch, in (0, 1].
+    momentum : float, default 0.9
+        In [0, 1). A column that has no rating in a batch is left alone, its momentum included.
+    cd_steps : tuple of int, default (1, 3, 5, 9)
+        Steps of Gibbs sampling, in equal shares of the epochs.
+    batch_size : int, default 100
+        Rows in a mini-batch.
+    epochs : int, default 40
+    init_scale : float, default 0.01
+        Standard deviation of the first weights; visible biases start at the log frequencies of a
+        column's levels.
+    default_rating : float, optional
+        Predicted where the user or the item had no rating in training. By default, the expected
+        rating by what is known: the column's own frequencies, or those of all ratings.
+    clip : bool, default True
+        Without effect: an expected rating lies within the scale.
+    validation_fraction : float, optional
+        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
+        it is given none.
+    patience : int, optional
+        Stop after this many epochs without a better validation RMSE, and go back to the best.
+        Needs validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of the weights, the order of rows and the samples. The same int gives the same bits at
+        any number of threads.
+    num_threads : int, default 0
+        0: all that this process may use.
+    verbose : bool, default False
+        Whether to show a progress bar with loss, validation RMSE and ratings per second.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that the model knows, in the order of its rows and columns.
+    history_ : list of Epoch
+        Loss (mean squared error of the expected ratings after one step of sampling), seconds and
+        validation RMSE of each epoch.
+    levels_ : ndarray of float64, shape (n_levels,)
+        The distinct ratings, in increasing order.
+    weights_ : ndarray of float32, shape (n_columns, n_levels, hidden_units)
+        W. Columns are items with ``orientation="user"``, users with "item".
+    visible_bias_ : ndarray of float32, shape (n_columns, n_levels)
+        b.
+    hidden_bias_ : ndarray of float32, shape (hidden_units,)
+        c.
+    codes_ : ndarray of float32, shape (n_rows, hidden_units)
+        p(h = 1) of every row.
+
+    Notes
+    -----
+    R. Salakhutdinov, A. Mnih, G. Hinton: Restricted Boltzmann Machines for Collaborative
+    Filtering, ICML 2007.
+
+    Examples
+    --------
+    >>> from isthmus import RBM, train_test_split
+    >>> from isthmus.synthetic import synthetic_ratings
+    >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+    >>> train, test = train_test_split(ratings, test_size=0.1, random_state=0)
+    >>> model = RBM(hidden_units=20, epochs=4, random_state=0).fit(train)
+    >>> sorted(model.evaluate(test))
+    ['mae', 'rmse']
+    >>> model.levels_.tolist()
+    [1.0, 2.0, 3.0, 4.0, 5.0]
+    """
+
+    _in_core = ("_model", "_codes")
+    _rated: Any = None
+    """Known to be rated, while `fit` runs."""
+
+    def __init__(
+        self,
+        *,
+        orientation: str = "item",
+        hidden_units: int = 100,
+        conditional: bool = False,
+        regularization: float = 0.001,
+        learning_rate: float = 0.01,
+        learning_rate_decay: float = 1.0,
+        momentum: float = 0.9,
+        cd_steps: tuple[int, ...] = (1, 3, 5, 9),
+        batch_size: int = 100,
+        epochs: int = 40,
+        init_scale: float = 0.01,
+        default_rating: float | None = None,
+        clip: bool = True,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.orientation = orientation
+        self.hidden_units = hidden_units
+        self.conditional = conditional
+        self.regularization = regularization
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.momentum = momentum
+        self.cd_steps = cd_steps
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.init_scale = init_scale
+        self.default_rating = default_rating
+        self.clip = clip
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+
+    def _check_parameters(self) -> None:
+        check_choice("orientation", self.orientation, ("item", "user"))
+        check_integer("hidden_units", self.hidden_units, low=1)
+        if not isinstance(self.conditional, bool | np.bool_):
+            raise TypeError(f"conditional must be True or False, but it was {self.conditional!r}.")
+        check_real("regularization", self.regularization, low=0)
+        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
+        check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
+        check_real("momentum", self.momentum, low=0, high=1, open_high=True)
+        check_layers("cd_steps", self.cd_steps)
+        check_integer("batch_size", self.batch_size, low=1)
+        check_real("init_scale", self.init_scale, low=0)
+        self._check_shared_parameters()
+
+    # Training
+
+    def fit(
+        self,
+        X: Any,
+        *,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+        rated: Any = None,
+    ) -> Self:
+        """Train on ratings.
+
+        Parameters
+        ----------
+        X, validation, callbacks
+            As for `AutoRec`.
+        rated : Ratings or scipy.sparse array or matrix, optional
+            Ratings by users and of items of `X` that are known to be there, and whose values are
+            ignored: those of the test set, in the paper. Needs ``conditional=True``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data is not what it may be: more than 100 distinct ratings are
+            none.
+        ConvergenceError
+            If the loss is no longer finite; the model is then not fitted.
+        KeyboardInterrupt
+            On Ctrl-C, between batches; the model is fitted, with the weights of the last batch.
+        """
+        if rated is not None and not self.conditional:
+            raise ValueError("rated needs conditional=True: without, nothing would look at it.")
+        self._rated = rated
+        try:
+            return super().fit(X, validation=validation, callbacks=callbacks)
+        finally:
+            del self._rated
+
+    def _initialize(self, ratings: Ratings) -> None:
+        self._levels = _distinct(ratings)
+        matrix = ratings.rows("item" if self.orientation == "item" else "user")
+        self._model = _core.Rbm(
+            matrix.shape[1],
+            len(self._levels),
+            int(self.hidden_units),
+            conditional=bool(self.conditional),
+            deviation=float(self.init_scale),
+            seed=self._seed,
+            num_threads=self._num_threads(),
+        )
+        counts = np.zeros((matrix.shape[1], len(self._levels)))
+        np.add.at(counts, (matrix.indices, self._level_of(matrix, "X")), 1)
+        # one more rating, at the frequencies of all: a level that a column never had stays possible
+        shares = counts.sum(0) / counts.sum()
+        frequencies = (counts + shares) / (counts.sum(1, keepdims=True) + 1)
+        self._model.weights()["visible_bias"][...] = np.log(frequencies)
+
+    def _train(
+        self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
+    ) -> None:
+        # what is refused is refused before the model remembers these ratings
+        self._level_of(ratings.rows("user"), "X")
+        if self._rated is not None:
+            self._rated = self._all_rated(ratings)
+        super()._train(ratings, epochs, validation, callbacks)
+
+    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
+        matrix = ratings.rows("item" if self.orientation == "item" else "user")
+        # what no rating will touch would predict the noise it was initialised with
+        unseen = np.bincount(matrix.indices, minlength=matrix.shape[1]) == 0
+        self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
+        return _Learner(self, matrix, self._cells(matrix, "X", self._rated), held_out)
+
+    def _all_rated(self, ratings: Ratings) -> CSR:
+        """Give the pattern of the ratings, and of those that are known to be there."""
+        ids = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
+        more_users, more_items, _ = cells_among(*ids, self._rated, "rated")
+        users = np.concatenate([row_numbers(ratings.indptr).astype(np.int64), more_users])
+        items = np.concatenate([ratings.indices.astype(np.int64), more_items])
+        by_item = self.orientation == "item"
+        rows, columns = (items, users) if by_item else (users, items)
+        n_rows, n_columns = ratings.shape[::-1] if by_item else ratings.shape
+        places = np.unique(rows * n_columns + columns)
+        indptr = np.searchsorted(places, np.arange(n_rows + 1) * n_columns).astype(np.int64)
+        columns = (places % n_columns).astype(np.int32)
+        return CSR(indptr, columns, np.empty(0, np.float32), (n_rows, n_columns))
+
+    def _finish(self, learner: _Learner, ratings: Ratings) -> None:
+        self._codes = learner.encode()
+
+    def _level_of(self, matrix: CSR, name: str) -> NDArray[np.uint8]:
+        places = np.searchsorted(self._levels, matrix.values)
+        found = np.minimum(places, len(self._levels) - 1)
+        strange = matrix.values != self._levels[found]
+        if strange.any():
+            raise ValueError(
+                f"{name} must have ratings of the levels that the model was fitted to "
+                f"({', '.join(f'{level:g}' for level in self._levels[:10])}"
+                f"{', ...' if len(self._levels) > 10 else ''}), "
+                f"but one is {matrix.values[strange][0]:g}."
+            )
+        return found.astype(np.uint8)
+
+    def _cells(self, matrix: CSR, name: str, rated: CSR | None = None) -> _core.LevelCells:
+        return _core.LevelCells(
+            matrix.indptr,
+            matrix.indices,
+            self._level_of(matrix, name),
+            matrix.shape[1],
+            len(self._levels),
+            rated_indptr=None if rated is None else rated.indptr,
+            rated_indices=None if rated is None else rated.indices,
+        )
+
+    def _steps(self, epoch: int) -> int:
+        steps = check_layers("cd_steps", self.cd_steps)
+        return steps[min(epoch * len(steps) // self.epochs, len(steps) - 1)]
+
+    # Prediction
+
+    def _vectors(self) -> _Expected:
+        return self._assemble(self._codes.array, self._shaped_weights(), self._bias())
+
+    def _assemble(self, codes: Floats, weights: Floats, bias: Floats) -> _Expected:
+        return _Expected(codes, weights, bias, self._levels, self.orientation == "user")
+
+    def _item_vectors(self) -> Floats:
+        if self.orientation == "item":
+            return self._codes.array
+        weights = self._shaped_weights()
+        # the softmax sees no more of a column's levels than their differences
+        centred: Floats = weights - weights.mean(axis=1, keepdims=True)
+        return centred.reshape(len(centred), -1)
+
+    def _shaped_weights(self) -> Floats:
+        flat = np.ascontiguousarray(self._model.weights()["weights"])
+        return flat.reshape(-1, len(self._levels), flat.shape[1])
+
+    def _bias(self) -> Floats:
+        return self._model.weights()["visible_bias"]
+
+    # New users and items
+
+    def _fold_users(self, ratings: CSR) -> _Expected:
+        if self.orientation == "user":
+            codes = self._encode(ratings).array
+            return self._assemble(codes, self._shaped_weights(), self._bias())
+        return self._assemble(self._codes.array, *self._regress(ratings))
+
+    def _fold_in(self, ratings: CSR, axis: str) -> None:
+        if axis == self.orientation:
+            codes = self._encode(ratings).array
+            self._codes = _core.Matrix(np.vstack([self._codes.array, codes]))
+        else:
+            weights, bias = self._regress(ratings)
+            old = self._tensors()
+            flat = weights.reshape(-1, weights.shape[2])
+            # a new column is no input of the codes, which were trained without it; but a row that
+            # is folded in later may have a rating of it
+            old["weights"] = np.vstack([old["weights"], flat])
+            old["visible_bias"] = np.vstack([old["visible_bias"], bias])
+            if self.conditional:
+                zeros = np.zeros((len(bias), flat.shape[1]), np.float32)
+                old["rated_weights"] = np.vstack([old["rated_weights"], zeros])
+            self._load(old)
+
+    def _encode(self, rows: CSR) -> _core.Matrix:
+        return self._model.encode(self._cells(rows, "X"), num_threads=self._num_threads())
+
+    def _regress(self, columns: CSR) -> tuple[Floats, Floats]:
+        """Fit weights and biases of new columns, by softmax regression on the codes."""
+        weights, bias = _core.fit_softmax(
+            self._codes.array,
+            self._cells(columns, "X"),
+            PRIOR,
+            num_threads=self._num_threads(),
+        )
+        return weights.reshape(len(bias), len(self._levels), -1), bias
+
+    # Fitted arrays
+
+    @property
+    def levels_(self) -> NDArray[np.float64]:
+        """Distinct ratings, in increasing order."""
+        self._check_fitted()
+        return self._levels
+
+    @property
+    def weights_(self) -> Floats:
+        """W: a row per column of the data, level and hidden unit."""
+        self._check_fitted()
+        return self._shaped_weights()
+
+    @property
+    def visible_bias_(self) -> Floats:
+        """Bias of every column's levels."""
+        self._check_fitted()
+        bias: Floats = self._bias().copy()
+        return bias
+
+    @property
+    def hidden_bias_(self) -> Floats:
+        """Bias of every hidden unit."""
+        self._check_fitted()
+        bias: Floats = self._model.weights()["hidden_bias"][0].copy()
+        return bias
+
+    @property
+    def codes_(self) -> Floats:
+        """Probabilities of every row's hidden units."""
+        self._check_fitted()
+        array = self._codes.array
+        array.flags.writeable = False
+        return array
+
+    # Files
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        tensors: dict[str, NDArray[Any]] = dict(self._model.weights())
+        tensors["codes"] = self._codes.array
+        tensors["levels"] = self._levels
+        return {**tensors, **self._training_tensors()}
+
+    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        self._restore_training(tensors)
+        self._levels = tensors["levels"]
+        self._codes = _core.Matrix(tensors["codes"])
+        self._load(tensors)
+
+    def _load(self, tensors: dict[str, NDArray[Any]]) -> None:
+        model = _core.Rbm(
+            len(tensors["visible_bias"]),
+            len(self._levels),
+            int(self.hidden_units),
+            conditional=bool(self.conditional),
+            deviation=0.0,
+            seed=0,
+        )
+        for name, array in model.weights().items():
+            if tensors[name].shape != array.shape:
+                raise ValueError(
+                    f"{name} has shape {tensors[name].shape}, "
+                    f"but the parameters ask for {array.shape}"
+                )
+            array[...] = tensors[name]
+        self._model = model
+
+
+def _distinct(ratings: Ratings) -> NDArray[np.float64]:
+    levels = np.unique(ratings.values)
+    if len(levels) > MAX_LEVELS:
+        raise ValueError(
+            f"X must have at most {MAX_LEVELS} distinct ratings, each of which becomes a level of "
+            f"the RBM's units, but it has {len(levels):,}; round them first."
+        )
+    return levels.astype(np.float64)
+
+
+class _Learner:
+    """RBM's side of the training loop."""
+
+    def __init__(
+        self, model: RBM, matrix: CSR, cells: _core.LevelCells, held_out: HeldOut | None
+    ) -> None:
+        self._model = model
+        self._cells = cells
+        self._held_out = held_out
+        self._nnz = len(matrix.indices)
+        self._filled = int(np.count_nonzero(np.diff(matrix.indptr)))
+        self._best: dict[str, Floats] | None = None
+        self._trainer = _core.RbmTrainer(
+            model._model,
+            values=model._levels.tolist(),
+            momentum=float(model.momentum),
+            decay=float(model.regularization),
+            batch_size=int(model.batch_size),
+            seed=model._seed,
+            num_threads=model._num_threads(),
+        )
+
+    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
+        report = None
+        if progress is not None:
+
+            def report(rows_done: int) -> None:
+                progress(self._nnz * rows_done // self._filled)
+
+        model = self._model
+        squared_error = self._trainer.run_epoch(
+            self._cells,
+            index,
+            steps=model._steps(index),
+            learning_rate=model.learning_rate * model.learning_rate_decay**index,
+            progress=report,
+        )
+        return squared_error / self._nnz
+
+    def encode(self) -> _core.Matrix:
+        """Encode every row with the weights as they are."""
+        model = self._model
+        return model._model.encode(self._cells, num_threads=model._num_threads())
+
+    def validate(self) -> dict[str, float]:
+        if self._held_out is None:
+            return {}
+        model = self._model
+        scores = model._assemble(self.encode().array, model._shaped_weights(), model._bias())
+        return model._measure(scores, self._held_out)
+
+    def keep_best(self) -> None:
+        weights = self._model._model.weights()
+        self._best = {name: array.copy() for name, array in weights.items()}
+
+    def restore_best(self) -> None:
+        if self._best is not None:
+            for name, array in self._model._model.weights().items():
+                array[...] = self._best[name]
