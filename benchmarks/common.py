@@ -42,9 +42,9 @@ def load(name: str) -> tuple[Ratings, dict[str, NDArray[Any]]]:
     return ratings, arrays
 
 
-def published_split(ratings: Ratings, arrays: dict[str, NDArray[Any]], test: NDArray[np.bool_]) -> tuple[
-    Ratings, Ratings
-]:
+def published_split(
+    ratings: Ratings, arrays: dict[str, NDArray[Any]], test: NDArray[np.bool_]
+) -> tuple[Ratings, Ratings]:
     """Train and test parts of a fixed split, given by a mask over the file's rows."""
     return mask_split(ratings, test, users=arrays["user"], items=arrays["item"])
 
@@ -94,7 +94,10 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A Markdown table, aligned for reading in a terminal."""
     cells = [list(map(str, header)), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     print("\n".join(lines), flush=True)
 
@@ -105,7 +108,9 @@ def write_results(name: str, figures: dict[str, Any]) -> None:
     path = RESULTS / f"{name}.json"
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
-    print(f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    print(
+        f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}"
+    )
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """AutoRec against the same recipe in dense PyTorch: epochs in turn, median of pairwise ratios.
 
-    python -m benchmarks.compare_autorec                    # ml-1m, Adam, batches of 256
-    python -m benchmarks.compare_autorec --shape ml-20m     # synthetic; PyTorch on a few batches
+python -m benchmarks.compare_autorec                    # ml-1m, Adam, batches of 256
+python -m benchmarks.compare_autorec --shape ml-20m     # synthetic; PyTorch on a few batches
 """
 
 import statistics
@@ -72,17 +72,27 @@ def main() -> None:
 
     a, b = interleaved(our_epoch, lambda: theirs.run_epoch(generator, batches), args.rounds)
     ratio = median_ratio(b, a)
-    print(f"{ratings!r}, k = {args.hidden_units}, {args.optimizer}, batch {args.batch_size}, "
-          f"{args.threads} threads, {args.rounds} rounds")
+    print(
+        f"{ratings!r}, k = {args.hidden_units}, {args.optimizer}, batch {args.batch_size}, "
+        f"{args.threads} threads, {args.rounds} rounds"
+    )
     if batches is not None:
         print(f"PyTorch is timed on {batches} batches of {args.batch_size} rows and scaled.")
     print_table(
         ("", "seconds an epoch (median)", "ratings a second", "ratio (median of pairs)"),
         [
-            ("isthmus", f"{statistics.median(a):.4f}", f"{ratings.nnz / statistics.median(a):,.0f}",
-             f"{ratio:.1f}"),
-            ("PyTorch, dense", f"{statistics.median(b):.4f}",
-             f"{ratings.nnz / statistics.median(b):,.0f}", "1"),
+            (
+                "isthmus",
+                f"{statistics.median(a):.4f}",
+                f"{ratings.nnz / statistics.median(a):,.0f}",
+                f"{ratio:.1f}",
+            ),
+            (
+                "PyTorch, dense",
+                f"{statistics.median(b):.4f}",
+                f"{ratings.nnz / statistics.median(b):,.0f}",
+                "1",
+            ),
         ],
     )
     write_results(

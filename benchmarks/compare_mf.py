@@ -96,9 +96,7 @@ def cmfrec_entries(train: Ratings, threads: int) -> list[Entry]:
 
     def entry(epochs: int, **settings: Any) -> Entry:
         def fit(n: int) -> Predict:
-            model = cmfrec.CMF(
-                method="als", niter=n, nthreads=threads, verbose=False, **settings
-            )
+            model = cmfrec.CMF(method="als", niter=n, nthreads=threads, verbose=False, **settings)
             model.fit(frame)
             return lambda u, i: model.predict(u, i)
 
@@ -226,17 +224,35 @@ def main() -> None:
         epoch = statistics.median((a - b) / epochs for a, b in zip(whole[n], half[n], strict=True))
         seconds = statistics.median(whole[n])
         rows.append(
-            (entry.name, entry.settings, entry.epochs, f"{errors[n]:.4f}", f"{seconds:.2f}",
-             f"{epoch:.4f}")
+            (
+                entry.name,
+                entry.settings,
+                entry.epochs,
+                f"{errors[n]:.4f}",
+                f"{seconds:.2f}",
+                f"{epoch:.4f}",
+            )
         )
         figures.append(
-            {"name": entry.name, "settings": entry.settings, "epochs": entry.epochs,
-             "rmse": errors[n], "whole": whole[n], "half": half[n]}
+            {
+                "name": entry.name,
+                "settings": entry.settings,
+                "epochs": entry.epochs,
+                "rmse": errors[n],
+                "whole": whole[n],
+                "half": half[n],
+            }
         )
     print(f"{train!r}, {args.threads} threads, {args.rounds} rounds, median")
     print_table(
-        ("", "settings", "epochs", "validation RMSE" if args.validate else "test RMSE",
-         "seconds to fit", "seconds an epoch"),
+        (
+            "",
+            "settings",
+            "epochs",
+            "validation RMSE" if args.validate else "test RMSE",
+            "seconds to fit",
+            "seconds an epoch",
+        ),
         rows,
     )
     if not args.validate:

@@ -95,9 +95,7 @@ class DenseAutoRec:
         return (perf_counter() - begin) * len(order) / rows
 
     @torch.no_grad()
-    def predict(
-        self, rows: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def predict(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Reconstructions of single cells."""
         assert self.dense is not None
         output = self.decoder(torch.sigmoid(self.encoder(self.dense[0])))

@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, sparse
 from scipy.special import log_softmax, softmax
 
-from isthmus import RBM, Ratings, _dispatch, train_test_split
+from isthmus import RBM, NotFittedError, Ratings, _dispatch, train_test_split
 from isthmus.synthetic import synthetic_ratings
 
 HIDDEN_UNITS, VISIBLE_UNITS = 1 << 16, 1 << 17  # streams of random.hpp
@@ -504,6 +504,44 @@ def test_refuses_ratings_that_are_no_levels(parts):
     new = parts[0].to_matrix().tocsr()[:1] * 0.3
     with pytest.raises(ValueError, match=r"levels that the model was fitted to \(1, 2, 3, 4, 5\)"):
         model.fold_in(new)
+    before = model._tensors(), model._seen
+    with pytest.raises(ValueError, match="levels that the model was fitted to"):
+        model.partial_fit(Ratings.from_matrix(parts[0].to_matrix() * 0.3))
+    assert model._seen is before[1]
+    np.testing.assert_array_equal(model.codes_, before[0]["codes"])
+
+
+def test_is_not_fitted_where_what_is_rated_is_refused(parts):
+    model = RBM(hidden_units=4, epochs=1, conditional=True, random_state=0).fit(parts[0])
+    with pytest.raises(ValueError, match="rated must be a matrix of"):
+        model.fit(parts[0], rated=sparse.csr_array(np.ones((2, 2), np.float32)))
+    with pytest.raises(NotFittedError):
+        model.predict(0, 0)
+
+
+@pytest.mark.parametrize("orientation", ["item", "user"])
+def test_ranks(parts, orientation):
+    model = RBM(orientation=orientation, hidden_units=8, epochs=2, random_state=0).fit(parts[0])
+    scores = model.predict(model.user_ids_[:, np.newaxis], model.item_ids_).astype(np.float64)
+    scores[parts[0].to_matrix().toarray() > 0] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    hits = np.take_along_axis(parts[1].to_matrix().toarray() > 0, best, axis=1).sum(1)
+    tested = np.diff(parts[1].indptr) > 0
+    expected = (hits[tested] / 5).mean()
+    assert model.evaluate(parts[1], "precision@5")["precision@5"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("orientation", ["item", "user"])
+def test_finds_items_of_the_same_taste(orientation):
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, 2, 120), rng.integers(0, 2, 80)
+    likes = users[:, np.newaxis] == items
+    values = np.where(rng.random(likes.shape) < 0.5, likes * 4 + 1, 0).astype(np.float32)
+    model = RBM(
+        orientation=orientation, hidden_units=8, epochs=20, learning_rate=0.1, random_state=0
+    ).fit(sparse.csr_array(values))
+    similar, _ = model.similar_items(model.item_ids_, n=5)
+    assert (items[similar] == items[:, np.newaxis]).mean() > 0.95
 
 
 @pytest.mark.parametrize(

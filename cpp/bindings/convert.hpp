@@ -58,47 +58,13 @@ inline CsrView csr_view(const Array<std::int64_t>& indptr, const Array<std::int3
     return view;
 }
 
-// Whether all lie in [0, size).
-inline bool within(const Array<std::int32_t>& indices, index_t size) {
-    bool inside = true;
-    for (index_t i = 0; i < indices.size(); ++i) {
-        inside = inside && indices.data()[i] >= 0 && indices.data()[i] < size;
-    }
-    return inside;
-}
-
-// The cells to leave out: CSR with ascending indices in each row.
-inline CsrView seen_view(index_t queries, index_t candidates, const Array<std::int64_t>& indptr,
-                         const Array<std::int32_t>& indices) {
-    CsrView seen;
-    seen.rows = queries;
-    seen.cols = candidates;
-    seen.indptr = indptr.data();
-    seen.indices = indices.data();
-    require(indptr.size() == seen.rows + 1, "seen_indptr must have a position per query, and one");
-    bool ascends = true;
-    for (index_t r = 0; r < seen.rows; ++r)
-        ascends = ascends && seen.indptr[r] <= seen.indptr[r + 1];
-    require(ascends, "seen_indptr must not decrease");
-    require(seen.indptr[0] >= 0 && seen.indptr[seen.rows] <= indices.size(),
-            "seen_indptr points outside of seen_indices");
-    for (index_t r = 0; r < seen.rows; ++r) {
-        std::int64_t last = -1;
-        for (index_t i = seen.indptr[r]; i < seen.indptr[r + 1]; ++i) {
-            ascends = ascends && last < seen.indices[i] && seen.indices[i] < seen.cols;
-            last = seen.indices[i];
-        }
-    }
-    require(ascends, "seen_indices must ascend within the candidates");
-    return seen;
-}
-
 // Rows with any stride between them, unit stride within: slices and padded matrices alike.
 inline ConstMatrixView matrix_view(const py::array_t<float>& array, const char* name) {
     require(array.ndim() == 2, std::string(name) + " must have 2 dimensions");
     const bool rows_are_whole = array.shape(1) <= 1 || array.strides(1) == sizeof(float);
     const bool strided =
-        array.strides(0) >= 0 && array.strides(0) % py::ssize_t{sizeof(float)} == 0;
+        array.shape(0) == 0 ||
+        (array.strides(0) >= 0 && array.strides(0) % py::ssize_t{sizeof(float)} == 0);
     require(rows_are_whole && strided, std::string(name) + " must have contiguous rows");
     return {array.data(), array.shape(0), array.shape(1),
             array.strides(0) / static_cast<py::ssize_t>(sizeof(float))};

@@ -65,15 +65,15 @@ Corruption corruption_from_name(const std::string& name) {
     if (name == "none") return Corruption::none;
     if (name == "mask") return Corruption::mask;
     if (name == "gaussian") return Corruption::gaussian;
-    throw std::invalid_argument("unknown corruption '" + name +
-                                "': choose none, mask or gaussian");
+    throw std::invalid_argument("unknown corruption '" + name + "': choose none, mask or gaussian");
 }
 
 std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64_t>& popularity,
                                       index_t rows, const std::string& optimizer, float momentum,
                                       float regularization, index_t batch_size,
                                       const std::string& corruption, float corruption_level,
-                                      float dropout, std::uint64_t seed, int num_threads) {
+                                      float dropout, std::uint64_t seed, int num_threads,
+                                      std::int32_t first_column) {
     require(popularity.size() == model.shape.inputs, "popularity must have a value per input");
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -88,7 +88,9 @@ std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64
     options.dropout = dropout;
     options.seed = seed;
     options.num_threads = num_threads;
-    const std::vector<std::int64_t> counts(popularity.data(), popularity.data() + popularity.size());
+    options.first_column = first_column;
+    const std::vector<std::int64_t> counts(popularity.data(),
+                                           popularity.data() + popularity.size());
     const py::gil_scoped_release release;
     return std::make_unique<Trainer>(model, counts, rows, options);
 }
@@ -105,14 +107,26 @@ Reduction make_reduction(const py::object& reduce) {
 }
 
 py::tuple run_epoch(Trainer& trainer, const Rows& rows, index_t epoch, float learning_rate,
-                    const py::object& progress, const py::object& reduce) {
+                    const py::object& progress, const py::object& reduce,
+                    const OptionalArray<std::int32_t>& filled) {
     require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
+    std::optional<std::vector<std::int32_t>> chosen;
+    if (filled) {
+        chosen.emplace(filled->data(), filled->data() + filled->size());
+        bool ascends = true;
+        for (std::size_t i = 0; i < chosen->size(); ++i) {
+            const std::int32_t least = i == 0 ? 0 : (*chosen)[i - 1] + 1;
+            ascends = ascends && (*chosen)[i] >= least && (*chosen)[i] < rows.matrix.rows;
+        }
+        require(ascends, "filled must list rows in ascending order");
+    }
     EpochResult result;
     {
         const auto poll = make_poll(progress);
         const auto reduction = make_reduction(reduce);
         const py::gil_scoped_release release;
-        result = trainer.run_epoch(rows.matrix, rows.transform, epoch, learning_rate, poll, reduction);
+        result = trainer.run_epoch(rows.matrix, rows.transform, epoch, learning_rate, poll,
+                                   reduction, chosen);
     }
     return py::make_tuple(result.squared_error, result.cells);
 }
@@ -149,7 +163,8 @@ void register_autoencoder(py::module_& module) {
         .def(
             "encode",
             [](const Autoencoder& model, const Rows& rows, int num_threads) {
-                require(rows.matrix.cols == model.shape.inputs, "rows must have a column per input");
+                require(rows.matrix.cols == model.shape.inputs,
+                        "rows must have a column per input");
                 require(num_threads >= 1, "num_threads must be at least 1");
                 const py::gil_scoped_release release;
                 auto codes = std::make_unique<Matrix>(rows.matrix.rows, model.code_size());
@@ -167,9 +182,10 @@ void register_autoencoder(py::module_& module) {
              py::arg("popularity"), py::arg("rows"), py::kw_only(), py::arg("optimizer"),
              py::arg("momentum"), py::arg("regularization"), py::arg("batch_size"),
              py::arg("corruption"), py::arg("corruption_level"), py::arg("dropout"),
-             py::arg("seed"), py::arg("num_threads"))
+             py::arg("seed"), py::arg("num_threads"), py::arg("first_column") = 0)
         .def("run_epoch", &run_epoch, py::arg("rows"), py::arg("epoch"), py::arg("learning_rate"),
              py::kw_only(), py::arg("progress") = py::none(), py::arg("reduce") = py::none(),
+             py::arg("filled") = py::none(),
              "One pass over the rows: the summed squared error on the targets' scale, and the "
              "number of cells it is over. `progress` is called with the rows done before each "
              "batch; `reduce` sums a block in place over machines that share the columns.")
@@ -186,7 +202,8 @@ void register_autoencoder(py::module_& module) {
         .def_property_readonly(
             "column_rows",
             [](const Trainer& trainer) {
-                return py::array_t<std::int32_t>(trainer.layout().cols(), trainer.layout().internal());
+                return py::array_t<std::int32_t>(trainer.layout().cols(),
+                                                 trainer.layout().internal());
             },
             "Where each column's weights are among the model's while it trains.")
         .def("keep_best", &Trainer::keep_best, "Keeps a copy of the weights.")

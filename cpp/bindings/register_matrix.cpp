@@ -22,6 +22,22 @@ py::tuple bind_fit_ridge(const py::array_t<float>& codes, const Array<std::int64
     return py::make_tuple(weights, intercepts);
 }
 
+py::tuple bind_transpose(const Array<std::int64_t>& indptr, const Array<std::int32_t>& indices,
+                         const Array<float>& values, index_t cols, int num_threads) {
+    const CsrView matrix = csr_view(indptr, indices, values, cols);
+    Array<std::int64_t> new_indptr(cols + 1);
+    Array<std::int32_t> new_indices(matrix.nnz());
+    Array<float> new_values(matrix.nnz());
+    std::int64_t* const p = new_indptr.mutable_data();
+    std::int32_t* const i = new_indices.mutable_data();
+    float* const v = new_values.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        transpose(matrix, num_threads, p, i, v);
+    }
+    return py::make_tuple(new_indptr, new_indices, new_values);
+}
+
 }  // namespace
 
 void register_matrix(py::module_& module) {
@@ -33,6 +49,11 @@ void register_matrix(py::module_& module) {
             "array",
             [](const py::object& self) { return matrix_array(self.cast<Matrix&>(), self); },
             "A NumPy view (rows x cols) of the numbers.");
+
+    module.def("transpose", &bind_transpose, py::arg("indptr").noconvert(),
+               py::arg("indices").noconvert(), py::arg("values").noconvert(), py::arg("cols"),
+               py::kw_only(), py::arg("num_threads"),
+               "indptr, indices and values of a CSR matrix's transpose, its cells in order.");
 
     module.def("fit_ridge", &bind_fit_ridge, py::arg("codes"), py::arg("indptr"),
                py::arg("indices"), py::arg("values"), py::arg("penalty"), py::kw_only(),

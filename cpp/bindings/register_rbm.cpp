@@ -2,12 +2,12 @@
 #include <memory>
 #include <utility>
 
-#include "convert.hpp"
 #include "isthmus/rbm.hpp"
 #include "isthmus/rbm_scoring.hpp"
 #include "isthmus/softmax.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "scores.hpp"
 
 namespace isthmus {
 
@@ -95,58 +95,19 @@ double run_epoch(RbmTrainer& trainer, const LevelCells& cells, index_t epoch, in
     return trainer.run_epoch(cells.view, epoch, steps, learning_rate, poll);
 }
 
-std::unique_ptr<ExpectedRatings> make_scorer(const py::array_t<float>& codes,
-                                             const py::array_t<float>& weights_,
-                                             const py::array_t<float>& bias,
-                                             std::vector<float> values, bool queries_are_rows) {
-    auto scorer = std::make_unique<ExpectedRatings>();
-    scorer->codes = matrix_from(codes, "codes");
-    scorer->weights = matrix_from(weights_, "weights");
-    scorer->bias = matrix_from(bias, "bias");
-    scorer->values = std::move(values);
-    scorer->queries_are_rows = queries_are_rows;
-    const auto levels = static_cast<index_t>(scorer->values.size());
-    require(scorer->bias.cols() == levels && levels >= 1 && levels <= kMaxLevels,
-            "bias and values must have the same levels");
-    require(scorer->weights.rows() == scorer->bias.rows() * levels,
-            "weights must have a row per column and level");
-    require(scorer->weights.cols() == scorer->codes.cols(),
-            "codes and weights must have the same number of columns");
-    return scorer;
-}
+// A machine's weights, and codes of rows; copies of the arrays.
+class ExpectedScorer final : public Scores {
+public:
+    ExpectedScorer(const FloatArray& codes, const FloatArray& weights, const FloatArray& bias,
+                   std::vector<float> values, bool queries_are_rows)
+        : source_(matrix_from(codes, "codes"), matrix_from(weights, "weights"),
+                  matrix_from(bias, "bias"), std::move(values), queries_are_rows) {}
 
-py::array_t<float> bind_score_pairs(const ExpectedRatings& scorer, const Indices& queries,
-                                    const Indices& candidates, int num_threads) {
-    require(queries.size() == candidates.size(), "queries and candidates must pair up");
-    require(within(queries, scorer.queries()) && within(candidates, scorer.candidates()),
-            "queries and candidates must lie within the scorer's");
-    py::array_t<float> out(queries.size());
-    float* scores = out.mutable_data();
-    {
-        const py::gil_scoped_release release;
-        score_pairs(scorer, queries.data(), candidates.data(), queries.size(), num_threads, scores);
-    }
-    return out;
-}
+    const ScoreSource& source() const override { return source_; }
 
-py::tuple bind_top_k(const ExpectedRatings& scorer, index_t n,
-                     const std::optional<Pointers>& seen_indptr,
-                     const std::optional<Indices>& seen_indices, int num_threads) {
-    require(n >= 1, "n must be at least 1");
-    const CsrView seen =
-        seen_indptr && seen_indices
-            ? seen_view(scorer.queries(), scorer.candidates(), *seen_indptr, *seen_indices)
-            : CsrView{};
-    Indices items({scorer.queries(), n});
-    py::array_t<float> scores({scorer.queries(), n});
-    std::int32_t* items_out = items.mutable_data();
-    float* scores_out = scores.mutable_data();
-    {
-        const py::gil_scoped_release release;
-        top_k(scorer, seen, n, num_threads, items_out, scores_out);
-    }
-    return py::make_tuple(items, scores);
-}
+private:
+    ExpectedRatings source_;
+};
 
 py::tuple bind_fit_columns(const py::array_t<float>& codes, const LevelCells& cells, double penalty,
                            int num_threads) {
@@ -204,17 +165,14 @@ void register_rbm(py::module_& module) {
              "One pass over the rows: the summed squared error of their first reconstructions. "
              "`progress` is called with the rows done before each batch.");
 
-    py::class_<ExpectedRatings>(module, "ExpectedRatings", py::module_local(),
-                                "score(row, column) = the mean of values, by the softmax of "
-                                "bias_column + weights_column . code_row; asked by rows for "
-                                "columns, or the other way round.")
-        .def(py::init(&make_scorer), py::arg("codes"), py::arg("weights"), py::arg("bias"),
-             py::kw_only(), py::arg("values"), py::arg("queries_are_rows"))
-        .def("score_pairs", &bind_score_pairs, py::arg("queries"), py::arg("candidates"),
-             py::kw_only(), py::arg("num_threads"),
-             "The score of each (queries[i], candidates[i]).")
-        .def("top_k", &bind_top_k, py::arg("n"), py::kw_only(), py::arg("seen_indptr") = py::none(),
-             py::arg("seen_indices") = py::none(), py::arg("num_threads"), "As Scorer's.");
+    py::class_<ExpectedScorer, Scores>(
+        module, "ExpectedScorer", py::module_local(),
+        "score(row, column) = the mean of values, by the softmax of bias_column + "
+        "weights_column . code_row; asked by rows for columns, or the other way round.")
+        .def(py::init<const FloatArray&, const FloatArray&, const FloatArray&, std::vector<float>,
+                      bool>(),
+             py::arg("codes"), py::arg("weights"), py::arg("bias"), py::kw_only(),
+             py::arg("values"), py::arg("queries_are_rows"));
 
     module.def("fit_softmax", &bind_fit_columns, py::arg("codes"), py::arg("cells"),
                py::arg("penalty"), py::kw_only(), py::arg("num_threads"),

@@ -17,7 +17,25 @@ namespace {
 constexpr index_t kRowsPerPiece = 16;
 constexpr index_t kEncodeRows = 512;  // rows encoded at a time outside training
 
-void initialize(Matrix& weights, std::uint64_t seed, int layer, int num_threads) {
+void drop(const Dropout& dropout, int layer, const std::int32_t* ids, index_t begin, index_t end,
+          Matrix& after, Matrix& kept) {
+    const Philox draw(dropout.seed, Stream::dropout + layer, dropout.epoch);
+    const float scale = 1.0f / (1.0f - dropout.rate);
+    for (index_t r = begin; r < end; ++r) {
+        float* h = after.row(r);
+        float* mask = kept.row(r);
+        for (index_t j = 0; j < after.cols(); ++j) {
+            const float u =
+                draw.uniform(static_cast<std::uint32_t>(ids[r]), static_cast<std::uint32_t>(j));
+            mask[j] = u < dropout.rate ? 0.0f : scale;
+            h[j] *= mask[j];
+        }
+    }
+}
+
+}  // namespace
+
+void initialize_uniform(Matrix& weights, std::uint64_t seed, int layer, int num_threads) {
     const float limit = std::sqrt(6.0f / static_cast<float>(weights.rows() + weights.cols()));
     const Philox draw(seed, Stream::initialization + layer, 0);
     std::vector<std::int32_t> units(static_cast<std::size_t>(weights.cols()));
@@ -35,24 +53,6 @@ void initialize(Matrix& weights, std::uint64_t seed, int layer, int num_threads)
     });
 }
 
-void drop(const Dropout& dropout, int layer, const std::int32_t* ids, index_t begin, index_t end,
-          Matrix& after, Matrix& kept) {
-    const Philox draw(dropout.seed, Stream::dropout + layer, dropout.epoch);
-    const float scale = 1.0f / (1.0f - dropout.rate);
-    for (index_t r = begin; r < end; ++r) {
-        float* h = after.row(r);
-        float* mask = kept.row(r);
-        for (index_t j = 0; j < after.cols(); ++j) {
-            const float u = draw.uniform(static_cast<std::uint32_t>(ids[r]),
-                                         static_cast<std::uint32_t>(j));
-            mask[j] = u < dropout.rate ? 0.0f : scale;
-            h[j] *= mask[j];
-        }
-    }
-}
-
-}  // namespace
-
 Autoencoder::Autoencoder(AutoencoderShape shape_, std::uint64_t seed, int num_threads)
     : shape(std::move(shape_)),
       encoder(shape.inputs, shape.hidden.front()),
@@ -60,12 +60,13 @@ Autoencoder::Autoencoder(AutoencoderShape shape_, std::uint64_t seed, int num_th
       decoder(shape.inputs, shape.hidden.back()),
       decoder_bias(1, shape.inputs) {
     int layer = 0;
-    initialize(encoder, seed, layer++, num_threads);
+    initialize_uniform(encoder, seed, layer++, num_threads);
     for (std::size_t l = 1; l < shape.hidden.size(); ++l) {
-        hidden.push_back({Matrix(shape.hidden[l - 1], shape.hidden[l]), Matrix(1, shape.hidden[l])});
-        initialize(hidden.back().weights, seed, layer++, num_threads);
+        hidden.push_back(
+            {Matrix(shape.hidden[l - 1], shape.hidden[l]), Matrix(1, shape.hidden[l])});
+        initialize_uniform(hidden.back().weights, seed, layer++, num_threads);
     }
-    initialize(decoder, seed, layer, num_threads);
+    initialize_uniform(decoder, seed, layer, num_threads);
 }
 
 Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, index_t rows,
@@ -128,7 +129,8 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
                 multiply_rows(work.after[l - 1].view(), model.hidden[l - 1].weights.view(), begin,
                               end, z.view());
             }
-            const float* bias = l == 0 ? model.encoder_bias.row(0) : model.hidden[l - 1].bias.row(0);
+            const float* bias =
+                l == 0 ? model.encoder_bias.row(0) : model.hidden[l - 1].bias.row(0);
             for (index_t r = begin; r < end; ++r) {
                 activate_row(model.shape.hidden_activation, bias, z.row(r), h.row(r), z.cols());
             }

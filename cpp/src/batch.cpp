@@ -1,5 +1,6 @@
 #include "isthmus/batch.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 
@@ -32,13 +33,16 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
                                     std::to_string(cells) + ": lower batch_size");
     }
     const index_t segments = layout.blocks() * count;
-    segment_.assign(static_cast<std::size_t>(segments + 1), 0);
+    segment_.resize(static_cast<std::size_t>(segments + 1));
+    segment_.back() = 0;
     grow(input_end_, segments);
+    grow(scratch_, (count + kRowsPerPiece - 1) / kRowsPerPiece * 2 * layout.blocks());
     grow(column_, cells);
     grow(input_, cells);
     grow(target_, cells);
     grow(list_row_, cells);
-    grow(list_cell_, cells);
+    grow(list_input_, cells);
+    grow(list_error_, cells);
     grow(list_begin_, layout.cols());
     grow(list_input_end_, layout.cols());
     grow(list_end_, layout.cols());
@@ -56,66 +60,78 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     });
 }
 
-void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end) {
-    const std::int32_t* internal = layout_->internal();
-    const std::int32_t* block_of = layout_->block_of();
+void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin,
+                        index_t end) {
+    const ColumnLayout::Place* places = layout_->places();
+    const auto blocks = static_cast<std::size_t>(layout_->blocks());
+    std::uint32_t* sizes = scratch_of(begin);
     for (index_t r = begin; r < end; ++r) {
-        std::uint32_t* sizes = segment_.data() + r;
+        std::fill_n(sizes, blocks, 0);
         for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
-            ++sizes[block_of[internal[matrix.indices[i]]] * rows_];
+            ++sizes[places[matrix.indices[i]].block];
+        }
+        for (std::size_t b = 0; b < blocks; ++b) {
+            segment_[b * static_cast<std::size_t>(rows_) + static_cast<std::size_t>(r)] = sizes[b];
         }
     }
 }
 
 void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
                         const RowTransform& transform, const CorruptionPlan& corruption) {
-    const std::int32_t* internal = layout_->internal();
-    const std::int32_t* block_of = layout_->block_of();
+    const ColumnLayout::Place* places = layout_->places();
     const index_t blocks = layout_->blocks();
     const bool masks = corruption.kind == Corruption::mask && corruption.level > 0.0f;
     const bool noisy = corruption.kind == Corruption::gaussian && corruption.level > 0.0f;
     const Philox mask(corruption.seed, Stream::corruption, corruption.epoch);
+    const auto shift = static_cast<std::uint32_t>(corruption.first_column);
     const Philox noise(corruption.seed, Stream::noise, corruption.epoch);
     const float survivor_scale =
         masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
     const float input_scale = transform.input_scale * survivor_scale;
-    std::vector<std::uint32_t> front(static_cast<std::size_t>(blocks));
-    std::vector<std::uint32_t> back(static_cast<std::size_t>(blocks));
+    std::uint32_t* front = scratch_of(begin);
+    std::uint32_t* back = front + blocks;
     std::uint32_t words[kStrip];
 
     for (index_t r = begin; r < end; ++r) {
         const std::int32_t id = ids[r];
         const float input_offset = transform.input_offset ? transform.input_offset[id] : 0.0f;
         const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;
+        const std::uint32_t* segment = segment_.data() + r;
         for (index_t b = 0; b < blocks; ++b) {
-            front[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r)];
-            back[static_cast<std::size_t>(b)] = segment_[static_cast<std::size_t>(b * rows_ + r) + 1];
+            front[b] = segment[b * rows_];
+            back[b] = segment[b * rows_ + 1];
         }
         const index_t row_end = matrix.indptr[id + 1];
         for (index_t strip = matrix.indptr[id]; strip < row_end; strip += kStrip) {
             const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
             const std::int32_t* columns = matrix.indices + strip;
-            if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words);
+            if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words, shift);
             for (index_t i = 0; i < size; ++i) {
                 const float value = matrix.values[strip + i];
-                const std::int32_t column = internal[columns[i]];
-                const std::size_t block = static_cast<std::size_t>(block_of[column]);
-                const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;
+                const ColumnLayout::Place to = places[columns[i]];
+                const std::int32_t block = to.block;
+                const bool masked = (masks && Philox::to_uniform(words[i]) < corruption.level) ||
+                                    (corruption.zeros_are_targets && value == 0.0f);
                 float input = (value - input_offset) * input_scale;
                 if (noisy) {
-                    input += corruption.level * noise.normal(static_cast<std::uint32_t>(id),
-                                                             static_cast<std::uint32_t>(columns[i]));
+                    input += corruption.level *
+                             noise.normal(static_cast<std::uint32_t>(id),
+                                          static_cast<std::uint32_t>(columns[i]) + shift);
                 }
                 const std::uint32_t place = masked ? --back[block] : front[block]++;
-                column_[place] = column;
+                column_[place] = to.column;
                 input_[place] = masked ? 0.0f : input;
                 target_[place] = (value - target_offset) * transform.target_scale;
             }
         }
         for (index_t b = 0; b < blocks; ++b) {
-            input_end_[static_cast<std::size_t>(b * rows_ + r)] = front[static_cast<std::size_t>(b)];
+            input_end_[static_cast<std::size_t>(b * rows_ + r)] = front[b];
         }
     }
+}
+
+std::uint32_t* Batch::scratch_of(index_t first_row) {
+    return scratch_.data() + first_row / kRowsPerPiece * 2 * layout_->blocks();
 }
 
 void Batch::list_columns(index_t block) {
@@ -134,17 +150,18 @@ void Batch::list_columns(index_t block) {
         begin[c] = front[c] = total;
         back[c] = total += size;
     }
+    const auto put = [&](index_t r, index_t cell, std::uint32_t place) {
+        list_row_[place] = static_cast<std::int32_t>(r);
+        list_input_[place] = input_[static_cast<std::size_t>(cell)];
+        list_error_[place] = target_[static_cast<std::size_t>(cell)];
+    };
     for (index_t r = 0; r < rows_; ++r) {
         const Segment cells = segment(block, r);
         for (index_t i = cells.begin; i < cells.input_end; ++i) {
-            const std::uint32_t place = front[column_[static_cast<std::size_t>(i)]]++;
-            list_row_[place] = static_cast<std::int32_t>(r);
-            list_cell_[place] = static_cast<std::uint32_t>(i);
+            put(r, i, front[column_[static_cast<std::size_t>(i)]]++);
         }
         for (index_t i = cells.input_end; i < cells.end; ++i) {
-            const std::uint32_t place = --back[column_[static_cast<std::size_t>(i)]];
-            list_row_[place] = static_cast<std::int32_t>(r);
-            list_cell_[place] = static_cast<std::uint32_t>(i);
+            put(r, i, --back[column_[static_cast<std::size_t>(i)]]);
         }
     }
     // the masked cells have filled the lists from the back: an end is where the next list begins

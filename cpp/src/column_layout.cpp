@@ -7,9 +7,10 @@ namespace isthmus {
 
 namespace {
 
-// Slices cost rows x k floats each and a term in every sum over them; fewer than this many columns
-// a slice would not pay for that. More threads than slices share a slice's rows.
-constexpr index_t kMostSlices = 4;
+// A slice costs rows x k floats, which every slice's turn brings into the cache anew: with four
+// slices, encoding took a fifth longer than with two. More threads than slices share a slice's
+// rows.
+constexpr index_t kMostSlices = 2;
 constexpr index_t kLeastSliceColumns = 128;
 
 // A block's weights at k = 512 take 256 KiB, an eighth to a quarter of a core's L2. Blocks of
@@ -29,7 +30,7 @@ ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t 
 
     const index_t slices = std::clamp(cols / kLeastSliceColumns, index_t{1}, kMostSlices);
     internal_.resize(popularity.size());
-    block_of_.resize(popularity.size());
+    places_.resize(popularity.size());
     slice_blocks_ = {0};
     block_start_ = {0};
     index_t next = 0;
@@ -39,14 +40,16 @@ ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t 
         for (index_t rank = slice; rank < cols; rank += slices) {
             const index_t size = next - block_start_.back();
             if (size >= kMostBlockColumns ||
-                (size >= kLeastBlockColumns && cells >= kWantedCellsPerRow * static_cast<double>(rows))) {
+                (size >= kLeastBlockColumns &&
+                 cells >= kWantedCellsPerRow * static_cast<double>(rows))) {
                 block_start_.push_back(next);
                 cells = 0.0;
             }
             const std::int32_t column = by_popularity[static_cast<std::size_t>(rank)];
             internal_[static_cast<std::size_t>(column)] = static_cast<std::int32_t>(next);
-            block_of_[static_cast<std::size_t>(next)] =
-                static_cast<std::int32_t>(block_start_.size() - 1);
+            places_[static_cast<std::size_t>(column)] = {
+                static_cast<std::int32_t>(next),
+                static_cast<std::int32_t>(block_start_.size() - 1)};
             cells += static_cast<double>(popularity[static_cast<std::size_t>(column)]);
             ++next;
         }
@@ -58,13 +61,15 @@ ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t 
 ColumnLayout ColumnLayout::in_order(index_t cols) {
     ColumnLayout layout;
     layout.internal_.resize(static_cast<std::size_t>(cols));
-    layout.block_of_.resize(static_cast<std::size_t>(cols));
+    layout.places_.resize(static_cast<std::size_t>(cols));
     std::iota(layout.internal_.begin(), layout.internal_.end(), 0);
     layout.block_start_ = {0};
     for (index_t begin = 0; begin < cols; begin += kMostBlockColumns) {
         const index_t end = std::min(begin + kMostBlockColumns, cols);
-        std::fill(layout.block_of_.begin() + begin, layout.block_of_.begin() + end,
-                  static_cast<std::int32_t>(layout.block_start_.size() - 1));
+        const auto block = static_cast<std::int32_t>(layout.block_start_.size() - 1);
+        for (index_t c = begin; c < end; ++c) {
+            layout.places_[static_cast<std::size_t>(c)] = {static_cast<std::int32_t>(c), block};
+        }
         layout.block_start_.push_back(end);
     }
     layout.slice_blocks_ = {0, static_cast<index_t>(layout.block_start_.size()) - 1};

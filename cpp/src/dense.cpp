@@ -40,6 +40,14 @@ void multiply_columns(ConstMatrixView a, ConstMatrixView b, index_t rows, index_
         map(a).topRows(rows).transpose() * map(b).topRows(rows).middleCols(begin, end - begin);
 }
 
+void add_product(ConstMatrixView a, ConstMatrixView b, MatrixView out) {
+    map(out).noalias() += map(a) * map(b);
+}
+
+void subtract_product_transposed(ConstMatrixView a, ConstMatrixView b, MatrixView out) {
+    map(out).noalias() -= map(a) * map(b).transpose();
+}
+
 void sum_columns(ConstMatrixView a, index_t rows, float* sums) {
     const index_t width = a.width();
     std::fill_n(sums, width, 0.0f);

@@ -9,8 +9,9 @@ OptimizerKind optimizer_from_name(const std::string& name) {
     if (name == "momentum") return OptimizerKind::momentum;
     if (name == "adagrad") return OptimizerKind::adagrad;
     if (name == "adam") return OptimizerKind::adam;
+    if (name == "rprop") return OptimizerKind::rprop;
     throw std::invalid_argument("unknown optimizer '" + name +
-                                "': choose sgd, momentum, adagrad or adam");
+                                "': choose sgd, momentum, adagrad, adam or rprop");
 }
 
 int optimizer_states(OptimizerKind kind) {
@@ -19,6 +20,7 @@ int optimizer_states(OptimizerKind kind) {
         case OptimizerKind::momentum: return Momentum::states;
         case OptimizerKind::adagrad: return Adagrad::states;
         case OptimizerKind::adam: return Adam::states;
+        case OptimizerKind::rprop: return Rprop::states;
     }
     return 0;
 }

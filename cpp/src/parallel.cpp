@@ -82,7 +82,9 @@ private:
 
     void notify(std::condition_variable& changed) {
         // the empty lock orders the change before a sleeper's last look
-        { const std::scoped_lock lock(mutex_); }
+        {
+            const std::scoped_lock lock(mutex_);
+        }
         changed.notify_all();
     }
 
@@ -154,8 +156,7 @@ std::atomic<bool> forked_after_use{false};
 // threads that are not there. The child is told here, and goes on alone.
 void watch_for_fork() {
 #if defined(__unix__) || defined(__APPLE__)
-    static const int registered =
-        pthread_atfork(nullptr, nullptr, [] { forked_after_use = true; });
+    static const int registered = pthread_atfork(nullptr, nullptr, [] { forked_after_use = true; });
     (void)registered;
 #endif
 }

@@ -5,9 +5,9 @@
 namespace isthmus {
 
 void Philox::words(std::uint32_t row, const std::int32_t* positions, index_t count,
-                   std::uint32_t* out) const {
+                   std::uint32_t* out, std::uint32_t shift) const {
     for (index_t i = 0; i < count; ++i) {
-        out[i] = (*this)(row, static_cast<std::uint32_t>(positions[i]))[0];
+        out[i] = (*this)(row, static_cast<std::uint32_t>(positions[i]) + shift)[0];
     }
 }
 

@@ -2,55 +2,64 @@
 
 #include <Eigen/Cholesky>
 #include <Eigen/Core>
-#include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "isthmus/parallel.hpp"
-#include "isthmus/scoring.hpp"
 #include "isthmus/softmax.hpp"
 
 namespace isthmus {
 
 namespace {
 
-constexpr index_t kPairs = 1024;
 constexpr int kMaxIterations = 200;
 constexpr double kTolerance = 1e-5;
 constexpr double kBiasPenalty = 0.1;  // a level that a new column never had stays possible
 
-float score(const ExpectedRatings& ratings, index_t row, index_t column, float* p) {
-    const auto levels = static_cast<index_t>(ratings.values.size());
-    level_probabilities(ratings.weights.view(), column * levels, ratings.bias.row(column), levels,
-                        ratings.codes.row(row), p);
-    return expected_value(p, ratings.values.data(), levels);
-}
-
 }  // namespace
 
-void score_pairs(const ExpectedRatings& ratings, const std::int32_t* queries,
-                 const std::int32_t* candidates, index_t count, int num_threads, float* out) {
-    const std::int32_t* rows = ratings.queries_are_rows ? queries : candidates;
-    const std::int32_t* columns = ratings.queries_are_rows ? candidates : queries;
-    parallel_ranges(count, kPairs, num_threads, [&](index_t begin, index_t end) {
-        Matrix p(1, static_cast<index_t>(ratings.values.size()));
-        for (index_t i = begin; i < end; ++i)
-            out[i] = score(ratings, rows[i], columns[i], p.data());
-    });
+ExpectedRatings::ExpectedRatings(Matrix codes, Matrix weights, Matrix bias,
+                                 std::vector<float> values, bool queries_are_rows)
+    : codes_(std::move(codes)),
+      weights_(std::move(weights)),
+      bias_(std::move(bias)),
+      values_(std::move(values)),
+      queries_are_rows_(queries_are_rows) {
+    const auto levels = static_cast<index_t>(values_.size());
+    if (levels < 1 || levels > kMaxLevels || bias_.cols() != levels) {
+        throw std::invalid_argument("bias and values must have the same levels");
+    }
+    if (weights_.rows() != bias_.rows() * levels) {
+        throw std::invalid_argument("weights must have a row per column and level");
+    }
+    if (weights_.cols() != codes_.cols()) {
+        throw std::invalid_argument("codes and weights must have the same number of columns");
+    }
 }
 
-void top_k(const ExpectedRatings& ratings, const CsrView& seen, index_t n, int num_threads,
-           std::int32_t* items, float* scores) {
-    const auto score_tile = [&](index_t begin, index_t first, MatrixView tile) {
-        Matrix p(1, static_cast<index_t>(ratings.values.size()));
-        for (index_t c = 0; c < tile.cols; ++c) {
-            for (index_t q = 0; q < tile.rows; ++q) {
-                tile.row(q)[c] = ratings.queries_are_rows
-                                     ? score(ratings, begin + q, first + c, p.data())
-                                     : score(ratings, first + c, begin + q, p.data());
-            }
+// p: scratch, with room for the levels in whole vectors
+float ExpectedRatings::score(index_t query, index_t candidate, float* p) const {
+    const index_t row = queries_are_rows_ ? query : candidate;
+    const index_t column = queries_are_rows_ ? candidate : query;
+    const auto levels = static_cast<index_t>(values_.size());
+    level_probabilities(weights_.view(), column * levels, bias_.row(column), levels,
+                        codes_.row(row), p);
+    return expected_value(p, values_.data(), levels);
+}
+
+void ExpectedRatings::tile(ColumnRange own, ColumnRange some, MatrixView out) const {
+    Matrix p(1, static_cast<index_t>(values_.size()));
+    for (index_t c = 0; c < some.size(); ++c) {
+        for (index_t q = 0; q < own.size(); ++q) {
+            out.row(q)[c] = score(own.begin + q, some.begin + c, p.data());
         }
-    };
-    top_k(ratings.queries(), ratings.candidates(), score_tile, seen, n, num_threads, items, scores);
+    }
+}
+
+void ExpectedRatings::list(index_t query, const std::int32_t* candidates, index_t count,
+                           float* out) const {
+    Matrix p(1, static_cast<index_t>(values_.size()));
+    for (index_t i = 0; i < count; ++i) out[i] = score(query, candidates[i], p.data());
 }
 
 void fit_columns(ConstMatrixView codes, const LevelRows& cells, index_t levels, double penalty,

@@ -1,64 +1,20 @@
 #include "isthmus/scoring.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <vector>
 
 #include "isthmus/dense.hpp"
 #include "isthmus/parallel.hpp"
 #include "isthmus/simd.hpp"
+#include "isthmus/topk.hpp"
 
 namespace isthmus {
 
 namespace {
 
-constexpr index_t kPairs = 1024;       // a piece of work
-constexpr index_t kQueries = 32;       // likewise
-constexpr index_t kCandidates = 1024;  // a tile of scores: 128 KiB
-
-struct Scored {
-    float score;
-    std::int32_t item;
-};
-
-bool better(const Scored& a, const Scored& b) {
-    return a.score > b.score || (a.score == b.score && a.item < b.item);
-}
-
-// The n best of a stream of candidates in ascending order: a heap with the worst kept on top.
-class Best {
-public:
-    void reset(index_t n) {
-        size_ = static_cast<std::size_t>(n);
-        heap_.clear();
-        heap_.reserve(size_);
-    }
-
-    // What a score must exceed: a later candidate of equal score is worse.
-    float threshold() const {
-        return heap_.size() < size_ ? -std::numeric_limits<float>::infinity() : heap_.front().score;
-    }
-
-    void offer(float score, std::int32_t item) {
-        if (heap_.size() == size_) {
-            std::pop_heap(heap_.begin(), heap_.end(), better);
-            heap_.back() = {score, item};
-        } else {
-            heap_.push_back({score, item});
-        }
-        std::push_heap(heap_.begin(), heap_.end(), better);
-    }
-
-    const std::vector<Scored>& sorted() {
-        std::sort_heap(heap_.begin(), heap_.end(), better);
-        return heap_;
-    }
-
-private:
-    std::size_t size_ = 0;
-    std::vector<Scored> heap_;
-};
+constexpr index_t kPairs = 1024;  // a piece of work
+constexpr index_t kQueries = 32;  // likewise
 
 float at_or_zero(const float* values, index_t i) { return values ? values[i] : 0.0f; }
 
@@ -106,85 +62,114 @@ void finish_scores(const ScoreRule& rule, index_t query, index_t first, index_t 
     }
 }
 
-void select(const float* scores, index_t first, index_t count, Best& best) {
-    constexpr index_t kStride = 16;
-    float threshold = best.threshold();
-    for (index_t begin = 0; begin < count; begin += kStride) {
-        const index_t end = std::min(begin + kStride, count);
-        float top = scores[begin];
-        for (index_t c = begin + 1; c < end; ++c) top = scores[c] > top ? scores[c] : top;
-        if (!(top > threshold)) continue;
-        for (index_t c = begin; c < end; ++c) {
-            if (scores[c] > threshold) {
-                best.offer(scores[c], static_cast<std::int32_t>(first + c));
-                threshold = best.threshold();
+// Weights of a product are summed this many vectors at a time, in registers.
+constexpr int kSums = 8;
+
+}  // namespace
+
+void DotScores::tile(ColumnRange own, ColumnRange some, MatrixView out) const {
+    const ConstMatrixView queries{query_.row(own.begin), own.size(), query_.cols, query_.stride};
+    const ConstMatrixView candidates{candidate_.row(some.begin), some.size(), candidate_.cols,
+                                     candidate_.stride};
+    out.cols = some.size();
+    multiply_rows_transposed(queries, candidates, 0, own.size(), out);
+    for (index_t q = 0; q < own.size(); ++q) {
+        finish_scores(rule_, own.begin + q, some.begin, some.size(), out.row(q));
+    }
+}
+
+void DotScores::list(index_t query, const std::int32_t* candidates, index_t count,
+                     float* out) const {
+    const float inverse = 1.0f / rule_.scale;
+    for (index_t i = 0; i < count; ++i) {
+        const index_t c = candidates[i];
+        float score = dot(query_.row(query), candidate_.row(c), query_.cols) +
+                      (at_or_zero(rule_.query_bias, query) + at_or_zero(rule_.candidate_bias, c));
+        if (rule_.activation != Activation::identity) {
+            score = activate(rule_.activation, broadcast(score))[0];
+        }
+        out[i] = score * inverse + at_or_zero(rule_.query_offset, query) +
+                 at_or_zero(rule_.candidate_offset, c);
+    }
+}
+
+void ProductScores::tile(ColumnRange own, ColumnRange some, MatrixView out) const {
+    constexpr index_t kChunk = kSums * kLanes;
+    const index_t count = some.size();
+    // chunk by chunk with the queries inside: the weights' columns of a chunk stay in the cache
+    for (index_t offset = 0; offset < count; offset += kChunk) {
+        const index_t vectors = std::min<index_t>((count - offset) / kLanes, kSums);
+        const index_t rest = offset + vectors * kLanes;  // the last few candidates, one by one
+        const index_t end = vectors < kSums ? count : rest;
+        for (index_t q = 0; q < own.size(); ++q) {
+            const index_t row = own.begin + q;
+            Floats sums[kSums] = {};
+            float* scores = out.row(q);
+            for (index_t c = rest; c < end; ++c) scores[c] = 0.0f;
+            for (index_t i = rows_.indptr[row]; i < rows_.indptr[row + 1]; ++i) {
+                const float x = rows_.values[i];
+                const float* weights = weights_.row(rows_.indices[i]) + some.begin;
+                if (vectors == kSums) {
+#pragma GCC unroll 8
+                    for (int j = 0; j < kSums; ++j) {
+                        sums[j] += x * load_unaligned(weights + offset + j * kLanes);
+                    }
+                } else {
+                    for (index_t j = 0; j < vectors; ++j) {
+                        sums[j] += x * load_unaligned(weights + offset + j * kLanes);
+                    }
+                }
+                for (index_t c = rest; c < end; ++c) scores[c] += x * weights[c];
             }
+            for (index_t j = 0; j < vectors; ++j) store(scores + offset + j * kLanes, sums[j]);
         }
     }
 }
 
-}  // namespace
+void ProductScores::list(index_t query, const std::int32_t* candidates, index_t count,
+                         float* out) const {
+    std::fill_n(out, count, 0.0f);
+    for (index_t i = rows_.indptr[query]; i < rows_.indptr[query + 1]; ++i) {
+        const float x = rows_.values[i];
+        const float* weights = weights_.row(rows_.indices[i]);
+        for (index_t c = 0; c < count; ++c) out[c] += x * weights[candidates[c]];
+    }
+}
 
-void score_pairs(ConstMatrixView query, ConstMatrixView candidate, const ScoreRule& rule,
-                 const std::int32_t* queries, const std::int32_t* candidates, index_t count,
-                 int num_threads, float* out) {
-    const float inverse = 1.0f / rule.scale;
+void score_pairs(const ScoreSource& source, const std::int32_t* queries,
+                 const std::int32_t* candidates, index_t count, int num_threads, float* out) {
     parallel_ranges(count, kPairs, num_threads, [&](index_t begin, index_t end) {
-        for (index_t i = begin; i < end; ++i) {
-            const index_t q = queries[i];
-            const index_t c = candidates[i];
-            float score = dot(query.row(q), candidate.row(c), query.cols) +
-                          (at_or_zero(rule.query_bias, q) + at_or_zero(rule.candidate_bias, c));
-            if (rule.activation != Activation::identity) {
-                score = activate(rule.activation, broadcast(score))[0];
-            }
-            out[i] = score * inverse + at_or_zero(rule.query_offset, q) +
-                     at_or_zero(rule.candidate_offset, c);
+        while (begin < end) {
+            index_t next = begin + 1;
+            while (next < end && queries[next] == queries[begin]) ++next;
+            source.list(queries[begin], candidates + begin, next - begin, out + begin);
+            begin = next;
         }
     });
 }
 
-void top_k(ConstMatrixView queries, ConstMatrixView candidates, const ScoreRule& rule,
-           const CsrView& seen, index_t n, int num_threads, std::int32_t* items, float* scores) {
-    const auto score_tile = [&](index_t begin, index_t first, MatrixView tile) {
-        const ConstMatrixView own{queries.row(begin), tile.rows, queries.cols, queries.stride};
-        const ConstMatrixView some{candidates.row(first), tile.cols, candidates.cols,
-                                   candidates.stride};
-        multiply_rows_transposed(own, some, 0, tile.rows, tile);
-        for (index_t q = 0; q < tile.rows; ++q) {
-            finish_scores(rule, begin + q, first, tile.cols, tile.row(q));
-        }
-    };
-    top_k(queries.rows, candidates.rows, score_tile, seen, n, num_threads, items, scores);
-}
-
-void top_k(index_t queries, index_t candidates, const TileScorer& score_tile, const CsrView& seen,
-           index_t n, int num_threads, std::int32_t* items, float* scores) {
-    constexpr float kNever = -std::numeric_limits<float>::infinity();
-    parallel_ranges(queries, kQueries, num_threads, [&](index_t begin, index_t end) {
+void top_k(const ScoreSource& source, const CsrView& seen, index_t n, int num_threads,
+           std::int32_t* items, float* scores) {
+    const index_t candidates = source.candidates();
+    parallel_ranges(source.queries(), kQueries, num_threads, [&](index_t begin, index_t end) {
         const index_t count = end - begin;
-        Matrix tile(count, kCandidates);
+        Matrix tile(count, kTileCandidates);
         std::vector<Best> best(static_cast<std::size_t>(count));
         std::vector<index_t> seen_at(static_cast<std::size_t>(count));
         for (index_t q = 0; q < count; ++q) {
             best[static_cast<std::size_t>(q)].reset(n);
             if (seen.rows > 0) seen_at[static_cast<std::size_t>(q)] = seen.indptr[begin + q];
         }
-        for (index_t first = 0; first < candidates; first += kCandidates) {
-            const index_t width = std::min(kCandidates, candidates - first);
-            MatrixView out = tile.view();
-            out.cols = width;
-            score_tile(begin, first, out);
+        for (index_t first = 0; first < candidates; first += kTileCandidates) {
+            const index_t width = std::min(kTileCandidates, candidates - first);
+            source.tile({begin, end}, {first, first + width}, tile.view());
             for (index_t q = 0; q < count; ++q) {
                 float* row = tile.row(q);
                 if (seen.rows > 0) {
-                    index_t& at = seen_at[static_cast<std::size_t>(q)];
-                    for (; at < seen.indptr[begin + q + 1] && seen.indices[at] < first + width;
-                         ++at) {
-                        row[seen.indices[at] - first] = kNever;
-                    }
+                    leave_out(seen, begin + q, first, width, seen_at[static_cast<std::size_t>(q)],
+                              row);
                 }
-                select(row, first, width, best[static_cast<std::size_t>(q)]);
+                best[static_cast<std::size_t>(q)].offer_all(row, first, width);
             }
         }
         for (index_t q = 0; q < count; ++q) {

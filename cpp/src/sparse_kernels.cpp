@@ -1,6 +1,7 @@
 #include "isthmus/sparse_kernels.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace isthmus {
@@ -8,7 +9,6 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kChunk = kChunkVectors * kLanes;
-constexpr index_t kColumnsAhead = 4;
 constexpr int kGroup = 8;  // columns decoded at once: they share each load of the row
 
 // Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
@@ -54,14 +54,6 @@ ISTHMUS_INLINE void add_scaled(Floats (&sums)[N], float factor, const float* vec
     for (int j = 0; j < N; ++j) sums[j] += factor * load(vector + j * kLanes);
 }
 
-// Asks for N vectors that will be written. Weights and state are walked a chunk of each row at a
-// time, which the hardware's own prefetcher does not follow.
-template <int N>
-ISTHMUS_INLINE void prefetch(const float* vectors) {
-#pragma GCC unroll 8
-    for (index_t p = 0; p < N * kLanes; p += kLineFloats) __builtin_prefetch(vectors + p, 1);
-}
-
 // G columns of one row: dot products, errors, and the errors' way back into the row.
 template <int G>
 void decode_group(const float* h, float* dh, index_t width, const std::int32_t* columns,
@@ -100,7 +92,17 @@ void decode_group(const float* h, float* dh, index_t width, const std::int32_t* 
     }
 
     float error[G];
-    if (rule.activation == Activation::identity) {
+    if (rule.logistic) {
+        alignas(64) float y[round_up(kGroup, kLineFloats)];
+        for (int at = 0; at < kGroup; at += kLanes) store(y + at, sigmoid(load(z + at)));
+        for (int g = 0; g < G; ++g) {
+            const float chance = target[g] > 0.5f ? y[g] : 1.0f - y[g];
+            const float margin = target[g] > 0.5f ? z[g] : -z[g];
+            // - log sigmoid(margin), which is -margin where the sigmoid has no digits left
+            squared_error += chance > 1e-6f || !(margin < 0.0f) ? -std::log(chance) : -margin;
+            error[g] = y[g] - target[g];
+        }
+    } else if (rule.activation == Activation::identity) {
 #pragma GCC unroll 8
         for (int g = 0; g < G; ++g) {
             const float difference = z[g] - target[g];
@@ -146,25 +148,26 @@ ISTHMUS_INLINE void step_at(const Optimizer& optimizer, float* weights, Floats g
 
 template <class Optimizer>
 void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t block, Cells cells,
-                       ConstMatrixView h, const TrainedMatrix& trained, float decay) {
+                       ConstMatrixView h, const ConstMatrixView* dz, const TrainedMatrix& trained,
+                       float decay) {
     const ColumnRange columns = batch.layout().block(block);
     const std::int32_t* rows = batch.list_row();
-    const std::uint32_t* places = batch.list_cell();
-    const float* values = cells == Cells::input ? batch.input() : batch.error();
+    const float* values = cells == Cells::input ? batch.list_input() : batch.list_error();
 
-    for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-        constexpr int N = decltype(vectors)::value;
-        for (index_t c = columns.begin; c < columns.end; ++c) {
-            const index_t ahead = std::min(c + kColumnsAhead, columns.end - 1);
-            prefetch<N>(trained.weights.row(ahead) + offset);
-            for (int i = 0; i < Optimizer::states; ++i) {
-                prefetch<N>(trained.state[i].row(ahead) + offset);
-            }
-            const Batch::List list = batch.list(c);
-            const index_t end = cells == Cells::input ? list.input_end : list.end;
+    for (index_t c = columns.begin; c < columns.end; ++c) {
+        const Batch::List list = batch.list(c);
+        const index_t end = cells == Cells::input ? list.input_end : list.end;
+        if (Optimizer::rests && decay == 0.0f && list.begin == end) continue;
+        for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
+            constexpr int N = decltype(vectors)::value;
             Floats gradient[N] = {};
             for (index_t i = list.begin; i < end; ++i) {
-                add_scaled(gradient, values[places[i]], h.row(rows[i]) + offset);
+                add_scaled(gradient, values[i], h.row(rows[i]) + offset);
+            }
+            if (dz != nullptr) {
+                for (index_t i = list.begin; i < list.input_end; ++i) {
+                    add_scaled(gradient, batch.list_input()[i], dz->row(rows[i]) + offset);
+                }
             }
             float* weights = trained.weights.row(c) + offset;
             float* state[2] = {};
@@ -174,8 +177,8 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
                 const index_t p = j * kLanes;
                 step_at(optimizer, weights, gradient[j] + decay * load(weights + p), state, p);
             }
-        }
-    });
+        });
+    }
 }
 
 // A step on one number: a vector of one lane that counts.
@@ -237,19 +240,27 @@ void update_block(const Batch& batch, index_t block, Cells cells, ConstMatrixVie
                   const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
                   float rate, index_t step) {
     with_optimizer(options, rate, step, [&](const auto& optimizer) {
-        update_block_with(optimizer, batch, block, cells, h, trained, decay);
+        update_block_with(optimizer, batch, block, cells, h, nullptr, trained, decay);
+    });
+}
+
+void update_tied_block(const Batch& batch, index_t block, ConstMatrixView h, ConstMatrixView dz,
+                       const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
+                       float rate, index_t step) {
+    with_optimizer(options, rate, step, [&](const auto& optimizer) {
+        update_block_with(optimizer, batch, block, Cells::error, h, &dz, trained, decay);
     });
 }
 
 void update_bias_block(const Batch& batch, index_t block, float* bias, float* const state[2],
                        const OptimizerOptions& options, float rate, index_t step) {
     const ColumnRange columns = batch.layout().block(block);
-    const std::uint32_t* places = batch.list_cell();
+    const float* errors = batch.list_error();
     with_optimizer(options, rate, step, [&](const auto& optimizer) {
         for (index_t c = columns.begin; c < columns.end; ++c) {
             const Batch::List list = batch.list(c);
             float gradient = 0.0f;
-            for (index_t i = list.begin; i < list.end; ++i) gradient += batch.error()[places[i]];
+            for (index_t i = list.begin; i < list.end; ++i) gradient += errors[i];
             step_scalar(optimizer, bias[c], gradient, state, c);
         }
     });

@@ -59,6 +59,14 @@ std::vector<std::int32_t> back(const ColumnLayout& layout) {
     return original;
 }
 
+std::vector<std::int32_t> filled_rows(const CsrView& matrix) {
+    std::vector<std::int32_t> rows;
+    for (index_t r = 0; r < matrix.rows; ++r) {
+        if (matrix.row_nnz(r) > 0) rows.push_back(static_cast<std::int32_t>(r));
+    }
+    return rows;
+}
+
 }  // namespace
 
 TrainedMatrix Trainer::Slot::view() {
@@ -111,12 +119,10 @@ void Trainer::require_unfinished() const {
 
 EpochResult Trainer::run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
                                float rate, const std::function<void(index_t)>& poll,
-                               const Reduction& reduce) {
+                               const Reduction& reduce,
+                               const std::optional<std::vector<std::int32_t>>& filled) {
     require_unfinished();
-    std::vector<std::int32_t> order;
-    for (index_t r = 0; r < matrix.rows; ++r) {
-        if (matrix.row_nnz(r) > 0) order.push_back(static_cast<std::int32_t>(r));
-    }
+    std::vector<std::int32_t> order = filled ? *filled : filled_rows(matrix);
     shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
 
     const index_t rows = static_cast<index_t>(order.size());
@@ -153,7 +159,7 @@ void Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
                           float rate, const Reduction& reduce) {
     const auto epoch32 = static_cast<std::uint32_t>(epoch);
     const CorruptionPlan corruption{options_.corruption, options_.corruption_level, options_.seed,
-                                    epoch32};
+                                    epoch32, options_.first_column};
     const Dropout dropout{options_.dropout, options_.seed, epoch32};
     const float decay = options_.regularization * share;
     ++step_;
@@ -180,7 +186,8 @@ void Trainer::decode_and_update(float decay, float rate) {
 
     const auto update = [&](index_t block) {
         batch.list_columns(block);
-        update_block(batch, block, Cells::error, h, decoder, decay, options_.optimizer, rate, step_);
+        update_block(batch, block, Cells::error, h, decoder, decay, options_.optimizer, rate,
+                     step_);
         update_bias_block(batch, block, model_.decoder_bias.row(0), bias_state, options_.optimizer,
                           rate, step_);
     };
@@ -225,8 +232,8 @@ void Trainer::backward(float decay, float rate, const Reduction& reduce) {
         parallel_ranges(rows, kRowsPerPiece, threads, [&](index_t begin, index_t end) {
             for (index_t r = begin; r < end; ++r) {
                 through_activation(activation, work_.before[l].row(r), work_.after[l].row(r),
-                                   work_.kept.empty() ? nullptr : work_.kept[l].row(r), error.row(r),
-                                   error.width());
+                                   work_.kept.empty() ? nullptr : work_.kept[l].row(r),
+                                   error.row(r), error.width());
             }
             if (l > 0) {
                 multiply_rows_transposed(error.view(), model_.hidden[l - 1].weights.view(), begin,

@@ -21,10 +21,11 @@ void AlignedDelete::operator()(float* p) const noexcept { std::free(p); }
 
 AlignedFloats allocate_floats(index_t count) {
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-    const bool huge = bytes >= 2 * kHugePage;
+    const bool huge = bytes >= kHugePage / 4;
     const std::size_t alignment = huge ? kHugePage : kLineBytes;
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    auto* memory = static_cast<float*>(std::aligned_alloc(alignment, rounded ? rounded : alignment));
+    auto* memory =
+        static_cast<float*>(std::aligned_alloc(alignment, rounded ? rounded : alignment));
     if (memory == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
     if (huge) madvise(memory, rounded, MADV_HUGEPAGE);  // advice only: fewer TLB misses
@@ -41,7 +42,8 @@ Matrix::Matrix(index_t rows, index_t cols)
 
 Matrix Matrix::copy() const {
     Matrix other(rows_, cols_);
-    if (size() > 0) std::memcpy(other.data(), data(), static_cast<std::size_t>(size()) * sizeof(float));
+    if (size() > 0)
+        std::memcpy(other.data(), data(), static_cast<std::size_t>(size()) * sizeof(float));
     return other;
 }
 

@@ -12,25 +12,33 @@ from isthmus import _core  # isort: skip
 from isthmus.autorec import AutoRec
 from isthmus.base import Recommender
 from isthmus.biased_mf import BiasedMF
+from isthmus.cdae import CDAE
+from isthmus.ease import EASE
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
 from isthmus.ratings import Ratings
 from isthmus.rbm import RBM
-from isthmus.splits import kfold, leave_one_out, mask_split, train_test_split
+from isthmus.splits import hold_out_users, kfold, leave_one_out, mask_split, train_test_split
 from isthmus.synthetic import synthetic_ratings
 from isthmus.training import Epoch
+from isthmus.vae import MultDAE, MultVAE
 
 __all__ = [
+    "CDAE",
+    "EASE",
     "RBM",
     "AutoRec",
     "BiasedMF",
     "ConvergenceError",
     "Epoch",
+    "MultDAE",
+    "MultVAE",
     "NotFittedError",
     "Ratings",
     "Recommender",
     "__version__",
     "build_info",
+    "hold_out_users",
     "kfold",
     "leave_one_out",
     "mask_split",

@@ -22,11 +22,21 @@ class _BuildInfo(TypedDict):
 
 def build_info() -> _BuildInfo: ...
 
-class Matrix:
+class _PybindType(type): ...
+
+class Matrix(metaclass=_PybindType):
     def __init__(self, array: _Floats) -> None: ...
     @property
     def array(self) -> _Floats: ...
 
+def transpose(
+    indptr: _Positions,
+    indices: _Ints,
+    values: _Floats,
+    cols: int,
+    *,
+    num_threads: int,
+) -> tuple[_Positions, _Ints, _Floats]: ...
 def fit_ridge(
     codes: _Floats,
     indptr: _Positions,
@@ -37,7 +47,19 @@ def fit_ridge(
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
 
-class Scorer:
+class Scores(metaclass=_PybindType):
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+    def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
+    def top_k(
+        self,
+        n: int,
+        *,
+        seen_indptr: _Positions | None = None,
+        seen_indices: _Ints | None = None,
+        num_threads: int,
+    ) -> tuple[_Ints, _Floats]: ...
+
+class Scorer(Scores):
     def __init__(
         self,
         queries: _Floats,
@@ -50,19 +72,43 @@ class Scorer:
         query_offset: _Floats | None = None,
         candidate_offset: _Floats | None = None,
     ) -> None: ...
-    def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
-    def top_k(
-        self,
-        n: int,
-        *,
-        seen_indptr: _Positions | None = None,
-        seen_indices: _Ints | None = None,
-        num_threads: int,
-    ) -> tuple[_Ints, _Floats]: ...
+
+class ProductScorer(Scores):
+    def __init__(
+        self, indptr: _Positions, indices: _Ints, values: _Floats, weights: _Floats
+    ) -> None: ...
+
+def rank(
+    scores: Scores,
+    metrics: Sequence[tuple[str, int]],
+    positives_indptr: _Positions,
+    positives_indices: _Ints,
+    *,
+    seen_indptr: _Positions | None = None,
+    seen_indices: _Ints | None = None,
+    lists_indptr: _Positions | None = None,
+    lists_indices: _Ints | None = None,
+    coverage: int = 0,
+    num_threads: int,
+) -> tuple[NDArray[np.float64], _Ints]: ...
+
+class NotPositiveDefinite(ArithmeticError): ...
+
+def ease(
+    row_indptr: _Positions,
+    row_indices: _Ints,
+    row_values: _Floats,
+    column_indptr: _Positions,
+    column_indices: _Ints,
+    column_values: _Floats,
+    regularization: float,
+    *,
+    num_threads: int,
+) -> Matrix: ...
 
 class Diverged(RuntimeError): ...
 
-class Rows:
+class Rows(metaclass=_PybindType):
     def __init__(
         self,
         indptr: _Positions,
@@ -76,7 +122,7 @@ class Rows:
         target_scale: float = 1.0,
     ) -> None: ...
 
-class Autoencoder:
+class Autoencoder(metaclass=_PybindType):
     def __init__(
         self,
         inputs: int,
@@ -90,7 +136,7 @@ class Autoencoder:
     def weights(self) -> dict[str, _Floats]: ...
     def encode(self, rows: Rows, *, num_threads: int = 1) -> Matrix: ...
 
-class Trainer:
+class Trainer(metaclass=_PybindType):
     def __init__(
         self,
         model: Autoencoder,
@@ -106,6 +152,7 @@ class Trainer:
         dropout: float,
         seed: int,
         num_threads: int,
+        first_column: int = 0,
     ) -> None: ...
     def run_epoch(
         self,
@@ -115,6 +162,7 @@ class Trainer:
         *,
         progress: Callable[[int], object] | None = None,
         reduce: Callable[[_Floats], object] | None = None,
+        filled: _Ints | None = None,
     ) -> tuple[float, int]: ...
     def encode(self, rows: Rows, codes: Matrix) -> None: ...
     @property
@@ -123,10 +171,108 @@ class Trainer:
     def restore_best(self) -> None: ...
     def finish(self) -> None: ...
 
-class Cells:
+class MultinomialAutoencoder(metaclass=_PybindType):
+    def __init__(
+        self,
+        inputs: int,
+        encoder: Sequence[int],
+        latent: int,
+        decoder: Sequence[int],
+        *,
+        activation: str,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(
+        self, indptr: _Positions, indices: _Ints, values: _Floats, *, num_threads: int = 1
+    ) -> _Floats: ...
+
+class MultinomialTrainer(metaclass=_PybindType):
+    def __init__(
+        self,
+        model: MultinomialAutoencoder,
+        rows: int,
+        *,
+        optimizer: str,
+        regularization: float,
+        batch_size: int,
+        dropout: float,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        cols: int,
+        epoch: int,
+        learning_rate: float,
+        *,
+        beta: float,
+        annealing: float,
+        first_step: int = 0,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[float, float, int]: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+
+class Cdae(metaclass=_PybindType):
+    def __init__(
+        self,
+        users: int,
+        items: int,
+        units: int,
+        *,
+        activation: str,
+        logistic: bool,
+        tied: bool,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        *,
+        known: bool,
+        num_threads: int = 1,
+    ) -> _Floats: ...
+
+class CdaeTrainer(metaclass=_PybindType):
+    def __init__(
+        self,
+        model: Cdae,
+        *,
+        optimizer: str,
+        regularization: float,
+        batch_size: int,
+        negatives: int,
+        corruption: float,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        model: Cdae,
+        indptr: _Positions,
+        indices: _Ints,
+        values: _Floats,
+        epoch: int,
+        learning_rate: float,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> tuple[float, int]: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+
+class Cells(metaclass=_PybindType):
     def __init__(self, indptr: _Positions, indices: _Ints, values: _Floats, cols: int) -> None: ...
 
-class BiasedMF:
+class BiasedMF(metaclass=_PybindType):
     def __init__(
         self,
         users: int,
@@ -164,7 +310,7 @@ def solve_rows(
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
 
-class FactorSgd:
+class FactorSgd(metaclass=_PybindType):
     def __init__(self, by_user: Cells, *, seed: int, num_threads: int = 1) -> None: ...
     def run_epoch(
         self,
@@ -180,7 +326,7 @@ class FactorSgd:
     ) -> float: ...
     def order(self, epoch: int) -> tuple[_Ints, _Ints, _Floats]: ...
 
-class LevelCells:
+class LevelCells(metaclass=_PybindType):
     def __init__(
         self,
         indptr: _Positions,
@@ -193,7 +339,7 @@ class LevelCells:
         rated_indices: _Ints | None = None,
     ) -> None: ...
 
-class Rbm:
+class Rbm(metaclass=_PybindType):
     def __init__(
         self,
         cols: int,
@@ -208,7 +354,7 @@ class Rbm:
     def weights(self) -> dict[str, _Floats]: ...
     def encode(self, cells: LevelCells, *, num_threads: int = 1) -> Matrix: ...
 
-class RbmTrainer:
+class RbmTrainer(metaclass=_PybindType):
     def __init__(
         self,
         model: Rbm,
@@ -230,7 +376,7 @@ class RbmTrainer:
         progress: Callable[[int], object] | None = None,
     ) -> float: ...
 
-class ExpectedRatings:
+class ExpectedScorer(Scores):
     def __init__(
         self,
         codes: _Floats,
@@ -240,15 +386,6 @@ class ExpectedRatings:
         values: Sequence[float],
         queries_are_rows: bool,
     ) -> None: ...
-    def score_pairs(self, queries: _Ints, candidates: _Ints, *, num_threads: int) -> _Floats: ...
-    def top_k(
-        self,
-        n: int,
-        *,
-        seen_indptr: _Positions | None = None,
-        seen_indices: _Ints | None = None,
-        num_threads: int,
-    ) -> tuple[_Ints, _Floats]: ...
 
 def fit_softmax(
     codes: _Floats, cells: LevelCells, penalty: float, *, num_threads: int
@@ -256,6 +393,9 @@ def fit_softmax(
 
 # For tests and documentation
 
+def sample_negatives(
+    seed: int, epoch: int, row: int, positives: _Ints, items: int, count: int
+) -> _Ints: ...
 def random_words(
     seed: int, stream: int, epoch: int, row: int, positions: NDArray[np.uint32]
 ) -> NDArray[np.uint32]: ...

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from isthmus import _core
 from isthmus._arrays import blocks
+from isthmus._threads import resolve_num_threads
 
 __all__ = [
     "CSR",
@@ -114,13 +116,10 @@ def sorting_order(
 def transpose(matrix: CSR) -> CSR:
     """Turn rows x columns into columns x rows, cells in order."""
     indptr, indices, values, shape = matrix
-    by_columns = sparse.csr_array((values, indices, indptr), shape=shape).tocsc()
-    return CSR(
-        by_columns.indptr.astype(np.int64, copy=False),
-        by_columns.indices.astype(np.int32, copy=False),
-        by_columns.data,
-        (shape[1], shape[0]),
+    by_columns = _core.transpose(
+        indptr, indices, values, shape[1], num_threads=resolve_num_threads(0)
     )
+    return CSR(*by_columns, (shape[1], shape[0]))
 
 
 def _grouping_order(keys: NDArray[np.int32], n_keys: int) -> NDArray[np.integer[Any]]:

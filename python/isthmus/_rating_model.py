@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._checks import check_integer, check_real, seed_from
 from isthmus._ids import IdIndex
-from isthmus.base import Recommender, Scores, cells_among
+from isthmus.base import Recommender, Scorable, cells_among
 from isthmus.exceptions import ConvergenceError
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings, as_ratings
@@ -161,7 +161,7 @@ class RatingModel(Recommender, abstract=True):
                 "or set validation_fraction."
             )
         self._mean = ratings.mean
-        self._range = (ratings.min, ratings.max)
+        self._remember(ratings)
         learner = self._learner(ratings, held_out)
         try:
             train(
@@ -180,22 +180,33 @@ class RatingModel(Recommender, abstract=True):
         except BaseException:
             # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
             self._finish(learner, ratings)
-            self._remember(ratings)
             raise
         self._finish(learner, ratings)
-        self._remember(ratings)
 
     def _forget(self) -> None:
         for name in ("_seen", *self._in_core):
             self.__dict__.pop(name, None)
 
     def _measure(
-        self, scores: Scores, users: NDArray[Any], items: NDArray[Any], values: Floats
+        self,
+        vectors: Scorable,
+        held_out: HeldOut,
+        *,
+        users: NDArray[Any] | None = None,
+        items: NDArray[Any] | None = None,
     ) -> dict[str, float]:
-        """Error of scores, as they come from training, on held-out ratings."""
-        pairs = (users.astype(np.int32), items.astype(np.int32))
-        predicted = scores.scorer().score_pairs(*pairs, num_threads=self._num_threads())
-        return {"rmse": rmse(values, self._finish_scores(predicted))}
+        """Error of the vectors' scores on held-out ratings.
+
+        `users` and `items` say where the held-out ones are among the vectors, if these are in an
+        order of the training's own.
+        """
+        rows = held_out.users if users is None else users
+        columns = held_out.items if items is None else items
+        scores = vectors.scorer().score_pairs(
+            rows.astype(np.int32), columns.astype(np.int32), num_threads=self._num_threads()
+        )
+        predicted = self._finish_predictions(scores, held_out.users, held_out.items)
+        return {"rmse": rmse(held_out.values, predicted)}
 
     # To be implemented by a model
 

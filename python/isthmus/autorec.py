@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,40 @@ from isthmus._rating_model import HeldOut, RatingModel
 from isthmus.base import Vectors
 from isthmus.ratings import Ratings
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 __all__ = ["AutoRec"]
 
 Floats = NDArray[np.float32]
 
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
-OPTIMIZERS = ("adam", "adagrad", "momentum", "sgd")
+OPTIMIZERS = ("adam", "adagrad", "momentum", "rprop", "sgd")
 CENTERINGS = ("none", "global", "row")
 
 MEAN_DAMPING = 10.0
 """A row's mean counts the global mean as this many further ratings."""
+
+
+class _Structure(NamedTuple):
+    """Parameters that a fitted model's arrays depend on, as they were in `fit`.
+
+    `set_params` may change them at any time, for the next `fit`.
+    """
+
+    orientation: str
+    hidden_units: tuple[int, ...]
+    encoder_activation: str
+    decoder_activation: str
+    input_centering: str
+    target_centering: str
+
+    @classmethod
+    def of(cls, model: AutoRec) -> _Structure:
+        """Take them from a model's parameters."""
+        values = {name: getattr(model, name) for name in cls._fields}
+        values["hidden_units"] = check_layers("hidden_units", model.hidden_units)
+        return cls(**values)
 
 
 class AutoRec(RatingModel):
@@ -55,14 +79,15 @@ class AutoRec(RatingModel):
         and back for predictions; that needs ``target_centering="none"``.
     regularization : float, default 300.0
         lambda of the objective, at least 0. All weight matrices are decayed, biases are not.
-    optimizer : {"adam", "adagrad", "momentum", "sgd"}, default "adam"
+    optimizer : {"adam", "adagrad", "momentum", "rprop", "sgd"}, default "adam"
         With PyTorch's formulas; momentum is .9. The loss is a sum over a batch's ratings, not a
-        mean: SGD needs rates as 1e-5.
+        mean: SGD needs rates as 1e-5. "rprop", the paper's, is meant for ``batch_size=None``; the
+        learning rate is then its first step.
     learning_rate : float, default 0.001
     learning_rate_decay : float, default 0.95
         Factor on the rate after each epoch, in (0, 1].
-    batch_size : int, default 256
-        Rows in a mini-batch.
+    batch_size : int or None, default 256
+        Rows in a mini-batch; None: all of them.
     epochs : int, default 40
     corruption : float, default 0.4
         Denoising: the probability that an observed cell is masked in the input (survivors are
@@ -77,7 +102,8 @@ class AutoRec(RatingModel):
     target_centering : {"row", "global", "none"}, default "row"
         The same for the ratings that are reconstructed, added back in predictions.
     default_rating : float, optional
-        Predicted where the user or the item had no rating in training (the paper: 3). By default,
+        What `predict` gives where the user or the item had no rating in training (the paper: 3);
+        `recommend` ranks by the model alone. By default,
         what centring leaves of a prediction: the row's mean, or the mean of all ratings.
     clip : bool, default True
         Whether to clip predictions to the lowest and highest rating of training.
@@ -144,7 +170,7 @@ class AutoRec(RatingModel):
         optimizer: str = "adam",
         learning_rate: float = 0.001,
         learning_rate_decay: float = 0.95,
-        batch_size: int = 256,
+        batch_size: int | None = 256,
         epochs: int = 40,
         corruption: float = 0.4,
         corruption_kind: str = "mask",
@@ -182,23 +208,70 @@ class AutoRec(RatingModel):
         self.num_threads = num_threads
         self.verbose = verbose
 
+    @classmethod
+    def paper(cls, **parameters: Any) -> Self:
+        """Make a model with the original's recipe.
+
+        Raw ratings in and out, no denoising, one hidden layer of 500 sigmoid units, full batches
+        with RProp, lambda as in the authors' code, and 3 for users and items without ratings.
+
+        Parameters
+        ----------
+        **parameters
+            Constructor arguments that shall differ from the paper's.
+
+        Returns
+        -------
+        AutoRec
+            Not fitted yet.
+
+        Examples
+        --------
+        >>> AutoRec.paper(orientation="user").optimizer
+        'rprop'
+        """
+        recipe: dict[str, Any] = {
+            "regularization": 400.0,
+            "optimizer": "rprop",
+            "learning_rate": 0.001,
+            "learning_rate_decay": 1.0,
+            "batch_size": None,
+            "epochs": 150,
+            "corruption": 0.0,
+            "target_centering": "none",
+            "default_rating": 3.0,
+        }
+        return cls(**{**recipe, **parameters})
+
     # Training
 
     def _initialize(self, ratings: Ratings) -> None:
+        self._structure = _Structure.of(self)
         columns = ratings.n_users if self.orientation == "item" else ratings.n_items
         self._network = _core.Autoencoder(
             columns,
-            check_layers("hidden_units", self.hidden_units),
+            self._structure.hidden_units,
             hidden_activation=self.encoder_activation,
             output_activation=self.decoder_activation,
             seed=self._seed,
             num_threads=self._num_threads(),
         )
+        if self.target_centering == "none":
+            self._network.weights()["decoder.bias"][...] = self._mean_output(ratings)
+
+    def _mean_output(self, ratings: Ratings) -> float:
+        """Give the decoder bias that predicts the mean, which training would else have to find."""
+        low, high = ratings.min, ratings.max
+        if low == high or self.decoder_activation not in ("sigmoid", "tanh"):
+            return ratings.mean
+        share = min(max((ratings.mean - low) / (high - low), 0.01), 0.99)
+        logit = float(np.log(share / (1 - share)))
+        return logit if self.decoder_activation == "sigmoid" else logit / 2
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
-        matrix = ratings.rows("item" if self.orientation == "item" else "user")
+        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         self._column_seen = np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0
-        self._row_offset = self._offset(matrix, self.target_centering)
+        self._row_offset = self._offset(matrix, self._structure.target_centering)
         rows = self._rows(matrix, self._row_offset)
         return _Learner(self, matrix, rows, held_out)
 
@@ -213,8 +286,12 @@ class AutoRec(RatingModel):
         """Subtracted from each row's ratings."""
         n_rows = matrix.shape[0]
         if centering == "none":
-            bounded = self.decoder_activation in ("sigmoid", "tanh")
-            low = self._range[0] if self.decoder_activation == "sigmoid" else sum(self._range) / 2
+            bounded = self._structure.decoder_activation in ("sigmoid", "tanh")
+            low = (
+                self._range[0]
+                if self._structure.decoder_activation == "sigmoid"
+                else sum(self._range) / 2
+            )
             return np.full(n_rows, low, np.float32) if bounded else None
         if centering == "global":
             return np.full(n_rows, self._mean, np.float32)
@@ -227,7 +304,7 @@ class AutoRec(RatingModel):
         return means.astype(np.float32)
 
     def _input_offset(self, matrix: CSR) -> Floats | None:
-        centering = self.input_centering
+        centering = self._structure.input_centering
         return None if centering == "none" else self._offset(matrix, centering)
 
     def _scale(self) -> float:
@@ -235,7 +312,8 @@ class AutoRec(RatingModel):
         low, high = self._range
         if low == high:
             return 1.0
-        return {"sigmoid": 1.0, "tanh": 2.0}.get(self.decoder_activation, high - low) / (high - low)
+        width = {"sigmoid": 1.0, "tanh": 2.0}.get(self._structure.decoder_activation)
+        return 1.0 if width is None else width / (high - low)
 
     def _rows(self, matrix: CSR, target_offset: Floats | None) -> _core.Rows:
         return _core.Rows(
@@ -257,7 +335,8 @@ class AutoRec(RatingModel):
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
-        check_integer("batch_size", self.batch_size, low=1)
+        if self.batch_size is not None:
+            check_integer("batch_size", self.batch_size, low=1)
         check_choice("corruption_kind", self.corruption_kind, ("mask", "gaussian"))
         if self.corruption_kind == "mask":
             check_real("corruption", self.corruption, low=0, high=1, open_high=True)
@@ -285,35 +364,37 @@ class AutoRec(RatingModel):
         if decoder is None:
             decoder = (self.decoder_weights_, self.decoder_bias_)
         weights, bias = decoder
-        if self.orientation == "item":
+        if self._structure.orientation == "item":
             vectors = Vectors(weights, codes, user_bias=bias, item_offset=row_offset)
         else:
             vectors = Vectors(codes, weights, item_bias=bias, user_offset=row_offset)
-        return vectors._replace(activation=self.decoder_activation, scale=self._scale())
+        return vectors._replace(activation=self._structure.decoder_activation, scale=self._scale())
 
     def _finish_predictions(
         self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> Floats:
-        rows, columns = (items, users) if self.orientation == "item" else (users, items)
+        rows, columns = (items, users) if self._structure.orientation == "item" else (users, items)
         unseen = ~self._column_seen[columns]
         if self.default_rating is not None:
-            seen = self._users_seen() if self.orientation == "user" else self._items_seen()
+            seen = (
+                self._users_seen() if self._structure.orientation == "user" else self._items_seen()
+            )
             unseen = unseen | ~seen[rows]
             scores = np.where(unseen, np.float32(self.default_rating), scores)
-        elif self.target_centering == "none":
+        elif self._structure.target_centering == "none":
             scores = np.where(unseen, np.float32(self._mean), scores)
         return self._finish_scores(scores)
 
     # New users and items
 
     def _fold_users(self, ratings: CSR) -> Vectors:
-        if self.orientation == "user":
+        if self._structure.orientation == "user":
             codes, offset = self._encode(ratings)
             return self._assemble(codes.array, offset)
         return self._assemble(self._codes.array, self._row_offset, self._regress(ratings))
 
     def _fold_in(self, ratings: CSR, axis: str) -> None:
-        if axis == self.orientation:
+        if axis == self._structure.orientation:
             codes, offset = self._encode(ratings)
             self._codes = _core.Matrix(np.vstack([self._codes.array, codes.array]))
             if offset is not None and self._row_offset is not None:
@@ -332,7 +413,7 @@ class AutoRec(RatingModel):
 
     def _encode(self, rows: CSR) -> tuple[_core.Matrix, Floats | None]:
         """Codes and offsets of new rows."""
-        offset = self._offset(rows, self.target_centering)
+        offset = self._offset(rows, self._structure.target_centering)
         codes = self._network.encode(self._rows(rows, offset), num_threads=self._num_threads())
         return codes, offset
 
@@ -342,11 +423,12 @@ class AutoRec(RatingModel):
         It is the model's own objective with the codes held fixed (for an identity output), so that
         a column of the training data would get the weights that training sought for it.
         """
-        if self.decoder_activation != "identity":
+        orientation, activation = self._structure.orientation, self._structure.decoder_activation
+        if activation != "identity":
             raise ValueError(
-                f"new {'users' if self.orientation == 'item' else 'items'} can be folded into an "
-                f'AutoRec with orientation="{self.orientation}" only if its decoder_activation is '
-                f'"identity", but it is {self.decoder_activation!r}.'
+                f"new {'users' if orientation == 'item' else 'items'} can be folded into an "
+                f'AutoRec with orientation="{orientation}" only if its decoder_activation is '
+                f'"identity", but it is {activation!r}.'
             )
         offset = self._row_offset
         targets = columns.values if offset is None else columns.values - offset[columns.indices]
@@ -399,6 +481,9 @@ class AutoRec(RatingModel):
 
     # Files
 
+    def _saved_parameters(self) -> dict[str, Any]:
+        return {**self.get_params(), **self._structure._asdict()}
+
     def _tensors(self) -> dict[str, NDArray[Any]]:
         tensors: dict[str, NDArray[Any]] = dict(self._network.weights())
         tensors["codes"] = self._codes.array
@@ -408,18 +493,40 @@ class AutoRec(RatingModel):
         return {**tensors, **self._training_tensors()}
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        self._structure = _Structure.of(self)
+        self._check_tensors(tensors)
         self._load_network(tensors)
         self._codes = _core.Matrix(tensors["codes"])
         self._row_offset = tensors.get("row_offset")
         self._column_seen = tensors["column_seen"]
         self._restore_training(tensors)
 
+    def _check_tensors(self, tensors: dict[str, NDArray[Any]]) -> None:
+        """Refuse arrays that do not fit each other: a file may be damaged."""
+        shape = (len(self._users), len(self._items))
+        n_columns, n_rows = shape if self._structure.orientation == "item" else shape[::-1]
+        units = self._structure.hidden_units[-1]
+        shapes: dict[str, tuple[int, ...]] = {
+            "decoder.weights": (n_columns, units),
+            "codes": (n_rows, units),
+            "column_seen": (n_columns,),
+            "row_offset": (n_rows,),
+        }
+        for name, expected in shapes.items():
+            if name in tensors and tensors[name].shape != expected:
+                raise ValueError(
+                    f"{name} has shape {tensors[name].shape}, but it must be {expected}"
+                )
+        for name, array in tensors.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite")
+
     def _load_network(self, tensors: dict[str, NDArray[Any]]) -> None:
         network = _core.Autoencoder(
             len(tensors["decoder.weights"]),
-            check_layers("hidden_units", self.hidden_units),
-            hidden_activation=self.encoder_activation,
-            output_activation=self.decoder_activation,
+            self._structure.hidden_units,
+            hidden_activation=self._structure.encoder_activation,
+            output_activation=self._structure.decoder_activation,
             seed=0,
             num_threads=self._num_threads(),
         )
@@ -457,7 +564,7 @@ class _Learner:
             optimizer=model.optimizer,
             momentum=0.9,
             regularization=float(model.regularization),
-            batch_size=int(model.batch_size),
+            batch_size=max(filled, 1) if model.batch_size is None else int(model.batch_size),
             corruption=model.corruption_kind if model.corruption > 0 else "none",
             corruption_level=float(model.corruption),
             dropout=float(model.dropout),
@@ -480,15 +587,14 @@ class _Learner:
     def validate(self) -> dict[str, float]:
         if self._held_out is None:
             return {}
-        model = self._model
-        users, items, values = self._held_out
+        model, held_out = self._model, self._held_out
         vectors = model._assemble(
             self._encode().array, model._row_offset, self._decoder_in_training()
         )
         place = self._trainer.column_rows
-        if model.orientation == "item":
-            return model._measure(vectors, place[users], items, values)
-        return model._measure(vectors, users, place[items], values)
+        by_item = model._structure.orientation == "item"
+        rows = {"users": place[held_out.users]} if by_item else {"items": place[held_out.items]}
+        return model._measure(vectors, held_out, **rows)
 
     def _decoder_in_training(self) -> tuple[Floats, Floats]:
         weights = self._model._network.weights()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -17,44 +18,29 @@ from isthmus._ids import IdArray, IdIndex
 from isthmus._threads import resolve_num_threads
 from isthmus.exceptions import NotFittedError
 from isthmus.metrics import mae, rmse
+from isthmus.ranking import RankingMetric, parse_metrics, rank
 from isthmus.ratings import Ratings, as_ratings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Recommender", "Scorer", "Scores", "Vectors", "cells_among"]
+__all__ = ["Recommender", "Scorable", "Vectors", "cells_among"]
 
 Floats = NDArray[np.float32]
 
-
-class Scorer(Protocol):
-    """What of the core makes scores."""
-
-    def score_pairs(
-        self, queries: NDArray[np.int32], candidates: NDArray[np.int32], *, num_threads: int
-    ) -> Floats:
-        """Score pairs of users and items."""
-
-    def top_k(
-        self,
-        n: int,
-        *,
-        seen_indptr: NDArray[np.int64] | None = None,
-        seen_indices: NDArray[np.int32] | None = None,
-        num_threads: int,
-    ) -> tuple[NDArray[np.int32], Floats]:
-        """Find the n best items of every user that are not among the seen ones."""
+ERRORS = {"rmse": rmse, "mae": mae}
+"""Metrics of predicted ratings; all others are of rankings."""
 
 
-class Scores(Protocol):
-    """How a model scores some users and items."""
+class Scorable(Protocol):
+    """What a model scores users and items by."""
 
     def take(
         self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
-    ) -> Scores:
+    ) -> Scorable:
         """Keep some users and items, in the order given; None keeps all."""
 
-    def scorer(self) -> Scorer:
+    def scorer(self) -> _core.Scores:
         """Hand it to the core."""
 
 
@@ -211,12 +197,12 @@ class Recommender:
         """Refuse constructor arguments that are not what they may be."""
         raise NotImplementedError
 
-    def _vectors(self) -> Scores:
-        """How all users and items score, by `Vectors` as a rule."""
+    def _vectors(self) -> Scorable:
+        """Vectors of all users and items, or what scores in their place."""
         raise NotImplementedError
 
-    def _fold_users(self, ratings: CSR) -> Scores:
-        """How new users (rows: users; columns: all items) score all items."""
+    def _fold_users(self, ratings: CSR) -> Scorable:
+        """Vectors of new users (rows: users; columns: all items), and of all items."""
         raise NotImplementedError
 
     def _fold_in(self, ratings: CSR, axis: str) -> None:
@@ -276,29 +262,181 @@ class Recommender:
         scores = self._vectors().scorer().score_pairs(*pairs, num_threads=self._num_threads())
         return self._finish_predictions(scores, users, items)
 
-    def evaluate(self, test: Any) -> dict[str, float]:
-        """Measure the error on held-out ratings.
+    def evaluate(
+        self,
+        test: Any,
+        metrics: str | Iterable[str] | None = None,
+        *,
+        ratings: Any = None,
+        exclude_seen: bool = True,
+        exclude: Any = None,
+        candidates: Any = None,
+    ) -> dict[str, float]:
+        """Measure predictions, or rankings, on held-out ratings.
 
         Parameters
         ----------
         test : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
-            Every stored cell counts alike: the errors are global, not means over users.
+            For errors, every stored cell counts alike: they are global, not means over users. For
+            rankings, every stored cell is an item that should rank high, whatever its value;
+            `Ratings.binarize` keeps those of a value.
+        metrics : str or iterable of str, optional
+            "rmse", "mae", or a metric of rankings at a cut-off, as "ndcg@10" or "recall@20" (see
+            `isthmus.ranking.METRICS`), which is a mean over users with a test rating. By default
+            those that fit the model.
+        ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Rank for users who need not have been in training, from these ratings; `test` has the
+            same users in the same order. Not for rmse and mae.
+        exclude_seen : bool, default True
+            Whether to leave out of the ranking what a user has in training, or in `ratings`.
+        exclude : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Further cells to leave out, as those of the validation part.
+        candidates : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Rank only a user's stored cells of this, and the test items; all items by default.
 
         Returns
         -------
         dict
-            ``rmse`` and ``mae``, in units of the ratings.
+            Values by metric, in the order of `metrics`; errors in units of the ratings.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
-        ValueError
-            If `test` has users or items that the model does not know.
+        TypeError, ValueError
+            If a metric is unknown, `test` has users or items that the model does not know, or
+            what is left out of a ranking is in `test`.
         """
-        users, items, values = self._known_cells(test, "test")
-        predicted = self._predict_positions(users, items)
-        return {"rmse": rmse(values, predicted), "mae": mae(values, predicted)}
+        wanted = self._wanted_metrics(metrics)
+        ranked = [metric for metric in wanted if isinstance(metric, RankingMetric)]
+        values: dict[str, float] = {}
+        if len(ranked) < len(wanted):
+            if ratings is not None:
+                raise ValueError(
+                    "ratings must not be given for rmse and mae, which need known users."
+                )
+            users, items, truth = self._known_cells(test, "test")
+            predicted = self._predict_positions(users, items)
+            values = {name: error(truth, predicted) for name, error in ERRORS.items()}
+        if ranked:
+            _, per_user = self._rank(test, ranked, ratings, exclude_seen, exclude, candidates)
+            values |= {label: _mean(array) for label, array in per_user.items()}
+        labels = (metric if isinstance(metric, str) else metric.label for metric in wanted)
+        return {label: values[label] for label in labels}
+
+    def evaluate_users(
+        self,
+        test: Any,
+        metrics: str | Iterable[str] | None = None,
+        *,
+        ratings: Any = None,
+        exclude_seen: bool = True,
+        exclude: Any = None,
+        candidates: Any = None,
+    ) -> tuple[IdArray, dict[str, NDArray[np.float64]]]:
+        """Measure each user's ranking; `evaluate` gives the means of this.
+
+        Parameters
+        ----------
+        test, metrics, ratings, exclude_seen, exclude, candidates
+            As for `evaluate`, but metrics are of rankings alone, and coverage has no users.
+
+        Returns
+        -------
+        users : ndarray
+            Ids of the users with a test rating.
+        values : dict of str to ndarray of float64
+            By metric, one value each.
+        """
+        chosen = parse_metrics(metrics if metrics is not None else self._default_ranking)
+        if any(metric.name == "coverage" for metric in chosen):
+            raise ValueError("metrics must not include coverage, which no single user has.")
+        self._check_fitted()
+        return self._rank(test, chosen, ratings, exclude_seen, exclude, candidates)
+
+    _default_metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae")
+    _default_ranking: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@10", "precision@10")
+
+    def _wanted_metrics(self, metrics: str | Iterable[str] | None) -> list[str | RankingMetric]:
+        self._check_fitted()
+        if metrics is None:
+            metrics = self._default_metrics
+        listed = [metrics] if isinstance(metrics, str) else list(metrics)
+        if not listed:
+            raise ValueError("metrics must name at least one, but it is empty.")
+        return [name if name in ERRORS else parse_metrics([name])[0] for name in listed]
+
+    def _rank(
+        self,
+        test: Any,
+        metrics: list[RankingMetric],
+        ratings: Any,
+        exclude_seen: bool,
+        exclude: Any,
+        candidates: Any,
+    ) -> tuple[IdArray, dict[str, NDArray[np.float64]]]:
+        """Give ids of the users with test ratings, and their metrics."""
+        others = {"candidates": candidates, "exclude": exclude}
+        if ratings is None:
+            positives, rows, ids = self._known_pattern(test, "test"), self._seen, self._users.ids
+            lists, out = (
+                None if X is None else self._known_pattern(X, name) for name, X in others.items()
+            )
+        else:
+            positives, rows = (
+                self._align(X, name, axis="user")
+                for X, name in ((test, "test"), (ratings, "ratings"))
+            )
+            lists, out = (
+                None if X is None else self._align(X, name, axis="user")
+                for name, X in others.items()
+            )
+            for part, X, name in zip(
+                (rows, lists, out),
+                (ratings, candidates, exclude),
+                ("ratings", *others),
+                strict=True,
+            ):
+                if part is not None:
+                    _check_same_users(test, positives, X, part, name)
+            ids = as_ratings(test).user_ids
+        users = np.flatnonzero(np.diff(positives.indptr))
+        everyone = len(users) == positives.shape[0]
+        if not everyone:
+            positives, rows = select_rows(positives, users), select_rows(rows, users)
+            lists, out = (
+                None if part is None else select_rows(part, users) for part in (lists, out)
+            )
+            ids = ids[users]
+        parts = [_as_scipy(part) for part in (rows if exclude_seen else None, out) if part]
+        seen = _as_pattern(sum(parts[1:], parts[0])) if parts else None
+        if seen is not None:
+            overlap = _as_scipy(positives).multiply(_as_scipy(seen)).nnz
+            if overlap:
+                raise ValueError(
+                    f"test must hold nothing that is left out of the ranking, as what "
+                    f"{'training' if ratings is None else 'ratings'} had is unless "
+                    f"exclude_seen=False, but {overlap:,} of its {len(positives.indices):,} cells "
+                    f"are."
+                )
+        if ratings is None:
+            scores = self._vectors() if everyone else self._vectors().take(users=users)
+        else:
+            scores = self._fold_users(rows)
+        return ids, rank(
+            scores.scorer(),
+            metrics,
+            positives,
+            seen=seen,
+            lists=lists,
+            num_threads=self._num_threads(),
+        )
+
+    def _known_pattern(self, X: Any, name: str) -> CSR:
+        users, items, _ = self._known_cells(X, name)
+        ones = np.ones(len(users), np.int8)
+        shape = (len(self._users), len(self._items))
+        return _as_pattern(sparse.csr_array((ones, (users, items)), shape=shape))
 
     def _known_cells(
         self, X: Any, name: str
@@ -352,7 +490,7 @@ class Recommender:
         self._check_fitted()
         check_integer("n", n, low=1)
         if ratings is not None and users is not None:
-            raise ValueError("users and ratings must not both be given: whom is it for?")
+            raise ValueError("users and ratings must not both be given, but they were.")
         if ratings is not None:
             seen = self._align(ratings, "ratings", axis="user")
             vectors = self._fold_users(seen)
@@ -361,8 +499,10 @@ class Recommender:
             wanted = None if users is None else self._users.positions(users, "users")
             single = wanted is not None and wanted.ndim == 0
             chosen = None if wanted is None else wanted.reshape(-1)
+            if chosen is not None and len(chosen) == 0:
+                return self._ids_at(np.empty((0, n), np.int32)), np.empty((0, n), np.float32)
             vectors = self._vectors().take(users=chosen)
-            seen = self._seen if chosen is None else _take_rows(self._seen, chosen)
+            seen = self._seen if chosen is None else select_rows(self._seen, chosen)
         pool = None
         if candidates is not None:
             # in the model's order, each once: so that ties are broken as they are without
@@ -380,6 +520,59 @@ class Recommender:
         ids = self._ids_at(positions)
         scores = self._finish_scores(scores)
         return (ids[0], scores[0]) if single else (ids, scores)
+
+    def similar_items(self, items: ArrayLike, n: int = 10) -> tuple[IdArray, Floats]:
+        """Find the items that are most like some.
+
+        Parameters
+        ----------
+        items : int, str or array_like of either
+            Ids.
+        n : int, default 10
+
+        Returns
+        -------
+        ids : ndarray, shape (n_items, n)
+            Most similar first, without the item itself; short lists end as those of `recommend`.
+        scores : ndarray of float32, shape (n_items, n)
+            Cosines of the items' vectors, unless the model has a similarity of its own. For one id
+            in `items`, both are of shape (n,).
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, or `n` is below 1.
+        """
+        self._check_fitted()
+        check_integer("n", n, low=1)
+        wanted = self._items.positions(items, "items")
+        chosen = wanted.reshape(-1)
+        positions, scores = (
+            self._similarity(chosen)
+            .scorer()
+            .top_k(
+                n,
+                seen_indptr=np.arange(len(chosen) + 1, dtype=np.int64),
+                seen_indices=chosen.astype(np.int32),
+                num_threads=self._num_threads(),
+            )
+        )
+        ids = self._ids_at(positions)
+        return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
+
+    def _similarity(self, items: NDArray[np.int64]) -> Scorable:
+        """Score items, in the place of users, for all items."""
+        vectors = self._item_vectors()
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, np.newaxis]
+        unit = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+        return Vectors(unit[items], unit)
+
+    def _item_vectors(self) -> Floats:
+        vectors = self._vectors()
+        assert isinstance(vectors, Vectors)
+        return vectors.items
 
     def _finish_scores(self, scores: Floats) -> Floats:
         return scores
@@ -471,6 +664,10 @@ class Recommender:
 
     # Files
 
+    def _saved_parameters(self) -> dict[str, Any]:
+        """Parameters for a file: those that the fitted arrays depend on, as they were in `fit`."""
+        return self.get_params()
+
     def __getstate__(self) -> dict[str, Any]:
         state = {n: value for n, value in self.__dict__.items() if n not in self._in_core}
         if self._is_fitted():
@@ -554,9 +751,9 @@ def _rated_positions(
     known: IdIndex, ids: IdArray, used: NDArray[Any], name: str
 ) -> NDArray[np.int64]:
     """Positions of those ids that have ratings; others may be unknown and get 0."""
-    if known.ids is ids:
+    if known.matches(IdIndex(ids, known.kind)):
         return np.arange(len(ids))
-    rated = np.unique(used)
+    rated = np.flatnonzero(np.bincount(used, minlength=len(ids)))
     positions = np.zeros(len(ids), np.int64)
     positions[rated] = known.positions(ids[rated], name)
     return positions
@@ -578,8 +775,29 @@ def _as_pattern(matrix: Any) -> CSR:
     )
 
 
-def _take_rows(pattern: CSR, rows: NDArray[np.int64]) -> CSR:
-    return _as_pattern(_as_scipy(pattern)[rows])
+def select_rows(matrix: CSR, rows: NDArray[np.int64]) -> CSR:
+    """Keep some rows, in the order given, with their values if there are any."""
+    counts = np.diff(matrix.indptr)[rows]
+    indptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    cells = np.repeat(matrix.indptr[rows] - indptr[:-1], counts) + np.arange(indptr[-1])
+    values = matrix.values[cells] if len(matrix.values) else matrix.values
+    return CSR(indptr, matrix.indices[cells], values, (len(rows), matrix.shape[1]))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _check_same_users(test: Any, positives: CSR, X: Any, part: CSR, name: str) -> None:
+    same = part.shape[0] == positives.shape[0]
+    if isinstance(test, Ratings) and isinstance(X, Ratings):
+        same = test._users.matches(X._users)
+    if not same:
+        raise ValueError(
+            f"{name} must have the users of test in the same order, but it has "
+            f"{part.shape[0]:,} users and test has {positives.shape[0]:,}, or other ids."
+        )
 
 
 def _take_columns(pattern: CSR, columns: NDArray[np.int64]) -> CSR:

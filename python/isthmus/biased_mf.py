@@ -402,7 +402,7 @@ class _Learner:
     def validate(self) -> dict[str, float]:
         if self._held_out is None:
             return {}
-        return self._model._measure(self._model._vectors(), *self._held_out)
+        return self._model._measure(self._model._vectors(), self._held_out)
 
     def keep_best(self) -> None:
         weights = self._model._model.weights()

@@ -36,27 +36,30 @@ def save_model(model: "Recommender", path: str | PathLike[str]) -> None:
         **_id_tensors("items", model._items.ids),
         **{_WEIGHTS + name: array for name, array in model._tensors().items()},
     }
-    metadata = {
-        "format": "isthmus",
-        "format_version": str(FORMAT_VERSION),
+    # one entry, since safetensors writes several in random order
+    about = {
+        "format_version": FORMAT_VERSION,
         "model": type(model).__name__,
-        "parameters": json.dumps(model.get_params(), default=_plain),
+        "parameters": model._saved_parameters(),
     }
+    metadata = {"isthmus": json.dumps(about, default=_plain)}
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     with atomic_write(path) as temporary:
+        mode = temporary.stat().st_mode & 0o7777
         save_file(contiguous, temporary, metadata=metadata)
+        temporary.chmod(mode)  # save_file makes a file anew, which nobody else may read
 
 
 def load_model(path: str | PathLike[str]) -> "Recommender":
     """Read a model of any class."""
-    metadata, tensors = _read(path)
+    about, tensors = _read(path)
     try:
-        return _build(metadata, tensors)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+        return _build(about, tensors)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _read(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if not Path(path).exists():
         raise FileNotFoundError(f"{path} does not exist.")
     if Path(path).is_dir():
@@ -64,35 +67,41 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, str], dict[str, NDArray[
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != "isthmus":
+            if "isthmus" not in metadata:
                 raise ValueError(f"{path} is no model file of isthmus.")
-            version = metadata.get("format_version", "")
-            if version != str(FORMAT_VERSION):
+            about = json.loads(metadata["isthmus"])
+            version = about.get("format_version")
+            if version != FORMAT_VERSION:
                 raise ValueError(
                     f"{path} has format version {version!r}, and this isthmus reads version "
                     f"{FORMAT_VERSION}: use the isthmus that wrote it, or a newer one."
                 )
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is no model file, or a damaged one: {error}.") from error
 
 
-def _build(metadata: dict[str, str], tensors: dict[str, NDArray[Any]]) -> "Recommender":
+def _build(about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "Recommender":
     from isthmus.base import Recommender
 
-    name = metadata["model"]
+    name = about["model"]
     if name not in Recommender._models:
         raise ValueError(f"it holds a model of the unknown kind {name!r}")
-    parameters = json.loads(metadata["parameters"])
+    parameters = about["parameters"]
     model = Recommender._models[name](
         **{key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
     )
+    model._check_parameters()
     model._users = IdIndex(_ids(tensors, "users"), "user")
     model._items = IdIndex(_ids(tensors, "items"), "item")
+    for ids in (model._users, model._items):
+        ids.check_unique()
     shape = (len(model._users), len(model._items))
     indptr, indices = tensors["seen.indptr"], tensors["seen.indices"]
     check_structure(indptr, indices, shape, "seen")
     low, high = tensors["range"]
+    if not -np.inf < low <= high < np.inf:
+        raise ValueError(f"its ratings lie between {low} and {high}")
     model._range = (float(low), float(high))
     model._restore(
         {key[len(_WEIGHTS) :]: v for key, v in tensors.items() if key.startswith(_WEIGHTS)}

@@ -51,9 +51,9 @@ class _Expected(NamedTuple):
             bias=self.bias if columns is None else self.bias[columns],
         )
 
-    def scorer(self) -> _core.ExpectedRatings:
+    def scorer(self) -> _core.ExpectedScorer:
         """Hand it to the core."""
-        return _core.ExpectedRatings(
+        return _core.ExpectedScorer(
             self.codes,
             self.weights.reshape(-1, self.codes.shape[1]),
             self.bias,
@@ -272,13 +272,21 @@ class RBM(RatingModel):
         frequencies = (counts + shares) / (counts.sum(1, keepdims=True) + 1)
         self._model.weights()["visible_bias"][...] = np.log(frequencies)
 
+    def _train(
+        self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
+    ) -> None:
+        # what is refused is refused before the model remembers these ratings
+        self._level_of(ratings.rows("user"), "X")
+        if self._rated is not None:
+            self._rated = self._all_rated(ratings)
+        super()._train(ratings, epochs, validation, callbacks)
+
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         matrix = ratings.rows("item" if self.orientation == "item" else "user")
         # what no rating will touch would predict the noise it was initialised with
         unseen = np.bincount(matrix.indices, minlength=matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
-        rated = None if self._rated is None else self._all_rated(ratings)
-        return _Learner(self, matrix, self._cells(matrix, "X", rated), held_out)
+        return _Learner(self, matrix, self._cells(matrix, "X", self._rated), held_out)
 
     def _all_rated(self, ratings: Ratings) -> CSR:
         """Give the pattern of the ratings, and of those that are known to be there."""
@@ -332,6 +340,14 @@ class RBM(RatingModel):
 
     def _assemble(self, codes: Floats, weights: Floats, bias: Floats) -> _Expected:
         return _Expected(codes, weights, bias, self._levels, self.orientation == "user")
+
+    def _item_vectors(self) -> Floats:
+        if self.orientation == "item":
+            return self._codes.array
+        weights = self._shaped_weights()
+        # the softmax sees no more of a column's levels than their differences
+        centred: Floats = weights - weights.mean(axis=1, keepdims=True)
+        return centred.reshape(len(centred), -1)
 
     def _shaped_weights(self) -> Floats:
         flat = np.ascontiguousarray(self._model.weights()["weights"])
@@ -506,7 +522,7 @@ class _Learner:
             return {}
         model = self._model
         scores = model._assemble(self.encode().array, model._shaped_weights(), model._bias())
-        return model._measure(scores, *self._held_out)
+        return model._measure(scores, self._held_out)
 
     def keep_best(self) -> None:
         weights = self._model._model.weights()

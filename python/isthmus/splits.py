@@ -1,16 +1,24 @@
 """Ratings cut into those to learn from and those to test on."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus._csr import row_numbers
+from isthmus._csr import CSR, row_numbers
 from isthmus._random import RandomState, as_generator
 from isthmus.ratings import Ratings, as_ratings
 
-__all__ = ["kfold", "leave_one_out", "mask_split", "train_test_split"]
+__all__ = [
+    "HeldOutUsers",
+    "UserSplit",
+    "hold_out_users",
+    "kfold",
+    "leave_one_out",
+    "mask_split",
+    "train_test_split",
+]
 
 
 def train_test_split(
@@ -224,6 +232,150 @@ def mask_split(
             f"{'all' if test.all() else 'none'} of them as test."
         )
     return ratings.select(~test), ratings.select(test)
+
+
+class HeldOutUsers(NamedTuple):
+    """Ratings of users that a model has not seen.
+
+    Parameters
+    ----------
+    fold_in, test : Ratings
+        What the model is told of the users, and what it should find: the same users, no rating in
+        both.
+    """
+
+    fold_in: Ratings
+    test: Ratings
+
+
+class UserSplit(NamedTuple):
+    """What `hold_out_users` gives.
+
+    Parameters
+    ----------
+    train : Ratings
+        Of all other users.
+    test : HeldOutUsers
+    validation : HeldOutUsers or None
+        Other users than those of `test`, if they were asked for.
+    """
+
+    train: Ratings
+    test: HeldOutUsers
+    validation: HeldOutUsers | None
+
+
+def hold_out_users(
+    ratings: Any,
+    *,
+    test_users: float | int = 0.1,
+    validation_users: float | int | None = None,
+    test_size: float | int = 0.2,
+    random_state: RandomState = None,
+    by: Literal["random", "time"] = "random",
+) -> UserSplit:
+    """Split for strong generalisation: by users, and then the ratings of those held out.
+
+    No user is in two parts, and no rating of a held-out user is in the training part, so that
+    ``model.fit(split.train)`` and ``model.evaluate(split.test.test, metrics,
+    ratings=split.test.fold_in)`` can leak nothing (Liang et al., WWW 2018).
+
+    Parameters
+    ----------
+    ratings : Ratings or scipy.sparse array or matrix
+    test_users, validation_users : float or int
+        How many users to hold out: a share between 0 and 1, or a number. Validation users: none by
+        default.
+    test_size : float or int, default 0.2
+        How much of a held-out user's ratings is to be found, as for ``train_test_split`` with
+        ``by="user"``, and at least one; the rest is folded in.
+    random_state : int, numpy.random.Generator or None, default None
+    by : {"random", "time"}, default "random"
+        Whether those to be found are drawn, or the user's latest.
+
+    Returns
+    -------
+    UserSplit
+        All parts have the same items: those with a training rating. Held-out users who have fewer
+        than two ratings of these are dropped.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as above, or a part would be empty.
+
+    Examples
+    --------
+    >>> cells = [(u, i) for u in range(10) for i in range(5)]
+    >>> ratings = Ratings.from_arrays(*zip(*cells), [1] * 50)
+    >>> split = hold_out_users(ratings, test_users=3, random_state=0)
+    >>> split.train.shape, split.test.fold_in.nnz, split.test.test.nnz
+    ((7, 5), 12, 3)
+    """
+    ratings = as_ratings(ratings)
+    if by not in ("random", "time"):
+        raise ValueError(f'by must be "random" or "time", but it was {by!r}.')
+    size = _check_test_size(test_size)
+    random = as_generator(random_state)
+    people = random.permutation(np.flatnonzero(np.diff(ratings.indptr)))
+    total = np.array(len(people))
+    counts = [
+        0 if users is None else int(_portion(total, _check_test_size(users)))
+        for users in (test_users, validation_users)
+    ]
+    if counts[0] < 1 or sum(counts) >= len(people):
+        raise ValueError(
+            f"test_users and validation_users must leave users in every part, but they take "
+            f"{counts[0]:,} and {counts[1]:,} of {len(people):,}."
+        )
+    train_users = np.sort(people[sum(counts) :])
+    items = np.flatnonzero(
+        np.bincount(_select_users(ratings, train_users).indices, minlength=ratings.n_items)
+    )
+    train = _select_users(ratings, train_users, items)
+    parts = [
+        _fold(_select_users(ratings, np.sort(users), items), size, random, by)
+        for users in np.split(people[: sum(counts)], [counts[0]])
+        if len(users)
+    ]
+    return UserSplit(train, parts[0], parts[1] if len(parts) > 1 else None)
+
+
+def _select_users(
+    ratings: Ratings, users: NDArray[np.int64], items: NDArray[np.int64] | None = None
+) -> Ratings:
+    """Ratings of some users (rows of the result) for some items (its columns)."""
+    kept = np.zeros(ratings.n_users, np.bool_)
+    kept[users] = True
+    mask = kept[row_numbers(ratings.indptr)]
+    columns = np.arange(ratings.n_items, dtype=np.int32)
+    if items is not None:
+        columns[:] = -1
+        columns[items] = np.arange(len(items))
+        mask &= columns[ratings.indices] >= 0
+    if not mask.any():
+        raise ValueError("ratings must leave some to every part, but held-out users share no item.")
+    part = ratings.select(mask)
+    indptr = np.append(part.indptr[:-1][users], part.nnz)
+    return Ratings(
+        CSR(indptr, columns[part.indices], part.values, (len(users), int(columns.max()) + 1)),
+        user_ids=ratings.user_ids[users],
+        item_ids=ratings.item_ids if items is None else ratings.item_ids[items],
+        timestamps=part.timestamps,
+    )
+
+
+def _fold(
+    ratings: Ratings, size: float | int, random: np.random.Generator, by: str
+) -> HeldOutUsers:
+    enough = np.flatnonzero(np.diff(ratings.indptr) >= 2)
+    if len(enough) == 0:
+        raise ValueError("ratings must have held-out users with two ratings or more, but has none.")
+    ratings = _select_users(ratings, enough, np.arange(ratings.n_items))
+    count = np.diff(ratings.indptr)
+    taken = np.clip(_portion(count, size), 1, count - 1)
+    order = _order_in_users(ratings, random, by_time=by == "time")
+    return HeldOutUsers(*mask_split(ratings, _last_of_users(ratings, order, taken)))
 
 
 def _check_test_size(test_size: float | int) -> float | int:

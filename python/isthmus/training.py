@@ -82,7 +82,7 @@ def train(
                 epoch = Epoch(index, seconds, loss, learner.validate())
                 history.append(epoch)
                 if bar:
-                    bar.finish_epoch(epoch, index - first + 1)
+                    bar.finish_epoch(epoch, index - first)
                 if patience is not None:
                     value = sign * next(iter(epoch.metrics.values()))
                     if value < best:
@@ -113,7 +113,7 @@ class _Bar:
         return report
 
     def finish_epoch(self, epoch: Epoch, done: int) -> None:
-        self._bar.update(done * self._ratings - self._bar.n)
+        self.within(done)(self._ratings)
         figures = {"epoch": epoch.index + 1, "loss": epoch.loss, **epoch.metrics}
         self._bar.set_postfix({k: v if k == "epoch" else f"{v:.4f}" for k, v in figures.items()})
 

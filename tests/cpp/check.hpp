@@ -45,10 +45,11 @@ inline bool close(double a, double b, double tolerance) {
             << #a " is " << check_a << ", " #b " is " << check_b << "\n";                \
     } while (false)
 
+// Compares copies: a reference might be to a part of a temporary.
 #define CHECK_EQUAL(a, b)                                                 \
     do {                                                                  \
-        const auto& check_a = (a);                                        \
-        const auto& check_b = (b);                                        \
+        const auto check_a = (a);                                         \
+        const auto check_b = (b);                                         \
         check::record(check_a == check_b, __FILE__, __LINE__)             \
             << #a " is " << check_a << ", " #b " is " << check_b << "\n"; \
     } while (false)

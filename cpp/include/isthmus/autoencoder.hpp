@@ -31,11 +31,11 @@ struct DenseLayer {
 
 struct Autoencoder {
     AutoencoderShape shape;
-    Matrix encoder;             // V: inputs x first hidden layer
-    Matrix encoder_bias;        // mu: one row
+    Matrix encoder;       // V: inputs x first hidden layer
+    Matrix encoder_bias;  // mu: one row
     std::vector<DenseLayer> hidden;
-    Matrix decoder;             // W: inputs x last hidden layer
-    Matrix decoder_bias;        // b: one row of inputs
+    Matrix decoder;       // W: inputs x last hidden layer
+    Matrix decoder_bias;  // b: one row of inputs
 
     Autoencoder() = default;
 
@@ -44,6 +44,9 @@ struct Autoencoder {
 
     index_t code_size() const { return shape.hidden.back(); }
 };
+
+// Weights of a layer uniform in +-sqrt(6 / (rows + cols)), drawn by (seed, layer) alone.
+void initialize_uniform(Matrix& weights, std::uint64_t seed, int layer, int num_threads);
 
 // Sums a block over the machines that each hold some of the columns. On one machine there is
 // nothing to add, and the function is empty.

@@ -27,6 +27,8 @@ struct CorruptionPlan {
     float level = 0.0f;  // probability (mask) or standard deviation (gaussian)
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
+    std::int32_t first_column = 0;   // of the matrix, among the columns of all machines
+    bool zeros_are_targets = false;  // a stored 0 never reaches the input: a sampled negative
 };
 
 // The cells of a batch in order of (block, row); within a segment (one row's cells in one block)
@@ -38,7 +40,8 @@ public:
                   const ColumnLayout& layout, const RowTransform& transform,
                   const CorruptionPlan& corruption, int num_threads);
 
-    // Lists each column's cells of a block; blocks may be listed by different threads at once.
+    // Lists each column's cells of a block, with their inputs and their errors as they now stand;
+    // blocks may be listed by different threads at once.
     void list_columns(index_t block);
 
     index_t rows() const { return rows_; }
@@ -61,7 +64,7 @@ public:
     const float* error() const { return target_.data(); }
 
     // Cells of an internal column: [begin, end), the input's ones [begin, input_end), each with
-    // its row in the batch and its place among the cells.
+    // its row in the batch, its input and its error.
     struct List {
         index_t begin, input_end, end;
     };
@@ -70,22 +73,26 @@ public:
         return {list_begin_[at], list_input_end_[at], list_end_[at]};
     }
     const std::int32_t* list_row() const { return list_row_.data(); }
-    const std::uint32_t* list_cell() const { return list_cell_.data(); }
+    const float* list_input() const { return list_input_.data(); }
+    const float* list_error() const { return list_error_.data(); }
 
 private:
     void count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end);
     void place_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
                      const RowTransform& transform, const CorruptionPlan& corruption);
+    // Room for two numbers a block, of the piece of rows that begins at first_row.
+    std::uint32_t* scratch_of(index_t first_row);
 
     const ColumnLayout* layout_ = nullptr;
     index_t rows_ = 0;
     std::vector<std::uint32_t> segment_;    // blocks x rows + 1
     std::vector<std::uint32_t> input_end_;  // blocks x rows
+    std::vector<std::uint32_t> scratch_;
     std::vector<std::int32_t> column_;
     std::vector<float> input_, target_;
     std::vector<std::uint32_t> list_begin_, list_input_end_, list_end_;  // per column
     std::vector<std::int32_t> list_row_;
-    std::vector<std::uint32_t> list_cell_;
+    std::vector<float> list_input_, list_error_;
 };
 
 }  // namespace isthmus

@@ -41,13 +41,18 @@ public:
         return {block_start_[block], block_start_[block + 1]};
     }
 
-    // Original column -> internal column, and internal column -> its block.
+    // Original column -> internal column.
     const std::int32_t* internal() const { return internal_.data(); }
-    const std::int32_t* block_of() const { return block_of_.data(); }
+
+    // Original column -> internal column and its block, in one look-up.
+    struct Place {
+        std::int32_t column, block;
+    };
+    const Place* places() const { return places_.data(); }
 
 private:
     std::vector<std::int32_t> internal_;
-    std::vector<std::int32_t> block_of_;
+    std::vector<Place> places_;
     std::vector<index_t> slice_blocks_;
     std::vector<index_t> block_start_;
 };

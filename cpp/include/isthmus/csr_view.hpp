@@ -19,4 +19,9 @@ struct CsrView {
     index_t row_nnz(index_t row) const { return indptr[row + 1] - indptr[row]; }
 };
 
+// Columns x rows, each column's cells in order of their row: indptr of cols + 1, indices and values
+// of nnz, all given.
+void transpose(const CsrView& matrix, int num_threads, std::int64_t* indptr, std::int32_t* indices,
+               float* values);
+
 }  // namespace isthmus

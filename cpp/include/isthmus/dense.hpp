@@ -22,6 +22,12 @@ void multiply_rows_transposed(ConstMatrixView a, ConstMatrixView b, index_t begi
 void multiply_columns(ConstMatrixView a, ConstMatrixView b, index_t rows, index_t begin,
                       index_t end, MatrixView out);
 
+// out += a b, serially.   a: rows x m, b: m x n
+void add_product(ConstMatrixView a, ConstMatrixView b, MatrixView out);
+
+// out -= a b^T, serially.   a: m x k, b: n x k
+void subtract_product_transposed(ConstMatrixView a, ConstMatrixView b, MatrixView out);
+
 // sums[j] = the sum of the first `rows` rows of a, in their order.
 void sum_columns(ConstMatrixView a, index_t rows, float* sums);
 

@@ -10,7 +10,7 @@
 
 namespace isthmus {
 
-enum class OptimizerKind { sgd, momentum, adagrad, adam };
+enum class OptimizerKind { sgd, momentum, adagrad, adam, rprop };
 
 // Throws std::invalid_argument naming the choices.
 OptimizerKind optimizer_from_name(const std::string& name);
@@ -26,6 +26,7 @@ struct OptimizerOptions {
 
 struct Sgd {
     static constexpr int states = 0;
+    static constexpr bool rests = true;  // a gradient of 0 changes neither weights nor state
     float rate;
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats*) const {
@@ -35,6 +36,7 @@ struct Sgd {
 
 struct Momentum {
     static constexpr int states = 1;
+    static constexpr bool rests = false;
     float rate, momentum;
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
@@ -46,6 +48,7 @@ struct Momentum {
 // Duchi, Hazan, Singer (JMLR 2011)
 struct Adagrad {
     static constexpr int states = 1;
+    static constexpr bool rests = true;
     float rate, epsilon;
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
@@ -58,6 +61,7 @@ struct Adagrad {
 // m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = [sqrt(1-b2^t)/(1-b1^t)] m / (sqrt(v) + eps sqrt(1-b2^t)).
 struct Adam {
     static constexpr int states = 2;
+    static constexpr bool rests = false;
     float rate, beta1, beta2, epsilon;
 
     static Adam at_step(float rate, const OptimizerOptions& options, index_t step) {
@@ -75,6 +79,28 @@ struct Adam {
     }
 };
 
+// Riedmiller, Braun (ICNN 1993), without weight backtracking: each weight has its own step, which
+// grows by 1.2 while the gradient keeps its sign and halves where that changes, and then waits one
+// step. Meant for full batches. The state is the last gradient, and the step (0: not begun).
+struct Rprop {
+    static constexpr int states = 2;
+    static constexpr bool rests = false;
+    float rate;  // the first step
+
+    ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
+        const Floats zero{};
+        const Floats agreement = gradient * state[0];
+        Floats length = select(state[1] > zero, state[1], broadcast(rate));
+        length = select(agreement > zero, min(length * 1.2f, broadcast(50.0f)), length);
+        length = select(agreement < zero, max(length * 0.5f, broadcast(1e-6f)), length);
+        gradient = select(agreement < zero, zero, gradient);
+        state[0] = gradient;
+        state[1] = length;
+        weight = select(gradient > zero, weight - length, weight);
+        return select(gradient < zero, weight + length, weight);
+    }
+};
+
 // Calls body(policy) with the policy of this step; `step` counts from 1.
 template <class Body>
 void with_optimizer(const OptimizerOptions& options, float rate, index_t step, Body&& body) {
@@ -83,6 +109,7 @@ void with_optimizer(const OptimizerOptions& options, float rate, index_t step, B
         case OptimizerKind::momentum: body(Momentum{rate, options.momentum}); return;
         case OptimizerKind::adagrad: body(Adagrad{rate, options.epsilon}); return;
         case OptimizerKind::adam: body(Adam::at_step(rate, options, step)); return;
+        case OptimizerKind::rprop: body(Rprop{rate}); return;
     }
 }
 

@@ -44,8 +44,9 @@ void with_team(int num_threads, Body&& body) {
 }
 
 // Calls body(piece) for piece in [0, pieces), with the team that is there or one of num_threads for
-// this loop alone. Pieces are taken in order, so that one may wait for an earlier one. Inside another loop's piece it runs serially. The first exception of a piece
-// comes out here, once no thread is in the loop any more.
+// this loop alone. Pieces are taken in order, so that one may wait for an earlier one. Inside
+// another loop's piece it runs serially. The first exception of a piece comes out here, once no
+// thread is in the loop any more.
 template <class Body>
 void parallel_for(index_t pieces, int num_threads, Body&& body) {
     using Plain = std::remove_reference_t<Body>;

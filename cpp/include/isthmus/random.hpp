@@ -17,7 +17,9 @@ enum class Stream : std::uint32_t {
     shuffle = 0,
     corruption = 1,
     noise = 2,
-    cells = 3,               // the order in which SGD visits a block of them
+    latent = 3,
+    negatives = 4,
+    cells = 5,               // the order in which SGD visits a block of them
     dropout = 16,            // + layer
     initialization = 64,     // + layer
     hidden_units = 1 << 16,  // + step of Gibbs sampling
@@ -25,7 +27,8 @@ enum class Stream : std::uint32_t {
 };
 
 constexpr Stream operator+(Stream stream, int layer) {
-    return static_cast<Stream>(static_cast<std::uint32_t>(stream) + static_cast<std::uint32_t>(layer));
+    return static_cast<Stream>(static_cast<std::uint32_t>(stream) +
+                               static_cast<std::uint32_t>(layer));
 }
 
 class Philox {
@@ -69,9 +72,9 @@ public:
         return std::sqrt(-2.0f * std::log(u)) * std::cos(6.28318530717958647692f * v);
     }
 
-    // The first word at each of `count` positions of a row; the loop vectorises.
-    void words(std::uint32_t row, const std::int32_t* positions, index_t count,
-               std::uint32_t* out) const;
+    // The first word at each of `count` positions of a row, shifted; the loop vectorises.
+    void words(std::uint32_t row, const std::int32_t* positions, index_t count, std::uint32_t* out,
+               std::uint32_t shift = 0) const;
 
     static float to_uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 

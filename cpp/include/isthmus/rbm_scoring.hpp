@@ -4,32 +4,34 @@
 #include <cstdint>
 #include <vector>
 
-#include "isthmus/csr_view.hpp"
 #include "isthmus/rbm.hpp"
+#include "isthmus/scoring.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
 
-// score(row, column) = sum over k of values_k softmax_k(bias_column,k + weights_column,k .
-// code_row)
-struct ExpectedRatings {
-    Matrix codes;    // rows x hidden
-    Matrix weights;  // (columns x levels) x hidden
-    Matrix bias;     // columns x levels
-    std::vector<float> values;
-    bool queries_are_rows = true;  // who asks: rows, for columns; or columns, for rows
+// score(row, column) = sum over k of
+//     values_k softmax_k(bias_column,k + weights_column,k . code_row)
+class ExpectedRatings final : public ScoreSource {
+public:
+    // codes: rows x hidden, weights: (columns x levels) x hidden, bias: columns x levels. Who asks:
+    // rows, for columns; or columns, for rows.
+    ExpectedRatings(Matrix codes, Matrix weights, Matrix bias, std::vector<float> values,
+                    bool queries_are_rows);
 
-    index_t rows() const { return codes.rows(); }
-    index_t columns() const { return bias.rows(); }
-    index_t queries() const { return queries_are_rows ? rows() : columns(); }
-    index_t candidates() const { return queries_are_rows ? columns() : rows(); }
+    index_t queries() const override { return queries_are_rows_ ? codes_.rows() : bias_.rows(); }
+    index_t candidates() const override { return queries_are_rows_ ? bias_.rows() : codes_.rows(); }
+    void tile(ColumnRange own, ColumnRange some, MatrixView out) const override;
+    void list(index_t query, const std::int32_t* candidates, index_t count,
+              float* out) const override;
+
+private:
+    float score(index_t query, index_t candidate, float* p) const;
+
+    Matrix codes_, weights_, bias_;
+    std::vector<float> values_;
+    bool queries_are_rows_;
 };
-
-// As of scoring.hpp, with these scores.
-void score_pairs(const ExpectedRatings& ratings, const std::int32_t* queries,
-                 const std::int32_t* candidates, index_t count, int num_threads, float* out);
-void top_k(const ExpectedRatings& ratings, const CsrView& seen, index_t n, int num_threads,
-           std::int32_t* items, float* scores);
 
 // Weights and biases of columns that training did not see, by softmax regression on the codes
 // (Boehning, AISM 1992: a fixed bound on the curvature, so that a column factorises one matrix):

@@ -25,10 +25,12 @@ void encode_block(const Batch& batch, index_t block, ColumnRange rows, ConstMatr
 struct DecodeRule {
     Activation activation = Activation::identity;
     const float* bias = nullptr;  // per internal column
+    bool logistic = false;        // cross-entropy of sigmoid(z) and a target of 0 or 1
 };
 
 // For every observed cell: z = W_column . H_row + bias; its error 2 (f(z) - target) f'(z) replaces
-// the target in the batch; dH += E W; squared_error[row] += (f(z) - target)^2.
+// the target in the batch; dH += E W; squared_error[row] += (f(z) - target)^2. With the logistic
+// loss: the error is sigmoid(z) - target, and the loss takes the place of the squared error.
 void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView w,
                   const DecodeRule& rule, ConstMatrixView h, MatrixView dh, double* squared_error);
 
@@ -46,6 +48,12 @@ enum class Cells { input, error };
 void update_block(const Batch& batch, index_t block, Cells cells, ConstMatrixView h,
                   const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
                   float rate, index_t step);
+
+// The same for weights that both encode and decode: the sum over the column's cells of error x
+// H_row and, those of the input, of input x dZ_row.
+void update_tied_block(const Batch& batch, index_t block, ConstMatrixView h, ConstMatrixView dz,
+                       const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
+                       float rate, index_t step);
 
 // The output bias of a block's columns: the same with 1 for H, and no decay.
 void update_bias_block(const Batch& batch, index_t block, float* bias, float* const state[2],

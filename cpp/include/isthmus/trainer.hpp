@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -39,6 +40,9 @@ struct TrainingOptions {
     float dropout = 0.0f;
     std::uint64_t seed = 0;
     int num_threads = 1;
+    // Where the matrix's columns begin among all, if they are split over machines: corruption is
+    // drawn by a column's place among all.
+    std::int32_t first_column = 0;
 };
 
 struct EpochResult {
@@ -60,13 +64,16 @@ public:
 
     // One pass over the rows that hold any cell, in an order drawn for this epoch. `poll` is called
     // before each batch with the number of rows done; if it throws, the weights stay as after the
-    // last whole batch.
+    // last whole batch. If columns are split over machines, `filled` lists the rows that hold a
+    // cell on any of them, in ascending order, so that all draw the same batches.
     EpochResult run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
                           float rate, const std::function<void(index_t)>& poll,
-                          const Reduction& reduce);
+                          const Reduction& reduce,
+                          const std::optional<std::vector<std::int32_t>>& filled = {});
 
     // Codes of every row, uncorrupted, by the model as it stands.
-    void encode_matrix(const CsrView& matrix, const RowTransform& transform, MatrixView codes) const;
+    void encode_matrix(const CsrView& matrix, const RowTransform& transform,
+                       MatrixView codes) const;
 
     // Rows of the model's decoder while it trains: original column -> row.
     const ColumnLayout& layout() const { return layout_; }
@@ -87,7 +94,8 @@ private:
 
     void require_unfinished() const;
     void train_batch(const CsrView& matrix, const RowTransform& transform, const std::int32_t* ids,
-                     index_t count, index_t epoch, float share, float rate, const Reduction& reduce);
+                     index_t count, index_t epoch, float share, float rate,
+                     const Reduction& reduce);
     double batch_loss() const;
     void decode_and_update(float decay, float rate);
     void backward(float decay, float rate, const Reduction& reduce);

@@ -153,7 +153,9 @@ def train(
 
 def _training(model: Any, ratings: Ratings) -> str:
     """Say how training went."""
-    epochs = model.history_
+    epochs = getattr(model, "history_", [])
+    if not epochs:
+        return "trained in closed form"
     seconds = sum(epoch.seconds for epoch in epochs)
     line = (
         f"{len(epochs)} epochs in {seconds:.1f} s, "

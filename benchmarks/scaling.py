@@ -1,0 +1,128 @@
+"""How an epoch's time and memory grow with threads, k, batch and ratings.
+
+python -m benchmarks.scaling                 # ml-1m
+python -m benchmarks.scaling --netflix       # 100 million synthetic ratings; needs 8 GiB
+"""
+
+import resource
+import statistics
+from typing import Any
+
+from benchmarks.common import load, parser, print_table, write_results
+from benchmarks.roofline import sgemm_rate
+from isthmus import AutoRec, Ratings, synthetic_ratings
+
+
+def epoch_seconds(ratings: Ratings, epochs: int = 6, **parameters: Any) -> float:
+    """Median seconds of an epoch of I-AutoRec."""
+    model = AutoRec(**parameters, epochs=epochs, random_state=0).fit(ratings)
+    return statistics.median(epoch.seconds for epoch in model.history_)
+
+
+def peak_gib() -> float:
+    """Most memory this process has held, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+
+
+def small(threads: int) -> None:
+    """Threads, hidden units and batch on ml-1m."""
+    ratings, _ = load("ml-1m")
+    common: dict[str, Any] = {"corruption": 0.0}
+    figures: dict[str, Any] = {}
+    counts = sorted({1, 2, *(n for n in (4, 8, 16) if n <= threads)})
+    times = {n: epoch_seconds(ratings, num_threads=n, **common) for n in counts}
+    figures["threads"] = times
+    print_table(
+        ("threads", "seconds an epoch", "speed against 1"),
+        [(n, f"{t:.4f}", f"{times[1] / t:.2f}") for n, t in times.items()],
+    )
+    for name, values in (
+        ("hidden_units", (50, 100, 250, 500, 1000)),
+        ("batch_size", (64, 256, 1024)),
+    ):
+        rows = []
+        for value in values:
+            parameter = (value,) if name == "hidden_units" else value
+            took = epoch_seconds(ratings, num_threads=threads, **{name: parameter}, **common)
+            units = value if name == "hidden_units" else 500
+            rows.append((value, took, 10 * ratings.nnz * units / took / 1e9))
+        figures[name] = rows
+        print()
+        print_table(
+            (name, "seconds an epoch", "GFLOP/s"), [(v, f"{t:.4f}", f"{r:.0f}") for v, t, r in rows]
+        )
+    write_results("scaling", figures)
+
+
+def netflix(threads: int, batch_size: int, optimizer: str) -> None:
+    """An epoch at Netflix's shape, its share of sgemm, and the peak of memory."""
+    ratings = synthetic_ratings(shape="netflix", random_state=0)
+    data = peak_gib()
+    limit = sgemm_rate(threads)
+    rate = {"sgd": 1e-6, "adam": 1e-3}[optimizer]
+    took = epoch_seconds(
+        ratings,
+        epochs=2,
+        optimizer=optimizer,
+        learning_rate=rate,
+        batch_size=batch_size,
+        num_threads=threads,
+        corruption=0.0,
+    )
+    peak = peak_gib()
+    matrix = (8 * ratings.nnz + 8 * ratings.n_users) / (1 << 30)
+    states = {"sgd": 0, "adam": 2}[optimizer]
+    weights = 2 * ratings.n_users * 528 * 4 / (1 << 30)
+    promised = 2 * matrix + weights * (1 + states)
+    done = 10 * ratings.nnz * 500 / took / 1e9
+    print(f"{ratings!r}: {optimizer}, batch {batch_size}, {threads} threads")
+    print_table(
+        (
+            "seconds an epoch",
+            "ns a rating",
+            "GFLOP/s",
+            "share of sgemm",
+            "peak GiB",
+            "matrix + transpose + weights + state, GiB",
+            "peak over that",
+        ),
+        [
+            (
+                f"{took:.1f}",
+                f"{1e9 * took / ratings.nnz:.0f}",
+                f"{done:.0f}",
+                f"{done / limit:.0%}",
+                f"{peak:.2f}",
+                f"{promised:.2f}",
+                f"{peak / promised:.2f}",
+            )
+        ],
+    )
+    write_results(
+        f"scaling_netflix_{optimizer}_{batch_size}",
+        {
+            "seconds": took,
+            "gflops": done,
+            "sgemm": limit,
+            "peak_gib": peak,
+            "promised_gib": promised,
+            "after_data_gib": data,
+        },
+    )
+
+
+def main() -> None:
+    """Run from the command line."""
+    p = parser(__doc__)
+    p.add_argument("--netflix", action="store_true")
+    p.add_argument("--batch-size", type=int, default=1024, help="with --netflix")
+    p.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd", help="with --netflix")
+    args = p.parse_args()
+    if args.netflix:
+        netflix(args.threads, args.batch_size, args.optimizer)
+    else:
+        small(args.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+#include <algorithm>
+#include <memory>
+
+#include "convert.hpp"
+#include "isthmus/vae.hpp"
+#include "poll.hpp"
+#include "pybind.hpp"
+
+namespace isthmus {
+
+namespace {
+
+using Units = std::vector<index_t>;
+
+std::unique_ptr<MultinomialAutoencoder> make_model(index_t inputs, const Units& encoder,
+                                                   index_t latent, const Units& decoder,
+                                                   const std::string& activation,
+                                                   std::uint64_t seed, int num_threads) {
+    require(inputs >= 1, "inputs must be at least 1");
+    require(!encoder.empty(), "encoder must name at least one layer");
+    require(latent >= 0, "latent must be at least 0");
+    for (const Units& layers : {encoder, decoder}) {
+        for (const index_t units : layers) require(units >= 1, "layers have at least one unit");
+    }
+    const MultinomialShape shape{inputs, encoder, latent, decoder,
+                                 activation_from_name(activation)};
+    const py::gil_scoped_release release;
+    return std::make_unique<MultinomialAutoencoder>(shape, seed, num_threads);
+}
+
+py::dict weights(const py::object& self) {
+    auto& model = self.cast<MultinomialAutoencoder&>();
+    py::dict arrays;
+    arrays["encoder.weights"] = matrix_array(model.encoder, self);
+    arrays["encoder.bias"] = matrix_array(model.encoder_bias, self);
+    for (std::size_t l = 0; l < model.hidden.size(); ++l) {
+        const std::string name = "hidden." + std::to_string(l + 1);
+        arrays[py::str(name + ".weights")] = matrix_array(model.hidden[l].weights, self);
+        arrays[py::str(name + ".bias")] = matrix_array(model.hidden[l].bias, self);
+    }
+    arrays["decoder.weights"] = matrix_array(model.decoder, self);
+    arrays["decoder.bias"] = matrix_array(model.decoder_bias, self);
+    return arrays;
+}
+
+py::array_t<float> bind_encode(const MultinomialAutoencoder& model,
+                               const Array<std::int64_t>& indptr,
+                               const Array<std::int32_t>& indices, const Array<float>& values,
+                               int num_threads) {
+    const CsrView rows = csr_view(indptr, indices, values, model.shape.inputs);
+    py::array_t<float> codes({rows.rows, model.decoder.cols()});
+    const MatrixView out{codes.mutable_data(), rows.rows, model.decoder.cols(),
+                         model.decoder.cols()};
+    const py::gil_scoped_release release;
+    encode_multinomial(model, rows, num_threads, out);
+    return codes;
+}
+
+std::unique_ptr<MultinomialTrainer> make_trainer(MultinomialAutoencoder& model, index_t rows,
+                                                 const std::string& optimizer, float regularization,
+                                                 index_t batch_size, float dropout,
+                                                 std::uint64_t seed, int num_threads) {
+    require(batch_size >= 1, "batch_size must be at least 1");
+    require(num_threads >= 1, "num_threads must be at least 1");
+    MultinomialOptions options;
+    options.optimizer.kind = optimizer_from_name(optimizer);
+    if (options.optimizer.kind == OptimizerKind::adagrad) options.optimizer.epsilon = 1e-10f;
+    options.regularization = regularization;
+    options.batch_size = batch_size;
+    options.dropout = dropout;
+    options.seed = seed;
+    options.num_threads = num_threads;
+    const py::gil_scoped_release release;
+    return std::make_unique<MultinomialTrainer>(model, rows, options);
+}
+
+py::tuple run_epoch(MultinomialTrainer& trainer, const Array<std::int64_t>& indptr,
+                    const Array<std::int32_t>& indices, const Array<float>& values, index_t cols,
+                    index_t epoch, float learning_rate, double beta, double annealing,
+                    index_t first_step, const py::object& progress) {
+    const CsrView rows = csr_view(indptr, indices, values, cols);
+    MultinomialResult result;
+    {
+        const auto poll = make_poll(progress);
+        const auto schedule = [=](index_t step) {
+            const auto updates = static_cast<double>(first_step + step);
+            return static_cast<float>(annealing > 0.0 ? std::min(beta, updates / annealing) : beta);
+        };
+        const py::gil_scoped_release release;
+        result = trainer.run_epoch(rows, epoch, learning_rate, schedule, poll);
+    }
+    return py::make_tuple(result.likelihood, result.divergence, result.rows);
+}
+
+}  // namespace
+
+void register_vae(py::module_& module) {
+    py::class_<MultinomialAutoencoder>(module, "MultinomialAutoencoder", py::module_local(),
+                                       "Sparse input, dense hidden layers, a softmax over all "
+                                       "items; with latent > 0, a Gaussian code.")
+        .def(py::init(&make_model), py::arg("inputs"), py::arg("encoder"), py::arg("latent"),
+             py::arg("decoder"), py::kw_only(), py::arg("activation"), py::arg("seed"),
+             py::arg("num_threads") = 1)
+        .def("weights", &weights, "NumPy views of the weights, by name; writing changes the model.")
+        .def("encode", &bind_encode, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
+             py::arg("values").noconvert(), py::kw_only(), py::arg("num_threads") = 1,
+             "What the decoder's weights are multiplied with (rows x units of the last layer).");
+
+    py::class_<MultinomialTrainer>(module, "MultinomialTrainer", py::module_local(),
+                                   "Trains a MultinomialAutoencoder.")
+        .def(py::init(&make_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::arg("rows"),
+             py::kw_only(), py::arg("optimizer"), py::arg("regularization"), py::arg("batch_size"),
+             py::arg("dropout"), py::arg("seed"), py::arg("num_threads"))
+        .def("run_epoch", &run_epoch, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
+             py::arg("values").noconvert(), py::arg("cols"), py::arg("epoch"),
+             py::arg("learning_rate"), py::kw_only(), py::arg("beta"), py::arg("annealing"),
+             py::arg("first_step") = 0, py::arg("progress") = py::none(),
+             "One pass; returns the negative log likelihood, the KL divergence, both summed over "
+             "rows, and the rows. KL is weighed by min(beta, steps / annealing).")
+        .def("keep_best", &MultinomialTrainer::keep_best)
+        .def("restore_best", &MultinomialTrainer::restore_best);
+}
+
+}  // namespace isthmus

@@ -1,0 +1,114 @@
+#pragma once
+// CDAE (Wu, DuBois, Zheng, Ester, WSDM 2016): a denoising autoencoder of implicit feedback with a
+// node of each user's own, whose loss is on the positives and a few sampled negatives alone.
+//
+//     z_u = h(W^T x~_u + V_u + b),   y_ui = f(W'_i . z_u + b'_i)
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "isthmus/activations.hpp"
+#include "isthmus/batch.hpp"
+#include "isthmus/csr_view.hpp"
+#include "isthmus/optimizers.hpp"
+#include "isthmus/random.hpp"
+#include "isthmus/sparse_kernels.hpp"
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+struct CdaeShape {
+    index_t users = 0;
+    index_t items = 0;
+    index_t units = 0;
+    Activation activation = Activation::sigmoid;  // h
+    bool logistic = true;  // f is the sigmoid and the loss cross-entropy; or identity and squares
+    bool tied = false;     // W' is W
+};
+
+struct Cdae {
+    CdaeShape shape;
+    Matrix encoder;       // W: items x units
+    Matrix encoder_bias;  // b: one row
+    Matrix users;         // V: users x units
+    Matrix decoder;       // W': items x units; empty if tied
+    Matrix decoder_bias;  // b': one row of items
+
+    // Weights uniform in +-sqrt(6 / (fan in + fan out)), biases 0.
+    Cdae(CdaeShape shape, std::uint64_t seed, int num_threads);
+
+    const Matrix& output() const { return shape.tied ? encoder : decoder; }
+    std::vector<Matrix*> parameters();
+};
+
+struct CdaeOptions {
+    OptimizerOptions optimizer;
+    float regularization = 0.0f;  // lambda of + (lambda / 2) (||W||^2 + ||W'||^2 + ||V||^2)
+    index_t batch_size = 256;
+    index_t negatives = 5;  // sampled for each positive
+    float corruption = 0.5f;
+    std::uint64_t seed = 0;
+    int num_threads = 1;
+};
+
+// `count` items that are not among `positives` (ascending), each once, or all such items if there
+// are no more: a function of (draw, row) alone. `marks`, zeros for every item, is left so.
+void sample_negatives(const Philox& draw, std::uint32_t row, const std::int32_t* positives,
+                      index_t n_positives, index_t items, index_t count,
+                      std::vector<std::uint8_t>& marks, std::vector<std::int32_t>& out);
+
+struct CdaeResult {
+    double loss = 0.0;  // summed over cells
+    index_t cells = 0;  // positives and negatives
+};
+
+class CdaeTrainer {
+public:
+    CdaeTrainer(Cdae& model, CdaeOptions options);
+
+    // One pass over the users with any cell; a batch's step has the gradient of its own users' loss
+    // and its share of the users of W's and W''s decay. `poll` is called before each batch with the
+    // number of users done.
+    CdaeResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
+                         const std::function<void(index_t)>& poll);
+
+    void keep_best();
+    void restore_best();
+
+private:
+    struct Slot {
+        Matrix* weights;
+        Matrix state[2];
+        TrainedMatrix view() { return {weights->view(), {state[0].view(), state[1].view()}}; }
+    };
+
+    CsrView with_negatives(const CsrView& matrix, const std::int32_t* ids, index_t count,
+                           index_t epoch);
+    double forward_and_back(const std::int32_t* ids);
+    void update(const std::int32_t* ids, float share, float rate);
+
+    Cdae& model_;
+    CdaeOptions options_;
+    ColumnLayout layout_;
+    Batch batch_;
+    index_t batch_rows_;
+    Matrix before_, after_, error_;  // rows x units
+    std::vector<double> loss_;       // per row
+    // The batch's positives (1) and negatives (0), where the users' ids say: rows of a matrix of
+    // all users of which only the batch's are there.
+    std::vector<std::int64_t> indptr_;
+    std::vector<std::int32_t> indices_;
+    std::vector<float> values_;
+    Slot encoder_, encoder_bias_, users_, decoder_, decoder_bias_;
+    Matrix bias_gradient_;
+    std::vector<Matrix> best_;
+    index_t step_ = 0;
+};
+
+// Codes (rows x units) of rows of ones: of the users of the same places or, not `known`, of users
+// without a node.
+void encode_cdae(const Cdae& model, const CsrView& matrix, bool known, int num_threads,
+                 MatrixView codes);
+
+}  // namespace isthmus

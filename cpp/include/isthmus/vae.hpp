@@ -1,0 +1,125 @@
+#pragma once
+// Autoencoders with a multinomial likelihood over all items: Mult-DAE, and Mult-VAE with a Gaussian
+// code (Liang, Krishnan, Hoffman, Jebara, WWW 2018).
+//
+//     h_1 = tanh(X V + b), h_l = tanh(h_{l-1} A_l + a_l), logits = h_L W^T + c
+//     loss = mean over rows of  - sum over the row's items of log softmax(logits) + beta KL
+//
+// One layer may be the code: its 2 x latent outputs are mean and log-variance, z = mean + noise x
+// exp(log-variance / 2) is what the next layer gets in training and the mean outside of it, and KL
+// is that of N(mean, exp(log-variance)) from N(0, I).
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "isthmus/activations.hpp"
+#include "isthmus/autoencoder.hpp"
+#include "isthmus/batch.hpp"
+#include "isthmus/csr_view.hpp"
+#include "isthmus/optimizers.hpp"
+#include "isthmus/sparse_kernels.hpp"
+#include "isthmus/types.hpp"
+
+namespace isthmus {
+
+struct MultinomialShape {
+    index_t inputs = 0;
+    std::vector<index_t> encoder;  // units of each layer before the code, at least one
+    index_t latent = 0;            // 0: there is no code, and the layers follow each other
+    std::vector<index_t> decoder;  // units of each layer after it
+    Activation activation = Activation::tanh;
+
+    index_t layers() const {
+        return static_cast<index_t>(encoder.size() + decoder.size()) + (latent > 0 ? 1 : 0);
+    }
+    bool is_code(index_t layer) const {
+        return latent > 0 && layer == static_cast<index_t>(encoder.size());
+    }
+    index_t units(index_t layer) const;    // that a layer computes: 2 x latent for the code
+    index_t outputs(index_t layer) const;  // that the next one gets: latent for the code
+};
+
+struct MultinomialAutoencoder {
+    MultinomialShape shape;
+    Matrix encoder;                  // V: inputs x units of the first layer
+    Matrix encoder_bias;             // one row
+    std::vector<DenseLayer> hidden;  // the layers after the first
+    Matrix decoder;                  // W: inputs x outputs of the last layer
+    Matrix decoder_bias;             // c: one row of inputs
+
+    // Weights uniform in +-sqrt(6 / (fan in + fan out)), biases 0.
+    MultinomialAutoencoder(MultinomialShape shape, std::uint64_t seed, int num_threads);
+
+    std::vector<Matrix*> parameters();
+};
+
+struct MultinomialOptions {
+    OptimizerOptions optimizer;
+    float regularization = 0.0f;  // lambda of + (lambda / 2) ||weights||^2, per batch
+    index_t batch_size = 500;
+    float dropout = 0.5f;  // of the input
+    std::uint64_t seed = 0;
+    int num_threads = 1;
+};
+
+struct MultinomialResult {
+    double likelihood = 0.0;  // - log likelihood, summed over rows
+    double divergence = 0.0;  // KL, likewise
+    index_t rows = 0;
+};
+
+class MultinomialTrainer {
+public:
+    MultinomialTrainer(MultinomialAutoencoder& model, index_t rows, MultinomialOptions options);
+
+    // One pass over the rows with any cell, whose values are the input; every stored cell counts
+    // once in the likelihood. beta(step) weighs the KL of a step, counted from 0 over all epochs.
+    // `poll` is called before each batch with the number of rows done.
+    MultinomialResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
+                                const std::function<float(index_t)>& beta,
+                                const std::function<void(index_t)>& poll);
+
+    void keep_best();
+    void restore_best();
+
+private:
+    struct Slot {
+        Matrix* weights;
+        Matrix state[2];
+        TrainedMatrix view() { return {weights->view(), {state[0].view(), state[1].view()}}; }
+    };
+
+    void forward(const std::int32_t* ids, index_t epoch);
+    void score();
+    double likelihood(const CsrView& matrix, const std::int32_t* ids);
+    void output_step(const CsrView& matrix, const std::int32_t* ids, float rate);
+    double divergence() const;
+    void backward(float beta, float rate);
+    void update(Slot& slot, const Matrix& gradient, float decay, float rate);
+
+    MultinomialAutoencoder& model_;
+    MultinomialOptions options_;
+    ColumnLayout layout_;
+    Batch batch_;
+    index_t batch_rows_, blocks_, block_columns_;
+    std::vector<Matrix> before_, after_, error_;  // per layer: rows x units (after_: outputs)
+    Matrix noise_;                                // rows x latent
+    std::vector<Matrix> logits_;                  // per block of items: rows x block's items
+    std::vector<Matrix> partial_;                 // per slice of blocks: rows x last outputs
+    std::vector<Matrix> gradient_;                // per slice: block's items x last outputs
+    std::vector<float> block_top_, block_sum_;    // blocks x rows: greatest logit, sum of exp
+    std::vector<float> log_total_;                // per row: log of the sum of exp of all logits
+    Slot encoder_, encoder_bias_, decoder_, decoder_bias_;
+    std::vector<Slot> hidden_, hidden_bias_;
+    std::vector<Matrix> hidden_gradient_, bias_gradient_;
+    std::vector<Matrix> best_;
+    index_t step_ = 0;
+};
+
+// What the decoder's weights are multiplied with for each row (rows x outputs of the last layer),
+// uncorrupted, with the code's mean for z.
+void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matrix, int num_threads,
+                        MatrixView codes);
+
+}  // namespace isthmus

@@ -1,0 +1,159 @@
+"""How well scores rank the items that users turned out to like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from isthmus import _core
+from isthmus._csr import CSR
+
+__all__ = ["METRICS", "RankingMetric", "parse_metrics", "rank"]
+
+METRICS = {
+    "precision": "positives among the first k, by k",
+    "recall": "positives among the first k, by all positives",
+    "recall_capped": "positives among the first k, by min(k, all positives) (Liang et al., 2018)",
+    "ndcg": "sum over positives among the first k of 1 / log2(1 + rank), by its greatest value",
+    "map": "sum over positives among the first k of the precision at them, by min(k, positives)",
+    "mrr": "1 / rank of the first positive, 0 beyond k",
+    "hit_rate": "1 if any positive is among the first k",
+    "auc": "share of pairs of a positive and another item in the right order, ties counting half",
+    "coverage": "share of all items that are among the first k of any user",
+}
+"""Metrics by name: each is a mean over users with a positive, but for coverage."""
+
+_WHOLE = ("mrr", "auc")
+_ALIASES = {"hr": "hit_rate"}
+
+
+class RankingMetric(NamedTuple):
+    """A metric with its cut-off, as it was asked for.
+
+    Parameters
+    ----------
+    label : str
+        As ``"ndcg@10"``.
+    name : str
+        One of `METRICS`.
+    k : int
+        How many items of a list count; 0 for all.
+    """
+
+    label: str
+    name: str
+    k: int
+
+
+def parse_metrics(metrics: str | Iterable[str]) -> list[RankingMetric]:
+    """Read names of metrics with cut-offs.
+
+    Parameters
+    ----------
+    metrics : str or iterable of str
+        As ``"ndcg@10"``; "hr" is short for "hit_rate". "auc" takes no cut-off, and "mrr" may do
+        without.
+
+    Returns
+    -------
+    list of RankingMetric
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is no string, is unknown, lacks its cut-off, or there is none.
+
+    Examples
+    --------
+    >>> parse_metrics("ndcg@10")
+    [RankingMetric(label='ndcg@10', name='ndcg', k=10)]
+    """
+    listed = [metrics] if isinstance(metrics, str) else list(metrics)
+    if not listed:
+        raise ValueError("metrics must name at least one, but it is empty.")
+    return [_parse(label) for label in listed]
+
+
+def _parse(label: Any) -> RankingMetric:
+    if not isinstance(label, str):
+        raise TypeError(f"metrics must be strings, as 'ndcg@10', but one was {label!r}.")
+    name, at, cut = label.strip().lower().partition("@")
+    name = _ALIASES.get(name, name)
+    if name not in METRICS:
+        raise ValueError(
+            f"metrics must be one of {', '.join(METRICS)}, with @k, but one was {label!r}."
+        )
+    if not at and name in _WHOLE:
+        return RankingMetric(label, name, 0)
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", cut) or name == "auc":
+        wanted = "without a cut-off" if name == "auc" else f"with a cut-off, as '{name}@10'"
+        raise ValueError(f"the metric {name} must be given {wanted}, but it was {label!r}.")
+    return RankingMetric(label, name, int(cut))
+
+
+def rank(
+    scores: _core.Scores,
+    metrics: Sequence[RankingMetric],
+    positives: CSR,
+    *,
+    seen: CSR | None = None,
+    lists: CSR | None = None,
+    num_threads: int,
+) -> dict[str, NDArray[np.float64]]:
+    """Measure rankings in one pass, in blocks of users; equal scores are ranked by item.
+
+    Parameters
+    ----------
+    scores : Scores
+        Of users for items.
+    metrics : sequence of RankingMetric
+    positives, seen, lists : CSR
+        Of users x items, by their cells alone: what should be ranked high; what is left out; what
+        is ranked, by default all that is left. A positive must not be among the seen, and counts as
+        one of its user's list.
+    num_threads : int
+
+    Returns
+    -------
+    dict of str to ndarray
+        One value a user, NaN for users without a positive; for coverage a single one.
+    """
+    if lists is not None:
+        lists = _union(lists, positives)
+    covered = max((metric.k for metric in metrics if metric.name == "coverage"), default=0)
+    per_user = [metric for metric in metrics if metric.name != "coverage"]
+    values, places = _core.rank(
+        *(scores, [(metric.name, metric.k) for metric in per_user]),
+        *(positives.indptr, positives.indices),
+        seen_indptr=None if seen is None else seen.indptr,
+        seen_indices=None if seen is None else seen.indices,
+        lists_indptr=None if lists is None else lists.indptr,
+        lists_indices=None if lists is None else lists.indices,
+        coverage=covered,
+        num_threads=num_threads,
+    )
+    columns = {metric.label: values[:, i] for i, metric in enumerate(per_user)}
+    return {
+        metric.label: columns[metric.label]
+        if metric.name != "coverage"
+        else np.array([np.count_nonzero(places < metric.k) / len(places)])
+        for metric in metrics
+    }
+
+
+def _union(one: CSR, other: CSR) -> CSR:
+    """Cells of either; every value is 1."""
+    total = _ones(one) + _ones(other)
+    total.sort_indices()
+    indices = total.indices.astype(np.int32)
+    return CSR(total.indptr.astype(np.int64), indices, np.ones(len(indices), np.float32), one.shape)
+
+
+def _ones(pattern: CSR) -> Any:
+    ones = np.ones(len(pattern.indices), np.float32)
+    return sparse.csr_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)

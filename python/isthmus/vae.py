@@ -1,0 +1,333 @@
+"""Mult-DAE and Mult-VAE: autoencoders with a multinomial likelihood over all items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+from isthmus._checks import check_choice, check_integer, check_layers, check_real
+from isthmus._csr import CSR
+from isthmus._implicit import ImplicitRecommender
+from isthmus.base import Floats
+
+__all__ = ["MultDAE", "MultVAE"]
+
+ACTIVATIONS = ("tanh", "identity", "sigmoid", "relu", "elu", "selu", "swish")
+OPTIMIZERS = ("adam", "adagrad", "sgd")
+
+
+class _Multinomial(ImplicitRecommender, abstract=True):
+    """What the two share: everything but the code."""
+
+    _structural: ClassVar[tuple[str, ...]] = ("hidden_units", "activation")
+
+    hidden_units: tuple[int, ...]
+    activation: str
+    regularization: float
+    optimizer: str
+    dropout: float
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_layers("hidden_units", self.hidden_units)
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_real("regularization", self.regularization, low=0)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_real("dropout", self.dropout, low=0, high=1, open_high=True)
+
+    def _layers(self, structure: dict[str, Any]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        """Units before the code, in it, and after it."""
+        return check_layers("hidden_units", structure["hidden_units"]), 0, ()
+
+    def _annealing(self) -> tuple[float, float]:
+        """Greatest weight of the KL divergence, and the steps that would take it to 1."""
+        return 0.0, 0.0
+
+    def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.MultinomialAutoencoder:
+        return _core.MultinomialAutoencoder(
+            n_items,
+            *self._layers(self._structure),
+            activation=self._structure["activation"],
+            seed=seed,
+            num_threads=self._num_threads(),
+        )
+
+    def _make_trainer(self, rows: CSR) -> _core.MultinomialTrainer:
+        self._steps_before = len(self.history_) * -(-rows.shape[0] // self.batch_size)
+        return _core.MultinomialTrainer(
+            self._network,
+            int(np.count_nonzero(np.diff(rows.indptr))),
+            optimizer=self.optimizer,
+            regularization=float(self.regularization),
+            batch_size=int(self.batch_size),
+            dropout=float(self.dropout),
+            seed=self._seed,
+            num_threads=self._num_threads(),
+        )
+
+    def _run_epoch(
+        self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
+    ) -> float:
+        beta, annealing = self._annealing()
+        likelihood, divergence, n_rows = trainer.run_epoch(
+            *(rows.indptr, rows.indices, _unit_values(rows), rows.shape[1], index),
+            float(self.learning_rate),
+            beta=beta,
+            annealing=annealing,
+            first_step=self._steps_before,
+            progress=progress,
+        )
+        return float((likelihood + beta * divergence) / n_rows)
+
+    def _encode(self, rows: CSR, *, known: bool) -> Floats:
+        codes: Floats = self._network.encode(
+            *(rows.indptr, rows.indices, _unit_values(rows)), num_threads=self._num_threads()
+        )
+        return codes
+
+    def _decoder(self) -> tuple[Floats, Floats]:
+        weights = self._network.weights()
+        return weights["decoder.weights"], weights["decoder.bias"][0]
+
+
+class MultDAE(_Multinomial):
+    r"""Mult-DAE: a denoising autoencoder with a multinomial likelihood over all items.
+
+    A user's row of ones x, normalised to length 1 and with cells dropped, is encoded and decoded to
+    a distribution over all items:
+
+    .. math::
+        \pi = \mathrm{softmax}(W h_L + c), \qquad \min - \sum_i x_i \log \pi_i
+
+    as a mean over the users of a batch. Every stored cell counts 1, whatever its value:
+    `Ratings.binarize` keeps those of a value.
+
+    Parameters
+    ----------
+    hidden_units : tuple of int, default (200,)
+        Units of each hidden layer, from the input to the output: ``(600, 200, 600)`` is a deep one.
+    activation : str, default "tanh"
+        Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
+    regularization : float, default 0.0
+        lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
+    dropout : float, default 0.5
+        Probability that a cell of the input is dropped in training; the others are scaled up.
+    optimizer : {"adam", "adagrad", "sgd"}, default "adam"
+    learning_rate : float, default 0.001
+    batch_size : int, default 500
+        Users in a mini-batch.
+    epochs : int, default 100
+    validation_fraction : float, optional
+        Share of each user's cells that `fit` holds out as validation data, where it is given none.
+    validation_metric : str, default "ndcg@10"
+        What is measured on validation data after each epoch; see `isthmus.ranking.METRICS`.
+    patience : int, optional
+        Stop after this many epochs without a better validation metric, and go back to the best.
+        Needs validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of the weights, the order of users and dropout. The same int gives the same bits at
+        any number of threads.
+    num_threads : int, default 0
+        0: all that this process may use.
+    verbose : bool, default False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that the model knows, in the order of its rows and columns.
+    history_ : list of Epoch
+        Mean loss of a user, seconds and the validation metric of each epoch.
+
+    Notes
+    -----
+    D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara: Variational Autoencoders for Collaborative
+    Filtering, WWW 2018, section 2. Scores are logits.
+
+    Examples
+    --------
+    >>> from isthmus import MultDAE, synthetic_ratings, train_test_split
+    >>> train, test = train_test_split(synthetic_ratings(200, 100, 5000, random_state=0))
+    >>> model = MultDAE(hidden_units=(20,), epochs=3, random_state=0).fit(train)
+    >>> sorted(model.evaluate(test))
+    ['ndcg@10', 'precision@10', 'recall@10']
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_units: tuple[int, ...] = (200,),
+        activation: str = "tanh",
+        regularization: float = 0.0,
+        dropout: float = 0.5,
+        optimizer: str = "adam",
+        learning_rate: float = 0.001,
+        batch_size: int = 500,
+        epochs: int = 100,
+        validation_fraction: float | None = None,
+        validation_metric: str = "ndcg@10",
+        patience: int | None = None,
+        random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_units = hidden_units
+        self.activation = activation
+        self.regularization = regularization
+        self.dropout = dropout
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.validation_fraction = validation_fraction
+        self.validation_metric = validation_metric
+        self.patience = patience
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+
+
+class MultVAE(_Multinomial):
+    r"""Mult-VAE: a variational autoencoder with a multinomial likelihood over all items.
+
+    As `MultDAE`, with a Gaussian code between encoder and decoder, whose divergence from a standard
+    normal is part of the loss:
+
+    .. math::
+        z \sim N(\mu(x), \sigma^2(x)), \quad \pi = \mathrm{softmax}(f(z)), \qquad
+        \min - \sum_i x_i \log \pi_i + \beta \, KL(N(\mu, \sigma^2) \,\Vert\, N(0, I))
+
+    beta grows linearly from 0 by 1 / `annealing_steps` a step, up to `beta`. Outside of training, z
+    is its mean.
+
+    Parameters
+    ----------
+    hidden_units : tuple of int, default (600,)
+        Units of each layer of the encoder.
+    decoder_units : tuple of int, optional
+        Units of each layer of the decoder: those of the encoder in reverse by default. ``()`` is a
+        linear decoder, as RecVAE has.
+    latent_units : int, default 200
+        Units of the code.
+    beta : float, default 0.2
+        Greatest weight of the KL divergence.
+    annealing_steps : int, default 200000
+        Steps after which beta would be 1; 0 starts with `beta`.
+    activation : str, default "tanh"
+        Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
+    regularization : float, default 0.0
+        lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
+    dropout : float, default 0.5
+        Probability that a cell of the input is dropped in training; the others are scaled up.
+    optimizer : {"adam", "adagrad", "sgd"}, default "adam"
+    learning_rate : float, default 0.001
+    batch_size : int, default 500
+        Users in a mini-batch.
+    epochs : int, default 100
+    validation_fraction : float, optional
+        Share of each user's cells that `fit` holds out as validation data, where it is given none.
+    validation_metric : str, default "ndcg@10"
+        What is measured on validation data after each epoch; see `isthmus.ranking.METRICS`.
+    patience : int, optional
+        Stop after this many epochs without a better validation metric, and go back to the best.
+        Needs validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of the weights, the order of users, dropout and the code's noise. The same int gives
+        the same bits at any number of threads.
+    num_threads : int, default 0
+        0: all that this process may use.
+    verbose : bool, default False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that the model knows, in the order of its rows and columns.
+    history_ : list of Epoch
+        Mean loss of a user (with the KL divergence weighed by `beta`), seconds and the validation
+        metric of each epoch.
+
+    Notes
+    -----
+    D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara: Variational Autoencoders for Collaborative
+    Filtering, WWW 2018, section 2. Scores are logits.
+
+    Examples
+    --------
+    >>> from isthmus import MultVAE, synthetic_ratings, train_test_split
+    >>> train, test = train_test_split(synthetic_ratings(200, 100, 5000, random_state=0))
+    >>> model = MultVAE(hidden_units=(20,), latent_units=8, epochs=3, random_state=0).fit(train)
+    >>> sorted(model.evaluate(test))
+    ['ndcg@10', 'precision@10', 'recall@10']
+    """
+
+    _structural = ("hidden_units", "decoder_units", "latent_units", "activation")
+
+    def __init__(
+        self,
+        *,
+        hidden_units: tuple[int, ...] = (600,),
+        decoder_units: tuple[int, ...] | None = None,
+        latent_units: int = 200,
+        beta: float = 0.2,
+        annealing_steps: int = 200_000,
+        activation: str = "tanh",
+        regularization: float = 0.0,
+        dropout: float = 0.5,
+        optimizer: str = "adam",
+        learning_rate: float = 0.001,
+        batch_size: int = 500,
+        epochs: int = 100,
+        validation_fraction: float | None = None,
+        validation_metric: str = "ndcg@10",
+        patience: int | None = None,
+        random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_units = hidden_units
+        self.decoder_units = decoder_units
+        self.latent_units = latent_units
+        self.beta = beta
+        self.annealing_steps = annealing_steps
+        self.activation = activation
+        self.regularization = regularization
+        self.dropout = dropout
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.validation_fraction = validation_fraction
+        self.validation_metric = validation_metric
+        self.patience = patience
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._layers(self._current_structure())
+        check_real("beta", self.beta, low=0)
+        check_integer("annealing_steps", self.annealing_steps, low=0)
+
+    def _layers(self, structure: dict[str, Any]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        layers = check_layers("hidden_units", structure["hidden_units"])
+        latent = check_integer("latent_units", structure["latent_units"], low=1)
+        decoder = structure["decoder_units"]
+        if decoder is None:
+            return layers, latent, layers[::-1]
+        linear = isinstance(decoder, tuple | list) and not decoder
+        return layers, latent, () if linear else check_layers("decoder_units", decoder)
+
+    def _annealing(self) -> tuple[float, float]:
+        return float(self.beta), float(self.annealing_steps)
+
+
+def _unit_values(rows: CSR) -> NDArray[np.float32]:
+    """Ones, scaled so that every row has length 1."""
+    counts = np.diff(rows.indptr)
+    return np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32)

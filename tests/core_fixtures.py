@@ -1,0 +1,115 @@
+"""What the tests of the core share: every variant of it, random matrices, and comparisons."""
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from numpy.typing import ArrayLike
+
+from isthmus import _dispatch
+
+
+@pytest.fixture(params=_dispatch.available())
+def core(request: pytest.FixtureRequest) -> ModuleType:
+    """The core of every instruction set that this CPU supports."""
+    return _dispatch.load_core(request.param)
+
+
+def random_rows(
+    rows: int,
+    cols: int,
+    *,
+    density: float = 0.3,
+    seed: int = 0,
+    full_columns: Sequence[int] = (),
+    **transform: Any,
+) -> reference.Rows:
+    """Ratings from 0 to 5, in which a 0 is a rating too; some rows and columns may be empty."""
+    rng = np.random.default_rng(seed)
+    # squared, so that some rows and columns are much fuller than others
+    chance = rng.random((rows, 1)) ** 2 * rng.random(cols) ** 2 * density * 9
+    observed = rng.random((rows, cols)) < chance
+    observed[:, full_columns] = True
+    row, col = np.nonzero(observed)
+    return reference.Rows(
+        np.searchsorted(row, np.arange(rows + 1)).astype(np.int64),
+        col.astype(np.int32),
+        rng.integers(0, 6, len(row)).astype(np.float32),
+        cols,
+        **transform,
+    )
+
+
+def core_rows(core: ModuleType, rows: reference.Rows) -> Any:
+    return core.Rows(
+        *(rows.indptr, rows.indices, rows.values, rows.cols),
+        input_offset=rows.input_offset,
+        target_offset=rows.target_offset,
+        input_scale=rows.input_scale,
+        target_scale=rows.target_scale,
+    )
+
+
+def core_model(core: ModuleType, model: reference.Autoencoder, num_threads: int = 1) -> Any:
+    """A model of the core of the same shape and seed, with its own initial weights."""
+    return core.Autoencoder(
+        model.inputs,
+        list(model.hidden),
+        hidden_activation=model.hidden_activation,
+        output_activation=model.output_activation,
+        seed=model.seed,
+        num_threads=num_threads,
+    )
+
+
+def core_trainer(
+    core: ModuleType,
+    model: Any,
+    rows: reference.Rows,
+    *,
+    optimizer: str = "sgd",
+    momentum: float = 0.9,
+    regularization: float = 0.0,
+    batch_size: int = 256,
+    corruption: str = "none",
+    corruption_level: float = 0.0,
+    dropout: float = 0.0,
+    seed: int = 0,
+    num_threads: int = 1,
+    first_column: int = 0,
+) -> Any:
+    return core.Trainer(
+        model,
+        np.bincount(rows.indices, minlength=rows.cols).astype(np.int64),
+        int(np.count_nonzero(np.diff(rows.indptr))),
+        optimizer=optimizer,
+        momentum=momentum,
+        regularization=regularization,
+        batch_size=batch_size,
+        corruption=corruption,
+        corruption_level=corruption_level,
+        dropout=dropout,
+        seed=seed,
+        num_threads=num_threads,
+        first_column=first_column,
+    )
+
+
+def assert_close(actual: ArrayLike, expected: ArrayLike, tolerance: float, what: str = "") -> None:
+    """Every difference is at most `tolerance` times the largest number expected."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape, what
+    scale = np.max(np.abs(expected), initial=0.0)
+    difference = np.max(np.abs(actual - expected), initial=0.0)
+    assert difference <= tolerance * scale, f"{what}: {difference / scale if scale else difference}"
+
+
+def assert_weights_close(
+    actual: Mapping[str, ArrayLike], expected: Mapping[str, ArrayLike], tolerance: float
+) -> None:
+    assert actual.keys() == expected.keys()
+    for name in expected:
+        assert_close(actual[name], expected[name], tolerance, name)

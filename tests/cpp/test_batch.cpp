@@ -1,0 +1,138 @@
+#include "isthmus/batch.hpp"
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "check.hpp"
+#include "isthmus/random.hpp"
+#include "random_data.hpp"
+
+using isthmus::Batch;
+using isthmus::ColumnRange;
+using isthmus::Corruption;
+using isthmus::CorruptionPlan;
+using isthmus::Philox;
+using isthmus::RowTransform;
+using isthmus::Stream;
+using testing::ColumnLayout;
+using testing::index_t;
+using testing::Sparse;
+
+namespace {
+
+struct Cell {
+    float input, target;
+    bool masked;
+};
+using Cells = std::map<std::pair<index_t, index_t>, Cell>;  // by row in the batch and column
+
+// What a batch must hold, cell by cell.
+Cells expected_cells(const Sparse& sparse, const std::vector<std::int32_t>& ids,
+                     const ColumnLayout& layout, const RowTransform& transform,
+                     const CorruptionPlan& corruption) {
+    Cells cells;
+    for (std::size_t r = 0; r < ids.size(); ++r) {
+        const auto id = static_cast<std::uint32_t>(ids[r]);
+        for (std::int64_t i = sparse.indptr[id]; i < sparse.indptr[id + 1]; ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            const auto column = static_cast<std::uint32_t>(sparse.indices[at]);
+            const float value = sparse.values[at];
+            Cell cell{(value - transform.input_offset[id]) * transform.input_scale,
+                      (value - transform.target_offset[id]) * transform.target_scale, false};
+            if (corruption.kind == Corruption::mask) {
+                const Philox draw(corruption.seed, Stream::corruption, corruption.epoch);
+                cell.masked = draw.uniform(id, column) < corruption.level;
+                cell.input *= cell.masked ? 0.0f : 1.0f / (1.0f - corruption.level);
+            } else if (corruption.kind == Corruption::gaussian) {
+                const Philox draw(corruption.seed, Stream::noise, corruption.epoch);
+                cell.input += corruption.level * draw.normal(id, column);
+            }
+            cells[{static_cast<index_t>(r), layout.internal()[column]}] = cell;
+        }
+    }
+    return cells;
+}
+
+// The segments hold each cell once, in its place, with the inputs first.
+void check_segments(const Batch& batch, const Cells& expected) {
+    Cells left = expected;
+    index_t next = 0;
+    for (index_t block = 0; block < batch.layout().blocks(); ++block) {
+        const ColumnRange columns = batch.layout().block(block);
+        for (index_t r = 0; r < batch.rows(); ++r) {
+            const Batch::Segment segment = batch.segment(block, r);
+            CHECK_EQUAL(segment.begin, next);
+            next = segment.end;
+            for (index_t i = segment.begin; i < segment.end; ++i) {
+                const index_t column = batch.column()[i];
+                CHECK(column >= columns.begin && column < columns.end);
+                const auto cell = left.find({r, column});
+                CHECK(cell != left.end());
+                if (cell == left.end()) continue;
+                CHECK_EQUAL(cell->second.masked, i >= segment.input_end);
+                CHECK_CLOSE(batch.input()[i], cell->second.input, 1e-5);
+                CHECK_CLOSE(batch.target()[i], cell->second.target, 1e-6);
+                left.erase(cell);
+            }
+        }
+    }
+    CHECK_EQUAL(next, batch.nnz());
+    CHECK(left.empty());
+}
+
+// The columns' lists name each cell once, with its row, and the inputs first.
+void check_lists(Batch& batch, const Cells& expected) {
+    index_t listed = 0;
+    for (index_t block = 0; block < batch.layout().blocks(); ++block) {
+        batch.list_columns(block);
+        const ColumnRange columns = batch.layout().block(block);
+        for (index_t column = columns.begin; column < columns.end; ++column) {
+            const Batch::List list = batch.list(column);
+            for (index_t i = list.begin; i < list.end; ++i) {
+                const auto cell = expected.find({batch.list_row()[i], column});
+                CHECK(cell != expected.end());
+                if (cell == expected.end()) continue;
+                CHECK_EQUAL(cell->second.masked, i >= list.input_end);
+                CHECK_CLOSE(batch.list_error()[i], cell->second.target, 1e-6);
+                CHECK_CLOSE(batch.list_input()[i], cell->second.input, 1e-5);
+                ++listed;
+            }
+        }
+    }
+    CHECK_EQUAL(listed, batch.nnz());
+}
+
+}  // namespace
+
+int main() {
+    const Sparse sparse = testing::random_sparse(60, 700, 1);
+    const ColumnLayout layout = sparse.layout();
+    CHECK(layout.blocks() > 4);
+    std::vector<float> input_offset, target_offset;
+    for (index_t r = 0; r < sparse.rows(); ++r) {
+        input_offset.push_back(0.25f * static_cast<float>(r));
+        target_offset.push_back(3.0f - 0.5f * static_cast<float>(r));
+    }
+    const RowTransform transform{input_offset.data(), target_offset.data(), 0.5f, 0.2f};
+
+    Batch batch;  // one for all: it must forget the batch before
+    const std::vector<std::vector<std::int32_t>> batches = {
+        {7, 3, 59, 0, 12}, {4}, {3, 8}, testing::first_integers(60)};
+    for (const auto& ids : batches) {
+        for (const CorruptionPlan& corruption :
+             {CorruptionPlan{}, CorruptionPlan{Corruption::mask, 0.4f, 9, 2},
+              CorruptionPlan{Corruption::gaussian, 0.3f, 9, 2}}) {
+            for (const int threads : {1, 3}) {
+                batch.assemble(sparse.view(), ids.data(), static_cast<index_t>(ids.size()), layout,
+                               transform, corruption, threads);
+                const Cells expected = expected_cells(sparse, ids, layout, transform, corruption);
+                CHECK_EQUAL(batch.rows(), static_cast<index_t>(ids.size()));
+                CHECK_EQUAL(batch.nnz(), static_cast<index_t>(expected.size()));
+                check_segments(batch, expected);
+                check_lists(batch, expected);
+            }
+        }
+    }
+    return check::result();
+}

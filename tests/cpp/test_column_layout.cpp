@@ -1,0 +1,109 @@
+#include "isthmus/column_layout.hpp"
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "check.hpp"
+
+using isthmus::ColumnLayout;
+using isthmus::ColumnRange;
+using isthmus::index_t;
+
+namespace {
+
+std::vector<std::int64_t> random_popularity(index_t cols) {
+    std::mt19937 random(static_cast<unsigned>(cols));
+    std::vector<std::int64_t> popularity(static_cast<std::size_t>(cols));
+    for (auto& count : popularity) count = random() % 8;  // many are equal
+    return popularity;
+}
+
+// Internal column -> original column; each must occur once.
+std::vector<std::int32_t> originals(const ColumnLayout& layout) {
+    std::vector<std::int32_t> original(static_cast<std::size_t>(layout.cols()), -1);
+    for (index_t c = 0; c < layout.cols(); ++c) {
+        const std::int32_t at = layout.internal()[c];
+        CHECK(at >= 0 && at < layout.cols());
+        CHECK_EQUAL(original[static_cast<std::size_t>(at)], -1);
+        original[static_cast<std::size_t>(at)] = static_cast<std::int32_t>(c);
+    }
+    return original;
+}
+
+void check_blocks_and_slices(const ColumnLayout& layout) {
+    index_t next_column = 0, next_block = 0;
+    for (index_t slice = 0; slice < layout.slices(); ++slice) {
+        const ColumnRange blocks = layout.slice_blocks(slice);
+        CHECK_EQUAL(blocks.begin, next_block);
+        CHECK(blocks.end > blocks.begin);
+        next_block = blocks.end;
+        for (index_t block = blocks.begin; block < blocks.end; ++block) {
+            const ColumnRange columns = layout.block(block);
+            CHECK_EQUAL(columns.begin, next_column);
+            CHECK(columns.size() >= 1 && columns.size() <= 512);
+            next_column = columns.end;
+        }
+    }
+    CHECK_EQUAL(next_block, layout.blocks());
+    CHECK_EQUAL(next_column, layout.cols());
+    for (index_t c = 0; c < layout.cols(); ++c) {
+        const ColumnLayout::Place place = layout.places()[c];
+        const ColumnRange columns = layout.block(place.block);
+        CHECK_EQUAL(place.column, layout.internal()[c]);
+        CHECK(place.column >= columns.begin && place.column < columns.end);
+    }
+}
+
+void columns_are_dealt_by_popularity() {
+    for (const index_t cols : {1, 2, 127, 128, 255, 256, 511, 512, 513, 3001}) {
+        const auto popularity = random_popularity(cols);
+        const ColumnLayout layout(popularity, 50);
+        CHECK_EQUAL(layout.cols(), cols);
+        CHECK_EQUAL(layout.slices(), std::clamp(cols / 128, index_t{1}, index_t{2}));
+        check_blocks_and_slices(layout);
+
+        const auto original = originals(layout);
+        const auto rank = [&](index_t internal) {  // more popular first, equals in their order
+            const std::int32_t column = original[static_cast<std::size_t>(internal)];
+            return std::pair(-popularity[static_cast<std::size_t>(column)], column);
+        };
+        index_t smallest = cols, largest = 0;
+        for (index_t slice = 0; slice < layout.slices(); ++slice) {
+            const ColumnRange blocks = layout.slice_blocks(slice);
+            const index_t begin = layout.block(blocks.begin).begin;
+            const index_t end = layout.block(blocks.end - 1).end;
+            smallest = std::min(smallest, end - begin);
+            largest = std::max(largest, end - begin);
+            for (index_t c = begin + 1; c < end; ++c) CHECK(rank(c - 1) < rank(c));
+            if (slice > 0) CHECK(rank(layout.block(0).begin) < rank(begin));
+        }
+        CHECK(largest - smallest <= 1);
+    }
+}
+
+void blocks_of_popular_columns_are_smaller() {
+    const ColumnLayout full(std::vector<std::int64_t>(4000, 100), 100);
+    const ColumnLayout sparse(std::vector<std::int64_t>(4000, 0), 100);
+    CHECK(full.block(0).size() < sparse.block(0).size());
+    check_blocks_and_slices(full);
+    check_blocks_and_slices(sparse);
+}
+
+void columns_may_stay_in_order() {
+    for (const index_t cols : {1, 512, 513, 2000}) {
+        const ColumnLayout layout = ColumnLayout::in_order(cols);
+        CHECK_EQUAL(layout.slices(), 1);
+        check_blocks_and_slices(layout);
+        for (index_t c = 0; c < cols; ++c) CHECK_EQUAL(layout.internal()[c], c);
+    }
+}
+
+}  // namespace
+
+int main() {
+    columns_are_dealt_by_popularity();
+    blocks_of_popular_columns_are_smaller();
+    columns_may_stay_in_order();
+    return check::result();
+}

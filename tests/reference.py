@@ -1,0 +1,372 @@
+"""The core's models again, slow and obvious: NumPy, float64, dense.
+
+What is exact in the core is exact here (random words, shuffles, which cells are masked); the rest
+is what the core would give if it did not round.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Weights = dict[str, Floats]
+
+# Random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011)
+
+SHUFFLE, CORRUPTION, NOISE, DROPOUT, INITIALIZATION = 0, 1, 2, 16, 64  # streams; + layer
+
+
+@dataclass
+class Philox:
+    """Draws that are a function of (seed, stream, epoch, row, position)."""
+
+    seed: int
+    stream: int
+    epoch: int = 0
+
+    def words(self, row: ArrayLike, position: ArrayLike) -> NDArray[np.uint64]:
+        """Return the four words at each (row, position), along a last axis."""
+        low = np.uint64(0xFFFFFFFF)
+        half = np.uint64(32)
+        row, position = np.broadcast_arrays(*(np.asarray(a, np.uint64) for a in (row, position)))
+        c0, c1 = position, row
+        c2, c3 = np.uint64(self.epoch), np.uint64(self.stream)
+        k0, k1 = np.uint64(self.seed) & low, np.uint64(self.seed) >> half
+        for _ in range(10):
+            p0 = np.uint64(0xD2511F53) * c0
+            p1 = np.uint64(0xCD9E8D57) * c2
+            c0, c1 = (p1 >> half) ^ c1 ^ k0, p1 & low
+            c2, c3 = (p0 >> half) ^ c3 ^ k1, p0 & low
+            k0 = (k0 + np.uint64(0x9E3779B9)) & low
+            k1 = (k1 + np.uint64(0xBB67AE85)) & low
+        return np.stack(np.broadcast_arrays(c0, c1, c2, c3), axis=-1)
+
+    def uniform(self, row: ArrayLike, position: ArrayLike) -> Floats:
+        """Return draws in [0, 1), multiples of 2^-24."""
+        draws: Floats = (self.words(row, position)[..., 0] >> np.uint64(8)) * 2.0**-24
+        return draws
+
+    def normal(self, row: ArrayLike, position: ArrayLike) -> Floats:
+        """Return standard normal draws, by Box and Muller."""
+        words = self.words(row, position) >> np.uint64(8)
+        u, v = (words[..., 0] + 1.0) * 2.0**-24, words[..., 1] * 2.0**-24
+        draws: Floats = np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)
+        return draws
+
+
+def shuffled(items: ArrayLike, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return items in the order of an epoch (Fisher and Yates)."""
+    items = np.array(items, dtype=np.int64)
+    words = Philox(seed, SHUFFLE, epoch).words(0, np.arange(len(items)))[:, 0]
+    for i in range(len(items) - 1, 0, -1):
+        j = int(words[i]) * (i + 1) >> 32
+        items[i], items[j] = items[j], items[i]
+    return items
+
+
+# Activations
+
+SELU_SCALE = 1.0507009873554804934193349852946
+SELU_ALPHA = 1.6732632423543772848170429916717
+
+
+def sigmoid(z: Floats) -> Floats:
+    return np.exp(-np.logaddexp(0, -z))
+
+
+ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
+    "identity": lambda z: z,
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+    "selu": lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
+    "swish": lambda z: z * sigmoid(z),
+}
+
+DERIVATIVES: dict[str, Callable[[Floats], Floats]] = {
+    "identity": np.ones_like,
+    "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
+    "tanh": lambda z: 4 * sigmoid(2 * z) * sigmoid(-2 * z),
+    "relu": lambda z: np.where(z > 0, 1.0, 0.0),
+    "elu": lambda z: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0))),
+    "selu": lambda z: SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0))),
+    "swish": lambda z: sigmoid(z) + z * sigmoid(z) * sigmoid(-z),
+}
+
+# Optimizers: how far a weight moves along its gradient. Formulas and defaults are PyTorch's.
+
+
+@dataclass
+class Optimizer:
+    """One array's optimizer, with its state."""
+
+    kind: str
+    momentum: float = 0.9
+    steps: int = 0
+    first: Floats | float = 0.0
+    second: Floats | float = 0.0
+
+    def move(self, gradient: Floats, rate: float) -> Floats:
+        self.steps += 1
+        if self.kind == "sgd":
+            return -rate * gradient
+        if self.kind == "momentum":
+            self.first = self.momentum * self.first + gradient
+            return -rate * self.first
+        if self.kind == "adagrad":
+            self.second = self.second + gradient**2
+            return -rate * gradient / (np.sqrt(self.second) + 1e-10)
+        if self.kind == "rprop":
+            agreement = np.sign(gradient * self.first)
+            length = np.where(self.steps == 1, rate, self.second)
+            length = np.where(agreement > 0, np.minimum(1.2 * length, 50), length)
+            self.second = np.where(agreement < 0, np.maximum(0.5 * length, 1e-6), length)
+            self.first = np.where(agreement < 0, 0.0, gradient)
+            return -np.sign(self.first) * self.second
+        assert self.kind == "adam"
+        self.first = 0.9 * self.first + 0.1 * gradient
+        self.second = 0.999 * self.second + 0.001 * gradient**2
+        first = self.first / (1 - 0.9**self.steps)
+        second = self.second / (1 - 0.999**self.steps)
+        return -rate * first / (np.sqrt(second) + 1e-8)
+
+
+# Autoencoders on observed cells (Sedhain, Menon, Sanner, Xie, WWW 2015, eq. 1-2)
+
+
+@dataclass
+class Rows:
+    """CSR rows, and what turns a row's stored values into inputs and targets.
+
+    A stored cell is observed, whatever its value.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+    cols: int
+    input_offset: NDArray[np.float32] | None = None
+    target_offset: NDArray[np.float32] | None = None
+    input_scale: float = 1.0
+    target_scale: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def dense(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the values, 0 where nothing is stored, and where something is."""
+        values = np.zeros((len(self), self.cols))
+        observed = np.zeros((len(self), self.cols), dtype=bool)
+        row = np.repeat(np.arange(len(self)), np.diff(self.indptr))
+        values[row, self.indices] = self.values
+        observed[row, self.indices] = True
+        return values, observed
+
+    def inputs_and_targets(self) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Return inputs and targets, 0 where nothing is stored, and where something is."""
+        values, observed = self.dense()
+        none = np.zeros(len(self))
+        input_offset = none if self.input_offset is None else self.input_offset
+        target_offset = none if self.target_offset is None else self.target_offset
+        inputs = (values - input_offset[:, None]) * self.input_scale
+        targets = (values - target_offset[:, None]) * self.target_scale
+        return np.where(observed, inputs, 0), np.where(observed, targets, 0), observed
+
+
+@dataclass
+class Autoencoder:
+    """h_1 = g(X V + mu), h_l = g(h_{l-1} A_l + a_l), reconstruction = f(h_L W^T + b)."""
+
+    inputs: int
+    hidden: tuple[int, ...]
+    hidden_activation: str = "sigmoid"
+    output_activation: str = "identity"
+    seed: int = 0
+    weights: Weights = field(init=False)
+
+    def __post_init__(self) -> None:
+        first, last = self.hidden[0], self.hidden[-1]
+        self.weights = {
+            "encoder.weights": glorot(self.inputs, first, self.seed, 0),
+            "encoder.bias": np.zeros((1, first)),
+        }
+        for layer in range(1, len(self.hidden)):
+            shape = self.hidden[layer - 1], self.hidden[layer]
+            self.weights[f"hidden.{layer}.weights"] = glorot(*shape, self.seed, layer)
+            self.weights[f"hidden.{layer}.bias"] = np.zeros((1, shape[1]))
+        layers = len(self.hidden)
+        self.weights["decoder.weights"] = glorot(self.inputs, last, self.seed, layers)
+        self.weights["decoder.bias"] = np.zeros((1, self.inputs))
+
+    def layer_names(self) -> list[str]:
+        return ["encoder", *(f"hidden.{layer}" for layer in range(1, len(self.hidden)))]
+
+    def encode(self, inputs: Floats, kept: list[Floats] | None = None) -> list[Floats]:
+        """Return the hidden units of every layer; `kept` multiplies them (dropout)."""
+        codes = [inputs]
+        for layer, name in enumerate(self.layer_names()):
+            z = codes[-1] @ self.weights[f"{name}.weights"] + self.weights[f"{name}.bias"]
+            h = ACTIVATIONS[self.hidden_activation](z)
+            codes.append(h if kept is None else h * kept[layer])
+        return codes[1:]
+
+    def reconstruct(self, codes: Floats) -> Floats:
+        """Return the output for the last hidden layer's units."""
+        z = codes @ self.weights["decoder.weights"].T + self.weights["decoder.bias"]
+        return ACTIVATIONS[self.output_activation](z)
+
+    def squared_error(
+        self,
+        inputs: Floats,
+        targets: Floats,
+        observed: NDArray[np.bool_],
+        kept: list[Floats] | None = None,
+    ) -> float:
+        """Return the sum of squared errors on observed cells."""
+        errors = self.reconstruct(self.encode(inputs, kept)[-1]) - targets
+        return float(np.sum(np.square(errors, where=observed, out=np.zeros_like(errors))))
+
+    def loss(
+        self,
+        inputs: Floats,
+        targets: Floats,
+        observed: NDArray[np.bool_],
+        decay: float,
+        kept: list[Floats] | None = None,
+    ) -> float:
+        """Return the squared error plus (decay / 2) ||weights||^2; biases are not decayed."""
+        penalty = sum(np.sum(w**2) for name, w in self.weights.items() if "weights" in name)
+        return self.squared_error(inputs, targets, observed, kept) + decay / 2 * float(penalty)
+
+    def gradients(
+        self,
+        inputs: Floats,
+        targets: Floats,
+        observed: NDArray[np.bool_],
+        decay: float,
+        kept: list[Floats] | None = None,
+    ) -> Weights:
+        """Return the gradient of `loss` for every array of weights."""
+        slope = DERIVATIVES[self.hidden_activation]
+        codes = [inputs, *self.encode(inputs, kept)]
+        w = self.weights["decoder.weights"]
+        z = codes[-1] @ w.T + self.weights["decoder.bias"]
+        errors = ACTIVATIONS[self.output_activation](z) - targets
+        errors = 2 * errors * DERIVATIVES[self.output_activation](z) * observed
+        gradients = {
+            "decoder.weights": errors.T @ codes[-1] + decay * w,
+            "decoder.bias": errors.sum(axis=0, keepdims=True),
+        }
+        back = errors @ w
+        for layer in reversed(range(len(self.hidden))):
+            name = self.layer_names()[layer]
+            w = self.weights[f"{name}.weights"]
+            z = codes[layer] @ w + self.weights[f"{name}.bias"]
+            back = back * slope(z) if kept is None else back * kept[layer] * slope(z)
+            gradients[f"{name}.weights"] = codes[layer].T @ back + decay * w
+            gradients[f"{name}.bias"] = back.sum(axis=0, keepdims=True)
+            back = back @ w.T
+        return gradients
+
+
+def glorot(rows: int, cols: int, seed: int, layer: int) -> Floats:
+    """Return weights uniform in +-sqrt(6 / (rows + cols))."""
+    uniform = Philox(seed, INITIALIZATION + layer).uniform(np.arange(rows)[:, None], range(cols))
+    return float(np.sqrt(6 / (rows + cols))) * (2 * uniform - 1)
+
+
+@dataclass
+class Trainer:
+    """Trains an Autoencoder by mini-batches of rows, each with its share of the decay."""
+
+    model: Autoencoder
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    regularization: float = 0.0
+    batch_size: int = 256
+    corruption: str = "none"
+    corruption_level: float = 0.0
+    dropout: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.optimizers = {
+            name: Optimizer(self.optimizer, self.momentum) for name in self.model.weights
+        }
+
+    def run_epoch(self, rows: Rows, epoch: int, rate: float) -> tuple[float, int]:
+        """Return the summed squared error before each batch's step, and the cells it is over."""
+        inputs, targets, observed = rows.inputs_and_targets()
+        order = shuffled(np.flatnonzero(observed.any(axis=1)), self.seed, epoch)
+        total = 0.0
+        for start in range(0, len(order), self.batch_size):
+            ids = order[start : start + self.batch_size]
+            x = self.corrupted(inputs[ids], observed[ids], ids, epoch)
+            kept = self.kept(ids, epoch)
+            decay = self.regularization * len(ids) / len(order)
+            total += self.model.squared_error(x, targets[ids], observed[ids], kept)
+            gradients = self.model.gradients(x, targets[ids], observed[ids], decay, kept)
+            for name, gradient in gradients.items():
+                self.model.weights[name] += self.optimizers[name].move(gradient, rate)
+        return total, int(observed.sum())
+
+    def corrupted(
+        self, inputs: Floats, observed: NDArray[np.bool_], ids: NDArray[np.int64], epoch: int
+    ) -> Floats:
+        """Return the input with cells masked, and the rest scaled up, or with noise added."""
+        cells = ids[:, None], np.arange(inputs.shape[1])
+        level = np.float32(self.corruption_level)
+        if self.corruption == "mask":
+            masked = Philox(self.seed, CORRUPTION, epoch).uniform(*cells) < level
+            scale = 1 / (1 - level) if level < 1 else 1
+            return np.where(masked, 0, inputs * scale)
+        if self.corruption == "gaussian":
+            noise = Philox(self.seed, NOISE, epoch).normal(*cells)
+            noisy: Floats = inputs + level * noise * observed
+            return noisy
+        return inputs
+
+    def kept(self, ids: NDArray[np.int64], epoch: int) -> list[Floats] | None:
+        """Return what multiplies each layer's hidden units: 0, or 1 / (1 - rate)."""
+        if self.dropout == 0:
+            return None
+        rate = np.float32(self.dropout)
+        draws = [
+            Philox(self.seed, DROPOUT + layer, epoch).uniform(ids[:, None], np.arange(units))
+            for layer, units in enumerate(self.model.hidden)
+        ]
+        return [np.where(draw < rate, 0, 1 / (1 - np.float64(rate))) for draw in draws]
+
+
+# What follows a training run
+
+
+def ridge(codes: Floats, targets: Floats, penalty: float) -> tuple[Floats, float]:
+    """Return w, b of  min ||targets - codes w - b||^2 + penalty ||w||^2  by least squares."""
+    k = codes.shape[1]
+    design = np.block(
+        [[codes, np.ones((len(codes), 1))], [np.sqrt(penalty) * np.eye(k), np.zeros((k, 1))]]
+    )
+    solution = np.linalg.lstsq(design, np.concatenate([targets, np.zeros(k)]), rcond=None)[0]
+    return solution[:-1], float(solution[-1])
+
+
+def top_k(
+    scores: ArrayLike, n: int, seen: list[set[int]] | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the n best columns of each row, best first and equal ones by index, and their scores.
+
+    Short lists end in -1 and NaN.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    items = np.full((len(scores), n), -1, dtype=np.int32)
+    best = np.full((len(scores), n), np.nan)
+    for q, row in enumerate(scores):
+        allowed = [c for c in range(len(row)) if seen is None or c not in seen[q]]
+        ranked = sorted(allowed, key=lambda c: (-row[c], c))[:n]
+        items[q, : len(ranked)] = ranked
+        best[q, : len(ranked)] = row[ranked]
+    return items, best

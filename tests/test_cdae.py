@@ -1,0 +1,164 @@
+"""CDAE against a slow NumPy version of itself, and its negative sampling."""
+
+import numpy as np
+import pytest
+
+from isthmus import CDAE, Ratings, _core, synthetic_ratings
+
+CORRUPTION_STREAM = 1
+
+
+class TestNegatives:
+    @pytest.mark.parametrize(("items", "n_positives"), [(40, 3), (40, 30), (1000, 20), (5, 4)])
+    def test_are_distinct_and_never_positive(self, items, n_positives):
+        rng = np.random.default_rng(items)
+        positives = np.sort(rng.choice(items, n_positives, replace=False)).astype(np.int32)
+        for row in range(20):
+            drawn = _core.sample_negatives(7, 2, row, positives, items, 5 * n_positives)
+            assert len(drawn) == min(5 * n_positives, items - n_positives)
+            assert len(np.unique(drawn)) == len(drawn)
+            assert not set(drawn.tolist()) & set(positives.tolist())
+            assert (drawn >= 0).all()
+            assert (drawn < items).all()
+            again = _core.sample_negatives(7, 2, row, positives, items, 5 * n_positives)
+            np.testing.assert_array_equal(drawn, again)
+
+    def test_are_drawn_evenly_and_anew(self):
+        positives = np.array([1, 4], np.int32)
+        for items, count in ((40, 6), (12, 7)):  # by rejection, and by permutation
+            counts = np.zeros(items)
+            for epoch in range(3000):
+                drawn = _core.sample_negatives(1, epoch, 5, positives, items, count)
+                counts[drawn] += 1
+            expected = 3000 * count / (items - 2)
+            rest = np.delete(counts, positives)
+            assert (counts[positives] == 0).all()
+            assert np.abs(rest - expected).max() < 5 * np.sqrt(expected)
+
+
+def activation(name, z):
+    return {"identity": z, "sigmoid": 1 / (1 + np.exp(-z)), "tanh": np.tanh(z)}[name]
+
+
+def slope(name, h):
+    return {"identity": np.ones_like(h), "sigmoid": h * (1 - h), "tanh": 1 - h * h}[name]
+
+
+def reference_epoch(weights, rows, settings, seed):
+    """An epoch of AdaGrad in float64, batch by batch; changes the weights."""
+    n_items = len(weights["encoder.weights"])
+    tied = "decoder.weights" not in weights
+    output = "encoder.weights" if tied else "decoder.weights"
+    state = {name: np.zeros_like(array) for name, array in weights.items()}
+    order = _core.shuffle(len(rows), seed, 0)
+    total, cells = 0.0, 0
+    for begin in range(0, len(order), settings["batch_size"]):
+        batch = np.sort(order[begin : begin + settings["batch_size"]])
+        gradient = {name: np.zeros_like(array) for name, array in weights.items()}
+        for user in batch:
+            positives = rows[user]
+            negatives = _core.sample_negatives(
+                *(seed, 0, int(user), positives, n_items),
+                settings["negatives"] * len(positives),
+            )
+            draws = _core.random_uniform(
+                *(seed, CORRUPTION_STREAM, 0, int(user)), positives.astype(np.uint32)
+            )
+            kept = positives[draws >= settings["corruption"]]
+            scale = 1 / (1 - settings["corruption"])
+            z = weights["encoder.weights"][kept].sum(axis=0) * scale
+            z = z + weights["users"][user] + weights["encoder.bias"][0]
+            h = activation(settings["activation"], z)
+            chosen = np.concatenate([positives, negatives])
+            target = np.r_[np.ones(len(positives)), np.zeros(len(negatives))]
+            score = weights[output][chosen] @ h + weights["decoder.bias"][0, chosen]
+            if settings["logistic"]:
+                y = activation("sigmoid", score)
+                error = y - target
+                total -= np.sum(target * np.log(y) + (1 - target) * np.log(1 - y))
+            else:
+                error = 2 * (score - target)
+                total += np.sum((score - target) ** 2)
+            cells += len(chosen)
+            dz = (error @ weights[output][chosen]) * slope(settings["activation"], h)
+            gradient[output][chosen] += np.outer(error, h)
+            gradient["decoder.bias"][0, chosen] += error
+            gradient["encoder.weights"][kept] += scale * dz
+            gradient["encoder.bias"][0] += dz
+            gradient["users"][user] += dz + settings["regularization"] * weights["users"][user]
+        share = len(batch) / len(rows)
+        for name in {"encoder.weights", output}:
+            gradient[name] += settings["regularization"] * share * weights[name]
+        for name, array in weights.items():
+            state[name] += gradient[name] ** 2
+            array -= settings["rate"] * gradient[name] / (np.sqrt(state[name]) + 1e-10)
+    return total, cells
+
+
+@pytest.mark.parametrize("name", ["identity", "sigmoid", "tanh"])
+@pytest.mark.parametrize("logistic", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("regularization", [0.0, 0.3])
+def test_an_epoch_is_that_of_the_reference(name, logistic, tied, regularization):
+    rng = np.random.default_rng(0)
+    n_items = 60
+    rows = [
+        np.sort(rng.choice(n_items, size, replace=False)).astype(np.int32)
+        for size in rng.integers(1, 25, 19)
+    ]
+    settings = {
+        "activation": name,
+        "logistic": logistic,
+        "batch_size": 6,
+        "negatives": 3,
+        "corruption": 0.4,
+        "regularization": regularization,
+        "rate": 0.05,
+    }
+    model = _core.Cdae(
+        *(len(rows), n_items, 7), activation=name, logistic=logistic, tied=tied, seed=11
+    )
+    weights = {key: array.astype(np.float64) for key, array in model.weights().items()}
+    initial = {key: array.copy() for key, array in weights.items()}
+    trainer = _core.CdaeTrainer(
+        model,
+        optimizer="adagrad",
+        regularization=regularization,
+        batch_size=6,
+        negatives=3,
+        corruption=0.4,
+        seed=11,
+        num_threads=2,
+    )
+    indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
+    indices = np.concatenate(rows)
+    ones = np.ones(len(indices), np.float32)
+    loss, cells = trainer.run_epoch(model, indptr, indices, ones, 0, 0.05)
+    expected, expected_cells = reference_epoch(weights, rows, settings, 11)
+    assert cells == expected_cells
+    assert loss == pytest.approx(expected, rel=1e-5)
+    for key, array in model.weights().items():
+        assert np.abs(weights[key] - initial[key]).max() > 0.01
+        np.testing.assert_allclose(array, weights[key], atol=2e-5, err_msg=key)
+
+
+def test_users_who_were_folded_in_can_be_trained_on(tmp_path):
+    ratings = synthetic_ratings(40, 30, 400, random_state=0)
+    model = CDAE(hidden_units=6, epochs=2, random_state=0).fit(ratings)
+    model.fold_in(Ratings.from_arrays([70], [3], [1]))
+    model.save(tmp_path / "model")
+    again = CDAE.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(70, range(30)), model.predict(70, range(30)))
+    grown = Ratings.from_arrays(
+        *(
+            np.append(array, new)
+            for array, new in zip(ratings.to_arrays()[:3], (70, 3, 1), strict=True)
+        ),
+        user_ids=model.user_ids_,
+        item_ids=model.item_ids_,
+    )
+    before = model._network.weights()["users"][:40].copy()
+    model.partial_fit(grown)
+    assert len(model.history_) == 3
+    assert len(model._network.weights()["users"]) == 41
+    assert 0 < np.abs(model._network.weights()["users"][:40] - before).max() < 0.5

@@ -1,0 +1,669 @@
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import isthmus
+from isthmus import (
+    AutoRec,
+    ConvergenceError,
+    Ratings,
+    Recommender,
+    read_ratings,
+    synthetic_ratings,
+    write_ratings,
+)
+from isthmus.cli import app, train
+from isthmus.cli._options import Source, describe_parameters
+from isthmus.cli.train import name_of
+
+QUICK = ["--hidden-units", "6", "--epochs", "2", "--random-state", "0", "--num-threads", "1"]
+PROGRAM = [sys.executable, "-m", "isthmus"]
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the program in this process: its exit code, and what it wrote to stdout and stderr."""
+
+    def run(*args):
+        with pytest.raises(SystemExit) as end:
+            app([str(arg) for arg in args], prog_name="isthmus")
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def ok(run):
+    """Run the program, which must succeed, and give its output."""
+
+    def ok(*args):
+        code, out, err = run(*args)
+        assert (code, err) == (0, "")
+        return out
+
+    return ok
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ratings, titles, and a model that was trained on the ratings."""
+    folder = tmp_path_factory.mktemp("cli")
+    made = synthetic_ratings(40, 30, 400, random_state=1)
+    ratings = Ratings.from_matrix(
+        made.to_matrix(), user_ids=np.arange(100, 140), item_ids=np.arange(500, 530)
+    )
+    write_ratings(ratings, folder / "ratings.csv")
+    titles = [f'{item}::"Film" {item}, The::Drama' for item in ratings.item_ids]
+    (folder / "movies.dat").write_text("\n".join(titles))
+    model = AutoRec(hidden_units=(6,), epochs=2, random_state=0).fit(ratings)
+    model.save(folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return AutoRec.load(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def strings(folder):
+    """A model whose ids are strings, although some look like integers."""
+    users, items = ["7", "ann", "bob"], ["42", "heat"]
+    ratings = Ratings.from_arrays(users * 2, np.repeat(items, 3), [1, 2, 3, 4, 5, 2])
+    AutoRec(hidden_units=(2,), epochs=1, random_state=0).fit(ratings).save(folder / "strings.st")
+    return folder / "strings.st"
+
+
+class TestTrain:
+    def test_writes_the_model_that_fit_gives(self, ok, folder, tmp_path, model):
+        out = ok("train", folder / "ratings.csv", *QUICK, "--output", tmp_path / "m.safetensors")
+        again = Recommender.load(tmp_path / "m.safetensors")
+        users, items, _, _ = read_ratings(folder / "ratings.csv").to_arrays()
+        np.testing.assert_array_equal(again.predict(users, items), model.predict(users, items))
+        lines = out.splitlines()
+        assert lines[0].endswith("ratings.csv: 40 users x 30 items, 400 ratings from 1 to 5")
+        assert lines[1].startswith("training AutoRec(hidden_units=(6,), epochs=2")
+        assert re.fullmatch(r"2 epochs in [\d.]+ s, [\d.]+ million ratings/s", lines[2])
+        assert re.fullmatch(r"wrote .*m\.safetensors \(0\.0 MB\)", lines[3])
+
+    def test_measures_the_error_on_what_it_holds_out(self, ok, folder):
+        args = ("train", folder / "ratings.csv", *QUICK, "--test-size")
+        shares, numbers = ok(*args, "0.1"), ok(*args, "40")
+        assert "40 of them are held out to test on" in shares
+        assert re.search(r"^test RMSE 0\.\d{4}, MAE 0\.\d{4}$", shares, re.M)
+        assert shares.splitlines()[-1] == numbers.splitlines()[-1]
+        other = ok(*args, "0.1", "--split-seed", "1").splitlines()[-1]
+        assert other != shares.splitlines()[-1]
+        by_user = ok(*args, "0.1", "--split-by", "user")
+        assert by_user.splitlines()[-1] != shares.splitlines()[-1]
+
+    def test_validates_on_a_file(self, ok, folder):
+        out = ok(
+            *("train", folder / "ratings.csv", *QUICK, "--patience", "1", "--test-size", "0.1"),
+            *("--validation", folder / "ratings.csv"),
+        )
+        assert re.search(r"ratings/s, best validation RMSE \d\.\d{4} in epoch [12]$", out, re.M)
+
+    def test_passes_every_kind_of_parameter_on(self, ok, folder, tmp_path):
+        ok(
+            *("train", folder / "ratings.csv", "-o", tmp_path / "m", "--epochs", "1"),
+            *("--orientation", "user", "--hidden-units", "5,3,5", "--regularization", "2.5"),
+            *("--no-clip", "--default-rating", "3", "--validation-fraction", "0.2"),
+            *("--corruption-kind", "gaussian", "--encoder-activation", "tanh"),
+        )
+        parameters = Recommender.load(tmp_path / "m").get_params()
+        assert (
+            parameters
+            == AutoRec(
+                epochs=1,
+                orientation="user",
+                hidden_units=(5, 3, 5),
+                regularization=2.5,
+                clip=False,
+                default_rating=3.0,
+                validation_fraction=0.2,
+                corruption_kind="gaussian",
+                encoder_activation="tanh",
+            ).get_params()
+        )
+
+    def test_reads_as_read_ratings_does(self, ok, run, folder, tmp_path):
+        path = tmp_path / "odd.txt"
+        path.write_text("what|who|how\nheat|ann|3\nheat|bob|4\nalien|ann|5\nheat|ann|2\n")
+        args = ("train", path, *QUICK, "-o", tmp_path / "m", "--columns", "who,what,how")
+        code, _, err = run(*args)
+        assert code == 1
+        assert re.search(r"user 'ann' and item 'heat'; pass duplicates=\"mean\"", err)
+        out = ok(*args, "--separator", "|", "--header", "--duplicates", "last")
+        assert "2 users x 2 items, 3 ratings from 2 to 5" in out
+        out = ok(
+            *args[:-1],
+            "1,0,-",
+            "--header",
+            "--duplicates",
+            "mean",
+            "--format",
+            "csv",
+            "--separator",
+            "|",
+            "--encoding",
+            "latin-1",
+        )
+        assert "3 ratings from 1 to 1" in out
+
+    def test_shows_progress_only_if_asked_or_on_a_terminal(self, run, folder):
+        args = ("train", folder / "ratings.csv", *QUICK, "--test-size", "0.1")
+        assert run(*args, "--no-progress")[2] == ""
+        code, out, err = run(*args, "--progress")
+        assert code == 0
+        assert "100%" in err
+        assert "%" not in out
+
+    def test_replaces_a_file(self, ok, folder, tmp_path):
+        (tmp_path / "m").write_text("old")
+        ok("train", folder / "ratings.csv", *QUICK, "--output", tmp_path / "m")
+        Recommender.load(tmp_path / "m")
+        assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+class TestTrainErrors:
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (["--epochs", "0"], "epochs must be an integer of at least 1, but it was 0."),
+            (
+                ["--target-centering", "row", "--decoder-activation", "sigmoid"],
+                'target_centering must be "none" with decoder_activation=',
+            ),
+            (["--encoder-activation", "step"], "encoder_activation must be one of 'identity'"),
+            (["--learning-rate", "nan"], "learning_rate must be a finite number above 0"),
+            (["--patience", "3"], "patience needs validation data"),
+            (["--test-size", "1.5"], "test_size must lie between 0 and 1"),
+            (["--validation", "nowhere.csv"], "nowhere.csv must be a file, but there is none."),
+            (["--output", "nowhere/m"], "--output must lie in a folder, but nowhere is none."),
+            (["--output", "."], "--output must be a file, but . is a folder."),
+            (["--columns", "who"], "columns must name user, item"),
+            (["--encoding", "klingon"], "encoding must be known to Python"),
+        ],
+        ids=str,
+    )
+    def test_are_one_line_and_leave_no_file(
+        self, run, folder, tmp_path, monkeypatch, args, message
+    ):
+        monkeypatch.chdir(tmp_path)
+        code, _, err = run("train", folder / "ratings.csv", *QUICK, "--output", "m", *args)
+        assert code == 1
+        assert err.startswith("isthmus: error: ")
+        assert message in err
+        assert err.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            ([], "there must be --output, --test-size, or both"),
+            (["-o", "m", "--model", "hal"], "it must be one of autorec, biased-mf, cdae,"),
+            (["-o", "m", "--optimizer", "hope"], "'hope' is not one of"),
+            (["-o", "m", "--hidden-units", "5,x"], "must be integers separated by commas"),
+            (["-o", "m", "--epochs", "x"], "'--epochs'"),
+            (["-o", "m", "--colour", "red"], "--colour"),
+        ],
+        ids=str,
+    )
+    def test_of_usage_have_code_2(self, run, folder, args, message):
+        code, out, err = run("train", folder / "ratings.csv", *args)
+        assert (code, out) == (2, "")
+        assert message in " ".join(err.split())
+
+    def test_name_the_line_of_a_file(self, run, tmp_path):
+        (tmp_path / "r.csv").write_text("user,item,rating\n1,2,3\n1,3,many\n")
+        code, _, err = run("train", tmp_path / "r.csv", "-o", tmp_path / "m")
+        assert code == 1
+        assert err == (
+            f"isthmus: error: {tmp_path / 'r.csv'}, line 3: "
+            f"the rating must be a finite number, but it is 'many'.\n"
+        )
+
+    def test_say_that_training_diverged(self, run, folder, tmp_path):
+        code, _, err = run(
+            *("train", folder / "ratings.csv", "-o", tmp_path / "m", "--hidden-units", "6"),
+            *("--encoder-activation", "identity", "--optimizer", "sgd", "--learning-rate", "10"),
+        )
+        assert code == 1
+        assert re.fullmatch(r"isthmus: error: training diverged in epoch .*learning_rate.*\n", err)
+        assert not (tmp_path / "m").exists()
+
+    def test_have_a_traceback_on_demand(self, folder, monkeypatch):
+        args = ["train", str(folder / "ratings.csv"), "--epochs", "0", "--test-size", "0.1"]
+        with pytest.raises(ValueError, match="epochs must be"):
+            app(["--traceback", *args])
+        monkeypatch.setenv("ISTHMUS_TRACEBACK", "1")
+        with pytest.raises(ValueError, match="epochs must be"):
+            app(args)
+
+    @pytest.mark.parametrize(
+        ("error", "line"),
+        [
+            (MemoryError(), "there is not enough memory."),
+            (ImportError("no polars"), "no polars"),
+            (ConvergenceError("two\n  lines"), "two lines"),
+            (PermissionError(13, "Permission denied", "f"), "f: Permission denied"),
+            (OSError(28, "No space left on device"), "No space left on device"),
+            (KeyError(), "KeyError"),
+        ],
+        ids=repr,
+    )
+    def test_of_any_kind_are_one_line(self, run, folder, monkeypatch, error, line):
+        def fail(*args, **options):
+            raise error
+
+        monkeypatch.setattr(train, "read_ratings", fail)
+        code, _, err = run("train", folder / "ratings.csv", "--test-size", "0.1")
+        assert (code, err) == (1, f"isthmus: error: {line}\n")
+
+
+class TestOptions:
+    def test_of_a_model_are_its_constructors_and_say_what_its_docstring_says(self, ok):
+        shown = " ".join(ok("train", "--help").split())
+        for name, value in AutoRec().get_params().items():
+            if name == "verbose":  # --progress
+                assert "--verbose" not in shown
+                continue
+            flag = "--" + name.replace("_", "-")
+            assert re.search(rf" {flag} ", shown)
+            if isinstance(value, str):
+                assert f"[default: {value}]" in shown
+        assert "Rows in a mini-batch; None: all of them. [default: 256]" in shown
+        assert "--clip / --no-clip" in shown
+        assert "--orientation" in shown
+        assert re.search(r"item\|user", shown)
+        assert "Options of AutoRec:" in shown
+        assert "Options for reading ratings:" in shown
+        assert "`" not in shown.partition("Options of AutoRec")[2]
+
+    def test_have_no_default_of_their_own(self):
+        source = Source("", AutoRec.__init__, AutoRec.__doc__, skip=("verbose",))
+        options = {option.name: option for option in source.options()}
+        assert options.keys() == AutoRec().get_params().keys() - {"verbose"}
+        assert all(option.default is None for option in options.values())
+
+    def test_are_those_of_the_model_that_is_named(self, ok, run, folder, monkeypatch):
+        class Flat(Recommender):
+            """Predicts one number.
+
+            Parameters
+            ----------
+            level : float, default 3.0
+                What it predicts, as in ``level``.
+            mood : {"good", "bad"}, optional
+            """
+
+            def __init__(self, *, level: float = 3.0, mood: str | None = None) -> None:
+                self.level = level
+
+        monkeypatch.setitem(train.MODELS, "flat", Flat)
+        monkeypatch.delitem(Recommender._models, "Flat")
+        for args in (("--model", "flat"), ("--model=flat",), ("--model", "Flat")):
+            shown = " ".join(ok("train", *args, "--help").split())
+            assert "Options of Flat:" in shown
+            assert "What it predicts, as in level. [default: 3.0]" in shown
+            assert "--mood" in shown
+            assert "--hidden-units" not in shown
+        code, _, err = run("train", "x.csv", "-o", "m", "--model", "flat", "--epochs", "3")
+        assert code == 2
+        assert "--epochs" in err
+
+    def test_take_descriptions_from_numpy_docstrings(self):
+        found = describe_parameters(
+            """Do.
+
+            Parameters
+            ----------
+            one, two : int, default 5
+                How `many`,
+                :math:`n`.
+            three : str
+
+            Returns
+            -------
+            four : int
+                No parameter.
+            """
+        )
+        assert found == {
+            "one": ("int, default 5", "How many, n."),
+            "two": ("int, default 5", "How many, n."),
+            "three": ("str", ""),
+        }
+
+    @pytest.mark.parametrize(
+        ("name", "written"),
+        [
+            ("AutoRec", "autorec"),
+            ("BiasedMF", "biased-mf"),
+            ("MultVAE", "mult-vae"),
+            ("EASE", "ease"),
+            ("CDAE", "cdae"),
+        ],
+    )
+    def test_write_the_names_of_models_as_a_shell_does(self, name, written):
+        assert name_of(type(name, (), {})) == written
+
+
+class TestEvaluate:
+    def test_prints_what_the_model_says(self, ok, folder, model):
+        out = ok("evaluate", folder / "model.safetensors", folder / "ratings.csv")
+        expected = model.evaluate(read_ratings(folder / "ratings.csv"))
+        printed = {name: float(value) for name, value in map(str.split, out.splitlines())}
+        assert printed == pytest.approx(expected, abs=1e-6)
+
+    def test_takes_ids_that_look_like_integers_for_the_strings_they_are(
+        self, ok, strings, tmp_path
+    ):
+        (tmp_path / "r.csv").write_text("user,item,rating\n7,42,3\n")
+        assert ok("evaluate", strings, tmp_path / "r.csv").startswith("rmse ")
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("999,500,3", "users of test must be among the 40 user ids"),
+            ("100,999,3", "items of test must be among the 30 item ids"),
+            ("ann,500,3", "must be integers, as the user ids"),
+        ],
+    )
+    def test_refuses_unknown_ids(self, run, folder, tmp_path, line, message):
+        (tmp_path / "r.csv").write_text(f"user,item,rating\n{line}\n")
+        code, out, err = run("evaluate", folder / "model.safetensors", tmp_path / "r.csv")
+        assert (code, out) == (1, "")
+        assert message in err
+
+    @pytest.mark.parametrize("name", ["ratings.csv", "nowhere", "."])
+    def test_refuses_what_is_no_model(self, run, folder, name):
+        code, out, err = run("evaluate", folder / name, folder / "ratings.csv")
+        assert (code, out) == (1, "")
+        assert re.match(r"isthmus: error: .*(no model|does not exist|is a folder)", err)
+
+
+class TestPredict:
+    def test_prints_one_number_for_one_pair(self, ok, folder, model):
+        out = ok("predict", folder / "model.safetensors", "--user", 103, "--item", 507)
+        assert out == f"{model.predict(103, 507):.4f}\n"
+
+    @pytest.mark.parametrize("name", ["p.csv", "p.tsv", "p.dat", "p.txt", "p.parquet"])
+    def test_reads_pairs_and_keeps_their_order(self, ok, folder, model, tmp_path, name):
+        pairs = [(103, 507), (101, 529), (103, 507), (139, 500)]
+        path = tmp_path / name
+        if name == "p.parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            users, items = zip(*pairs, strict=True)
+            pq.write_table(pa.table({"item": items, "note": users, "user": users}), path)
+        else:
+            separator = {"tsv": "\t", "dat": "::"}.get(path.suffix[1:], ",")
+            extra = [] if name == "p.txt" else ["9", "978300760"]
+            path.write_text(
+                "".join(separator.join([str(u), str(i), *extra]) + "\n" for u, i in pairs)
+            )
+        out = ok("predict", folder / "model.safetensors", path)
+        rows = list(csv.reader(io.StringIO(out)))
+        assert rows[0] == ["user", "item", "prediction"]
+        assert [(int(u), int(i)) for u, i, _ in rows[1:]] == pairs
+        users, items = np.transpose(pairs)
+        assert [float(p) for _, _, p in rows[1:]] == pytest.approx(
+            model.predict(users, items).tolist(), abs=5e-5
+        )
+
+    def test_takes_columns_by_name(self, ok, folder, tmp_path):
+        (tmp_path / "p.csv").write_text("film,when,person\n507,3,103\n")
+        out = ok(
+            "predict", folder / "model.safetensors", tmp_path / "p.csv", "--columns", "person,film"
+        )
+        assert out.splitlines()[1].startswith("103,507,")
+
+    def test_writes_a_file_that_can_be_read_back(self, ok, folder, tmp_path):
+        out = tmp_path / "out.csv"
+        args = ("predict", folder / "model.safetensors", folder / "ratings.csv", "--output", out)
+        assert ok(*args) == ""
+        predicted = read_ratings(out, columns=("user", "item", "prediction"))
+        assert predicted.nnz == 400
+        assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+    def test_takes_ids_for_the_strings_they_are(self, ok, strings, tmp_path):
+        assert float(ok("predict", strings, "--user", "7", "--item", "42")) > 0
+        (tmp_path / "p.csv").write_text("user,item\n7,42\n")
+        assert ok("predict", strings, tmp_path / "p.csv").splitlines()[1].startswith("7,42,")
+
+    @pytest.mark.parametrize(
+        ("args", "code", "message"),
+        [
+            ([], 2, "there must be either a file of pairs, or --user and --item"),
+            (["--user", "103"], 2, "there must be either"),
+            (["p.csv", "--user", "103", "--item", "507"], 2, "there must be either"),
+            (["--user", "9", "--item", "507"], 1, "but 9 is not."),
+            (["--user", "ann", "--item", "507"], 1, "--user must be an integer, as the model's"),
+            (["--user", "103", "--item", "-1"], 1, "--item must be an integer"),
+            (["p.csv"], 1, "p.csv"),
+            (["--user", "103", "--item", "507", "-o", "nowhere/p.csv"], 1, "nowhere is missing"),
+        ],
+        ids=str,
+    )
+    def test_refuses(self, run, folder, tmp_path, monkeypatch, args, code, message):
+        monkeypatch.chdir(tmp_path)
+        got, out, err = run("predict", folder / "model.safetensors", *args)
+        assert (got, out) == (code, "")
+        assert message in " ".join(err.split())
+
+
+class TestRecommend:
+    def test_prints_a_table(self, ok, folder, model):
+        out = ok("recommend", folder / "model.safetensors", "--user", 103, "--user", 101, "--n", 3)
+        ids, scores = model.recommend([103, 101], n=3)
+        expected = []
+        for user, row, values in zip((103, 101), ids, scores, strict=True):
+            expected += [""] * bool(expected) + [f"user {user}"]
+            for rank, (item, score) in enumerate(zip(row, values, strict=True), 1):
+                expected.append(f"{rank:4}  {item}  {score:8.4f}")
+        assert out.splitlines() == expected
+
+    def test_adds_titles(self, ok, folder, model):
+        args = (folder / "model.safetensors", "--user", 103, "--items", folder / "movies.dat")
+        best = model.recommend(103, n=1)[0][0]
+        assert f'"Film" {best}, The' in ok("recommend", *args).splitlines()[1]
+        rows = list(csv.DictReader(io.StringIO(ok("recommend", *args, "--format", "csv"))))
+        assert rows[0]["title"] == f'"Film" {best}, The'
+        assert rows[0]["rank"] == "1"
+        assert len(rows) == 10
+
+    def test_prints_json(self, ok, folder, model):
+        out = ok("recommend", folder / "model.safetensors", "--all-users", "--format", "json")
+        lists = json.loads(out)
+        assert [one["user"] for one in lists] == list(range(100, 140))
+        ids, scores = model.recommend(n=10)
+        for one, row in zip(lists, ids, strict=True):
+            assert [item["item"] for item in one["items"]] == row[row >= 0].tolist()
+        assert lists[3]["items"][0]["score"] == pytest.approx(scores[3, 0], abs=5e-5)
+        assert "title" not in lists[0]["items"][0]
+
+    def test_chooses_among_candidates_and_ends_where_they_do(self, ok, folder, model, tmp_path):
+        (tmp_path / "ids").write_text("507\n\n 511 \n")
+        args = ("recommend", folder / "model.safetensors", "--user", 103, "--format", "json")
+        (one,) = json.loads(ok(*args, "--candidates", tmp_path / "ids", "--include-seen"))
+        assert {item["item"] for item in one["items"]} == {507, 511}
+
+    def test_can_be_left_without_an_item(self, ok, folder, tmp_path):
+        ratings = read_ratings(folder / "ratings.csv")
+        seen = ratings.item_ids[ratings.indices[0]]
+        (tmp_path / "ids").write_text(f"{seen}\n")
+        args = ("recommend", folder / "model.safetensors", "--user", 100)
+        args = (*args, "--candidates", tmp_path / "ids")
+        assert "no item is left to recommend" in ok(*args)
+        assert ok(*args, "--format", "csv") == "user,rank,item,score\n"
+        assert json.loads(ok(*args, "--format", "json")) == [{"user": 100, "items": []}]
+
+    def test_includes_what_was_seen_on_demand(self, ok, folder):
+        args = ("recommend", folder / "model.safetensors", "--user", 100, "-n", 30)
+        with_seen = ok(*args, "--include-seen").splitlines()
+        assert len(with_seen) == 31 > len(ok(*args).splitlines())
+
+    def test_takes_ratings_of_new_users(self, ok, folder, model, tmp_path):
+        (tmp_path / "new.csv").write_text("user,item,rating\n9000,507,5\n9000,511,1\n")
+        args = ("recommend", folder / "model.safetensors", "--ratings", tmp_path / "new.csv")
+        (one,) = json.loads(ok(*args, "--format", "json"))
+        assert one["user"] == 9000
+        new = Ratings.from_arrays([9000, 9000], [507, 511], [5, 1])
+        assert [i["item"] for i in one["items"]] == model.recommend(ratings=new)[0][0].tolist()
+
+    def test_knows_titles_by_string_ids(self, ok, strings, tmp_path):
+        (tmp_path / "titles.csv").write_text("id,title\n42,Answer\n")
+        out = ok(
+            *("recommend", strings, "--user", "7", "--include-seen"),
+            *("--items", tmp_path / "titles.csv"),
+        )
+        assert "Answer" in out
+
+    @pytest.mark.parametrize(
+        ("args", "code", "message"),
+        [
+            ([], 2, "there must be --user, --all-users or --ratings, one of them"),
+            (["--user", "100", "--all-users"], 2, "one of them"),
+            (["--user", "1"], 1, "users must be among the 40 user ids"),
+            (["--user", "x"], 1, "--user must be an integer"),
+            (["--user", "100", "--n", "0"], 1, "n must be an integer of at least 1"),
+            (["--user", "100", "--items", "nowhere"], 1, "nowhere must be a file"),
+            (["--user", "100", "--candidates", "nowhere"], 1, "nowhere: No such file"),
+            (["--user", "100", "--format", "yaml"], 2, "'yaml' is not one of"),
+        ],
+        ids=str,
+    )
+    def test_refuses(self, run, folder, tmp_path, monkeypatch, args, code, message):
+        monkeypatch.chdir(tmp_path)
+        got, out, err = run("recommend", folder / "model.safetensors", *args)
+        assert (got, out) == (code, "")
+        assert message in " ".join(err.split())
+
+
+class TestInfo:
+    def test_says_what_is_installed(self, ok):
+        facts = dict(line.split(maxsplit=1) for line in ok("info").splitlines())
+        assert facts["version"] == isthmus.__version__
+        assert facts["isa"] == isthmus.build_info()["isa"]
+        assert facts.keys() == isthmus.build_info().keys()
+
+    def test_says_what_a_model_is(self, ok, folder):
+        out = ok("info", folder / "model.safetensors")
+        assert re.search(r"^model +AutoRec$", out, re.M)
+        assert re.search(r"^users +40 \(integers, as 100\)$", out, re.M)
+        assert re.search(r"^ratings +400$", out, re.M)
+        assert re.search(r"^scale +1 to 5$", out, re.M)
+        assert re.search(r"^parameter hidden_units +6$", out, re.M)
+
+
+def test_demo_beats_the_baselines(ok):
+    out = ok("demo", "--quick", "--num-threads", "1")
+    errors = dict(
+        re.findall(r"^  (mean of all ratings|user and item biases|I-AutoRec) +(\S+)$", out, re.M)
+    )
+    assert (
+        float(errors["I-AutoRec"])
+        < float(errors["user and item biases"])
+        < float(errors["mean of all ratings"])
+    )
+    assert len(re.findall(r"^ +\d+  \d+ +\d\.\d{4}$", out, re.M)) == 10
+
+
+class TestProgram:
+    def test_prints_its_version(self, ok):
+        assert ok("--version") == f"isthmus {isthmus.__version__}\n"
+
+    @pytest.mark.parametrize(
+        "command", ["train", "evaluate", "predict", "recommend", "info", "demo"]
+    )
+    def test_explains_every_command(self, ok, command):
+        assert f" {command} " in ok("--help")
+        assert ok(command, "-h").startswith("Usage: isthmus ")
+
+    def test_refuses_an_unknown_command(self, run):
+        code, out, err = run("tarin")
+        assert (code, out) == (2, "")
+        assert "No such command 'tarin'" in err
+
+    def test_is_installed_and_can_be_run_as_a_module(self):
+        for program in ([os.path.join(os.path.dirname(sys.executable), "isthmus")], PROGRAM):
+            done = subprocess.run([*program, "--version"], capture_output=True, text=True)
+            assert (done.returncode, done.stdout) == (0, f"isthmus {isthmus.__version__}\n")
+
+    @posix
+    def test_ends_quietly_where_its_reader_does(self, folder):
+        args = [*PROGRAM, "recommend", folder / "model.safetensors", "--all-users"]
+        with subprocess.Popen(
+            args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}
+        ) as process:
+            process.stdout.close()
+            assert process.stderr.read() == b""
+        assert process.returncode == 141
+
+
+@posix
+class TestSignals:
+    def start(self, ratings, output, *args):
+        return subprocess.Popen(
+            [*PROGRAM, "train", ratings, "--output", output, "--num-threads", "1", *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for(self, process, text):
+        for line in process.stdout:
+            if text in line:
+                return
+        pytest.fail(process.stderr.read())
+
+    def test_ctrl_c_ends_training_at_once_and_writes_nothing(self, folder, tmp_path):
+        (tmp_path / "m").write_text("old")
+        process = self.start(folder / "ratings.csv", tmp_path / "m", "--epochs", "1000000000")
+        self.wait_for(process, "training")
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        start = time.perf_counter()
+        _, err = process.communicate(timeout=30)
+        assert time.perf_counter() - start < 10
+        assert process.returncode == 130
+        assert err == "\nisthmus: interrupted; no file was written.\n"
+        assert (tmp_path / "m").read_text() == "old"
+        assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+    def test_a_kill_leaves_the_old_file_or_the_new_one(self, tmp_path):
+        write_ratings(synthetic_ratings(1500, 300, 9_000, random_state=0), tmp_path / "r.npz")
+        args = (tmp_path / "r.npz", tmp_path / "m", "--hidden-units", "500", "--epochs", "1")
+        process = self.start(*args)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+        old = (tmp_path / "m").read_bytes()
+        for delay in (0, 0.01, 0.03):
+            process = self.start(*args)
+            self.wait_for(process, "epochs in")  # what follows is writing
+            time.sleep(delay)
+            process.kill()
+            process.communicate()
+            assert len((tmp_path / "m").read_bytes()) == len(old)
+            Recommender.load(tmp_path / "m")
+
+    def test_a_kill_in_training_leaves_no_file(self, folder, tmp_path):
+        process = self.start(folder / "ratings.csv", tmp_path / "m", "--epochs", "1000000000")
+        self.wait_for(process, "training")
+        process.kill()
+        process.communicate()
+        assert not list(tmp_path.iterdir())

@@ -1,0 +1,426 @@
+"""What every model promises, whatever it is."""
+
+import copy
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+
+import isthmus
+from isthmus import NotFittedError, Ratings, Recommender, synthetic_ratings, train_test_split
+from isthmus.metrics import mae, rmse
+
+# A few quick settings of each model. A new one does not pass before it is listed here.
+SETTINGS = {
+    "AutoRec": [
+        {"hidden_units": (6,), "epochs": 3, "batch_size": 16, "regularization": 5.0},
+        {"orientation": "user", "hidden_units": (6,), "epochs": 3, "batch_size": 16},
+        {"hidden_units": (7, 3, 7), "epochs": 2, "dropout": 0.2, "corruption_kind": "gaussian"},
+    ],
+    "BiasedMF": [
+        {"factors": 5, "epochs": 3},
+        {"factors": 5, "epochs": 3, "optimizer": "sgd"},
+    ],
+    "RBM": [
+        {"hidden_units": 6, "epochs": 3, "batch_size": 16},
+        {"orientation": "user", "hidden_units": 6, "epochs": 3, "batch_size": 16},
+        {"hidden_units": 6, "epochs": 2, "batch_size": 16, "conditional": True},
+    ],
+    "EASE": [{"regularization": 5.0}],
+    "MultDAE": [
+        {"hidden_units": (6,), "epochs": 3, "batch_size": 16},
+        {"hidden_units": (7, 3, 7), "epochs": 2, "regularization": 0.01},
+    ],
+    "MultVAE": [
+        {"hidden_units": (6,), "latent_units": 3, "epochs": 3, "batch_size": 16},
+        {"hidden_units": (6,), "latent_units": 3, "decoder_units": (), "epochs": 2},
+    ],
+    "CDAE": [
+        {"hidden_units": 6, "epochs": 3, "batch_size": 16},
+        {"hidden_units": 6, "epochs": 2, "tied": True, "loss": "square", "learning_rate": 0.02},
+    ],
+}
+MODELS = {
+    name: model
+    for name, model in Recommender._models.items()
+    if model.__module__.startswith("isthmus.")
+}
+CASES = [
+    pytest.param((model, settings), id=f"{name}-{number}")
+    for name, model in MODELS.items()
+    for number, settings in enumerate(SETTINGS.get(name, ()))
+]
+
+
+@pytest.fixture(params=CASES)
+def make(request):
+    """Make a model with the settings of one case and, if wanted, others."""
+    model, settings = request.param
+    seed = {"random_state": 0} if is_random(model) else {}
+    return lambda **params: model(**{**seed, "num_threads": 1, **settings, **params})
+
+
+def is_random(model):
+    return "random_state" in inspect.signature(model).parameters
+
+
+def rates(model):
+    """Whether its scores are ratings; the others rank, and cannot add items."""
+    return type(model)._default_metrics == ("rmse", "mae")
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    return synthetic_ratings(50, 40, 700, random_state=1)
+
+
+@pytest.fixture(scope="module")
+def parts(ratings):
+    return train_test_split(ratings, test_size=0.2, random_state=0)
+
+
+@pytest.fixture
+def fitted(make, parts):
+    return make().fit(parts[0])
+
+
+def named(ratings):
+    """The same ratings, with strings for ids."""
+    return Ratings.from_matrix(
+        ratings.to_matrix(),
+        user_ids=[f"u{user:03}" for user in ratings.user_ids],
+        item_ids=[f"film {item:03}" for item in ratings.item_ids],
+    )
+
+
+def predict_all(model):
+    return model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
+
+
+def assert_same_bits(one, other):
+    left, right = one._tensors(), other._tensors()
+    assert left.keys() == right.keys()
+    for name in left.keys() - {"history"}:  # which holds seconds
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+    np.testing.assert_array_equal(predict_all(one), predict_all(other))
+
+
+def test_every_model_is_tested_and_exported():
+    assert MODELS.keys() == SETTINGS.keys()
+    assert MODELS.keys() <= set(isthmus.__all__)
+
+
+class TestParameters:
+    def test_are_keywords_stored_untouched_and_documented(self, make):
+        model = make()
+        signature = inspect.signature(type(model).__init__).parameters
+        for name in model.get_params():
+            assert signature[name].kind is inspect.Parameter.KEYWORD_ONLY
+            assert (
+                f"\n    {name} : " in type(model).__doc__ or f", {name} : " in type(model).__doc__
+            )
+        unusual = {name: object() for name in model.get_params()}
+        assert type(model)(**unusual).get_params() == unusual
+
+    def test_can_be_set_and_cloned(self, make):
+        model = make()
+        assert model.set_params(num_threads=3) is model
+        assert model.get_params()["num_threads"] == 3
+        copied = clone(model)
+        assert copied is not model
+        assert copied.get_params() == model.get_params()
+        with pytest.raises(ValueError, match=r"has no parameter 'colour'; it has .*num_threads"):
+            model.set_params(colour=1)
+
+    def test_that_differ_from_the_defaults_are_shown(self, make):
+        model = make()
+        assert eval(repr(model), {type(model).__name__: type(model)}).get_params() == (
+            model.get_params()
+        )
+
+
+class TestFit:
+    def test_returns_the_model_with_finite_predictions(self, make, parts):
+        model = make()
+        assert model.fit(parts[0]) is model
+        assert np.isfinite(predict_all(model)).all()
+        assert predict_all(model).dtype == np.float32
+        np.testing.assert_array_equal(model.user_ids_, parts[0].user_ids)
+        np.testing.assert_array_equal(model.item_ids_, parts[0].item_ids)
+
+    def test_is_needed_first(self, make, parts, tmp_path):
+        model = make()
+        for use in (
+            lambda: model.predict(0, 0),
+            lambda: model.evaluate(parts[1]),
+            lambda: model.recommend(0),
+            lambda: model.fold_in(parts[1]),
+            lambda: model.save(tmp_path / "model"),
+            lambda: model.user_ids_,
+            lambda: model.item_ids_,
+        ):
+            with pytest.raises(NotFittedError, match=r"is not fitted yet; call fit first\.$"):
+                use()
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("num_threads", [2, 3, 5])
+    def test_gives_the_same_bits_at_any_number_of_threads(self, make, parts, num_threads):
+        one = make(num_threads=1).fit(parts[0])
+        assert_same_bits(one, make(num_threads=num_threads).fit(parts[0]))
+
+    def test_gives_the_same_bits_again_and_other_bits_for_another_seed(self, make, parts):
+        model = make().fit(parts[0])
+        assert_same_bits(model, make().fit(parts[0]))
+        before = predict_all(model)
+        model.fit(parts[0])
+        np.testing.assert_array_equal(before, predict_all(model))
+        if is_random(type(model)):
+            assert not np.array_equal(before, predict_all(make(random_state=1).fit(parts[0])))
+
+    @pytest.mark.parametrize("form", ["csr", "csc", "coo", "int64", "matrix"])
+    def test_takes_any_sparse_matrix_and_leaves_it_as_it_is(self, make, parts, form):
+        matrix = parts[0].to_matrix()
+        if form == "int64":
+            matrix.indices = matrix.indices.astype(np.int64)
+            matrix.indptr = matrix.indptr.astype(np.int64)
+        elif form == "matrix":
+            matrix = sparse.csr_matrix(matrix)
+        else:
+            matrix = matrix.asformat(form)
+        before = matrix.copy()
+        assert_same_bits(make().fit(matrix), make().fit(parts[0]))
+        np.testing.assert_array_equal(before.data, matrix.data)
+
+    def test_changes_nothing_about_the_ids(self, make, parts):
+        numbers, strings = make().fit(parts[0]), make().fit(named(parts[0]))
+        np.testing.assert_array_equal(predict_all(numbers), predict_all(strings))
+        assert strings.predict("u003", "film 007") == numbers.predict(3, 7)
+
+    def test_sees_no_test_rating(self, make, parts):
+        train, test = parts
+        other = Ratings.from_matrix(test.to_matrix().multiply(-3))
+        models = [make().fit(train) for _ in range(2)]
+        errors = [
+            model.evaluate(held_out, "rmse")
+            for model, held_out in zip(models, (test, other), strict=True)
+        ]
+        assert errors[0] != errors[1]
+        assert_same_bits(*models)
+
+
+# Matrices at the edge of what is one: each is fitted, predicted from and recommended from.
+EDGES = {
+    "one user": (1, 6, {(0, 1): 3, (0, 4): 5}),
+    "one item": (6, 1, {(1, 0): 3, (4, 0): 5}),
+    "one rating": (1, 1, {(0, 0): 2}),
+    "all equal": (4, 4, {(u, i): 4 for u in range(4) for i in range(4) if u != i}),
+    "all zero": (4, 4, {(u, i): 0 for u in range(4) for i in range(4) if u != i}),
+    "empty rows and columns": (9, 9, {(2, 3): 1, (2, 7): 5, (6, 3): 2, (6, 1): 4}),
+    "one user rated everything": (
+        5,
+        6,
+        {**{(2, i): 1 + i % 5 for i in range(6)}, (0, 0): 3, (4, 5): 4},
+    ),
+    "negative and large": (3, 3, {(0, 0): -1000, (0, 1): 0, (1, 1): 1000, (2, 2): 1e-3}),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES.values(), ids=EDGES)
+def test_edges(make, edge):
+    n_users, n_items, cells = edge
+    (users, items), values = np.transpose(list(cells)), list(cells.values())
+    X = sparse.coo_array((np.array(values, np.float32), (users, items)), shape=(n_users, n_items))
+    model = make(num_threads=2).fit(X)
+    predictions = predict_all(model)
+    assert predictions.shape == (n_users, n_items)
+    assert np.isfinite(predictions).all()
+    if rates(model):
+        assert (predictions >= min(values)).all()
+        assert (predictions <= max(values)).all()
+    ids, scores = model.recommend(n=n_items)
+    for user in range(n_users):
+        expected = set(range(n_items)) - set(items[users == user])
+        listed = ids[user][: len(expected)].tolist()
+        assert set(listed) == expected
+        assert (ids[user][len(expected) :] == -1).all()
+        assert np.isfinite(scores[user][: len(expected)]).all()
+        assert np.isnan(scores[user][len(expected) :]).all()
+    assert np.isfinite(list(model.evaluate(X, exclude_seen=False).values())).all()
+
+
+class TestPredict:
+    def test_broadcasts_and_keeps_shapes(self, fitted):
+        table = predict_all(fitted)
+        assert fitted.predict(3, 5).shape == ()
+        assert fitted.predict(3, 5) == table[3, 5]
+        np.testing.assert_array_equal(fitted.predict([3, 4], 5), table[3:5, 5])
+        np.testing.assert_array_equal(fitted.predict([[3], [4]], [5, 6]), table[3:5, 5:7])
+        assert fitted.predict([], []).shape == (0,)
+
+    def test_evaluates_over_all_ratings_alike(self, fitted, parts):
+        users, items, values, _ = parts[1].to_arrays()
+        predictions = fitted.predict(users, items)
+        assert fitted.evaluate(parts[1], ["rmse", "mae"]) == {
+            "rmse": rmse(values, predictions),
+            "mae": mae(values, predictions),
+        }
+
+    def test_evaluates_ratings_whose_ids_come_in_another_order(self, fitted, parts):
+        users, items, values, _ = parts[1].to_arrays()
+        shuffled = Ratings.from_arrays(
+            *(users, items, values),
+            user_ids=parts[1].user_ids[::-1],
+            item_ids=np.roll(parts[1].item_ids, 7),
+        )
+        assert fitted.evaluate(shuffled, "rmse")["rmse"] == pytest.approx(
+            fitted.evaluate(parts[1], "rmse")["rmse"], rel=1e-12
+        )
+
+
+class TestRecommend:
+    def test_lists_the_best_of_what_a_user_has_not_seen(self, fitted, parts):
+        ids, scores = fitted.recommend(n=5)
+        assert ids.shape == scores.shape == (50, 5)
+        table, seen = predict_all(fitted), parts[0].to_matrix()
+        for user in range(50):
+            assert not set(ids[user]) & set(seen.indices[seen.indptr[user] : seen.indptr[user + 1]])
+            rest = np.setdiff1d(
+                np.arange(40), [*ids[user], *seen.indices[slice(*seen.indptr[user : user + 2])]]
+            )
+            assert (np.diff(scores[user]) <= 0).all()
+            assert scores[user].min() >= table[user, rest].max() - 1e-5
+            np.testing.assert_allclose(scores[user], table[user, ids[user]], rtol=1e-5)
+
+    def test_can_include_what_a_user_has_seen(self, fitted):
+        ids, scores = fitted.recommend(n=40, exclude_seen=False)
+        assert (np.sort(ids, axis=1) == np.arange(40)).all()
+        assert np.isfinite(scores).all()
+
+    def test_takes_users_in_any_order_and_repeated(self, fitted):
+        ids, scores = fitted.recommend(n=6)
+        chosen = [7, 2, 7]
+        for got, whole in zip(fitted.recommend(chosen, n=6), (ids, scores), strict=True):
+            np.testing.assert_array_equal(got, whole[chosen])
+        assert fitted.recommend(7, n=6)[0].shape == (6,)
+        np.testing.assert_array_equal(fitted.recommend(7, n=6)[0], ids[7])
+
+    def test_chooses_among_candidates(self, fitted, parts):
+        pool = [31, 4, 4, 18, 22]
+        ids, scores = fitted.recommend(n=4, candidates=pool)
+        seen = parts[0].to_matrix().toarray() != 0
+        for user in range(50):
+            allowed = [item for item in sorted(set(pool)) if not seen[user, item]]
+            listed = ids[user][ids[user] >= 0]
+            assert sorted(listed) == allowed
+            assert np.isnan(scores[user][len(allowed) :]).all()
+
+    def test_ends_short_lists_in_no_id_and_nan(self, make, parts):
+        model = make().fit(named(parts[0]))
+        ids, scores = model.recommend("u000", n=100)
+        known = np.count_nonzero(np.isfinite(scores))
+        assert known == 40 - parts[0].to_matrix()[[0]].nnz
+        assert (ids[:known] != "").all()
+        assert (ids[known:] == "").all()
+
+    def test_takes_ratings_of_users_it_does_not_know(self, fitted, parts):
+        new = parts[1].select(np.arange(parts[1].nnz) < 60)
+        ids, scores = fitted.recommend(ratings=new, n=8)
+        before = predict_all(fitted)
+        assert len(ids) == new.n_users
+        for user in range(new.n_users):
+            rated = new.indices[new.indptr[user] : new.indptr[user + 1]]
+            assert not set(ids[user]) & set(rated)
+        np.testing.assert_array_equal(before, predict_all(fitted))
+        for got, matrix in zip(
+            fitted.recommend(ratings=new.to_matrix(), n=8), (ids, scores), strict=True
+        ):
+            np.testing.assert_array_equal(got, matrix)
+
+    def test_gives_the_same_at_any_number_of_threads(self, fitted):
+        one = fitted.set_params(num_threads=1).recommend(n=7)
+        for num_threads in (2, 3, 5):
+            many = fitted.set_params(num_threads=num_threads).recommend(n=7)
+            for left, right in zip(one, many, strict=True):
+                np.testing.assert_array_equal(left, right)
+
+
+class TestFoldIn:
+    def test_adds_users(self, fitted, parts):
+        new = Ratings.from_arrays([70, 70, 90], [3, 5, 3], [1, 5, 4])
+        expected, scores = fitted.recommend(ratings=new, n=5)
+        before = predict_all(fitted)
+        assert fitted.fold_in(new) is fitted
+        assert fitted.user_ids_.tolist() == [*range(50), 70, 90]
+        np.testing.assert_array_equal(predict_all(fitted)[:50], before)
+        ids, again = fitted.recommend([70, 90], n=5)
+        np.testing.assert_array_equal(ids, expected)
+        np.testing.assert_allclose(again, scores, rtol=1e-6)
+        assert np.isfinite(fitted.predict(70, fitted.item_ids_)).all()
+
+    def test_adds_items(self, fitted):
+        new = Ratings.from_arrays([3, 5, 3], [70, 70, 90], [1, 5, 4])
+        before = predict_all(fitted)
+        if not rates(fitted):
+            with pytest.raises(ValueError, match='axis must be "user" for'):
+                fitted.fold_in(new, axis="item")
+            return
+        fitted.fold_in(new, axis="item")
+        assert fitted.item_ids_.tolist() == [*range(40), 70, 90]
+        np.testing.assert_array_equal(predict_all(fitted)[:, :40], before)
+        assert np.isfinite(predict_all(fitted)).all()
+        assert not {70, 90} & set(fitted.recommend(3, n=42)[0].tolist())
+        assert 90 in fitted.recommend(5, n=42)[0]
+
+    def test_numbers_what_a_matrix_adds(self, fitted, parts):
+        fitted.fold_in(parts[1].to_matrix()[:2])
+        assert fitted.user_ids_.tolist() == list(range(52))
+
+    def test_survives_a_file(self, fitted, tmp_path):
+        fitted.fold_in(Ratings.from_arrays([70], [3], [1]))
+        if rates(fitted):
+            fitted.fold_in(Ratings.from_arrays([70], [80], [5]), axis="item")
+        fitted.save(tmp_path / "model")
+        assert_same_bits(fitted, type(fitted).load(tmp_path / "model"))
+
+    def test_needs_strings_where_ids_are_strings(self, make, parts):
+        model = make().fit(named(parts[0]))
+        with pytest.raises(ValueError, match="must be Ratings, with the new users' ids"):
+            model.fold_in(parts[1].to_matrix())
+        with pytest.raises(ValueError, match="must be of the type of the model's"):
+            model.fold_in(Ratings.from_arrays([1], ["film 000"], [5]))
+        model.fold_in(Ratings.from_arrays(["new"], ["film 000"], [5]))
+        assert model.user_ids_[-1] == "new"
+        assert np.isfinite(model.predict("new", "film 001"))
+
+
+class TestCopies:
+    def test_pickles(self, fitted):
+        assert_same_bits(fitted, pickle.loads(pickle.dumps(fitted)))
+        again = pickle.loads(pickle.dumps(fitted))
+        assert vars(again).keys() == vars(fitted).keys()
+
+    def test_pickles_before_it_is_fitted(self, make):
+        assert pickle.loads(pickle.dumps(make())).get_params() == make().get_params()
+
+    def test_copies_are_apart(self, fitted, parts):
+        copied = copy.deepcopy(fitted)
+        before = predict_all(copied)
+        fitted.fit(parts[1])
+        np.testing.assert_array_equal(before, predict_all(copied))
+
+    @pytest.mark.parametrize("strings", [False, True])
+    def test_files_hold_all_of_it(self, make, parts, tmp_path, strings):
+        model = make().fit(named(parts[0]) if strings else parts[0])
+        model.save(tmp_path / "model.safetensors")
+        again = Recommender.load(tmp_path / "model.safetensors")
+        assert type(again) is type(model)
+        assert again.get_params() == model.get_params()
+        assert_same_bits(model, again)
+        np.testing.assert_array_equal(again.user_ids_, model.user_ids_)
+        np.testing.assert_array_equal(again.item_ids_, model.item_ids_)
+        for left, right in zip(again.recommend(n=7), model.recommend(n=7), strict=True):
+            np.testing.assert_array_equal(left, right)
+        assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]

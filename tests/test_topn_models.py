@@ -1,0 +1,223 @@
+"""What every model of implicit feedback promises, whatever it is."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+
+from isthmus import (
+    CDAE,
+    EASE,
+    ConvergenceError,
+    MultDAE,
+    MultVAE,
+    Ratings,
+    Recommender,
+    hold_out_users,
+    synthetic_ratings,
+    train_test_split,
+)
+
+CASES = {
+    "EASE": (EASE, {"regularization": 5.0}),
+    "MultDAE": (MultDAE, {"hidden_units": (9,), "epochs": 3, "batch_size": 16, "random_state": 0}),
+    "deep MultDAE": (
+        MultDAE,
+        {"hidden_units": (9, 4, 9), "epochs": 3, "batch_size": 16, "random_state": 0},
+    ),
+    "MultVAE": (
+        MultVAE,
+        {"hidden_units": (9,), "latent_units": 4, "epochs": 3, "batch_size": 16, "random_state": 0}
+        | {"annealing_steps": 10},
+    ),
+    "CDAE": (CDAE, {"hidden_units": 9, "epochs": 3, "batch_size": 16, "random_state": 0}),
+    "tied CDAE": (
+        CDAE,
+        {"hidden_units": 9, "epochs": 15, "tied": True, "loss": "square", "random_state": 0}
+        | {"encoder_activation": "identity", "learning_rate": 0.02},
+    ),
+}
+TRAINED = [name for name in CASES if name != "EASE"]
+
+
+@pytest.fixture(params=CASES)
+def make(request):
+    model, settings = CASES[request.param]
+    return lambda **params: model(**{**settings, **params})
+
+
+@pytest.fixture(params=TRAINED)
+def make_trained(request):
+    model, settings = CASES[request.param]
+    return lambda **params: model(**{**settings, **params})
+
+
+@pytest.fixture(scope="module")
+def parts():
+    # more items than a block of columns has, so that there are several
+    ratings = synthetic_ratings(90, 600, 4000, random_state=1)
+    return train_test_split(ratings, test_size=0.2, random_state=0, by="user")
+
+
+def predict_all(model):
+    return model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
+
+
+def assert_same_bits(one, other):
+    left, right = one._tensors(), other._tensors()
+    assert left.keys() == right.keys()
+    for name in left.keys() - {"history"}:
+        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+    np.testing.assert_array_equal(predict_all(one), predict_all(other))
+
+
+@pytest.mark.parametrize("num_threads", [2, 3, 5])
+def test_gives_the_same_bits_at_any_number_of_threads(make, parts, num_threads):
+    one = make(num_threads=1).fit(parts[0])
+    many = make(num_threads=num_threads).fit(parts[0])
+    assert_same_bits(one, many)
+    assert one.evaluate(parts[1], ["ndcg@10", "auc"]) == many.evaluate(parts[1], ["ndcg@10", "auc"])
+
+
+def test_learns(make, parts):
+    shuffled = np.random.default_rng(0).permutation(parts[1].n_items)
+    noise = Ratings.from_matrix(parts[1].to_matrix()[:, shuffled])
+    model = make().fit(parts[0])
+    real = model.evaluate(parts[1], "auc")["auc"]
+    assert real > 0.6
+    assert real > model.evaluate(noise, "auc", exclude_seen=False)["auc"] + 0.1
+
+
+def test_counts_every_stored_cell_as_one(make, parts):
+    other = parts[0].to_matrix().astype(np.float32)
+    other.data = np.linspace(-3, 3, other.nnz, dtype=np.float32)
+    other.data[7] = 0.0
+    assert_same_bits(make().fit(parts[0]), make().fit(other))
+
+
+def test_recommends_what_scores_best_of_the_unseen(make, parts):
+    model = make().fit(parts[0])
+    _, scores = model.recommend(n=8)
+    table = predict_all(model).copy()
+    table[parts[0].to_matrix().toarray() != 0] = -np.inf
+    np.testing.assert_allclose(scores, -np.sort(-table, axis=1)[:, :8], rtol=1e-4, atol=1e-5)
+    few, _ = model.recommend([3, 1], n=4, candidates=[5, 7, 9, 11, 13])
+    assert set(few.ravel()) <= {5, 7, 9, 11, 13, -1}
+
+
+def test_folds_in_users_and_refuses_items(make, parts, tmp_path):
+    model = make().fit(parts[0])
+    before = predict_all(model)
+    new = Ratings.from_arrays([900, 900, 901], [3, 5, 60], [1, 1, 1])
+    ids, scores = model.recommend(ratings=new, n=4)
+    assert model.fold_in(new) is model
+    np.testing.assert_array_equal(predict_all(model)[:90], before)
+    got, again = model.recommend([900, 901], n=4)
+    np.testing.assert_array_equal(got, ids)
+    np.testing.assert_allclose(again, scores, rtol=1e-5)
+    model.save(tmp_path / "model")
+    assert_same_bits(model, Recommender.load(tmp_path / "model"))
+    with pytest.raises(ValueError, match='axis must be "user" for'):
+        model.fold_in(Ratings.from_arrays([3], [900], [1]), axis="item")
+
+
+def test_evaluates_users_it_has_not_seen(make):
+    split = hold_out_users(synthetic_ratings(120, 60, 3000, random_state=2), random_state=0)
+    model = make().fit(split.train)
+    values = model.evaluate(split.test.test, ["auc", "ndcg@10"], ratings=split.test.fold_in)
+    assert values["auc"] > 0.52
+
+
+def test_finds_similar_items(make, parts):
+    model = make().fit(parts[0])
+    ids, scores = model.similar_items([3, 5], n=6)
+    assert ids.shape == scores.shape == (2, 6)
+    assert 3 not in ids[0]
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_copies(make, parts):
+    model = make().fit(parts[0])
+    assert_same_bits(model, pickle.loads(pickle.dumps(model)))
+    copied = copy.deepcopy(model)
+    assert_same_bits(model, copied)
+    assert clone(model).get_params() == model.get_params()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ((1, 6), [(0, 1), (0, 4)]),
+        ((6, 1), [(1, 0), (4, 0)]),
+        ((1, 1), [(0, 0)]),
+        ((9, 9), [(2, 3), (2, 7), (6, 3)]),
+        ((3, 4), [(1, i) for i in range(4)]),
+    ],
+)
+def test_edges(make, cells):
+    shape, pairs = cells
+    users, items = np.transpose(pairs)
+    X = sparse.coo_array((np.ones(len(pairs), np.float32), (users, items)), shape=shape)
+    model = make(num_threads=2).fit(X)
+    assert np.isfinite(predict_all(model)).all()
+    ids, scores = model.recommend(n=shape[1])
+    for user in range(shape[0]):
+        unseen = set(range(shape[1])) - set(items[users == user].tolist())
+        assert set(ids[user][: len(unseen)].tolist()) == unseen
+        assert np.isnan(scores[user][len(unseen) :]).all()
+    assert np.isfinite(model.evaluate(X, "ndcg@3", exclude_seen=False)["ndcg@3"])
+
+
+class TestTraining:
+    def test_validates_and_goes_back_to_the_best_epoch(self, make_trained, parts):
+        model = make_trained(epochs=12, patience=2).fit(parts[0], validation=parts[1])
+        values = [epoch.metrics["ndcg@10"] for epoch in model.history_]
+        assert model.evaluate(parts[1], "ndcg@10")["ndcg@10"] == pytest.approx(max(values))
+
+    def test_validates_on_held_out_users(self, make_trained):
+        split = hold_out_users(
+            synthetic_ratings(120, 60, 3000, random_state=2), validation_users=0.2, random_state=0
+        )
+        model = make_trained(validation_metric="recall@5").fit(
+            split.train, validation=split.validation
+        )
+        expected = model.evaluate(
+            split.validation.test, "recall@5", ratings=split.validation.fold_in
+        )
+        assert model.history_[-1].metrics == pytest.approx(expected)
+
+    def test_goes_on(self, make_trained, parts):
+        model = make_trained(validation_fraction=0.2)
+        assert model.fit(parts[0]) is model
+        losses = [epoch.loss for epoch in model.partial_fit(parts[0], epochs=4).history_]
+        assert len(losses) == model.epochs + 4
+        assert [epoch.index for epoch in model.history_] == list(range(len(losses)))
+
+    def test_stops_when_a_callback_says_so(self, make_trained, parts):
+        seen = []
+        model = make_trained().fit(parts[0], callbacks=[lambda epoch: seen.append(epoch) or True])
+        assert len(model.history_) == len(seen) == 1
+
+    def test_other_seeds_give_other_bits(self, make_trained, parts):
+        one, other = (make_trained(random_state=seed).fit(parts[0]) for seed in (0, 1))
+        assert not np.array_equal(predict_all(one), predict_all(other))
+
+    def test_says_that_it_has_diverged(self, make_trained, parts):
+        with pytest.raises(
+            ConvergenceError, match=r"training diverged in epoch \d+.*learning_rate"
+        ):
+            make_trained(optimizer="sgd", learning_rate=3e38, epochs=20).fit(parts[0])
+
+    def test_refuses_bad_parameters(self, make_trained, parts):
+        for params, message in {
+            ("epochs", 0): "epochs must be an integer of at least 1",
+            ("learning_rate", 0.0): "learning_rate must be a finite number above 0",
+            ("validation_metric", "ndcg"): "must be given with a cut-off",
+            ("optimizer", "lbfgs"): "optimizer must be one of",
+            ("patience", 3): "patience needs validation data",
+        }.items():
+            with pytest.raises(ValueError, match=message):
+                make_trained(**dict([params])).fit(parts[0])
