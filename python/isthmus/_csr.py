@@ -1,4 +1,4 @@
-"""Sparse matrices by rows: their type, their checks, their order."""
+"""Sparse matrices by rows: their type, their checks, their order, their parts."""
 
 from typing import Any, NamedTuple
 
@@ -12,11 +12,16 @@ from isthmus._threads import resolve_num_threads
 
 __all__ = [
     "CSR",
+    "append",
+    "as_pattern",
+    "as_scipy",
     "check_shape",
     "check_structure",
     "has_increasing_rows",
     "row_numbers",
+    "select_rows",
     "sorting_order",
+    "take_columns",
     "transpose",
 ]
 
@@ -120,6 +125,45 @@ def transpose(matrix: CSR) -> CSR:
         indptr, indices, values, shape[1], num_threads=resolve_num_threads(0)
     )
     return CSR(*by_columns, (shape[1], shape[0]))
+
+
+def as_scipy(pattern: CSR) -> Any:
+    """Give a pattern's cells, each as 1."""
+    ones = np.ones(len(pattern.indices), np.int8)
+    return sparse.csr_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)
+
+
+def as_pattern(matrix: Any) -> CSR:
+    """Take the cells of a SciPy matrix, whatever their values."""
+    matrix.sort_indices()
+    return CSR(
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int32),
+        np.empty(0, np.float32),
+        matrix.shape,
+    )
+
+
+def select_rows(matrix: CSR, rows: NDArray[np.int64]) -> CSR:
+    """Keep some rows, in the order given, with their values if there are any."""
+    counts = np.diff(matrix.indptr)[rows]
+    indptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    cells = np.repeat(matrix.indptr[rows] - indptr[:-1], counts) + np.arange(indptr[-1])
+    values = matrix.values[cells] if len(matrix.values) else matrix.values
+    return CSR(indptr, matrix.indices[cells], values, (len(rows), matrix.shape[1]))
+
+
+def take_columns(pattern: CSR, columns: NDArray[np.int64]) -> CSR:
+    """Keep some columns, in the order given, of a pattern."""
+    return as_pattern(as_scipy(pattern)[:, columns])
+
+
+def append(seen: CSR, rows: CSR, axis: str) -> CSR:
+    """Add new users (rows), or new items (rows whose columns are users), to a users x items one."""
+    new = as_scipy(rows)
+    if axis == "user":
+        return as_pattern(sparse.vstack([as_scipy(seen), new], format="csr"))
+    return as_pattern(sparse.hstack([as_scipy(seen), new.T.tocsr()], format="csr"))
 
 
 def _grouping_order(keys: NDArray[np.int32], n_keys: int) -> NDArray[np.integer[Any]]:

@@ -13,7 +13,15 @@ from scipy import sparse
 
 from isthmus import _core, persistence
 from isthmus._checks import check_choice, check_integer
-from isthmus._csr import CSR, row_numbers
+from isthmus._csr import (
+    CSR,
+    append,
+    as_pattern,
+    as_scipy,
+    row_numbers,
+    select_rows,
+    take_columns,
+)
 from isthmus._ids import IdArray, IdIndex
 from isthmus._threads import resolve_num_threads
 from isthmus.exceptions import NotFittedError
@@ -95,7 +103,7 @@ class Recommender:
     """Base of all models; see `AutoRec` for what the methods do by example.
 
     A subclass stores its keyword-only constructor arguments untouched, checks them in `fit`, and
-    implements `_vectors`, `_fold_users`, `_fold_items`, `_tensors` and `_restore`.
+    implements `_vectors`, `_fold_users`, `_fold_in`, `_tensors` and `_restore`.
     """
 
     _in_core: ClassVar[tuple[str, ...]] = ()
@@ -408,10 +416,10 @@ class Recommender:
                 None if part is None else select_rows(part, users) for part in (lists, out)
             )
             ids = ids[users]
-        parts = [_as_scipy(part) for part in (rows if exclude_seen else None, out) if part]
-        seen = _as_pattern(sum(parts[1:], parts[0])) if parts else None
+        parts = [as_scipy(part) for part in (rows if exclude_seen else None, out) if part]
+        seen = as_pattern(sum(parts[1:], parts[0])) if parts else None
         if seen is not None:
-            overlap = _as_scipy(positives).multiply(_as_scipy(seen)).nnz
+            overlap = as_scipy(positives).multiply(as_scipy(seen)).nnz
             if overlap:
                 raise ValueError(
                     f"test must hold nothing that is left out of the ranking, as what "
@@ -436,7 +444,7 @@ class Recommender:
         users, items, _ = self._known_cells(X, name)
         ones = np.ones(len(users), np.int8)
         shape = (len(self._users), len(self._items))
-        return _as_pattern(sparse.csr_array((ones, (users, items)), shape=shape))
+        return as_pattern(sparse.csr_array((ones, (users, items)), shape=shape))
 
     def _known_cells(
         self, X: Any, name: str
@@ -508,7 +516,7 @@ class Recommender:
             # in the model's order, each once: so that ties are broken as they are without
             pool = np.unique(self._items.positions(np.atleast_1d(candidates), "candidates"))
             vectors = vectors.take(items=pool)
-            seen = _take_columns(seen, pool)
+            seen = take_columns(seen, pool)
         positions, scores = vectors.scorer().top_k(
             n,
             seen_indptr=seen.indptr if exclude_seen else None,
@@ -634,7 +642,7 @@ class Recommender:
             ids = np.arange(first, first + rows.shape[0])
         self._fold_in(rows, axis)
         grown = IdIndex(np.concatenate([new.ids, ids]), axis)
-        self._seen = _append(self._seen, rows, axis)
+        self._seen = append(self._seen, rows, axis)
         if axis == "user":
             self._users = grown
         else:
@@ -759,31 +767,6 @@ def _rated_positions(
     return positions
 
 
-def _as_scipy(pattern: CSR) -> Any:
-    """Give a pattern's cells, each as 1."""
-    ones = np.ones(len(pattern.indices), np.int8)
-    return sparse.csr_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)
-
-
-def _as_pattern(matrix: Any) -> CSR:
-    matrix.sort_indices()
-    return CSR(
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(np.int32),
-        np.empty(0, np.float32),
-        matrix.shape,
-    )
-
-
-def select_rows(matrix: CSR, rows: NDArray[np.int64]) -> CSR:
-    """Keep some rows, in the order given, with their values if there are any."""
-    counts = np.diff(matrix.indptr)[rows]
-    indptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    cells = np.repeat(matrix.indptr[rows] - indptr[:-1], counts) + np.arange(indptr[-1])
-    values = matrix.values[cells] if len(matrix.values) else matrix.values
-    return CSR(indptr, matrix.indices[cells], values, (len(rows), matrix.shape[1]))
-
-
 def _mean(values: NDArray[np.float64]) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
@@ -798,14 +781,3 @@ def _check_same_users(test: Any, positives: CSR, X: Any, part: CSR, name: str) -
             f"{name} must have the users of test in the same order, but it has "
             f"{part.shape[0]:,} users and test has {positives.shape[0]:,}, or other ids."
         )
-
-
-def _take_columns(pattern: CSR, columns: NDArray[np.int64]) -> CSR:
-    return _as_pattern(_as_scipy(pattern)[:, columns])
-
-
-def _append(seen: CSR, rows: CSR, axis: str) -> CSR:
-    new = _as_scipy(rows)
-    if axis == "user":
-        return _as_pattern(sparse.vstack([_as_scipy(seen), new], format="csr"))
-    return _as_pattern(sparse.hstack([_as_scipy(seen), new.T.tocsr()], format="csr"))

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._checks import check_integer, check_real
-from isthmus._csr import CSR, transpose
+from isthmus._csr import CSR, select_rows, transpose
 from isthmus._memory import available_memory, format_bytes
-from isthmus.base import Floats, Recommender, select_rows
+from isthmus.base import Floats, Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import as_ratings
 
