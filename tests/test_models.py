@@ -113,6 +113,45 @@ def test_every_model_is_tested_and_exported():
     assert MODELS.keys() <= set(isthmus.__all__)
 
 
+OTHERS = {
+    "orientation": {"item": "user", "user": "item"},
+    "tied": {False: True, True: False},
+    "conditional": {False: True, True: False},
+    "loss": {"logistic": "square"},
+}
+"""Another value of a parameter, by the one it has."""
+
+
+def other_value(name, value):
+    """Give a valid value of a structural parameter that is not the given one."""
+    if name in OTHERS:
+        return OTHERS[name].get(value, "logistic")
+    if name.endswith("activation"):
+        return "identity" if value != "identity" else "sigmoid"
+    if name.endswith("centering"):
+        return "global" if value != "global" else "none"
+    return 11 if isinstance(value, int) else (11, 3)
+
+
+@pytest.mark.parametrize("way", ["pickle", "file"])
+def test_a_fitted_model_is_what_it_was_in_fit_whatever_parameters_are_set(
+    make, ratings, tmp_path, way
+):
+    model = make().fit(ratings)
+    users, items = model.user_ids_[:, np.newaxis], model.item_ids_
+    before = model.predict(users, items)
+    fitted = {name: getattr(model, name) for name in getattr(model, "_structural", ())}
+    model.set_params(**{name: other_value(name, value) for name, value in fitted.items()})
+    np.testing.assert_array_equal(model.predict(users, items), before)
+    if way == "pickle":
+        again = pickle.loads(pickle.dumps(model))
+    else:
+        model.save(tmp_path / "model")
+        again = type(model).load(tmp_path / "model")
+        assert {name: getattr(again, name) for name in fitted} == fitted
+    np.testing.assert_array_equal(again.predict(users, items), before)
+
+
 class TestParameters:
     def test_are_keywords_stored_untouched_and_documented(self, make):
         model = make()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import _core
-from isthmus._checks import check_integer, check_real, seed_from
+from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR
+from isthmus._epochs import EpochModel, load_weights
 from isthmus.base import Floats, Recommender, Vectors
-from isthmus.exceptions import ConvergenceError
 from isthmus.ranking import parse_metrics, rank
-from isthmus.ratings import Ratings, as_ratings
-from isthmus.splits import HeldOutUsers, train_test_split
-from isthmus.training import Callback, Epoch, train
+from isthmus.ratings import Ratings
+from isthmus.splits import HeldOutUsers
+from isthmus.training import Callback, by_rows
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,36 +31,24 @@ class Trainer(Protocol):
     def restore_best(self) -> None: ...
 
 
-class ImplicitRecommender(Recommender, abstract=True):
+class ImplicitRecommender(EpochModel, abstract=True):
     """A model of rows of ones that is trained in epochs and scores by users' codes.
 
-    A subclass has the parameters of every such model (`epochs`, `batch_size`, `learning_rate`,
-    `validation_fraction`, `validation_metric`, `patience`, `random_state`, `num_threads`,
-    `verbose`) and its own, and implements `_make_network`, `_make_trainer`, `_run_epoch`,
-    `_encode` and `_decoder`.
+    A subclass takes the parameters of `EpochModel`, those annotated here and its own, and
+    implements `_make_network`, `_make_trainer`, `_run_epoch`, `_encode` and `_decoder`.
     """
 
     _in_core = ("_network",)
     _default_metrics = Recommender._default_ranking
 
-    _structural: ClassVar[tuple[str, ...]] = ()
-    """Parameters that the fitted arrays depend on: `_structure` has them as they were in `fit`."""
+    _split_by = "user"
+    _higher_is_better = True
 
-    epochs: int
     batch_size: int
-    learning_rate: float
-    validation_fraction: float | None
     validation_metric: str
-    patience: int | None
-    random_state: int | np.random.Generator | None
-    num_threads: int
-    verbose: bool
 
     _network: Any
     _codes: Floats
-    _seed: int
-    _structure: dict[str, Any]
-    history_: list[Epoch]
 
     # What a model is
 
@@ -88,23 +75,11 @@ class ImplicitRecommender(Recommender, abstract=True):
         raise NotImplementedError
 
     def _check_parameters(self) -> None:
-        check_integer("epochs", self.epochs, low=1)
+        self._check_course()
         check_integer("batch_size", self.batch_size, low=1)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
-        if self.validation_fraction is not None:
-            check_real(
-                "validation_fraction",
-                self.validation_fraction,
-                low=0,
-                high=1,
-                open_low=True,
-                open_high=True,
-            )
         if parse_metrics([self.validation_metric])[0].name == "coverage":
             raise ValueError("validation_metric must be a metric of users, not coverage.")
-        if self.patience is not None:
-            check_integer("patience", self.patience, low=1)
-        self._num_threads()
 
     # Training
 
@@ -136,106 +111,27 @@ class ImplicitRecommender(Recommender, abstract=True):
         """
         return self._start(X, self.epochs, validation, callbacks)
 
-    def _start(self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback]) -> Self:
-        self._check_parameters()
-        ratings = as_ratings(X)
-        seed = seed_from(self.random_state)
-        if validation is None and self.validation_fraction is not None:
-            ratings, validation = train_test_split(
-                ratings, test_size=self.validation_fraction, random_state=seed, by="user"
-            )
-        self._forget()
-        self._seed = seed
-        self._structure = self._current_structure()
-        self.history_ = []
-        self._network = self._make_network(ratings.n_users, ratings.n_items, seed)
-        self._train(ratings, epochs, validation, callbacks)
-        return self
-
-    def partial_fit(
-        self,
-        X: Any,
-        *,
-        epochs: int = 1,
-        validation: Any = None,
-        callbacks: Iterable[Callback] = (),
-    ) -> Self:
-        """Train on, from where `fit` or an earlier `partial_fit` stopped.
-
-        The optimizer's averages start anew.
-
-        Parameters
-        ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
-            All feedback as it is now, old and new, of the users and items of the model, in its
-            order (see `fold_in`).
-        epochs : int, default 1
-        validation, callbacks
-            As for `fit`.
-
-        Returns
-        -------
-        self
-        """
-        self._check_parameters()
-        check_integer("epochs", epochs, low=1)
-        if not self._is_fitted():
-            return self._start(X, epochs, validation, callbacks)
-        ratings = as_ratings(X)
-        known = (len(self._users), len(self._items))
-        if isinstance(X, Ratings):
-            same = self._users.matches(ratings._users) and self._items.matches(ratings._items)
-        else:
-            same = ratings.shape == known
-            if same:
-                ratings = Ratings.from_matrix(X, user_ids=self._users.ids, item_ids=self._items.ids)
-        if not same:
-            raise ValueError(
-                f"X must have the {known[0]} users and {known[1]} items of the model in its "
-                f"order, but it is {ratings!r}; fold_in makes the model know new users."
-            )
-        self._train(ratings, epochs, validation, callbacks)
-        return self
+    def _initialize(self, ratings: Ratings) -> None:
+        self._network = self._make_network(ratings.n_users, ratings.n_items, self._seed)
 
     def _train(
         self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
     ) -> None:
-        if validation is None and self.patience is not None:
-            raise ValueError(
-                "patience needs validation data: pass validation=... to fit, "
-                "or set validation_fraction."
-            )
+        self._check_patience(validation)
         self._remember(ratings)
         seen = self.__dict__.pop("_seen")  # the model is not fitted before it is trained
-        learner = _Learner(self, ratings, seen, validation)
-        try:
-            train(
-                learner,
-                first=len(self.history_),
-                epochs=epochs,
-                ratings=ratings.nnz,
-                patience=self.patience,
-                higher_is_better=True,
-                callbacks=callbacks,
-                verbose=self.verbose,
-                history=self.history_,
-            )
-        except _core.Diverged as error:
-            self._forget()
-            raise ConvergenceError(
-                f"{error}. Lower learning_rate (it is {self.learning_rate:g})."
-            ) from None
-        except BaseException:
-            # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
-            self._codes = self._encode(learner.rows, known=True)
-            self._seen = seen
-            raise
+        self._run(_Learner(self, ratings, seen, validation), ratings, epochs, callbacks)
+
+    def _finish(self, learner: _Learner, ratings: Ratings) -> None:
         self._codes = self._encode(learner.rows, known=True)
-        self._seen = seen
+        self._seen = learner.rows
+
+    def _remedy(self) -> str:
+        return f"Lower learning_rate (it is {self.learning_rate:g})."
 
     def _forget(self) -> None:
-        for name in ("_seen", "_network", "_codes"):
-            self.__dict__.pop(name, None)
+        super()._forget()
+        self.__dict__.pop("_codes", None)
 
     # Prediction, and users who come after training
 
@@ -260,35 +156,18 @@ class ImplicitRecommender(Recommender, abstract=True):
 
     # Files
 
-    def _current_structure(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._structural}
-
-    def _saved_parameters(self) -> dict[str, Any]:
-        return {**self.get_params(), **self._structure}
-
     def _tensors(self) -> dict[str, NDArray[Any]]:
         return {
             **self._network.weights(),
             "codes": self._codes,
-            "history": np.array([[e.seconds, e.loss] for e in self.history_]).reshape(-1, 2),
-            "seed": np.array([self._seed], np.uint64),
+            **self._course_tensors(),
         }
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        self._restore_course(tensors)
         self._codes = np.ascontiguousarray(tensors["codes"])
-        self._seed = int(tensors["seed"][0])
-        epochs = enumerate(tensors["history"].tolist())
-        self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
-        if "_structure" not in self.__dict__:  # a pickle has it, a file its parameters
-            self._structure = self._current_structure()
         self._network = self._make_network(*self._sizes(tensors), 0)
-        for name, array in self._network.weights().items():
-            if tensors[name].shape != array.shape:
-                raise ValueError(
-                    f"{name} has shape {tensors[name].shape}, "
-                    f"but the parameters ask for {array.shape}"
-                )
-            array[...] = tensors[name]
+        load_weights(self._network.weights(), tensors)
 
     def _sizes(self, tensors: dict[str, NDArray[Any]]) -> tuple[int, int]:
         """Numbers of users and items that a file's network was made for."""
@@ -327,12 +206,7 @@ class _Learner:
         return positives, self.rows, True
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        report = None
-        if progress is not None:
-
-            def report(rows_done: int) -> None:
-                progress(self._nnz * rows_done // self._filled)
-
+        report = by_rows(progress, self._nnz, self._filled)
         return self._model._run_epoch(self._trainer, self.rows, index, report)
 
     def validate(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What models of ratings share: the course of training, clipping, default ratings."""
+"""What models of ratings share: validation by error, clipping, default ratings."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import _core
-from isthmus._checks import check_integer, check_real, seed_from
+from isthmus._checks import check_real
+from isthmus._epochs import EpochModel
 from isthmus._ids import IdIndex
-from isthmus.base import Recommender, Scorable, cells_among
-from isthmus.exceptions import ConvergenceError
+from isthmus.base import Scorable, cells_among
 from isthmus.metrics import rmse
-from isthmus.ratings import Ratings, as_ratings
-from isthmus.splits import train_test_split
-from isthmus.training import Callback, Epoch, Learner, train
+from isthmus.ratings import Ratings
+from isthmus.training import Callback, Learner
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,25 +32,16 @@ class HeldOut(NamedTuple):
     values: Floats
 
 
-class RatingModel(Recommender, abstract=True):
+class RatingModel(EpochModel, abstract=True):
     """Base of the models that predict ratings.
 
-    Beside what `Recommender` asks for, a subclass implements `_initialize`, `_learner` and
-    `_finish`, and takes the parameters that are annotated here.
+    Beside what `EpochModel` asks for, a subclass implements `_learner` in the place of `_train`,
+    and takes the parameters that are annotated here.
     """
 
-    epochs: int
-    learning_rate: float
     default_rating: float | None
     clip: bool
-    validation_fraction: float | None
-    patience: int | None
-    random_state: int | np.random.Generator | None
-    num_threads: int
-    verbose: bool
 
-    history_: list[Epoch]
-    _seed: int
     _mean: float
     """Of the ratings."""
 
@@ -86,68 +75,6 @@ class RatingModel(Recommender, abstract=True):
         """
         return self._start(X, self.epochs, validation, callbacks)
 
-    def _start(self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback]) -> Self:
-        self._check_parameters()
-        ratings = as_ratings(X)
-        seed = seed_from(self.random_state)
-        if validation is None and self.validation_fraction is not None:
-            ratings, validation = train_test_split(
-                ratings, test_size=self.validation_fraction, random_state=seed
-            )
-        self._forget()
-        self._seed = seed
-        self.history_ = []
-        self._initialize(ratings)
-        self._train(ratings, epochs, validation, callbacks)
-        return self
-
-    def partial_fit(
-        self,
-        X: Any,
-        *,
-        epochs: int = 1,
-        validation: Any = None,
-        callbacks: Iterable[Callback] = (),
-    ) -> Self:
-        """Train on, from where `fit` or an earlier `partial_fit` stopped.
-
-        Epochs, and with them the learning rate's decay, are counted on; the optimizer's averages
-        start anew.
-
-        Parameters
-        ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
-            All ratings as they are now, old and new: the model is trained on them alone, and they
-            become the seen items. Users and items must be known to the model (see `fold_in`), in
-            its order.
-        epochs : int, default 1
-        validation, callbacks
-            As for `fit`.
-
-        Returns
-        -------
-        self
-        """
-        self._check_parameters()
-        check_integer("epochs", epochs, low=1)
-        if not self._is_fitted():
-            return self._start(X, epochs, validation, callbacks)
-        ratings = as_ratings(X)
-        known = (len(self._users), len(self._items))
-        if isinstance(X, Ratings):
-            same = self._users.matches(ratings._users) and self._items.matches(ratings._items)
-        else:
-            same = ratings.shape == known
-        if not same:
-            raise ValueError(
-                f"X must have the {known[0]} users and {known[1]} items of the model in its "
-                f"order, but it is {ratings!r}; fold_in makes the model know new ones."
-            )
-        if not isinstance(X, Ratings):
-            ratings = Ratings.from_matrix(X, user_ids=self._users.ids, item_ids=self._items.ids)
-        self._train(ratings, epochs, validation, callbacks)
-        return self
-
     def _train(
         self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
     ) -> None:
@@ -155,37 +82,10 @@ class RatingModel(Recommender, abstract=True):
         if validation is not None:
             users, items = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
             held_out = HeldOut(*cells_among(users, items, validation, "validation"))
-        elif self.patience is not None:
-            raise ValueError(
-                "patience needs validation data: pass validation=... to fit, "
-                "or set validation_fraction."
-            )
+        self._check_patience(validation)
         self._mean = ratings.mean
         self._remember(ratings)
-        learner = self._learner(ratings, held_out)
-        try:
-            train(
-                learner,
-                first=len(self.history_),
-                epochs=epochs,
-                ratings=ratings.nnz,
-                patience=self.patience,
-                callbacks=callbacks,
-                verbose=self.verbose,
-                history=self.history_,
-            )
-        except _core.Diverged as error:
-            self._forget()
-            raise ConvergenceError(f"{error}. {self._remedy()}") from None
-        except BaseException:
-            # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
-            self._finish(learner, ratings)
-            raise
-        self._finish(learner, ratings)
-
-    def _forget(self) -> None:
-        for name in ("_seen", *self._in_core):
-            self.__dict__.pop(name, None)
+        self._run(self._learner(ratings, held_out), ratings, epochs, callbacks)
 
     def _measure(
         self,
@@ -210,40 +110,16 @@ class RatingModel(Recommender, abstract=True):
 
     # To be implemented by a model
 
-    def _initialize(self, ratings: Ratings) -> None:
-        """Make an untrained model; the seed is set."""
-        raise NotImplementedError
-
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
         """Make what trains the model."""
         raise NotImplementedError
 
-    def _finish(self, learner: Any, ratings: Ratings) -> None:
-        """Take what prediction needs from the learner, once training is over."""
-        raise NotImplementedError
-
-    def _remedy(self) -> str:
-        """Say what to change where training diverges."""
-        return f"Lower learning_rate (it is {self.learning_rate:g}) or raise regularization."
-
     # Parameters
 
     def _check_shared_parameters(self) -> None:
-        check_integer("epochs", self.epochs, low=1)
+        self._check_course()
         if self.default_rating is not None:
             check_real("default_rating", self.default_rating)
-        if self.validation_fraction is not None:
-            check_real(
-                "validation_fraction",
-                self.validation_fraction,
-                low=0,
-                high=1,
-                open_low=True,
-                open_high=True,
-            )
-        if self.patience is not None:
-            check_integer("patience", self.patience, low=1)
-        self._num_threads()
 
     # Prediction
 
@@ -268,15 +144,8 @@ class RatingModel(Recommender, abstract=True):
     # Files
 
     def _training_tensors(self) -> dict[str, NDArray[Any]]:
-        return {
-            "mean": np.array([self._mean]),
-            "epochs": np.array([len(self.history_)]),
-            "history": np.array([[e.seconds, e.loss] for e in self.history_]),
-            "seed": np.array([self._seed], np.uint64),
-        }
+        return {"mean": np.array([self._mean]), **self._course_tensors()}
 
     def _restore_training(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._mean = float(tensors["mean"][0])
-        self._seed = int(tensors["seed"][0])
-        epochs = enumerate(tensors["history"].tolist())
-        self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
+        self._restore_course(tensors)

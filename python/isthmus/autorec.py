@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR
+from isthmus._epochs import load_weights
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus.base import Vectors
 from isthmus.ratings import Ratings
+from isthmus.training import by_rows
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,27 +31,6 @@ CENTERINGS = ("none", "global", "row")
 
 MEAN_DAMPING = 10.0
 """A row's mean counts the global mean as this many further ratings."""
-
-
-class _Structure(NamedTuple):
-    """Parameters that a fitted model's arrays depend on, as they were in `fit`.
-
-    `set_params` may change them at any time, for the next `fit`.
-    """
-
-    orientation: str
-    hidden_units: tuple[int, ...]
-    encoder_activation: str
-    decoder_activation: str
-    input_centering: str
-    target_centering: str
-
-    @classmethod
-    def of(cls, model: AutoRec) -> _Structure:
-        """Take them from a model's parameters."""
-        values = {name: getattr(model, name) for name in cls._fields}
-        values["hidden_units"] = check_layers("hidden_units", model.hidden_units)
-        return cls(**values)
 
 
 class AutoRec(RatingModel):
@@ -158,6 +140,10 @@ class AutoRec(RatingModel):
     """
 
     _in_core = ("_network", "_codes")
+    _structural = (
+        *("orientation", "hidden_units", "encoder_activation", "decoder_activation"),
+        *("input_centering", "target_centering"),
+    )
 
     def __init__(
         self,
@@ -245,8 +231,12 @@ class AutoRec(RatingModel):
 
     # Training
 
+    def _current_structure(self) -> SimpleNamespace:
+        structure = super()._current_structure()
+        structure.hidden_units = check_layers("hidden_units", structure.hidden_units)
+        return structure
+
     def _initialize(self, ratings: Ratings) -> None:
-        self._structure = _Structure.of(self)
         columns = ratings.n_users if self.orientation == "item" else ratings.n_items
         self._network = _core.Autoencoder(
             columns,
@@ -270,10 +260,11 @@ class AutoRec(RatingModel):
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
-        self._column_seen = np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0
+        popularity = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.int64)
+        self._column_seen = popularity > 0
         self._row_offset = self._offset(matrix, self._structure.target_centering)
         rows = self._rows(matrix, self._row_offset)
-        return _Learner(self, matrix, rows, held_out)
+        return _Learner(self, matrix, rows, popularity, held_out)
 
     def _finish(self, learner: _Learner, ratings: Ratings) -> None:
         self._codes = learner.finish()
@@ -481,9 +472,6 @@ class AutoRec(RatingModel):
 
     # Files
 
-    def _saved_parameters(self) -> dict[str, Any]:
-        return {**self.get_params(), **self._structure._asdict()}
-
     def _tensors(self) -> dict[str, NDArray[Any]]:
         tensors: dict[str, NDArray[Any]] = dict(self._network.weights())
         tensors["codes"] = self._codes.array
@@ -493,13 +481,12 @@ class AutoRec(RatingModel):
         return {**tensors, **self._training_tensors()}
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
-        self._structure = _Structure.of(self)
+        self._restore_training(tensors)
         self._check_tensors(tensors)
         self._load_network(tensors)
         self._codes = _core.Matrix(tensors["codes"])
         self._row_offset = tensors.get("row_offset")
         self._column_seen = tensors["column_seen"]
-        self._restore_training(tensors)
 
     def _check_tensors(self, tensors: dict[str, NDArray[Any]]) -> None:
         """Refuse arrays that do not fit each other: a file may be damaged."""
@@ -530,13 +517,7 @@ class AutoRec(RatingModel):
             seed=0,
             num_threads=self._num_threads(),
         )
-        for name, array in network.weights().items():
-            if tensors[name].shape != array.shape:
-                raise ValueError(
-                    f"{name} has shape {tensors[name].shape}, "
-                    f"but the parameters ask for {array.shape}"
-                )
-            array[...] = tensors[name]
+        load_weights(network.weights(), tensors)
         self._network = network
 
 
@@ -548,6 +529,7 @@ class _Learner:
         model: AutoRec,
         matrix: CSR,
         rows: _core.Rows,
+        popularity: NDArray[np.int64],
         held_out: HeldOut | None,
     ) -> None:
         self._model = model
@@ -555,11 +537,10 @@ class _Learner:
         self._nnz = len(matrix.indices)
         self._n_rows = matrix.shape[0]
         self._held_out = held_out
-        filled = int(np.count_nonzero(np.diff(matrix.indptr)))
-        self._filled = filled
+        self._filled = filled = int(np.count_nonzero(np.diff(matrix.indptr)))
         self._trainer = _core.Trainer(
             model._network,
-            np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.int64),
+            popularity,
             filled,
             optimizer=model.optimizer,
             momentum=0.9,
@@ -574,12 +555,7 @@ class _Learner:
         self._codes: _core.Matrix | None = None
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        report = None
-        if progress is not None:
-
-            def report(rows_done: int) -> None:
-                progress(self._nnz * rows_done // self._filled)
-
+        report = by_rows(progress, self._nnz, self._filled)
         rate = self._model.learning_rate * self._model.learning_rate_decay**index
         squared_error, cells = self._trainer.run_epoch(self._rows, index, rate, progress=report)
         return squared_error / cells / self._model._scale() ** 2

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._checks import check_choice, check_integer, check_real
 from isthmus._csr import CSR
+from isthmus._epochs import load_weights
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus.base import Vectors
 from isthmus.ratings import Ratings
@@ -115,6 +116,7 @@ class BiasedMF(RatingModel):
     """
 
     _in_core = ("_model",)
+    _structural = ("factors",)
 
     def __init__(
         self,
@@ -197,7 +199,7 @@ class BiasedMF(RatingModel):
         self._model = _core.BiasedMF(
             ratings.n_users,
             ratings.n_items,
-            int(self.factors),
+            int(self._structure.factors),
             mean=ratings.mean / self._scale,
             scale=float(self.init_scale),
             seed=self._seed,
@@ -334,19 +336,13 @@ class BiasedMF(RatingModel):
     def _load(self, tensors: dict[str, NDArray[Any]]) -> None:
         users, items = tensors["user_factors"], tensors["item_factors"]
         model = _core.BiasedMF(
-            *(len(users), len(items), int(self.factors)),
+            *(len(users), len(items), int(self._structure.factors)),
             mean=self._mean / self._scale,
             scale=0.0,
             seed=0,
         )
-        for name, array in model.weights().items():
-            wanted = array[0] if name.endswith("bias") else array
-            if tensors[name].shape != wanted.shape:
-                raise ValueError(
-                    f"{name} has shape {tensors[name].shape}, "
-                    f"but the parameters ask for {wanted.shape}"
-                )
-            wanted[...] = tensors[name]
+        views = model.weights().items()
+        load_weights({n: array[0] if n.endswith("bias") else array for n, array in views}, tensors)
         self._model = model
 
 

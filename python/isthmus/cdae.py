@@ -148,10 +148,10 @@ class CDAE(ImplicitRecommender):
 
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.Cdae:
         return _core.Cdae(
-            *(n_users, n_items, int(self._structure["hidden_units"])),
-            activation=self._structure["encoder_activation"],
-            logistic=self._structure["loss"] == "logistic",
-            tied=self._structure["tied"],
+            *(n_users, n_items, int(self._structure.hidden_units)),
+            activation=self._structure.encoder_activation,
+            logistic=self._structure.loss == "logistic",
+            tied=self._structure.tied,
             seed=seed,
             num_threads=self._num_threads(),
         )
@@ -197,7 +197,7 @@ class CDAE(ImplicitRecommender):
 
     def _decoder(self) -> tuple[Floats, Floats]:
         weights = self._network.weights()
-        name = "encoder.weights" if self._structure["tied"] else "decoder.weights"
+        name = "encoder.weights" if self._structure.tied else "decoder.weights"
         return weights[name], weights["decoder.bias"][0]
 
     def _sizes(self, tensors: dict[str, NDArray[Any]]) -> tuple[int, int]:

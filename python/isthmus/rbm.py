@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR, row_numbers
+from isthmus._epochs import load_weights
 from isthmus._ids import IdIndex
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus.base import cells_among
 from isthmus.ratings import Ratings
-from isthmus.training import Callback
+from isthmus.training import Callback, by_rows
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -153,6 +154,7 @@ class RBM(RatingModel):
     """
 
     _in_core = ("_model", "_codes")
+    _structural = ("orientation", "hidden_units", "conditional")
     _rated: Any = None
     """Known to be rated, while `fit` runs."""
 
@@ -255,12 +257,12 @@ class RBM(RatingModel):
 
     def _initialize(self, ratings: Ratings) -> None:
         self._levels = _distinct(ratings)
-        matrix = ratings.rows("item" if self.orientation == "item" else "user")
+        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         self._model = _core.Rbm(
             matrix.shape[1],
             len(self._levels),
-            int(self.hidden_units),
-            conditional=bool(self.conditional),
+            int(self._structure.hidden_units),
+            conditional=bool(self._structure.conditional),
             deviation=float(self.init_scale),
             seed=self._seed,
             num_threads=self._num_threads(),
@@ -282,7 +284,7 @@ class RBM(RatingModel):
         super()._train(ratings, epochs, validation, callbacks)
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
-        matrix = ratings.rows("item" if self.orientation == "item" else "user")
+        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         # what no rating will touch would predict the noise it was initialised with
         unseen = np.bincount(matrix.indices, minlength=matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
@@ -294,7 +296,7 @@ class RBM(RatingModel):
         more_users, more_items, _ = cells_among(*ids, self._rated, "rated")
         users = np.concatenate([row_numbers(ratings.indptr).astype(np.int64), more_users])
         items = np.concatenate([ratings.indices.astype(np.int64), more_items])
-        by_item = self.orientation == "item"
+        by_item = self._structure.orientation == "item"
         rows, columns = (items, users) if by_item else (users, items)
         n_rows, n_columns = ratings.shape[::-1] if by_item else ratings.shape
         places = np.unique(rows * n_columns + columns)
@@ -339,10 +341,10 @@ class RBM(RatingModel):
         return self._assemble(self._codes.array, self._shaped_weights(), self._bias())
 
     def _assemble(self, codes: Floats, weights: Floats, bias: Floats) -> _Expected:
-        return _Expected(codes, weights, bias, self._levels, self.orientation == "user")
+        return _Expected(codes, weights, bias, self._levels, self._structure.orientation == "user")
 
     def _item_vectors(self) -> Floats:
-        if self.orientation == "item":
+        if self._structure.orientation == "item":
             return self._codes.array
         weights = self._shaped_weights()
         # the softmax sees no more of a column's levels than their differences
@@ -359,13 +361,13 @@ class RBM(RatingModel):
     # New users and items
 
     def _fold_users(self, ratings: CSR) -> _Expected:
-        if self.orientation == "user":
+        if self._structure.orientation == "user":
             codes = self._encode(ratings).array
             return self._assemble(codes, self._shaped_weights(), self._bias())
         return self._assemble(self._codes.array, *self._regress(ratings))
 
     def _fold_in(self, ratings: CSR, axis: str) -> None:
-        if axis == self.orientation:
+        if axis == self._structure.orientation:
             codes = self._encode(ratings).array
             self._codes = _core.Matrix(np.vstack([self._codes.array, codes]))
         else:
@@ -376,7 +378,7 @@ class RBM(RatingModel):
             # is folded in later may have a rating of it
             old["weights"] = np.vstack([old["weights"], flat])
             old["visible_bias"] = np.vstack([old["visible_bias"], bias])
-            if self.conditional:
+            if self._structure.conditional:
                 zeros = np.zeros((len(bias), flat.shape[1]), np.float32)
                 old["rated_weights"] = np.vstack([old["rated_weights"], zeros])
             self._load(old)
@@ -448,18 +450,12 @@ class RBM(RatingModel):
         model = _core.Rbm(
             len(tensors["visible_bias"]),
             len(self._levels),
-            int(self.hidden_units),
-            conditional=bool(self.conditional),
+            int(self._structure.hidden_units),
+            conditional=bool(self._structure.conditional),
             deviation=0.0,
             seed=0,
         )
-        for name, array in model.weights().items():
-            if tensors[name].shape != array.shape:
-                raise ValueError(
-                    f"{name} has shape {tensors[name].shape}, "
-                    f"but the parameters ask for {array.shape}"
-                )
-            array[...] = tensors[name]
+        load_weights(model.weights(), tensors)
         self._model = model
 
 
@@ -496,12 +492,7 @@ class _Learner:
         )
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        report = None
-        if progress is not None:
-
-            def report(rows_done: int) -> None:
-                progress(self._nnz * rows_done // self._filled)
-
+        report = by_rows(progress, self._nnz, self._filled)
         model = self._model
         squared_error = self._trainer.run_epoch(
             self._cells,

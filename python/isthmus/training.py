@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from tqdm.auto import tqdm
 
-__all__ = ["Callback", "Epoch", "Learner", "train"]
+__all__ = ["Callback", "Epoch", "Learner", "by_rows", "train"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class Learner(Protocol):
 
     def restore_best(self) -> None:
         """Go back to that copy."""
+
+
+def by_rows(
+    progress: Callable[[int], None] | None, ratings: int, rows: int
+) -> Callable[[int], None] | None:
+    """Turn a report of ratings done into one of rows done, for trainers that count rows."""
+    if progress is None:
+        return None
+    report = progress
+    return lambda rows_done: report(ratings * rows_done // rows)
 
 
 def train(

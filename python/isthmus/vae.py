@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,9 +40,9 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_real("dropout", self.dropout, low=0, high=1, open_high=True)
 
-    def _layers(self, structure: dict[str, Any]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+    def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         """Units before the code, in it, and after it."""
-        return check_layers("hidden_units", structure["hidden_units"]), 0, ()
+        return check_layers("hidden_units", structure.hidden_units), 0, ()
 
     def _annealing(self) -> tuple[float, float]:
         """Greatest weight of the KL divergence, and the steps that would take it to 1."""
@@ -51,7 +52,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         return _core.MultinomialAutoencoder(
             n_items,
             *self._layers(self._structure),
-            activation=self._structure["activation"],
+            activation=self._structure.activation,
             seed=seed,
             num_threads=self._num_threads(),
         )
@@ -314,10 +315,10 @@ class MultVAE(_Multinomial):
         check_real("beta", self.beta, low=0)
         check_integer("annealing_steps", self.annealing_steps, low=0)
 
-    def _layers(self, structure: dict[str, Any]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        layers = check_layers("hidden_units", structure["hidden_units"])
-        latent = check_integer("latent_units", structure["latent_units"], low=1)
-        decoder = structure["decoder_units"]
+    def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        layers = check_layers("hidden_units", structure.hidden_units)
+        latent = check_integer("latent_units", structure.latent_units, low=1)
+        decoder = structure.decoder_units
         if decoder is None:
             return layers, latent, layers[::-1]
         linear = isinstance(decoder, tuple | list) and not decoder
