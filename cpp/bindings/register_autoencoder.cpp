@@ -3,6 +3,7 @@
 
 #include "convert.hpp"
 #include "isthmus/trainer.hpp"
+#include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 
@@ -36,21 +37,6 @@ struct Rows {
     }
 };
 
-py::dict weights(const py::object& self) {
-    auto& model = self.cast<Autoencoder&>();
-    py::dict arrays;
-    arrays["encoder.weights"] = matrix_array(model.encoder, self);
-    arrays["encoder.bias"] = matrix_array(model.encoder_bias, self);
-    for (std::size_t l = 0; l < model.hidden.size(); ++l) {
-        const std::string name = "hidden." + std::to_string(l + 1);
-        arrays[py::str(name + ".weights")] = matrix_array(model.hidden[l].weights, self);
-        arrays[py::str(name + ".bias")] = matrix_array(model.hidden[l].bias, self);
-    }
-    arrays["decoder.weights"] = matrix_array(model.decoder, self);
-    arrays["decoder.bias"] = matrix_array(model.decoder_bias, self);
-    return arrays;
-}
-
 AutoencoderShape make_shape(index_t inputs, const std::vector<index_t>& hidden,
                             const std::string& hidden_activation,
                             const std::string& output_activation) {
@@ -78,9 +64,8 @@ std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
     TrainingOptions options;
-    options.optimizer.kind = optimizer_from_name(optimizer);
+    options.optimizer = optimizer_options(optimizer);
     options.optimizer.momentum = momentum;
-    if (options.optimizer.kind == OptimizerKind::adagrad) options.optimizer.epsilon = 1e-10f;
     options.regularization = regularization;
     options.batch_size = batch_size;
     options.corruption = corruption_from_name(corruption);
@@ -159,7 +144,8 @@ void register_autoencoder(py::module_& module) {
              }),
              py::arg("inputs"), py::arg("hidden"), py::kw_only(), py::arg("hidden_activation"),
              py::arg("output_activation"), py::arg("seed"), py::arg("num_threads") = 1)
-        .def("weights", &weights, "NumPy views of the weights, by name; writing changes the model.")
+        .def("weights", &layer_weights<Autoencoder>,
+             "NumPy views of the weights, by name; writing changes the model.")
         .def(
             "encode",
             [](const Autoencoder& model, const Rows& rows, int num_threads) {

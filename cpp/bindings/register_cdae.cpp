@@ -49,8 +49,7 @@ std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& o
     require(negatives >= 0, "negatives must be at least 0");
     require(num_threads >= 1, "num_threads must be at least 1");
     CdaeOptions options;
-    options.optimizer.kind = optimizer_from_name(optimizer);
-    if (options.optimizer.kind == OptimizerKind::adagrad) options.optimizer.epsilon = 1e-10f;
+    options.optimizer = optimizer_options(optimizer);
     options.regularization = regularization;
     options.batch_size = batch_size;
     options.negatives = negatives;

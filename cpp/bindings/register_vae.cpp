@@ -3,6 +3,7 @@
 
 #include "convert.hpp"
 #include "isthmus/vae.hpp"
+#include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 
@@ -28,21 +29,6 @@ std::unique_ptr<MultinomialAutoencoder> make_model(index_t inputs, const Units& 
     return std::make_unique<MultinomialAutoencoder>(shape, seed, num_threads);
 }
 
-py::dict weights(const py::object& self) {
-    auto& model = self.cast<MultinomialAutoencoder&>();
-    py::dict arrays;
-    arrays["encoder.weights"] = matrix_array(model.encoder, self);
-    arrays["encoder.bias"] = matrix_array(model.encoder_bias, self);
-    for (std::size_t l = 0; l < model.hidden.size(); ++l) {
-        const std::string name = "hidden." + std::to_string(l + 1);
-        arrays[py::str(name + ".weights")] = matrix_array(model.hidden[l].weights, self);
-        arrays[py::str(name + ".bias")] = matrix_array(model.hidden[l].bias, self);
-    }
-    arrays["decoder.weights"] = matrix_array(model.decoder, self);
-    arrays["decoder.bias"] = matrix_array(model.decoder_bias, self);
-    return arrays;
-}
-
 py::array_t<float> bind_encode(const MultinomialAutoencoder& model,
                                const Array<std::int64_t>& indptr,
                                const Array<std::int32_t>& indices, const Array<float>& values,
@@ -63,8 +49,7 @@ std::unique_ptr<MultinomialTrainer> make_trainer(MultinomialAutoencoder& model, 
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
     MultinomialOptions options;
-    options.optimizer.kind = optimizer_from_name(optimizer);
-    if (options.optimizer.kind == OptimizerKind::adagrad) options.optimizer.epsilon = 1e-10f;
+    options.optimizer = optimizer_options(optimizer);
     options.regularization = regularization;
     options.batch_size = batch_size;
     options.dropout = dropout;
@@ -101,7 +86,8 @@ void register_vae(py::module_& module) {
         .def(py::init(&make_model), py::arg("inputs"), py::arg("encoder"), py::arg("latent"),
              py::arg("decoder"), py::kw_only(), py::arg("activation"), py::arg("seed"),
              py::arg("num_threads") = 1)
-        .def("weights", &weights, "NumPy views of the weights, by name; writing changes the model.")
+        .def("weights", &layer_weights<MultinomialAutoencoder>,
+             "NumPy views of the weights, by name; writing changes the model.")
         .def("encode", &bind_encode, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
              py::arg("values").noconvert(), py::kw_only(), py::arg("num_threads") = 1,
              "What the decoder's weights are multiplied with (rows x units of the last layer).");

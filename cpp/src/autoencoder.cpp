@@ -145,19 +145,14 @@ void encode_matrix(const Autoencoder& model, const ColumnLayout& layout, const C
                    const RowTransform& transform, int num_threads, MatrixView codes) {
     const index_t step = std::min(kEncodeRows, std::max<index_t>(matrix.rows, 1));
     Workspace work(model.shape, layout, step, false, false);
-    std::vector<std::int32_t> ids(static_cast<std::size_t>(step));
-    with_team(num_threads, [&] {
-        for (index_t begin = 0; begin < matrix.rows; begin += step) {
-            const index_t count = std::min(step, matrix.rows - begin);
-            std::iota(ids.begin(), ids.begin() + count, static_cast<std::int32_t>(begin));
-            work.batch.assemble(matrix, ids.data(), count, layout, transform, {}, num_threads);
-            encode(model, work, ids.data(), {}, {}, num_threads);
-            const Matrix& h = work.after.back();
-            for (index_t r = 0; r < count; ++r) {
-                std::copy_n(h.row(r), codes.width(), codes.row(begin + r));
-            }
-        }
-    });
+    for_each_batch(work.batch, matrix, step, layout, transform, num_threads,
+                   [&](const std::int32_t* ids, index_t first, index_t count) {
+                       encode(model, work, ids, {}, {}, num_threads);
+                       const Matrix& h = work.after.back();
+                       for (index_t r = 0; r < count; ++r) {
+                           std::copy_n(h.row(r), codes.width(), codes.row(first + r));
+                       }
+                   });
 }
 
 }  // namespace isthmus

@@ -107,25 +107,19 @@ CdaeTrainer::CdaeTrainer(Cdae& model, CdaeOptions options)
       loss_(static_cast<std::size_t>(batch_rows_)),
       indptr_(static_cast<std::size_t>(model.shape.users) + 1),
       bias_gradient_(1, model.shape.units) {
-    const int states = optimizer_states(options_.optimizer.kind);
-    const auto slot = [states](Matrix& weights) {
-        Slot s{&weights, {}};
-        for (int i = 0; i < states; ++i) s.state[i] = Matrix(weights.rows(), weights.cols());
-        return s;
+    const auto parameter = [this](Matrix& weights) {
+        return Parameter(weights, options_.optimizer.kind);
     };
-    encoder_ = slot(model.encoder);
-    encoder_bias_ = slot(model.encoder_bias);
-    users_ = slot(model.users);
-    decoder_bias_ = slot(model.decoder_bias);
-    if (!model.shape.tied) decoder_ = slot(model.decoder);
+    encoder_ = parameter(model.encoder);
+    encoder_bias_ = parameter(model.encoder_bias);
+    users_ = parameter(model.users);
+    decoder_bias_ = parameter(model.decoder_bias);
+    if (!model.shape.tied) decoder_ = parameter(model.decoder);
 }
 
 CdaeResult CdaeTrainer::run_epoch(const CsrView& matrix, index_t epoch, float rate,
                                   const std::function<void(index_t)>& poll) {
-    std::vector<std::int32_t> order;
-    for (index_t r = 0; r < matrix.rows; ++r) {
-        if (matrix.row_nnz(r) > 0) order.push_back(static_cast<std::int32_t>(r));
-    }
+    std::vector<std::int32_t> order = filled_rows(matrix);
     shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
     const auto rows = static_cast<index_t>(order.size());
     CorruptionPlan corruption{Corruption::mask, options_.corruption, options_.seed,
@@ -235,33 +229,17 @@ void CdaeTrainer::update(const std::int32_t* ids, float share, float rate) {
     parallel_ranges(
         batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
             for (index_t r = begin; r < end; ++r) {
-                float* state[2] = {};
-                for (int i = 0; i < 2; ++i) {
-                    if (!users_.state[i].empty()) state[i] = users_.state[i].row(ids[r]);
-                }
-                update_array(model_.users.row(ids[r]), error_.row(r), error_.width(), state,
-                             options_.regularization, options_.optimizer, rate, step_);
+                users_.step(error_.row(r), ids[r] * model_.users.stride(), error_.width(),
+                            options_.regularization, options_.optimizer, rate, step_);
             }
         });
     sum_columns(dz, batch_.rows(), bias_gradient_.row(0));
-    float* const state[2] = {encoder_bias_.state[0].data(), encoder_bias_.state[1].data()};
-    update_array(model_.encoder_bias.data(), bias_gradient_.data(), bias_gradient_.size(), state,
-                 0.0f, options_.optimizer, rate, step_);
+    encoder_bias_.step(bias_gradient_, 0.0f, options_.optimizer, rate, step_);
 }
 
-void CdaeTrainer::keep_best() {
-    best_.clear();
-    for (const Matrix* weights : model_.parameters()) best_.push_back(weights->copy());
-}
+void CdaeTrainer::keep_best() { best_.keep(model_.parameters()); }
 
-void CdaeTrainer::restore_best() {
-    if (best_.empty()) return;
-    const auto all = model_.parameters();
-    for (std::size_t i = 0; i < all.size(); ++i) {
-        std::memcpy(all[i]->data(), best_[i].data(),
-                    static_cast<std::size_t>(all[i]->size()) * sizeof(float));
-    }
-}
+void CdaeTrainer::restore_best() { best_.restore(model_.parameters()); }
 
 void encode_cdae(const Cdae& model, const CsrView& matrix, bool known, int num_threads,
                  MatrixView codes) {
@@ -269,20 +247,15 @@ void encode_cdae(const Cdae& model, const CsrView& matrix, bool known, int num_t
     const ColumnLayout layout = ColumnLayout::in_order(model.shape.items);
     Matrix before(step, model.shape.units), after(step, model.shape.units);
     Batch batch;
-    std::vector<std::int32_t> ids(static_cast<std::size_t>(step));
-    with_team(num_threads, [&] {
-        for (index_t first = 0; first < matrix.rows; first += step) {
-            const index_t count = std::min(step, matrix.rows - first);
-            std::iota(ids.begin(), ids.begin() + count, static_cast<std::int32_t>(first));
-            batch.assemble(matrix, ids.data(), count, layout, {}, {}, num_threads);
-            parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-                encode_rows(model, batch, known ? ids.data() : nullptr, begin, end, before, after);
-                for (index_t r = begin; r < end; ++r) {
-                    std::copy_n(after.row(r), codes.cols, codes.row(first + r));
-                }
-            });
-        }
-    });
+    const auto encode = [&](const std::int32_t* ids, index_t first, index_t count) {
+        parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
+            encode_rows(model, batch, known ? ids : nullptr, begin, end, before, after);
+            for (index_t r = begin; r < end; ++r) {
+                std::copy_n(after.row(r), codes.cols, codes.row(first + r));
+            }
+        });
+    };
+    for_each_batch(batch, matrix, step, layout, {}, num_threads, encode);
 }
 
 }  // namespace isthmus

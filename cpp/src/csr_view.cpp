@@ -7,6 +7,14 @@
 
 namespace isthmus {
 
+std::vector<std::int32_t> filled_rows(const CsrView& matrix) {
+    std::vector<std::int32_t> rows;
+    for (index_t r = 0; r < matrix.rows; ++r) {
+        if (matrix.row_nnz(r) > 0) rows.push_back(static_cast<std::int32_t>(r));
+    }
+    return rows;
+}
+
 void transpose(const CsrView& matrix, int num_threads, std::int64_t* indptr, std::int32_t* indices,
                float* values) {
     // Each part of the rows counts its cells by column, learns where they go, and puts them there:

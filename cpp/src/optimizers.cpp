@@ -14,6 +14,13 @@ OptimizerKind optimizer_from_name(const std::string& name) {
                                 "': choose sgd, momentum, adagrad, adam or rprop");
 }
 
+OptimizerOptions optimizer_options(const std::string& name) {
+    OptimizerOptions options;
+    options.kind = optimizer_from_name(name);
+    if (options.kind == OptimizerKind::adagrad) options.epsilon = 1e-10f;
+    return options;
+}
+
 int optimizer_states(OptimizerKind kind) {
     switch (kind) {
         case OptimizerKind::sgd: return Sgd::states;

@@ -101,24 +101,10 @@ private:
     std::condition_variable loop_started_, loop_ended_;
 };
 
-thread_local Team* current_team = nullptr;  // of the leader, while it is not in a piece
-
-// Takes a team away for the time of a piece, whose own loops are to be serial.
-class WithoutTeam {
-public:
-    WithoutTeam() : team_(current_team) { current_team = nullptr; }
-    ~WithoutTeam() { current_team = team_; }
-    WithoutTeam(const WithoutTeam&) = delete;
-    WithoutTeam& operator=(const WithoutTeam&) = delete;
-
-private:
-    Team* team_;
-};
-
-thread_local bool in_piece = false;
+thread_local Team* current_team = nullptr;  // of the leader
+thread_local bool in_piece = false;         // whose own loops are to be serial
 
 void Team::take_pieces() noexcept {
-    const WithoutTeam without;
     in_piece = true;
     for (;;) {
         const index_t piece = next_.fetch_add(1, std::memory_order_relaxed);
@@ -217,7 +203,7 @@ void run_with_team(int num_threads, Call body, void* context) {
 }
 
 void run_pieces(index_t pieces, int num_threads, PieceCall function, void* context) {
-    if (current_team != nullptr && pieces > 1) {
+    if (current_team != nullptr && !in_piece && pieces > 1) {
         current_team->run(pieces, function, context);
         return;
     }

@@ -59,19 +59,7 @@ std::vector<std::int32_t> back(const ColumnLayout& layout) {
     return original;
 }
 
-std::vector<std::int32_t> filled_rows(const CsrView& matrix) {
-    std::vector<std::int32_t> rows;
-    for (index_t r = 0; r < matrix.rows; ++r) {
-        if (matrix.row_nnz(r) > 0) rows.push_back(static_cast<std::int32_t>(r));
-    }
-    return rows;
-}
-
 }  // namespace
-
-TrainedMatrix Trainer::Slot::view() {
-    return {weights->view(), {state[0].view(), state[1].view()}};
-}
 
 Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
                  TrainingOptions options)
@@ -80,20 +68,17 @@ Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity
       options_(options),
       work_(model.shape, layout_, std::min(options.batch_size, std::max<index_t>(rows, 1)), true,
             options.dropout > 0.0f) {
-    const int states = optimizer_states(options_.optimizer.kind);
-    const auto slot = [states](Matrix& weights) {
-        Slot s{&weights, {}};
-        for (int i = 0; i < states; ++i) s.state[i] = Matrix(weights.rows(), weights.cols());
-        return s;
+    const auto parameter = [this](Matrix& weights) {
+        return Parameter(weights, options_.optimizer.kind);
     };
-    encoder_ = slot(model.encoder);
-    encoder_bias_ = slot(model.encoder_bias);
-    decoder_ = slot(model.decoder);
-    decoder_bias_ = slot(model.decoder_bias);
+    encoder_ = parameter(model.encoder);
+    encoder_bias_ = parameter(model.encoder_bias);
+    decoder_ = parameter(model.decoder);
+    decoder_bias_ = parameter(model.decoder_bias);
     bias_gradient_.emplace_back(1, model.shape.hidden.front());
     for (DenseLayer& layer : model.hidden) {
-        hidden_.push_back(slot(layer.weights));
-        hidden_bias_.push_back(slot(layer.bias));
+        hidden_.push_back(parameter(layer.weights));
+        hidden_bias_.push_back(parameter(layer.bias));
         hidden_gradient_.emplace_back(layer.weights.rows(), layer.weights.cols());
         bias_gradient_.emplace_back(1, layer.bias.cols());
     }
@@ -106,8 +91,8 @@ void Trainer::finish() {
     if (finished_) return;
     finished_ = true;
     // the optimizer's state goes first: giving the columns back may need memory
-    for (Slot* slot : {&encoder_, &decoder_}) {
-        for (Matrix& state : slot->state) state = Matrix();
+    for (Parameter* parameter : {&encoder_, &decoder_}) {
+        for (Matrix& state : parameter->state) state = Matrix();
     }
     permute_columns(model_, back(layout_));
 }
@@ -241,7 +226,8 @@ void Trainer::backward(float decay, float rate, const Reduction& reduce) {
             }
         });
         sum_columns(error.view(), rows, bias_gradient_[l].row(0));
-        update_small(l == 0 ? encoder_bias_ : hidden_bias_[l - 1], bias_gradient_[l], 0.0f, rate);
+        Parameter& bias = l == 0 ? encoder_bias_ : hidden_bias_[l - 1];
+        bias.step(bias_gradient_[l], 0.0f, options_.optimizer, rate, step_);
         if (l > 0) {
             Matrix& gradient = hidden_gradient_[l - 1];
             parallel_ranges(gradient.cols(), kColumnsPerPiece, threads,
@@ -249,7 +235,7 @@ void Trainer::backward(float decay, float rate, const Reduction& reduce) {
                                 multiply_columns(work_.after[l - 1].view(), error.view(), rows,
                                                  begin, end, gradient.view());
                             });
-            update_small(hidden_[l - 1], gradient, decay, rate);
+            hidden_[l - 1].step(gradient, decay, options_.optimizer, rate, step_);
         }
     }
 
@@ -259,12 +245,6 @@ void Trainer::backward(float decay, float rate, const Reduction& reduce) {
         update_block(batch, block, Cells::input, error, encoder, decay, options_.optimizer, rate,
                      step_);
     });
-}
-
-void Trainer::update_small(Slot& slot, const Matrix& gradient, float decay, float rate) {
-    float* const state[2] = {slot.state[0].data(), slot.state[1].data()};
-    update_array(slot.weights->data(), gradient.data(), gradient.size(), state, decay,
-                 options_.optimizer, rate, step_);
 }
 
 void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform,
@@ -285,26 +265,12 @@ std::vector<Matrix*> Trainer::parameters() {
 
 void Trainer::keep_best() {
     require_unfinished();
-    const auto all = parameters();
-    best_.resize(all.size());
-    for (std::size_t i = 0; i < all.size(); ++i) {
-        if (best_[i].empty()) {
-            best_[i] = all[i]->copy();
-        } else {
-            std::memcpy(best_[i].data(), all[i]->data(),
-                        static_cast<std::size_t>(all[i]->size()) * sizeof(float));
-        }
-    }
+    best_.keep(parameters());
 }
 
 void Trainer::restore_best() {
     require_unfinished();
-    if (best_.empty()) return;
-    const auto all = parameters();
-    for (std::size_t i = 0; i < all.size(); ++i) {
-        std::memcpy(all[i]->data(), best_[i].data(),
-                    static_cast<std::size_t>(all[i]->size()) * sizeof(float));
-    }
+    best_.restore(parameters());
 }
 
 }  // namespace isthmus

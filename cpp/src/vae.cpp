@@ -133,20 +133,17 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
     const MultinomialShape& shape = model.shape;
     block_columns_ = round_up((shape.inputs + blocks_ - 1) / blocks_, kLineFloats);
     blocks_ = (shape.inputs + block_columns_ - 1) / block_columns_;
-    const int states = optimizer_states(options_.optimizer.kind);
-    const auto slot = [states](Matrix& weights) {
-        Slot s{&weights, {}};
-        for (int i = 0; i < states; ++i) s.state[i] = Matrix(weights.rows(), weights.cols());
-        return s;
+    const auto parameter = [this](Matrix& weights) {
+        return Parameter(weights, options_.optimizer.kind);
     };
-    encoder_ = slot(model.encoder);
-    encoder_bias_ = slot(model.encoder_bias);
-    decoder_ = slot(model.decoder);
-    decoder_bias_ = slot(model.decoder_bias);
+    encoder_ = parameter(model.encoder);
+    encoder_bias_ = parameter(model.encoder_bias);
+    decoder_ = parameter(model.decoder);
+    decoder_bias_ = parameter(model.decoder_bias);
     bias_gradient_.emplace_back(1, shape.units(0));
     for (DenseLayer& layer : model.hidden) {
-        hidden_.push_back(slot(layer.weights));
-        hidden_bias_.push_back(slot(layer.bias));
+        hidden_.push_back(parameter(layer.weights));
+        hidden_bias_.push_back(parameter(layer.bias));
         hidden_gradient_.emplace_back(layer.weights.rows(), layer.weights.cols());
         bias_gradient_.emplace_back(1, layer.bias.cols());
     }
@@ -170,10 +167,7 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
 MultinomialResult MultinomialTrainer::run_epoch(const CsrView& matrix, index_t epoch, float rate,
                                                 const std::function<float(index_t)>& beta,
                                                 const std::function<void(index_t)>& poll) {
-    std::vector<std::int32_t> order;
-    for (index_t r = 0; r < matrix.rows; ++r) {
-        if (matrix.row_nnz(r) > 0) order.push_back(static_cast<std::int32_t>(r));
-    }
+    std::vector<std::int32_t> order = filled_rows(matrix);
     shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
     const auto rows = static_cast<index_t>(order.size());
     const CorruptionPlan corruption{Corruption::mask, options_.dropout, options_.seed,
@@ -333,19 +327,10 @@ void MultinomialTrainer::output_step(const CsrView& matrix, const std::int32_t* 
             MatrixView gradient = gradient_[own_slice].view();
             gradient.rows = own.size();
             multiply_columns(e, h, rows, 0, h.cols, gradient);
-            float* const state[2] = {
-                decoder.state[0].data ? decoder.state[0].row(own.begin) : nullptr,
-                decoder.state[1].data ? decoder.state[1].row(own.begin) : nullptr};
-            update_array(decoder.weights.row(own.begin), gradient.data,
-                         own.size() * gradient.stride, state, options_.regularization,
-                         options_.optimizer, rate, step_);
-            float* const bias_state[2] = {
-                decoder_bias_.state[0].empty() ? nullptr
-                                               : decoder_bias_.state[0].row(0) + own.begin,
-                decoder_bias_.state[1].empty() ? nullptr
-                                               : decoder_bias_.state[1].row(0) + own.begin};
-            update_array(model_.decoder_bias.row(0) + own.begin, bias_gradient, e.width(),
-                         bias_state, 0.0f, options_.optimizer, rate, step_);
+            decoder_.step(gradient.data, own.begin * gradient.stride, own.size() * gradient.stride,
+                          options_.regularization, options_.optimizer, rate, step_);
+            decoder_bias_.step(bias_gradient, own.begin, e.width(), 0.0f, options_.optimizer, rate,
+                               step_);
         }
     });
 }
@@ -411,31 +396,18 @@ void MultinomialTrainer::backward(float beta, float rate) {
     });
 }
 
-void MultinomialTrainer::update(Slot& slot, const Matrix& gradient, float decay, float rate) {
+void MultinomialTrainer::update(Parameter& parameter, const Matrix& gradient, float decay,
+                                float rate) {
     constexpr index_t kPiece = 1 << 14;
     parallel_ranges(gradient.size(), kPiece, options_.num_threads, [&](index_t begin, index_t end) {
-        float* state[2] = {};
-        for (int i = 0; i < 2; ++i) {
-            if (!slot.state[i].empty()) state[i] = slot.state[i].data() + begin;
-        }
-        update_array(slot.weights->data() + begin, gradient.data() + begin, end - begin, state,
-                     decay, options_.optimizer, rate, step_);
+        parameter.step(gradient.data() + begin, begin, end - begin, decay, options_.optimizer, rate,
+                       step_);
     });
 }
 
-void MultinomialTrainer::keep_best() {
-    best_.clear();
-    for (const Matrix* weights : model_.parameters()) best_.push_back(weights->copy());
-}
+void MultinomialTrainer::keep_best() { best_.keep(model_.parameters()); }
 
-void MultinomialTrainer::restore_best() {
-    if (best_.empty()) return;
-    const auto all = model_.parameters();
-    for (std::size_t i = 0; i < all.size(); ++i) {
-        std::memcpy(all[i]->data(), best_[i].data(),
-                    static_cast<std::size_t>(all[i]->size()) * sizeof(float));
-    }
-}
+void MultinomialTrainer::restore_best() { best_.restore(model_.parameters()); }
 
 void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matrix, int num_threads,
                         MatrixView codes) {
@@ -448,21 +420,16 @@ void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matr
         after.emplace_back(step, shape.outputs(l));
     }
     Batch batch;
-    std::vector<std::int32_t> ids(static_cast<std::size_t>(step));
-    with_team(num_threads, [&] {
-        for (index_t first = 0; first < matrix.rows; first += step) {
-            const index_t count = std::min(step, matrix.rows - first);
-            std::iota(ids.begin(), ids.begin() + count, static_cast<std::int32_t>(first));
-            batch.assemble(matrix, ids.data(), count, layout, {}, {}, num_threads);
-            parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-                encode_rows(batch, model.encoder.view(), begin, end, before.front());
-                forward_rows(model, before, after, nullptr, begin, end);
-                for (index_t r = begin; r < end; ++r) {
-                    std::copy_n(after.back().row(r), codes.cols, codes.row(first + r));
-                }
-            });
-        }
-    });
+    const auto encode = [&](const std::int32_t*, index_t first, index_t count) {
+        parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
+            encode_rows(batch, model.encoder.view(), begin, end, before.front());
+            forward_rows(model, before, after, nullptr, begin, end);
+            for (index_t r = begin; r < end; ++r) {
+                std::copy_n(after.back().row(r), codes.cols, codes.row(first + r));
+            }
+        });
+    };
+    for_each_batch(batch, matrix, step, layout, {}, num_threads, encode);
 }
 
 }  // namespace isthmus

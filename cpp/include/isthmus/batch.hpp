@@ -1,11 +1,14 @@
 #pragma once
 // A mini-batch of sparse rows, its cells regrouped by block of columns: what the kernels walk.
 
+#include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "isthmus/column_layout.hpp"
 #include "isthmus/csr_view.hpp"
+#include "isthmus/parallel.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
@@ -94,5 +97,21 @@ private:
     std::vector<std::int32_t> list_row_;
     std::vector<float> list_input_, list_error_;
 };
+
+// Assembles all rows of `matrix` in their order, uncorrupted, at most `most` at a time, and calls
+// body(ids, first row, rows) on each batch, within one team of threads.
+template <class Body>
+void for_each_batch(Batch& batch, const CsrView& matrix, index_t most, const ColumnLayout& layout,
+                    const RowTransform& transform, int num_threads, Body&& body) {
+    std::vector<std::int32_t> ids(static_cast<std::size_t>(most));
+    with_team(num_threads, [&] {
+        for (index_t first = 0; first < matrix.rows; first += most) {
+            const index_t count = std::min(most, matrix.rows - first);
+            std::iota(ids.begin(), ids.begin() + count, static_cast<std::int32_t>(first));
+            batch.assemble(matrix, ids.data(), count, layout, transform, {}, num_threads);
+            body(static_cast<const std::int32_t*>(ids.data()), first, count);
+        }
+    });
+}
 
 }  // namespace isthmus

@@ -12,6 +12,7 @@
 #include "isthmus/batch.hpp"
 #include "isthmus/csr_view.hpp"
 #include "isthmus/optimizers.hpp"
+#include "isthmus/parameter.hpp"
 #include "isthmus/random.hpp"
 #include "isthmus/sparse_kernels.hpp"
 #include "isthmus/types.hpp"
@@ -77,12 +78,6 @@ public:
     void restore_best();
 
 private:
-    struct Slot {
-        Matrix* weights;
-        Matrix state[2];
-        TrainedMatrix view() { return {weights->view(), {state[0].view(), state[1].view()}}; }
-    };
-
     CsrView with_negatives(const CsrView& matrix, const std::int32_t* ids, index_t count,
                            index_t epoch);
     double forward_and_back(const std::int32_t* ids);
@@ -100,9 +95,9 @@ private:
     std::vector<std::int64_t> indptr_;
     std::vector<std::int32_t> indices_;
     std::vector<float> values_;
-    Slot encoder_, encoder_bias_, users_, decoder_, decoder_bias_;
+    Parameter encoder_, encoder_bias_, users_, decoder_, decoder_bias_;
     Matrix bias_gradient_;
-    std::vector<Matrix> best_;
+    BestWeights best_;
     index_t step_ = 0;
 };
 

@@ -2,6 +2,7 @@
 // A sparse matrix that somebody else owns: NumPy arrays, memory-mapped files.
 
 #include <cstdint>
+#include <vector>
 
 #include "isthmus/types.hpp"
 
@@ -18,6 +19,9 @@ struct CsrView {
     index_t nnz() const { return rows == 0 ? 0 : indptr[rows] - indptr[0]; }
     index_t row_nnz(index_t row) const { return indptr[row + 1] - indptr[row]; }
 };
+
+// The rows that hold a cell, in order.
+std::vector<std::int32_t> filled_rows(const CsrView& matrix);
 
 // Columns x rows, each column's cells in order of their row: indptr of cols + 1, indices and values
 // of nnz, all given.

@@ -24,6 +24,9 @@ struct OptimizerOptions {
     float epsilon = 1e-8f;
 };
 
+// The options of an optimizer by its name, with its own epsilon.
+OptimizerOptions optimizer_options(const std::string& name);
+
 struct Sgd {
     static constexpr int states = 0;
     static constexpr bool rests = true;  // a gradient of 0 changes neither weights nor state

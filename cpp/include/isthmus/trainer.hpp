@@ -16,6 +16,7 @@
 
 #include "isthmus/autoencoder.hpp"
 #include "isthmus/optimizers.hpp"
+#include "isthmus/parameter.hpp"
 #include "isthmus/sparse_kernels.hpp"
 
 namespace isthmus {
@@ -86,12 +87,6 @@ public:
     void finish();
 
 private:
-    struct Slot {  // an array of weights with its optimizer's state
-        Matrix* weights;
-        Matrix state[2];
-        TrainedMatrix view();
-    };
-
     void require_unfinished() const;
     void train_batch(const CsrView& matrix, const RowTransform& transform, const std::int32_t* ids,
                      index_t count, index_t epoch, float share, float rate,
@@ -99,17 +94,16 @@ private:
     double batch_loss() const;
     void decode_and_update(float decay, float rate);
     void backward(float decay, float rate, const Reduction& reduce);
-    void update_small(Slot& slot, const Matrix& gradient, float decay, float rate);
     std::vector<Matrix*> parameters();
 
     Autoencoder& model_;
     ColumnLayout layout_;
     TrainingOptions options_;
     Workspace work_;
-    Slot encoder_, encoder_bias_, decoder_, decoder_bias_;
-    std::vector<Slot> hidden_, hidden_bias_;
+    Parameter encoder_, encoder_bias_, decoder_, decoder_bias_;
+    std::vector<Parameter> hidden_, hidden_bias_;
     std::vector<Matrix> hidden_gradient_, bias_gradient_;
-    std::vector<Matrix> best_;
+    BestWeights best_;
     index_t step_ = 0;
     bool finished_ = false;
 };

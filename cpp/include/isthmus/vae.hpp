@@ -18,6 +18,7 @@
 #include "isthmus/batch.hpp"
 #include "isthmus/csr_view.hpp"
 #include "isthmus/optimizers.hpp"
+#include "isthmus/parameter.hpp"
 #include "isthmus/sparse_kernels.hpp"
 #include "isthmus/types.hpp"
 
@@ -84,19 +85,13 @@ public:
     void restore_best();
 
 private:
-    struct Slot {
-        Matrix* weights;
-        Matrix state[2];
-        TrainedMatrix view() { return {weights->view(), {state[0].view(), state[1].view()}}; }
-    };
-
     void forward(const std::int32_t* ids, index_t epoch);
     void score();
     double likelihood(const CsrView& matrix, const std::int32_t* ids);
     void output_step(const CsrView& matrix, const std::int32_t* ids, float rate);
     double divergence() const;
     void backward(float beta, float rate);
-    void update(Slot& slot, const Matrix& gradient, float decay, float rate);
+    void update(Parameter& parameter, const Matrix& gradient, float decay, float rate);
 
     MultinomialAutoencoder& model_;
     MultinomialOptions options_;
@@ -110,10 +105,10 @@ private:
     std::vector<Matrix> gradient_;                // per slice: block's items x last outputs
     std::vector<float> block_top_, block_sum_;    // blocks x rows: greatest logit, sum of exp
     std::vector<float> log_total_;                // per row: log of the sum of exp of all logits
-    Slot encoder_, encoder_bias_, decoder_, decoder_bias_;
-    std::vector<Slot> hidden_, hidden_bias_;
+    Parameter encoder_, encoder_bias_, decoder_, decoder_bias_;
+    std::vector<Parameter> hidden_, hidden_bias_;
     std::vector<Matrix> hidden_gradient_, bias_gradient_;
-    std::vector<Matrix> best_;
+    BestWeights best_;
     index_t step_ = 0;
 };
 

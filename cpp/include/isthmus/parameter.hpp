@@ -1,0 +1,40 @@
+#pragma once
+// Weights that are trained, with their optimizer's state, and copies of them to go back to.
+
+#include <vector>
+
+#include "isthmus/sparse_kernels.hpp"
+
+namespace isthmus {
+
+struct Parameter {
+    Matrix* weights = nullptr;
+    Matrix state[2];  // as many as the optimizer has
+
+    Parameter() = default;
+    Parameter(Matrix& weights, OptimizerKind kind);
+
+    TrainedMatrix view() { return {weights->view(), {state[0].view(), state[1].view()}}; }
+
+    // One step of `size` floats from `begin` on (on a cache line; padding counts), along
+    // `gradient`.
+    void step(const float* gradient, index_t begin, index_t size, float decay,
+              const OptimizerOptions& options, float rate, index_t step);
+
+    // The same for all of them.
+    void step(const Matrix& gradient, float decay, const OptimizerOptions& options, float rate,
+              index_t step);
+};
+
+class BestWeights {
+public:
+    void keep(const std::vector<Matrix*>& weights);
+
+    // Goes back to what was kept last, if anything was.
+    void restore(const std::vector<Matrix*>& weights) const;
+
+private:
+    std::vector<Matrix> copies_;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,50 @@
+#include "isthmus/parameter.hpp"
+
+#include <cstring>
+
+namespace isthmus {
+
+namespace {
+
+void copy_values(const Matrix& from, Matrix& to) {
+    std::memcpy(to.data(), from.data(), static_cast<std::size_t>(from.size()) * sizeof(float));
+}
+
+}  // namespace
+
+Parameter::Parameter(Matrix& weights_, OptimizerKind kind) : weights(&weights_) {
+    for (int i = 0; i < optimizer_states(kind); ++i) {
+        state[i] = Matrix(weights_.rows(), weights_.cols());
+    }
+}
+
+void Parameter::step(const float* gradient, index_t begin, index_t size, float decay,
+                     const OptimizerOptions& options, float rate, index_t step) {
+    float* from[2] = {};
+    for (int i = 0; i < 2; ++i) {
+        if (!state[i].empty()) from[i] = state[i].data() + begin;
+    }
+    update_array(weights->data() + begin, gradient, size, from, decay, options, rate, step);
+}
+
+void Parameter::step(const Matrix& gradient, float decay, const OptimizerOptions& options,
+                     float rate, index_t step_) {
+    step(gradient.data(), 0, gradient.size(), decay, options, rate, step_);
+}
+
+void BestWeights::keep(const std::vector<Matrix*>& weights) {
+    copies_.resize(weights.size());
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        if (copies_[i].empty()) {
+            copies_[i] = weights[i]->copy();
+        } else {
+            copy_values(*weights[i], copies_[i]);
+        }
+    }
+}
+
+void BestWeights::restore(const std::vector<Matrix*>& weights) const {
+    for (std::size_t i = 0; i < copies_.size(); ++i) copy_values(copies_[i], *weights[i]);
+}
+
+}  // namespace isthmus
