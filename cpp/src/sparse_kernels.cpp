@@ -9,7 +9,8 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kChunk = kChunkVectors * kLanes;
-constexpr int kGroup = 8;  // columns decoded at once: they share each load of the row
+constexpr int kGroup = 4;  // columns decoded at once: they share each load of the row
+constexpr index_t kGroupFloats = round_up(kGroup, kLineFloats);
 
 // Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
 template <int Most, class Body>
@@ -54,46 +55,20 @@ ISTHMUS_INLINE void add_scaled(Floats (&sums)[N], float factor, const float* vec
     for (int j = 0; j < N; ++j) sums[j] += factor * load(vector + j * kLanes);
 }
 
-// G columns of one row: dot products, errors, and the errors' way back into the row.
+// Columns of one row whose errors are known, on their way back into the row: dH += error W.
+struct Decoded {
+    float* hidden_error = nullptr;
+    const float* weights[kGroup];
+    float error[kGroup];
+    int columns = 0;
+};
+
+// The errors of G columns' values z, which take the place of the targets; and their loss.
 template <int G>
-void decode_group(const float* h, float* dh, index_t width, const std::int32_t* columns,
-                  ConstMatrixView w, const DecodeRule& rule, float* target, double& squared_error) {
-    // One or two columns alone would wait on their own sums: they take several at a time.
-    constexpr int U = G == 1 ? 4 : G <= 3 ? 2 : 1;
-    const float* weights[G];
-#pragma GCC unroll 8
-    for (int g = 0; g < G; ++g) weights[g] = w.row(columns[g]);
-
-    Floats sums[G * U] = {};
-    index_t p = 0;
-    for (; p + U * kLanes <= width; p += U * kLanes) {
-#pragma GCC unroll 4
-        for (int u = 0; u < U; ++u) {
-            const Floats hidden = load(h + p + u * kLanes);
-#pragma GCC unroll 8
-            for (int g = 0; g < G; ++g) {
-                sums[g * U + u] += hidden * load(weights[g] + p + u * kLanes);
-            }
-        }
-    }
-    for (; p < width; p += kLanes) {
-        const Floats hidden = load(h + p);
-#pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) sums[g * U] += hidden * load(weights[g] + p);
-    }
-
-    alignas(64) float z[round_up(kGroup, kLineFloats)] = {};
-#pragma GCC unroll 8
-    for (int g = 0; g < G; ++g) {
-        Floats s = sums[g * U];
-#pragma GCC unroll 4
-        for (int u = 1; u < U; ++u) s += sums[g * U + u];
-        z[g] = sum(s) + rule.bias[columns[g]];
-    }
-
-    float error[G];
+ISTHMUS_INLINE void measure_errors(float* z, const DecodeRule& rule, float* target, float* error,
+                                   double& squared_error) {
     if (rule.logistic) {
-        alignas(64) float y[round_up(kGroup, kLineFloats)];
+        alignas(64) float y[kGroupFloats];
         for (int at = 0; at < kGroup; at += kLanes) store(y + at, sigmoid(load(z + at)));
         for (int g = 0; g < G; ++g) {
             const float chance = target[g] > 0.5f ? y[g] : 1.0f - y[g];
@@ -110,7 +85,7 @@ void decode_group(const float* h, float* dh, index_t width, const std::int32_t* 
             error[g] = 2.0f * difference;
         }
     } else {
-        alignas(64) float slope[round_up(kGroup, kLineFloats)];
+        alignas(64) float slope[kGroupFloats];
         for (int at = 0; at < kGroup; at += kLanes) {
             const Floats before = load(z + at);
             const Floats after = activate(rule.activation, before);
@@ -125,13 +100,58 @@ void decode_group(const float* h, float* dh, index_t width, const std::int32_t* 
     }
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) target[g] = error[g];
+}
 
-    for (p = 0; p < width; p += kLanes) {
-        Floats d = load(dh + p);
+// Dot products of G columns with a row and, in the same loop, the way back of the P columns before
+// them: the former wait for the second-level cache, the latter find their weights in the first.
+template <int P, int G>
+ISTHMUS_INLINE void multiply_group(const Decoded& before, const float* h,
+                                   const float* const* weights, index_t width, float* z) {
+    Floats sums[G > 0 ? G : 1] = {};
+    float* const dh = before.hidden_error;
+    // copies, which no store to dh can change
+    const float* back[P > 0 ? P : 1];
+    Floats error[P > 0 ? P : 1];
 #pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) d += error[g] * load(weights[g] + p);
-        store(dh + p, d);
+    for (int g = 0; g < P; ++g) {
+        back[g] = before.weights[g];
+        error[g] = broadcast(before.error[g]);
     }
+    for (index_t p = 0; p < width; p += kLanes) {
+        if constexpr (G > 0) {
+            const Floats hidden = load(h + p);
+#pragma GCC unroll 8
+            for (int g = 0; g < G; ++g) sums[g] += hidden * load(weights[g] + p);
+        }
+        if constexpr (P > 0) {
+            Floats d = load(dh + p);
+#pragma GCC unroll 8
+            for (int g = 0; g < P; ++g) d += error[g] * load(back[g] + p);
+            store(dh + p, d);
+        }
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) z[g] = sum(sums[g]);
+}
+
+template <int G>
+void decode_group(Decoded& before, const float* h, float* dh, index_t width,
+                  const std::int32_t* columns, ConstMatrixView w, const DecodeRule& rule,
+                  float* target, double& squared_error) {
+    const float* weights[G];
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) weights[g] = w.row(columns[g]);
+    alignas(64) float z[kGroupFloats] = {};
+    with_count<kGroup + 1>(before.columns + 1, [&](auto count) {
+        multiply_group<decltype(count)::value - 1, G>(before, h, weights, width, z);
+    });
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) z[g] += rule.bias[columns[g]];
+    measure_errors<G>(z, rule, target, before.error, squared_error);
+    before.hidden_error = dh;
+    before.columns = G;
+#pragma GCC unroll 8
+    for (int g = 0; g < G; ++g) before.weights[g] = weights[g];
 }
 
 // One step of the optimizer on `Floats` weights at p, its state beside them.
@@ -216,24 +236,23 @@ void encode_block(const Batch& batch, index_t block, ColumnRange rows, ConstMatr
 void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView w,
                   const DecodeRule& rule, ConstMatrixView h, MatrixView dh, double* squared_error) {
     const index_t width = h.width();
+    Decoded before;
     for (index_t r = rows.begin; r < rows.end; ++r) {
         const Batch::Segment cells = batch.segment(block, r);
-        const float* hidden = h.row(r);
-        float* hidden_error = dh.row(r);
         double loss = 0.0;
         for (index_t i = cells.begin; i < cells.end;) {
-            const index_t left = cells.end - i;
-            // 9 to 15 are halved, rather than leaving a few to run alone
-            const index_t size = left >= 2 * kGroup || left <= kGroup ? left : (left + 1) / 2;
-            with_count<kGroup>(size, [&](auto group) {
+            with_count<kGroup>(cells.end - i, [&](auto group) {
                 constexpr int G = decltype(group)::value;
-                decode_group<G>(hidden, hidden_error, width, batch.column() + i, w, rule,
+                decode_group<G>(before, h.row(r), dh.row(r), width, batch.column() + i, w, rule,
                                 batch.error() + i, loss);
                 i += G;
             });
         }
         squared_error[r] += loss;
     }
+    with_count<kGroup + 1>(before.columns + 1, [&](auto count) {
+        multiply_group<decltype(count)::value - 1, 0>(before, nullptr, nullptr, width, nullptr);
+    });
 }
 
 void update_block(const Batch& batch, index_t block, Cells cells, ConstMatrixView h,
