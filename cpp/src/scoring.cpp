@@ -13,8 +13,8 @@ namespace isthmus {
 
 namespace {
 
-constexpr index_t kPairs = 1024;  // a piece of work
-constexpr index_t kQueries = 32;  // likewise
+constexpr index_t kPairs = 1024;   // a piece of work
+constexpr index_t kQueries = 128;  // likewise; fewer would not pay for packing the candidates
 
 float at_or_zero(const float* values, index_t i) { return values ? values[i] : 0.0f; }
 
