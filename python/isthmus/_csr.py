@@ -1,5 +1,6 @@
 """Sparse matrices by rows: their type, their checks, their order, their parts."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,10 @@ __all__ = [
     "as_scipy",
     "check_shape",
     "check_structure",
+    "column_counts",
     "has_increasing_rows",
     "row_numbers",
+    "row_sums",
     "select_rows",
     "sorting_order",
     "take_columns",
@@ -102,6 +105,30 @@ def has_increasing_rows(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -
         if not rises.all():
             return False
     return True
+
+
+def column_counts(indices: NDArray[np.int32], columns: int) -> NDArray[np.int64]:
+    """Count each column's stored cells."""
+    counts = np.zeros(columns, np.int64)
+    for block in blocks(len(indices)):  # bincount makes an int64 copy of what it is given
+        counts += np.bincount(indices[block], minlength=columns)
+    return counts
+
+
+def row_sums(matrix: CSR) -> NDArray[np.float64]:
+    """Sum each row's values, in double precision."""
+    indptr = matrix.indptr
+    sums = np.zeros(len(indptr) - 1)
+    filled = np.flatnonzero(np.diff(indptr))
+    starts = indptr[filled]
+    # the cells are cast to double: some rows at a time, about as many cells as a block has
+    edges = np.searchsorted(starts, [block.start for block in blocks(int(indptr[-1]))])
+    for begin, end in pairwise(np.unique([*edges, len(filled)])):
+        cells = matrix.values[starts[begin] : indptr[filled[end - 1] + 1]]
+        sums[filled[begin:end]] = np.add.reduceat(
+            cells, starts[begin:end] - starts[begin], dtype=np.float64
+        )
+    return sums
 
 
 def row_numbers(indptr: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._checks import check_real
+from isthmus._csr import column_counts
 from isthmus._epochs import EpochModel
 from isthmus._ids import IdIndex
 from isthmus.base import Scorable, cells_among
@@ -139,7 +140,7 @@ class RatingModel(EpochModel, abstract=True):
         return np.diff(self._seen.indptr) > 0
 
     def _items_seen(self) -> NDArray[np.bool_]:
-        return np.bincount(self._seen.indices, minlength=self._seen.shape[1]) > 0
+        return column_counts(self._seen.indices, self._seen.shape[1]) > 0
 
     # Files
 

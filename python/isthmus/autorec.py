@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
-from isthmus._csr import CSR
+from isthmus._csr import CSR, column_counts, row_sums
 from isthmus._epochs import load_weights
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus.base import Vectors
@@ -260,7 +260,7 @@ class AutoRec(RatingModel):
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
-        popularity = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.int64)
+        popularity = column_counts(matrix.indices, matrix.shape[1])
         self._column_seen = popularity > 0
         self._row_offset = self._offset(matrix, self._structure.target_centering)
         rows = self._rows(matrix, self._row_offset)
@@ -287,11 +287,7 @@ class AutoRec(RatingModel):
         if centering == "global":
             return np.full(n_rows, self._mean, np.float32)
         counts = np.diff(matrix.indptr)
-        sums = np.zeros(n_rows)
-        filled = counts > 0
-        starts = matrix.indptr[:-1][filled]
-        sums[filled] = np.add.reduceat(matrix.values, starts, dtype=np.float64)
-        means = (sums + MEAN_DAMPING * self._mean) / (counts + MEAN_DAMPING)
+        means = (row_sums(matrix) + MEAN_DAMPING * self._mean) / (counts + MEAN_DAMPING)
         return means.astype(np.float32)
 
     def _input_offset(self, matrix: CSR) -> Floats | None:

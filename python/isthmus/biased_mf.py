@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._checks import check_choice, check_integer, check_real
-from isthmus._csr import CSR
+from isthmus._csr import CSR, column_counts
 from isthmus._epochs import load_weights
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus.base import Vectors
@@ -212,7 +212,7 @@ class BiasedMF(RatingModel):
         # what no rating will touch would predict the noise it was initialised with
         counts = {
             "user": np.diff(ratings.indptr),
-            "item": np.bincount(ratings.indices, minlength=ratings.n_items),
+            "item": column_counts(ratings.indices, ratings.n_items),
         }
         for side, count in counts.items():
             model.weights()[f"{side}_factors"][count == 0] = 0.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
-from isthmus._csr import CSR, row_numbers
+from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
 from isthmus._ids import IdIndex
 from isthmus._rating_model import HeldOut, RatingModel
@@ -286,7 +286,7 @@ class RBM(RatingModel):
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         # what no rating will touch would predict the noise it was initialised with
-        unseen = np.bincount(matrix.indices, minlength=matrix.shape[1]) == 0
+        unseen = column_counts(matrix.indices, matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
         return _Learner(self, matrix, self._cells(matrix, "X", self._rated), held_out)
 
