@@ -174,30 +174,43 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
     const std::int32_t* rows = batch.list_row();
     const float* values = cells == Cells::input ? batch.list_input() : batch.list_error();
 
-    for (index_t c = columns.begin; c < columns.end; ++c) {
+    const auto update_column = [&](index_t c, index_t offset, auto vectors) {
+        constexpr int N = decltype(vectors)::value;
         const Batch::List list = batch.list(c);
         const index_t end = cells == Cells::input ? list.input_end : list.end;
-        if (Optimizer::rests && decay == 0.0f && list.begin == end) continue;
-        for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-            constexpr int N = decltype(vectors)::value;
-            Floats gradient[N] = {};
-            for (index_t i = list.begin; i < end; ++i) {
-                add_scaled(gradient, values[i], h.row(rows[i]) + offset);
+        if (Optimizer::rests && decay == 0.0f && list.begin == end) return;
+        Floats gradient[N] = {};
+        for (index_t i = list.begin; i < end; ++i) {
+            add_scaled(gradient, values[i], h.row(rows[i]) + offset);
+        }
+        if (dz != nullptr) {
+            for (index_t i = list.begin; i < list.input_end; ++i) {
+                add_scaled(gradient, batch.list_input()[i], dz->row(rows[i]) + offset);
             }
-            if (dz != nullptr) {
-                for (index_t i = list.begin; i < list.input_end; ++i) {
-                    add_scaled(gradient, batch.list_input()[i], dz->row(rows[i]) + offset);
-                }
-            }
-            float* weights = trained.weights.row(c) + offset;
-            float* state[2] = {};
-            for (int i = 0; i < Optimizer::states; ++i) state[i] = trained.state[i].row(c) + offset;
+        }
+        float* weights = trained.weights.row(c) + offset;
+        float* state[2] = {};
+        for (int i = 0; i < Optimizer::states; ++i) state[i] = trained.state[i].row(c) + offset;
 #pragma GCC unroll 8
-            for (int j = 0; j < N; ++j) {
-                const index_t p = j * kLanes;
-                step_at(optimizer, weights, gradient[j] + decay * load(weights + p), state, p);
+        for (int j = 0; j < N; ++j) {
+            const index_t p = j * kLanes;
+            step_at(optimizer, weights, gradient[j] + decay * load(weights + p), state, p);
+        }
+    };
+    if constexpr (Optimizer::states == 0) {
+        // a chunk of all the batch's codes stays in the cache while the columns pass by
+        for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
+            for (index_t c = columns.begin; c < columns.end; ++c) {
+                update_column(c, offset, vectors);
             }
         });
+    } else {
+        // the state comes from memory, and is prefetched best by whole rows
+        for (index_t c = columns.begin; c < columns.end; ++c) {
+            for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
+                update_column(c, offset, vectors);
+            });
+        }
     }
 }
 
