@@ -1,20 +1,45 @@
 """Each kernel's share of what this machine can do, measured in the same run.
 
     python -m benchmarks.roofline            # ml-1m, k = 500
+    python -m benchmarks.roofline --chart docs/roofline.svg      # needs the extra `plot`
 
 The limits are the rate of NumPy's single-precision matrix product on the same threads, and the
-rate at which memory is read. A whole epoch does 10 x ratings x k floating-point operations: encode,
-masked decode, hidden error, and the two weight gradients.
+rate at which one core's matrix-vector product reads each level of memory. A whole epoch does 10 x
+ratings x k floating-point operations: encode (2), masked decode and hidden error (4) with the
+decoder's gradient (2), and the encoder's gradient (2).
 """
 
 import statistics
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.common import load, parser, print_table, seconds, write_results
-from isthmus import AutoRec, Ratings
+from isthmus import Ratings, _core
+from isthmus._csr import column_counts
+
+OPERATIONS = {"assemble": 0, "encode": 2, "decode": 6, "encoder_step": 2}
+"""Of each part of an epoch, a rating and hidden unit."""
+
+NAMES = {
+    "assemble": "set up batches",
+    "encode": "encode",
+    "decode": "decode, hidden error, decoder's step",
+    "encoder_step": "encoder's step",
+}
+MEMORY = {"second level": 1, "third level": 32, "memory": 1024}
+"""MiB that lie in each."""
+
+
+class Run(NamedTuple):
+    """A recipe's epochs: medians of seconds, whole and by part, and the limit beside them."""
+
+    name: str
+    whole: float
+    parts: dict[str, float]
+    sgemm: float
 
 
 def sgemm_rate(threads: int, size: int = 2048) -> float:
@@ -26,18 +51,96 @@ def sgemm_rate(threads: int, size: int = 2048) -> float:
         return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(8)) / 1e9
 
 
-def read_rate(megabytes: int) -> float:
-    """Best GB/s at which one thread sums an array of this size."""
-    array = np.ones(megabytes * (1 << 20) // 4, np.float32)
-    return array.nbytes / min(seconds(array.sum) for _ in range(8)) / 1e9
+def read_rate(mebibytes: int) -> float:
+    """Best GB/s at which one thread multiplies a matrix of this size with a vector."""
+    matrix = np.ones((256 * mebibytes, 1024), np.float32)
+    vector = np.ones(1024, np.float32)
+    repeat = max(1, 64 // mebibytes)
+
+    def read() -> None:
+        for _ in range(repeat):
+            matrix @ vector
+
+    with threadpool_limits(1):
+        return repeat * matrix.nbytes / min(seconds(read) for _ in range(8)) / 1e9
 
 
-def epoch_rate(ratings: Ratings, epochs: int, **parameters: Any) -> float:
-    """Median GFLOP/s of whole epochs."""
-    model = AutoRec(**parameters, epochs=epochs, random_state=0).fit(ratings)
-    median = statistics.median(epoch.seconds for epoch in model.history_[1:])
-    units = parameters.get("hidden_units", (500,))[0]
-    return 10 * ratings.nnz * units / median / 1e9
+def measure(ratings: Ratings, units: int, epochs: int, threads: int, **recipe: Any) -> Run:
+    """Train I-AutoRec in the core, nothing masked, so that every rating does all its operations."""
+    limit = sgemm_rate(threads)  # beside each, as the machine's own speed drifts
+    matrix = ratings.rows("item")
+    network = _core.Autoencoder(
+        matrix.shape[1],
+        (units,),
+        hidden_activation="sigmoid",
+        output_activation="identity",
+        seed=0,
+        num_threads=threads,
+    )
+    rows = _core.Rows(matrix.indptr, matrix.indices, matrix.values, matrix.shape[1])
+    rate = recipe.pop("learning_rate")
+    trainer = _core.Trainer(
+        network,
+        column_counts(matrix.indices, matrix.shape[1]),
+        matrix.shape[0],
+        momentum=0.9,
+        regularization=300.0,
+        corruption="none",
+        corruption_level=0.0,
+        dropout=0.0,
+        seed=0,
+        num_threads=threads,
+        **recipe,
+    )
+    whole, parts = [], []
+    for epoch in range(epochs):
+        before = trainer.phase_seconds
+        whole.append(seconds(lambda epoch=epoch: trainer.run_epoch(rows, epoch, rate)))
+        parts.append({name: after - before[name] for name, after in trainer.phase_seconds.items()})
+    trainer.finish()
+    medians = {name: statistics.median(part[name] for part in parts[1:]) for name in parts[0]}
+    name = f"{recipe['optimizer']}, batch {recipe['batch_size']}"
+    return Run(name, statistics.median(whole[1:]), medians, limit)
+
+
+def rates(run: Run, work: float) -> dict[str, float]:
+    """GFLOP/s of the parts that compute, and of the whole."""
+    parts = {
+        name: OPERATIONS[name] * work / taken / 1e9
+        for name, taken in run.parts.items()
+        if OPERATIONS[name]
+    }
+    return {**parts, "whole": 10 * work / run.whole / 1e9}
+
+
+def draw(path: Path, runs: list[Run], work: float, memory: dict[str, float], threads: int) -> None:
+    """Bars of the rates, under the lines that the machine sets."""
+    import matplotlib
+
+    matplotlib.use("svg" if path.suffix == ".svg" else "agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    parts = [name for name, operations in OPERATIONS.items() if operations] + ["whole"]
+    for i, part in enumerate(parts):
+        heights = [rates(run, work)[part] for run in runs]
+        label = NAMES.get(part, "whole epoch")
+        axes.bar(np.arange(len(runs)) + 0.2 * (i - 1.5), heights, 0.2, label=label)
+    axes.set_xticks(np.arange(len(runs)), [run.name.replace(", ", "\n") for run in runs])
+    sgemm = statistics.median(run.sgemm for run in runs)
+    axes.axhline(sgemm, color="black", label="matrix product")
+    for level, style in (("second level", "--"), ("third level", ":")):
+        # a multiply-add, two operations, for each float of four bytes read
+        axes.axhline(
+            threads * memory[level] / 2,
+            color="grey",
+            linestyle=style,
+            label=f"an operand a multiply-add from the {level}",
+        )
+    axes.set_ylabel("GFLOP/s")
+    axes.legend(fontsize="small", ncols=2)
+    figure.savefig(path)
+    pyplot.close(figure)
 
 
 def main() -> None:
@@ -45,42 +148,71 @@ def main() -> None:
     p = parser(__doc__)
     p.add_argument("--hidden-units", type=int, default=500)
     p.add_argument("--epochs", type=int, default=12)
+    p.add_argument("--chart", type=Path, help="where to draw a chart, .svg or .png")
     args = p.parse_args()
     ratings, _ = load("ml-1m")
-    common = {
-        "hidden_units": (args.hidden_units,),
-        "num_threads": args.threads,
-        # nothing masked, so that every rating does all its operations
-        "corruption": 0.0,
-    }
-    runs: list[tuple[str, dict[str, Any]]] = [
-        ("SGD, batch 512", {"optimizer": "sgd", "learning_rate": 1e-5, "batch_size": 512}),
-        ("SGD, batch 256", {"optimizer": "sgd", "learning_rate": 1e-5, "batch_size": 256}),
-        ("momentum, batch 256", {"optimizer": "momentum", "learning_rate": 1e-6}),
-        ("Adagrad, batch 256", {"optimizer": "adagrad", "learning_rate": 1e-2}),
-        ("Adam, batch 256", {"optimizer": "adam"}),
-        ("Adam, batch 512", {"optimizer": "adam", "batch_size": 512}),
+    work = float(ratings.nnz * args.hidden_units)
+    recipes: list[tuple[str, int, float]] = [
+        ("sgd", 512, 1e-5),
+        ("sgd", 256, 1e-5),
+        ("momentum", 256, 1e-6),
+        ("adagrad", 256, 1e-2),
+        ("adam", 256, 1e-3),
+        ("adam", 512, 1e-3),
     ]
-    limits, rows = [], []
-    for name, parameters in runs:
-        limit = sgemm_rate(args.threads)  # beside each, as the machine's own speed drifts
-        rate = epoch_rate(ratings, args.epochs, **common, **parameters)
-        limits.append(limit)
-        rows.append((name, rate, limit, rate / limit))
-    memory = {size: read_rate(size) for size in (1, 16, 512)}
+    runs = [
+        measure(
+            ratings,
+            args.hidden_units,
+            args.epochs,
+            args.threads,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            learning_rate=rate,
+        )
+        for optimizer, batch_size, rate in recipes
+    ]
+    memory = {name: read_rate(size) for name, size in MEMORY.items()}
     print(
         f"{ratings!r}, k = {args.hidden_units}, {args.threads} threads; sgemm "
-        f"{statistics.median(limits):.0f} GFLOP/s; one thread reads "
-        + ", ".join(f"{rate:.0f} GB/s of {size} MiB" for size, rate in memory.items())
+        f"{statistics.median(run.sgemm for run in runs):.0f} GFLOP/s; one thread reads "
+        + ", ".join(f"{rate:.0f} GB/s from the {name}" for name, rate in memory.items())
     )
     print_table(
         ("whole epochs", "GFLOP/s", "sgemm GFLOP/s", "share"),
         [
-            (name, f"{rate:.0f}", f"{limit:.0f}", f"{share:.0%}")
-            for name, rate, limit, share in rows
+            (
+                run.name,
+                f"{rates(run, work)['whole']:.0f}",
+                f"{run.sgemm:.0f}",
+                f"{rates(run, work)['whole'] / run.sgemm:.0%}",
+            )
+            for run in runs
         ],
     )
-    write_results("roofline", {"epochs": rows, "memory": {str(k): v for k, v in memory.items()}})
+    print()
+    print_table(
+        ("parts", *NAMES.values()),
+        [
+            (
+                run.name,
+                *(
+                    f"{taken / run.whole:.0%} of the time"
+                    + (
+                        f", {rates(run, work)[name]:.0f} GFLOP/s, "
+                        f"{rates(run, work)[name] / run.sgemm:.0%} of sgemm"
+                        if OPERATIONS[name]
+                        else ""
+                    )
+                    for name, taken in run.parts.items()
+                ),
+            )
+            for run in runs
+        ],
+    )
+    if args.chart:
+        draw(args.chart, runs, work, memory, args.threads)
+    write_results("roofline", {"runs": [run._asdict() for run in runs], "memory": memory})
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import resource
 import statistics
 from typing import Any
 
-from benchmarks.common import load, parser, print_table, write_results
+from benchmarks.common import load, median_ratio, parser, print_table, write_results
 from benchmarks.roofline import sgemm_rate
 from isthmus import AutoRec, Ratings, synthetic_ratings
+
+ROUNDS = 5  # each number of threads in turn, so that a drift of the machine hits all
 
 
 def epoch_seconds(ratings: Ratings, epochs: int = 6, **parameters: Any) -> float:
@@ -30,11 +32,17 @@ def small(threads: int) -> None:
     common: dict[str, Any] = {"corruption": 0.0}
     figures: dict[str, Any] = {}
     counts = sorted({1, 2, *(n for n in (4, 8, 16) if n <= threads)})
-    times = {n: epoch_seconds(ratings, num_threads=n, **common) for n in counts}
+    times: dict[int, list[float]] = {n: [] for n in counts}
+    for _ in range(ROUNDS):
+        for n, taken in times.items():
+            taken.append(epoch_seconds(ratings, num_threads=n, **common))
     figures["threads"] = times
     print_table(
-        ("threads", "seconds an epoch", "speed against 1"),
-        [(n, f"{t:.4f}", f"{times[1] / t:.2f}") for n, t in times.items()],
+        ("threads", "seconds an epoch (median)", "speed against 1 (median of pairs)"),
+        [
+            (n, f"{statistics.median(t):.4f}", f"{median_ratio(times[1], t):.2f}")
+            for n, t in times.items()
+        ],
     )
     for name, values in (
         ("hidden_units", (50, 100, 250, 500, 1000)),

@@ -186,6 +186,18 @@ void register_autoencoder(py::module_& module) {
             },
             py::arg("rows"), py::arg("codes"), "Fills codes with those of uncorrupted rows.")
         .def_property_readonly(
+            "phase_seconds",
+            [](const Trainer& trainer) {
+                const PhaseSeconds& phases = trainer.phases();
+                py::dict seconds;
+                seconds["assemble"] = phases.assemble;
+                seconds["encode"] = phases.encode;
+                seconds["decode"] = phases.decode;
+                seconds["encoder_step"] = phases.encoder_step;
+                return seconds;
+            },
+            "Seconds that the parts of all batches so far have taken.")
+        .def_property_readonly(
             "column_rows",
             [](const Trainer& trainer) {
                 return py::array_t<std::int32_t>(trainer.layout().cols(),

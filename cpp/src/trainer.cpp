@@ -1,6 +1,7 @@
 #include "isthmus/trainer.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -15,6 +16,19 @@ namespace {
 
 constexpr index_t kRowsPerPiece = 16;
 constexpr index_t kColumnsPerPiece = 64;
+
+class Stopwatch {
+public:
+    // Seconds since the last lap.
+    double lap() {
+        const auto now = Clock::now();
+        return std::chrono::duration<double>(now - std::exchange(last_, now)).count();
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point last_ = Clock::now();
+};
 
 // rows[to[i]] = rows[i] for every i, in place, a cycle at a time
 void permute_rows(Matrix& matrix, const std::int32_t* to) {
@@ -148,10 +162,15 @@ void Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
     const Dropout dropout{options_.dropout, options_.seed, epoch32};
     const float decay = options_.regularization * share;
     ++step_;
+    Stopwatch watch;
     work_.batch.assemble(matrix, ids, count, layout_, transform, corruption, options_.num_threads);
+    phases_.assemble += watch.lap();
     encode(model_, work_, ids, dropout, reduce, options_.num_threads);
+    phases_.encode += watch.lap();
     decode_and_update(decay, rate);
+    phases_.decode += watch.lap();
     backward(decay, rate, reduce);
+    phases_.encoder_step += watch.lap();
 }
 
 // The decoder, its way back into the codes, and its own update: slice by slice, so that a block's

@@ -51,6 +51,14 @@ struct EpochResult {
     index_t cells = 0;
 };
 
+// Seconds that the parts of all batches have taken, to see where the time goes.
+struct PhaseSeconds {
+    double assemble = 0.0;
+    double encode = 0.0;
+    double decode = 0.0;        // with the codes' errors and the decoder's step
+    double encoder_step = 0.0;  // with the way back through hidden layers
+};
+
 class Trainer {
 public:
     // Takes the model's columns in the layout's order, and gives them back at finish().
@@ -75,6 +83,8 @@ public:
     // Codes of every row, uncorrupted, by the model as it stands.
     void encode_matrix(const CsrView& matrix, const RowTransform& transform,
                        MatrixView codes) const;
+
+    const PhaseSeconds& phases() const { return phases_; }
 
     // Rows of the model's decoder while it trains: original column -> row.
     const ColumnLayout& layout() const { return layout_; }
@@ -104,6 +114,7 @@ private:
     std::vector<Parameter> hidden_, hidden_bias_;
     std::vector<Matrix> hidden_gradient_, bias_gradient_;
     BestWeights best_;
+    PhaseSeconds phases_;
     index_t step_ = 0;
     bool finished_ = false;
 };
