@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import load, parser, print_table
 from benchmarks.reproduce.experiments import DEEP
-from isthmus import RBM, AutoRec, BiasedMF, train_test_split
+from isthmus import AutoRec, BiasedMF, train_test_split
 from isthmus.metrics import rmse
 
 USER: dict[str, Any] = {"orientation": "user", "corruption": 0.5}
@@ -28,8 +28,6 @@ CANDIDATES: dict[str, Any] = {
     "U-AutoRec, lambda 150": AutoRec(**USER, regularization=150.0),
     "BiasedMF": BiasedMF(),
     "BiasedMF by ALS": BiasedMF.als(),
-    "I-RBM": RBM(),
-    "U-RBM": RBM(orientation="user"),
 }
 
 

@@ -40,7 +40,7 @@ def experiment():
 
 
 def run_all(experiment, folder, output, splits=2):
-    runs.run_all("made-up", experiment, list(experiment.cases), folder, output, splits, 1)
+    runs.run_all(experiment, list(experiment.cases), folder, output, splits, 1)
 
 
 class TestRuns:
@@ -50,7 +50,8 @@ class TestRuns:
         for number in range(2):
             train, test = train_test_split(ratings, test_size=0.1, random_state=number)
             expected = BiasedMF(**QUICK, random_state=number).fit(train).evaluate(test)
-            result = json.loads((tmp_path / "out" / "made-up" / f"mf-{number}.json").read_text())
+            path = runs.result_path(tmp_path / "out", experiment, experiment.cases[0], number)
+            result = json.loads(path.read_text())
             assert result["rmse"] == expected["rmse"]
             assert result["epochs"] == 3
             assert result["seconds"] > 0
@@ -61,18 +62,25 @@ class TestRuns:
 
     def test_are_kept(self, experiment, folder, tmp_path, capsys):
         run_all(experiment, folder, tmp_path, splits=1)
-        before = (tmp_path / "made-up" / "mf-0.json").read_bytes()
+        path = runs.result_path(tmp_path, experiment, experiment.cases[0], 0)
+        before = path.read_bytes()
         run_all(experiment, folder, tmp_path, splits=2)
-        assert (tmp_path / "made-up" / "mf-0.json").read_bytes() == before
+        assert path.read_bytes() == before
         assert capsys.readouterr().out.count("kept from an earlier run") == 1
-        assert len(list((tmp_path / "made-up").iterdir())) == 2
+        assert len(list(path.parent.iterdir())) == 2
+
+    def test_are_shared_by_tables_with_the_same_model(self, experiment, folder, tmp_path, capsys):
+        run_all(experiment, folder, tmp_path, splits=1)
+        other = Experiment("Another", (Case("other", "name", BiasedMF, QUICK),))
+        run_all(other, folder, tmp_path, splits=1)
+        assert "other, split 0: kept from an earlier run" in capsys.readouterr().out
 
     def test_are_made_anew_for_other_parameters(self, experiment, folder, tmp_path):
         run_all(experiment, folder, tmp_path, splits=1)
         other = Experiment("", (Case("mf", "", BiasedMF, {**QUICK, "epochs": 5}),))
-        assert runs.results_of(tmp_path, "made-up", other.cases[0]) == []
+        assert runs.results_of(tmp_path, other, other.cases[0]) == []
         run_all(other, folder, tmp_path, splits=1)
-        assert runs.results_of(tmp_path, "made-up", other.cases[0])[0]["epochs"] == 5
+        assert runs.results_of(tmp_path, other, other.cases[0])[0]["epochs"] == 5
 
     def test_take_blends(self, folder, tmp_path):
         def make(random_state=0, num_threads=0):
@@ -80,7 +88,7 @@ class TestRuns:
 
         blend = Experiment("", (Case("blend", "", make),))
         run_all(blend, folder, tmp_path, splits=1)
-        assert len(runs.results_of(tmp_path, "made-up", blend.cases[0])) == 1
+        assert len(runs.results_of(tmp_path, blend, blend.cases[0])) == 1
 
     def test_that_choose_parameters_see_no_test_rating(self, folder, monkeypatch, capsys):
         make_split = runs.make_split
@@ -98,22 +106,22 @@ class TestRuns:
 class TestReport:
     def test_has_the_mean_and_its_interval(self, experiment, folder, tmp_path):
         run_all(experiment, folder, tmp_path, splits=3)
-        errors = [r["rmse"] for r in runs.results_of(tmp_path, "made-up", experiment.cases[0])]
+        errors = [r["rmse"] for r in runs.results_of(tmp_path, experiment, experiment.cases[0])]
         # Student's t for two degrees of freedom
         width = 4.302652729911275 * np.std(errors, ddof=1) / math.sqrt(3)
         assert report.interval(errors) == pytest.approx(width, rel=1e-9)
-        table = report.table("made-up", experiment, tmp_path)
+        table = report.table(experiment, tmp_path)
         assert f"| {np.mean(errors):.4f} ± {width:.4f} | 3 " in table
         assert "| .9 " in table
         assert "`BiasedMF(factors=4, epochs=3)`" in table
 
     def test_of_one_split_has_no_interval(self, experiment, folder, tmp_path):
         run_all(experiment, folder, tmp_path, splits=1)
-        assert "±" not in report.table("made-up", experiment, tmp_path)
+        assert "±" not in report.table(experiment, tmp_path)
         assert math.isnan(report.interval([0.8]))
 
     def test_says_what_was_not_run(self, experiment, tmp_path):
-        assert "| not run | 0 " in report.table("made-up", experiment, tmp_path)
+        assert "| not run | 0 " in report.table(experiment, tmp_path)
 
     def test_puts_tables_into_the_page_and_figures_beside_it(
         self, experiment, folder, tmp_path, monkeypatch

@@ -9,6 +9,7 @@ Each split's result is kept as a file, and a run goes on from those that are the
 fits on nine tenths of the training part and measures on the rest; it never looks at a test rating.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.common import RESULTS, data_folder, parse_settings, parser
@@ -40,18 +41,16 @@ def main() -> None:
         p.error("--set needs --validate: results are kept for the parameters in experiments.py")
     cases = [case for case in experiment.cases if args.cases is None or case.name in args.cases]
     folder = args.data or data_folder() / experiment.data
+    experiment = replace(experiment, data=folder.resolve().name)
     if args.validate:
         for number in range(args.splits):
             for case in cases:
                 changed = parse_settings(args.set)
                 runs.validate(experiment, case, folder, number, args.threads, changed)
         return
-    runs.run_all(
-        *(args.experiment, experiment, cases, folder, args.output),
-        *(args.splits, args.threads),
-    )
+    runs.run_all(experiment, cases, folder, args.output, args.splits, args.threads)
     print(f"\n{experiment.title}, {folder.name}, {experiment.split or 'random 90/10'}\n")
-    print(report.table(args.experiment, experiment, args.output))
+    print(report.table(experiment, args.output))
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ def interval(values: list[float]) -> float:
     return quantile * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def table(name: str, experiment: Experiment, output: Path) -> str:
+def table(experiment: Experiment, output: Path) -> str:
     """Published and measured error side by side, as Markdown."""
     header = (experiment.x or "model", "published", "isthmus", "splits", "seconds", "parameters")
-    rows = [_row(case, results_of(output, name, case)) for case in experiment.cases]
+    rows = [_row(case, results_of(output, experiment, case)) for case in experiment.cases]
     return markdown_table(header, rows)
 
 
@@ -43,10 +43,11 @@ def _row(case: Case, results: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _changed(case: Case) -> str:
-    """Show the model, or each model of a blend, by what differs from its defaults."""
+    """Show what makes the model, or each model of a blend by what differs from its defaults."""
     model = case.model()
     if not isinstance(model, Blend):
-        return f"`{model!r}`"
+        given = ", ".join(f"{name}={value!r}" for name, value in case.parameters.items())
+        return f"`{case.make.__qualname__}({given})`"
     members = [type(m)(**{**m.get_params(), "random_state": None}) for m in model.models]
     return "<br>".join(f"`{member!r}`" for member in members)
 
@@ -56,7 +57,7 @@ def plot(name: str, experiment: Experiment, output: Path, path: Path) -> bool:
     points = [
         (float(case.label), statistics.mean(r["rmse"] for r in results))
         for case in experiment.cases
-        if (results := results_of(output, name, case))
+        if (results := results_of(output, experiment, case))
     ]
     if not points:
         return False
@@ -83,7 +84,7 @@ def render(output: Path) -> None:
         _, closed, after = rest.partition(end)
         if not found or not closed:
             raise SystemExit(f"{PAGE} has no place for {name}: {begin.strip()} ... {end}")
-        content = table(name, experiment, output)
+        content = table(experiment, output)
         figure = PAGE.with_name(f"{name}.svg")
         if experiment.x is not None and plot(name, experiment, output, figure):
             content += f"\n\n![{experiment.title}]({figure.name})"

@@ -1,6 +1,7 @@
 """Fit a case to a split and keep the result, or find it kept from an earlier run."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,16 +21,11 @@ def make_split(experiment: Experiment, folder: Path, number: int) -> tuple[Ratin
     return train_test_split(ratings, test_size=0.1, random_state=number)
 
 
-def result_path(output: Path, name: str, case: Case, number: int) -> Path:
-    return output / name / f"{case.name}-{number}.json"
-
-
-def stored(path: Path, case: Case) -> Result | None:
-    """Find a result that was kept, unless the case has other parameters by now."""
-    if not path.exists():
-        return None
-    result: Result = json.loads(path.read_text())
-    return result if result["parameters"] == _parameters(case) else None
+def result_path(output: Path, experiment: Experiment, case: Case, number: int) -> Path:
+    """Where a result is kept: by data, split and parameters, which tables may share."""
+    parameters = json.dumps(_parameters(case)).encode()
+    folder = f"{experiment.data}-{experiment.split or 'random'}"
+    return output / folder / f"{sha256(parameters).hexdigest()[:16]}-{number}.json"
 
 
 def run(experiment: Experiment, case: Case, folder: Path, number: int, threads: int) -> Result:
@@ -40,7 +36,7 @@ def run(experiment: Experiment, case: Case, folder: Path, number: int, threads: 
     model.fit(train)
     seconds = perf_counter() - start
     return {
-        "case": case.name,
+        "model": case.label,
         "split": number,
         "parameters": _parameters(case),
         **model.evaluate(test),
@@ -51,7 +47,6 @@ def run(experiment: Experiment, case: Case, folder: Path, number: int, threads: 
 
 
 def run_all(
-    name: str,
     experiment: Experiment,
     cases: list[Case],
     folder: Path,
@@ -62,8 +57,8 @@ def run_all(
     """Run what is not there yet, split by split, so that a part of the table is there early."""
     for number in range(splits):
         for case in cases:
-            path = result_path(output, name, case, number)
-            if stored(path, case) is not None:
+            path = result_path(output, experiment, case, number)
+            if path.exists():
                 print(f"{case.name}, split {number}: kept from an earlier run", flush=True)
                 continue
             result = run(experiment, case, folder, number, threads)
@@ -75,11 +70,11 @@ def run_all(
             )
 
 
-def results_of(output: Path, name: str, case: Case) -> list[Result]:
+def results_of(output: Path, experiment: Experiment, case: Case) -> list[Result]:
     """What is there of a case, in order of the splits."""
-    paths = sorted((output / name).glob(f"{case.name}-*.json"))
-    found = (stored(path, case) for path in paths if _split_number(path, case) is not None)
-    return sorted((r for r in found if r is not None), key=lambda r: r["split"])
+    pattern = result_path(output, experiment, case, 0)
+    paths = pattern.parent.glob(f"{pattern.stem[:-2]}-*.json")
+    return sorted((json.loads(path.read_text()) for path in paths), key=lambda r: int(r["split"]))
 
 
 def validate(
@@ -107,11 +102,6 @@ def validate(
         f"{errors[-1]:.4f} in the last; every tenth: {course}",
         flush=True,
     )
-
-
-def _split_number(path: Path, case: Case) -> int | None:
-    number = path.stem.removeprefix(f"{case.name}-")
-    return int(number) if number.isdecimal() else None
 
 
 def _parameters(case: Case) -> list[dict[str, str]]:
