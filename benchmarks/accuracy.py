@@ -16,7 +16,14 @@ how such a part of the training data fares); nothing is chosen on the test part.
 import statistics
 from typing import Any
 
-from benchmarks.common import load, parser, print_table, published_split, write_results
+from benchmarks.common import (
+    load,
+    parse_settings,
+    parser,
+    print_table,
+    published_split,
+    write_results,
+)
 from isthmus import RBM, AutoRec, BiasedMF, train_test_split
 
 PROTOCOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -62,7 +69,7 @@ def main() -> None:
     p.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other parameters")
     args = p.parse_args()
     data, published, parameters = PROTOCOLS[args.protocol]
-    changed = {key: _value(text) for key, text in (pair.split("=") for pair in args.set)}
+    changed = parse_settings(args.set)
     ratings, arrays = load(data)
 
     rows, errors = [], []
@@ -102,17 +109,6 @@ def main() -> None:
                 "parameters": {k: str(v) for k, v in parameters.items()},
             },
         )
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    if "," in text:
-        return tuple(int(part) for part in text.split(",") if part)
-    return text
 
 
 if __name__ == "__main__":

@@ -30,8 +30,13 @@ def data_folder() -> Path:
 
 
 def load(name: str) -> tuple[Ratings, dict[str, NDArray[Any]]]:
-    """A data set as ratings (its positions are the ids), and the arrays beside it."""
-    with np.load(data_folder() / name / "ratings.npz") as file:
+    """A data set by its name, as `load_folder` gives it."""
+    return load_folder(data_folder() / name)
+
+
+def load_folder(folder: Path) -> tuple[Ratings, dict[str, NDArray[Any]]]:
+    """Ratings of a folder (positions are the ids), and the arrays beside them."""
+    with np.load(folder / "ratings.npz") as file:
         arrays = {key: file[key] for key in file.files}
     n_users, n_items = arrays["shape"]
     ratings = Ratings.from_arrays(
@@ -91,6 +96,11 @@ def machine() -> dict[str, Any]:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a Markdown table."""
+    print(markdown_table(header, rows), flush=True)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table, aligned for reading in a terminal."""
     cells = [list(map(str, header)), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
@@ -99,18 +109,41 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         for row in cells
     ]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    print("\n".join(lines), flush=True)
+    return "\n".join(lines)
 
 
 def write_results(name: str, figures: dict[str, Any]) -> None:
     """Keep the figures, with the machine, as benchmarks/results/NAME.json."""
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
+    write_json(path, {"machine": machine(), **figures})
     print(
         f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}"
     )
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """Parameters from NAME=VALUE: numbers, None, tuples of integers as 500,250 or text."""
+    return {name: _value(text) for name, text in (pair.split("=", 1) for pair in pairs)}
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    if text == "None":
+        return None
+    if "," in text:
+        return tuple(int(part) for part in text.split(",") if part)
+    return text
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -19,6 +19,14 @@ SETTINGS = {
         {"hidden_units": (6,), "epochs": 3, "batch_size": 16, "regularization": 5.0},
         {"orientation": "user", "hidden_units": (6,), "epochs": 3, "batch_size": 16},
         {"hidden_units": (7, 3, 7), "epochs": 2, "dropout": 0.2, "corruption_kind": "gaussian"},
+        {
+            "hidden_units": (6,),
+            "epochs": 3,
+            "regularization": 5.0,
+            "optimizer": "lbfgs",
+            "batch_size": None,
+            "corruption": 0.0,
+        },
     ],
     "BiasedMF": [
         {"factors": 5, "epochs": 3},

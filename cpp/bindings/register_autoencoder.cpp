@@ -116,6 +116,32 @@ py::tuple run_epoch(Trainer& trainer, const Rows& rows, index_t epoch, float lea
     return py::make_tuple(result.squared_error, result.cells);
 }
 
+py::tuple evaluate(Trainer& trainer, const Rows& rows, index_t epoch, const py::object& progress) {
+    require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
+    Evaluation result;
+    {
+        const auto poll = make_poll(progress);
+        const py::gil_scoped_release release;
+        result = trainer.evaluate(rows.matrix, rows.transform, epoch, poll);
+    }
+    return py::make_tuple(result.loss(), result.errors.squared_error, result.errors.cells);
+}
+
+py::dict gradients(const py::object& self) {
+    const std::vector<Matrix*> found = self.cast<Trainer&>().gradients();
+    const std::vector<std::string> outer = {"encoder.weights", "encoder.bias", "decoder.weights",
+                                            "decoder.bias"};
+    py::dict arrays;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        const std::string name = i < outer.size()
+                                     ? outer[i]
+                                     : "hidden." + std::to_string((i - outer.size()) / 2 + 1) +
+                                           (i % 2 == 0 ? ".weights" : ".bias");
+        arrays[py::str(name)] = matrix_array(*found[i], self);
+    }
+    return arrays;
+}
+
 }  // namespace
 
 void register_autoencoder(py::module_& module) {
@@ -175,6 +201,15 @@ void register_autoencoder(py::module_& module) {
              "One pass over the rows: the summed squared error on the targets' scale, and the "
              "number of cells it is over. `progress` is called with the rows done before each "
              "batch; `reduce` sums a block in place over machines that share the columns.")
+        .def(
+            "evaluate", &evaluate, py::arg("rows"), py::kw_only(), py::arg("epoch") = 0,
+            py::arg("progress") = py::none(),
+            "The loss over all rows with its penalty, the summed squared error, and the number of "
+            "cells it is over; fills gradients() and leaves the weights as they are. The trainer's "
+            "optimizer must be momentum, without corruption and dropout.")
+        .def("gradients", &gradients,
+             "Views of the last evaluation's gradients, by the names of the model's weights and in "
+             "their order of columns.")
         .def(
             "encode",
             [](const Trainer& trainer, const Rows& rows, Matrix& codes) {

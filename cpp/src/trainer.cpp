@@ -123,7 +123,13 @@ EpochResult Trainer::run_epoch(const CsrView& matrix, const RowTransform& transf
     require_unfinished();
     std::vector<std::int32_t> order = filled ? *filled : filled_rows(matrix);
     shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
+    return run_batches(matrix, transform, order, epoch, rate, poll, reduce);
+}
 
+EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& transform,
+                                 const std::vector<std::int32_t>& order, index_t epoch, float rate,
+                                 const std::function<void(index_t)>& poll,
+                                 const Reduction& reduce) {
     const index_t rows = static_cast<index_t>(order.size());
     const index_t batch_rows = work_.before.front().rows();
     EpochResult result;
@@ -141,6 +147,52 @@ EpochResult Trainer::run_epoch(const CsrView& matrix, const RowTransform& transf
         }
     });
     return result;
+}
+
+// Momentum of 1 adds up the batches' gradients, and a rate of 0 leaves the weights where they are.
+Evaluation Trainer::evaluate(const CsrView& matrix, const RowTransform& transform, index_t epoch,
+                             const std::function<void(index_t)>& poll) {
+    require_unfinished();
+    if (options_.optimizer.kind != OptimizerKind::momentum) {
+        throw std::logic_error("evaluate() needs a trainer whose optimizer is momentum");
+    }
+    if (options_.corruption != Corruption::none || options_.dropout > 0.0f) {
+        throw std::logic_error("evaluate() needs a trainer without corruption and dropout");
+    }
+    for (Matrix* gradient : gradients()) gradient->fill_zero();
+    const float momentum = std::exchange(options_.optimizer.momentum, 1.0f);
+    Evaluation result;
+    try {
+        result.errors = run_batches(matrix, transform, filled_rows(matrix), epoch, 0.0f, poll, {});
+    } catch (...) {
+        options_.optimizer.momentum = momentum;
+        throw;
+    }
+    options_.optimizer.momentum = momentum;
+    result.penalty = penalty();
+    return result;
+}
+
+double Trainer::penalty() const {
+    std::vector<const Matrix*> weights = {&model_.encoder, &model_.decoder};
+    for (const DenseLayer& layer : model_.hidden) weights.push_back(&layer.weights);
+    double squares = 0.0;
+    for (const Matrix* matrix : weights) {
+        std::vector<double> sums(static_cast<std::size_t>(matrix->rows()));
+        parallel_ranges(matrix->rows(), kColumnsPerPiece, options_.num_threads,
+                        [&](index_t begin, index_t end) {
+                            for (index_t r = begin; r < end; ++r) {
+                                const float* row = matrix->row(r);
+                                double sum = 0.0;
+                                for (index_t j = 0; j < matrix->cols(); ++j) {
+                                    sum += double{row[j]} * row[j];
+                                }
+                                sums[static_cast<std::size_t>(r)] = sum;
+                            }
+                        });
+        for (const double sum : sums) squares += sum;
+    }
+    return 0.5 * double{options_.regularization} * squares;
 }
 
 double Trainer::batch_loss() const {
@@ -272,14 +324,26 @@ void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform
     isthmus::encode_matrix(model_, layout_, matrix, transform, options_.num_threads, codes);
 }
 
-std::vector<Matrix*> Trainer::parameters() {
-    std::vector<Matrix*> all = {&model_.encoder, &model_.encoder_bias, &model_.decoder,
-                                &model_.decoder_bias};
-    for (DenseLayer& layer : model_.hidden) {
-        all.push_back(&layer.weights);
-        all.push_back(&layer.bias);
+std::vector<Parameter*> Trainer::trained() {
+    std::vector<Parameter*> all = {&encoder_, &encoder_bias_, &decoder_, &decoder_bias_};
+    for (std::size_t l = 0; l < hidden_.size(); ++l) {
+        all.push_back(&hidden_[l]);
+        all.push_back(&hidden_bias_[l]);
     }
     return all;
+}
+
+std::vector<Matrix*> Trainer::parameters() {
+    std::vector<Matrix*> weights;
+    for (const Parameter* parameter : trained()) weights.push_back(parameter->weights);
+    return weights;
+}
+
+std::vector<Matrix*> Trainer::gradients() {
+    require_unfinished();
+    std::vector<Matrix*> states;
+    for (Parameter* parameter : trained()) states.push_back(&parameter->state[0]);
+    return states;
 }
 
 void Trainer::keep_best() {

@@ -12,6 +12,7 @@ from isthmus import _core  # isort: skip
 from isthmus.autorec import AutoRec
 from isthmus.base import Recommender
 from isthmus.biased_mf import BiasedMF
+from isthmus.blend import Blend
 from isthmus.cdae import CDAE
 from isthmus.ease import EASE
 from isthmus.exceptions import ConvergenceError, NotFittedError
@@ -21,6 +22,7 @@ from isthmus.rbm import RBM
 from isthmus.splits import hold_out_users, kfold, leave_one_out, mask_split, train_test_split
 from isthmus.synthetic import synthetic_ratings
 from isthmus.training import Epoch
+from isthmus.tuning import Tuned, tune
 from isthmus.vae import MultDAE, MultVAE
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "RBM",
     "AutoRec",
     "BiasedMF",
+    "Blend",
     "ConvergenceError",
     "Epoch",
     "MultDAE",
@@ -36,6 +39,7 @@ __all__ = [
     "NotFittedError",
     "Ratings",
     "Recommender",
+    "Tuned",
     "__version__",
     "build_info",
     "hold_out_users",
@@ -46,6 +50,7 @@ __all__ = [
     "read_ratings",
     "synthetic_ratings",
     "train_test_split",
+    "tune",
     "write_ratings",
 ]
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_choice", "check_integer", "check_layers", "check_real", "seed_from"]
+__all__ = [
+    "check_choice",
+    "check_integer",
+    "check_layers",
+    "check_real",
+    "check_share",
+    "seed_from",
+]
 
 
 def check_integer(name: str, value: Any, *, low: int) -> int:
@@ -42,6 +49,11 @@ def check_real(
     if not (np.isfinite(number) and above and below):
         raise ValueError(f"{name} must be {allowed}, but it was {value}.")
     return number
+
+
+def check_share(name: str, value: Any) -> float:
+    """Return a part of a whole: a number above 0 and below 1."""
+    return check_real(name, value, low=0, high=1, open_low=True, open_high=True)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:

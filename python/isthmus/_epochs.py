@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus._checks import check_integer, check_real, seed_from
+from isthmus._checks import check_integer, check_share, seed_from
 from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import Ratings, as_ratings
@@ -184,14 +184,7 @@ class EpochModel(Recommender, abstract=True):
         """Check the parameters that are annotated here."""
         check_integer("epochs", self.epochs, low=1)
         if self.validation_fraction is not None:
-            check_real(
-                "validation_fraction",
-                self.validation_fraction,
-                low=0,
-                high=1,
-                open_low=True,
-                open_high=True,
-            )
+            check_share("validation_fraction", self.validation_fraction)
         if self.patience is not None:
             check_integer("patience", self.patience, low=1)
         self._num_threads()

@@ -13,6 +13,7 @@ from isthmus import _core
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR, column_counts, row_sums
 from isthmus._epochs import load_weights
+from isthmus._lbfgs import minimize
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus.base import Vectors
 from isthmus.ratings import Ratings
@@ -26,8 +27,11 @@ __all__ = ["AutoRec"]
 Floats = NDArray[np.float32]
 
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
-OPTIMIZERS = ("adam", "adagrad", "momentum", "rprop", "sgd")
+OPTIMIZERS = ("adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd")
 CENTERINGS = ("none", "global", "row")
+
+EVALUATED_ROWS = 512
+"""Rows whose gradient L-BFGS takes at once: what bounds its memory beside the weights."""
 
 MEAN_DAMPING = 10.0
 """A row's mean counts the global mean as this many further ratings."""
@@ -61,10 +65,12 @@ class AutoRec(RatingModel):
         and back for predictions; that needs ``target_centering="none"``.
     regularization : float, default 300.0
         lambda of the objective, at least 0. All weight matrices are decayed, biases are not.
-    optimizer : {"adam", "adagrad", "momentum", "rprop", "sgd"}, default "adam"
+    optimizer : {"adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd"}, default "adam"
         With PyTorch's formulas; momentum is .9. The loss is a sum over a batch's ratings, not a
         mean: SGD needs rates as 1e-5. "rprop", the paper's, is meant for ``batch_size=None``; the
-        learning rate is then its first step.
+        learning rate is then its first step. "lbfgs", that of the authors' code, is SciPy's
+        L-BFGS-B; an epoch is one of its iterations. It has no learning rate, and needs
+        ``batch_size=None`` and neither `corruption` nor `dropout`.
     learning_rate : float, default 0.001
     learning_rate_decay : float, default 0.95
         Factor on the rate after each epoch, in (0, 1].
@@ -200,6 +206,7 @@ class AutoRec(RatingModel):
 
         Raw ratings in and out, no denoising, one hidden layer of 500 sigmoid units, full batches
         with RProp, lambda as in the authors' code, and 3 for users and items without ratings.
+        Their code trains I-AutoRec with ``optimizer="lbfgs"``.
 
         Parameters
         ----------
@@ -264,7 +271,8 @@ class AutoRec(RatingModel):
         self._column_seen = popularity > 0
         self._row_offset = self._offset(matrix, self._structure.target_centering)
         rows = self._rows(matrix, self._row_offset)
-        return _Learner(self, matrix, rows, popularity, held_out)
+        learner = _LbfgsLearner if self.optimizer == "lbfgs" else _Learner
+        return learner(self, matrix, rows, popularity, held_out)
 
     def _finish(self, learner: _Learner, ratings: Ratings) -> None:
         self._codes = learner.finish()
@@ -330,6 +338,8 @@ class AutoRec(RatingModel):
         else:
             check_real("corruption", self.corruption, low=0)
         check_real("dropout", self.dropout, low=0, high=1, open_high=True)
+        if self.optimizer == "lbfgs":
+            self._check_full_batches()
         check_choice("input_centering", self.input_centering, CENTERINGS)
         check_choice("target_centering", self.target_centering, CENTERINGS)
         if self.decoder_activation in ("sigmoid", "tanh") and self.target_centering != "none":
@@ -339,6 +349,15 @@ class AutoRec(RatingModel):
                 f"but it was {self.target_centering!r}."
             )
         self._check_shared_parameters()
+
+    def _check_full_batches(self) -> None:
+        for name, needed in (("batch_size", None), ("corruption", 0), ("dropout", 0)):
+            value = getattr(self, name)
+            if value != needed:
+                raise ValueError(
+                    f'{name} must be {needed} with optimizer="lbfgs", which needs the same loss at '
+                    f"every evaluation, but it was {value!r}."
+                )
 
     # Prediction
 
@@ -538,10 +557,10 @@ class _Learner:
             model._network,
             popularity,
             filled,
-            optimizer=model.optimizer,
+            optimizer=self._core_optimizer(),
             momentum=0.9,
             regularization=float(model.regularization),
-            batch_size=max(filled, 1) if model.batch_size is None else int(model.batch_size),
+            batch_size=self._batch_rows(),
             corruption=model.corruption_kind if model.corruption > 0 else "none",
             corruption_level=float(model.corruption),
             dropout=float(model.dropout),
@@ -549,6 +568,13 @@ class _Learner:
             num_threads=model._num_threads(),
         )
         self._codes: _core.Matrix | None = None
+
+    def _core_optimizer(self) -> str:
+        return self._model.optimizer
+
+    def _batch_rows(self) -> int:
+        batch_size = self._model.batch_size
+        return max(self._filled, 1) if batch_size is None else int(batch_size)
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         report = by_rows(progress, self._nnz, self._filled)
@@ -590,3 +616,36 @@ class _Learner:
         codes = self._encode()
         self._trainer.finish()
         return codes
+
+
+class _LbfgsLearner(_Learner):
+    """The same where SciPy's L-BFGS moves the weights, and the core evaluates them."""
+
+    def _core_optimizer(self) -> str:
+        return "momentum"  # whose state is where the core adds up a gradient
+
+    def _batch_rows(self) -> int:
+        return EVALUATED_ROWS
+
+    def run_epochs(self, first: int, epochs: int, finish_epoch: Callable[[float], bool]) -> None:
+        error = float("nan")
+        done = 0
+
+        def evaluate() -> float:
+            nonlocal error
+            loss, squared_error, cells = self._trainer.evaluate(self._rows, epoch=first + done)
+            error = squared_error / cells / self._model._scale() ** 2
+            return loss
+
+        def finish_iteration() -> bool:
+            nonlocal done
+            done += 1
+            return finish_epoch(error)
+
+        minimize(
+            evaluate,
+            self._model._network.weights(),
+            self._trainer.gradients(),
+            iterations=epochs,
+            finish_iteration=finish_iteration,
+        )

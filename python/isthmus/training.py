@@ -1,14 +1,16 @@
 """The loop around a model's epochs: history, validation, early stopping, callbacks, progress."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tqdm.auto import tqdm
 
-__all__ = ["Callback", "Epoch", "Learner", "by_rows", "train"]
+__all__ = ["Callback", "Epoch", "Learner", "SelfPacedLearner", "by_rows", "train"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ class Learner(Protocol):
         """Go back to that copy."""
 
 
+@runtime_checkable
+class SelfPacedLearner(Learner, Protocol):
+    """A learner whose optimizer runs the epochs itself; it has no `run_epoch` to speak of."""
+
+    def run_epochs(self, first: int, epochs: int, finish_epoch: Callable[[float], bool]) -> None:
+        """Train for at most `epochs`, and call `finish_epoch` with the loss after each.
+
+        Training ends where that returns True.
+        """
+
+
 def by_rows(
     progress: Callable[[int], None] | None, ratings: int, rows: int
 ) -> Callable[[int], None] | None:
@@ -81,32 +94,65 @@ def train(
     weights of the best epoch are restored, however training ends. The epochs are appended to
     `history`, which is complete also where an exception ends it.
     """
-    sign = -1.0 if higher_is_better else 1.0
-    best, waited = float("inf"), 0
     with _progress_bar(epochs, ratings, verbose) as bar:
+        course = _Course(learner, first, patience, higher_is_better, list(callbacks), bar, history)
         try:
-            for index in range(first, first + epochs):
-                start = perf_counter()
-                loss = learner.run_epoch(index, bar.within(index - first) if bar else None)
-                seconds = perf_counter() - start
-                epoch = Epoch(index, seconds, loss, learner.validate())
-                history.append(epoch)
-                if bar:
-                    bar.finish_epoch(epoch, index - first)
-                if patience is not None:
-                    value = sign * next(iter(epoch.metrics.values()))
-                    if value < best:
-                        best, waited = value, 0
-                        learner.keep_best()
-                    else:
-                        waited += 1
-                # every callback is called, whatever an earlier one returned
-                stops = [callback(epoch) is True for callback in callbacks]
-                if any(stops) or (patience is not None and waited >= patience):
-                    break
+            if isinstance(learner, SelfPacedLearner):
+                learner.run_epochs(first, epochs, course.finish_epoch)
+            else:
+                course.run_epochs(epochs)
         finally:
             if patience is not None:
                 learner.restore_best()
+
+
+@dataclass
+class _Course:
+    """What is kept count of from one epoch to the next."""
+
+    learner: Learner
+    first: int
+    patience: int | None
+    higher_is_better: bool
+    callbacks: list[Callback]
+    bar: _Bar | None
+    history: list[Epoch]
+    done: int = 0
+    best: float = float("inf")
+    waited: int = 0
+    started: float = field(default_factory=perf_counter)
+
+    def run_epochs(self, epochs: int) -> None:
+        while self.done < epochs:
+            progress = self.bar.within(self.done) if self.bar else None
+            if self.finish_epoch(self.learner.run_epoch(self.first + self.done, progress)):
+                break
+
+    def finish_epoch(self, loss: float) -> bool:
+        """Validate, note and report the epoch that is over, and say whether it was the last."""
+        seconds = perf_counter() - self.started
+        epoch = Epoch(self.first + self.done, seconds, loss, self.learner.validate())
+        self.history.append(epoch)
+        if self.bar:
+            self.bar.finish_epoch(epoch, self.done)
+        self.done += 1
+        out_of_patience = self._is_out_of_patience(epoch)
+        # every callback is called, whatever an earlier one returned
+        stops = [callback(epoch) is True for callback in self.callbacks]
+        self.started = perf_counter()
+        return any(stops) or out_of_patience
+
+    def _is_out_of_patience(self, epoch: Epoch) -> bool:
+        if self.patience is None:
+            return False
+        value = next(iter(epoch.metrics.values()))
+        value = -value if self.higher_is_better else value
+        if value < self.best:
+            self.best, self.waited = value, 0
+            self.learner.keep_best()
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
 
 
 class _Bar:

@@ -103,6 +103,44 @@ void the_padding_of_weights_stays_zero() {
     }
 }
 
+void an_evaluation_has_the_same_bits_at_any_number_of_threads_and_moves_nothing() {
+    const Autoencoder before(shape({20, 33, 17}), 3, 1);
+    std::vector<Matrix> first;
+    isthmus::Evaluation expected;
+    for (const int threads : {1, 2, 3, 4}) {
+        Autoencoder model(shape({20, 33, 17}), 3, 1);
+        TrainingOptions plain = options(OptimizerKind::momentum, threads);
+        plain.corruption = Corruption::none;
+        plain.dropout = 0.0f;
+        Trainer trainer(model, ratings().popularity(), 60, plain);
+        const isthmus::Evaluation found = trainer.evaluate(ratings().view(), {}, 0, {});
+        CHECK_EQUAL(found.errors.cells, ratings().view().nnz());
+        CHECK(found.penalty > 0.0);
+        const std::vector<Matrix*> gradients = trainer.gradients();
+        CHECK_EQUAL(gradients.size(), std::size_t{8});
+        if (first.empty()) {
+            expected = found;
+            for (const Matrix* gradient : gradients) first.push_back(gradient->copy());
+        }
+        CHECK_EQUAL(found.loss(), expected.loss());
+        for (std::size_t i = 0; i < first.size(); ++i) {
+            CHECK(same_bits(*gradients[i], first[i]));
+            CHECK(testing::padding_is_zero(gradients[i]->view()));
+        }
+        trainer.finish();
+        CHECK(same_weights(model, before));
+    }
+}
+
+void an_evaluation_needs_momentum_and_inputs_left_alone() {
+    Autoencoder model(shape({9}), 1, 1);
+    Trainer adam(model, ratings().popularity(), 60, options(OptimizerKind::adam, 1));
+    CHECK_THROWS(adam.evaluate(ratings().view(), {}, 0, {}), std::logic_error);
+    adam.finish();
+    Trainer noisy(model, ratings().popularity(), 60, options(OptimizerKind::momentum, 1));
+    CHECK_THROWS(noisy.evaluate(ratings().view(), {}, 0, {}), std::logic_error);
+}
+
 void columns_come_back_in_their_order() {
     const Autoencoder before(shape({9}), 1, 1);
     Autoencoder model(shape({9}), 1, 1);
@@ -133,6 +171,8 @@ void a_finished_trainer_refuses_to_go_on() {
     trainer.finish();
     trainer.finish();
     CHECK_THROWS(trainer.run_epoch(ratings().view(), {}, 0, 0.1f, {}, {}), std::logic_error);
+    CHECK_THROWS(trainer.evaluate(ratings().view(), {}, 0, {}), std::logic_error);
+    CHECK_THROWS(trainer.gradients(), std::logic_error);
     CHECK_THROWS(trainer.keep_best(), std::logic_error);
     CHECK_THROWS(trainer.restore_best(), std::logic_error);
 }
@@ -142,6 +182,8 @@ void a_finished_trainer_refuses_to_go_on() {
 int main() {
     training_gives_the_same_bits_at_any_number_of_threads();
     the_padding_of_weights_stays_zero();
+    an_evaluation_has_the_same_bits_at_any_number_of_threads_and_moves_nothing();
+    an_evaluation_needs_momentum_and_inputs_left_alone();
     columns_come_back_in_their_order();
     a_batch_is_left_by_exceptions_in_a_good_state();
     a_finished_trainer_refuses_to_go_on();

@@ -59,6 +59,13 @@ struct PhaseSeconds {
     double encoder_step = 0.0;  // with the way back through hidden layers
 };
 
+struct Evaluation {
+    EpochResult errors;
+    double penalty = 0.0;  // (lambda / 2) times the squared weights
+
+    double loss() const { return errors.squared_error + penalty; }
+};
+
 class Trainer {
 public:
     // Takes the model's columns in the layout's order, and gives them back at finish().
@@ -79,6 +86,17 @@ public:
                           float rate, const std::function<void(index_t)>& poll,
                           const Reduction& reduce,
                           const std::optional<std::vector<std::int32_t>>& filled = {});
+
+    // The loss over all rows, and its gradient in gradients(), for optimizers outside of the core.
+    // The weights stay, so long as the loss is finite. Asks for momentum as the trainer's
+    // optimizer, and for inputs and hidden units that are left alone; throws std::logic_error
+    // otherwise. `epoch` is what Diverged names.
+    Evaluation evaluate(const CsrView& matrix, const RowTransform& transform, index_t epoch,
+                        const std::function<void(index_t)>& poll);
+
+    // Gradients of the last evaluation, in the shapes of the model's weights and in their order:
+    // encoder, its bias, decoder, its bias, and each hidden layer's weights and bias.
+    std::vector<Matrix*> gradients();
 
     // Codes of every row, uncorrupted, by the model as it stands.
     void encode_matrix(const CsrView& matrix, const RowTransform& transform,
@@ -101,9 +119,14 @@ private:
     void train_batch(const CsrView& matrix, const RowTransform& transform, const std::int32_t* ids,
                      index_t count, index_t epoch, float share, float rate,
                      const Reduction& reduce);
+    EpochResult run_batches(const CsrView& matrix, const RowTransform& transform,
+                            const std::vector<std::int32_t>& order, index_t epoch, float rate,
+                            const std::function<void(index_t)>& poll, const Reduction& reduce);
+    double penalty() const;
     double batch_loss() const;
     void decode_and_update(float decay, float rate);
     void backward(float decay, float rate, const Reduction& reduce);
+    std::vector<Parameter*> trained();
     std::vector<Matrix*> parameters();
 
     Autoencoder& model_;

@@ -1,0 +1,93 @@
+"""Tables and figures from stored results: for the terminal, and for docs/reproduction.md."""
+
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from benchmarks.common import markdown_table
+from benchmarks.reproduce.experiments import EXPERIMENTS, Case, Experiment
+from benchmarks.reproduce.runs import results_of
+from isthmus import Blend
+from isthmus._files import atomic_write
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reproduction.md"
+
+
+def interval(values: list[float]) -> float:
+    """Half the width of the 95 % confidence interval of the mean (Student's t); NaN for one."""
+    if len(values) < 2:
+        return math.nan
+    quantile = float(stats.t.ppf(0.975, len(values) - 1))
+    return quantile * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def table(experiment: Experiment, output: Path) -> str:
+    """Published and measured error side by side, as Markdown."""
+    header = (experiment.x or "model", "published", "isthmus", "splits", "seconds", "parameters")
+    rows = [_row(case, results_of(output, experiment, case)) for case in experiment.cases]
+    return markdown_table(header, rows)
+
+
+def _row(case: Case, results: list[dict[str, Any]]) -> tuple[str, ...]:
+    parameters = _changed(case)
+    if not results:
+        return (case.label, case.published, "not run", "0", "", parameters)
+    errors = [result["rmse"] for result in results]
+    width = interval(errors)
+    measured = f"{statistics.mean(errors):.4f}" + ("" if math.isnan(width) else f" ± {width:.4f}")
+    seconds = f"{statistics.median(result['seconds'] for result in results):.0f}"
+    return (case.label, case.published, measured, str(len(results)), seconds, parameters)
+
+
+def _changed(case: Case) -> str:
+    """Show what makes the model, or each model of a blend by what differs from its defaults."""
+    model = case.model()
+    if not isinstance(model, Blend):
+        given = ", ".join(f"{name}={value!r}" for name, value in case.parameters.items())
+        return f"`{case.make.__qualname__}({given})`"
+    members = [type(m)(**{**m.get_params(), "random_state": None}) for m in model.models]
+    return "<br>".join(f"`{member!r}`" for member in members)
+
+
+def plot(name: str, experiment: Experiment, output: Path, path: Path) -> bool:
+    """Draw the mean RMSE over the cases' numbers as SVG, if there is any."""
+    points = [
+        (float(case.label), statistics.mean(r["rmse"] for r in results))
+        for case in experiment.cases
+        if (results := results_of(output, experiment, case))
+    ]
+    if not points:
+        return False
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise SystemExit("a figure needs matplotlib: pip install '.[plot]'") from None
+    pyplot.rcParams["svg.hashsalt"] = name  # the same file from the same figures
+    figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
+    axes.plot(*zip(*points, strict=True), marker="o")
+    axes.set(xlabel=experiment.x, ylabel="test RMSE")
+    axes.grid(visible=True)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    return True
+
+
+def render(output: Path) -> None:
+    """Put each experiment's table between its marks in the page, and draw the figures."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, experiment in EXPERIMENTS.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise SystemExit(f"{PAGE} has no place for {name}: {begin.strip()} ... {end}")
+        content = table(experiment, output)
+        figure = PAGE.with_name(f"{name}.svg")
+        if experiment.x is not None and plot(name, experiment, output, figure):
+            content += f"\n\n![{experiment.title}]({figure.name})"
+        text = f"{before}{begin}\n{content}\n\n{end}{after}"
+    with atomic_write(PAGE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
