@@ -13,6 +13,8 @@ from isthmus.autorec import AutoRec
 from isthmus.base import Recommender
 from isthmus.biased_mf import BiasedMF
 from isthmus.cdae import CDAE
+from isthmus.content import Content
+from isthmus.cvae import CVAE
 from isthmus.ease import EASE
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
@@ -25,10 +27,12 @@ from isthmus.vae import MultDAE, MultVAE
 
 __all__ = [
     "CDAE",
+    "CVAE",
     "EASE",
     "RBM",
     "AutoRec",
     "BiasedMF",
+    "Content",
     "ConvergenceError",
     "Epoch",
     "MultDAE",
