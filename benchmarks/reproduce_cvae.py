@@ -12,8 +12,9 @@ CVAE has the published parameters; the regularization of EASE and of the matrix 
 CVAE without content) is what did best on a fifth of each user's training part, held out. With one
 rating a user there is nothing to hold out, and they keep the first value of their lists.
 
-cold: all ratings of a tenth of the items, drawn at random, are held out; only those items are
-ranked, for the users who have one of them, by their content alone.
+cold: all ratings of a tenth of the items, drawn at random, are held out, and their content with
+them; they are then ranked by content alone, among themselves and among all items, for the users who
+have one of them. Popularity knows no order among them.
 """
 
 import resource
@@ -22,13 +23,12 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmarks.common import data_folder, load, parser, print_table, published_split, write_results
 from isthmus import CVAE, EASE, Content, Ratings, _core, train_test_split
-from isthmus._csr import CSR, as_pattern, as_scipy
-from isthmus.base import FORMS
+from isthmus._csr import CSR, as_pattern
+from isthmus.base import FORMS, Vectors
 from isthmus.ranking import parse_metrics, rank
 
 CUTS = (50, 100, 150, 200, 250, 300)
@@ -171,46 +171,61 @@ def run_split(args: Any) -> dict[str, Any]:
     return {"recalls": recalls, "about": about}
 
 
-def cold_parts(ratings: Ratings, seed: int) -> tuple[NDArray[np.int64], Ratings, CSR]:
-    """New items, the ratings of all others, and the cells of the new ones (users x new items)."""
-    n_new = ratings.n_items // 10
-    new = np.sort(np.random.default_rng(seed).permutation(ratings.n_items)[:n_new])
-    train = ratings.select(~np.isin(ratings.indices, new))
-    return new, train, as_pattern(as_scipy(as_pattern(ratings.to_matrix()))[:, new])
+def shifted(matrix: Any, by: int, n_items: int) -> CSR:
+    """A matrix's pattern as columns of a wider one, from column `by` on."""
+    pattern = as_pattern(matrix)
+    indices = (pattern.indices + by).astype(np.int32)
+    return CSR(pattern.indptr, indices, pattern.values, (pattern.shape[0], n_items))
 
 
 def run_cold(args: Any) -> dict[str, Any]:
-    """Recall among items without any rating."""
+    """Recall of items without any rating, among themselves and among all items."""
     ratings, _ = load(args.data)
-    new, train, test = cold_parts(ratings, args.seed)
-    content = content_of(args.data)
-    old = np.setdiff1d(np.arange(ratings.n_items), new)
-    words = content.to_matrix()
+    n_users, n_items = ratings.shape
+    rng = np.random.default_rng(args.seed)
+    new = np.sort(rng.permutation(n_items)[: n_items // 10])
+    old = np.setdiff1d(np.arange(n_items), new)
+    matrix, words = ratings.to_matrix(), content_of(args.data).to_matrix()
+    known, held_out = matrix[:, old], matrix[:, new]
     start = perf_counter()
     # the new items' content is no part of training either
-    known = Ratings.from_matrix(train.to_matrix()[:, old], item_ids=old)
-    model = cvae(known, Content.from_matrix(words[old], item_ids=old), args)
+    train = Ratings.from_matrix(known, item_ids=old)
+    model = cvae(train, Content.from_matrix(words[old], item_ids=old), args)
     about = report_training(model, perf_counter() - start)
     model.fold_in_items(Content.from_matrix(words[new], item_ids=new))
-    cold = model._vectors().take(items=np.arange(len(old), ratings.n_items))
-    n_users = ratings.n_users
-    rng = np.random.default_rng(args.seed)
-    # nobody has any of them in training: popularity knows no order
-    random = rng.standard_normal((n_users, 8)), rng.standard_normal((len(new), 8))
-    scorers = {
-        "CVAE": cold.scorer(),
-        "popularity": _core.Scorer(
-            np.ones((n_users, 1), np.float32), np.zeros((len(new), 1), np.float32)
+
+    popularity = np.concatenate(
+        [np.bincount(known.indices, minlength=len(old)), np.zeros(len(new))]
+    )
+    random = (rng.standard_normal((n, 8)).astype(np.float32) for n in (n_users, n_items))
+    vectors = {
+        "CVAE": model._vectors(),
+        "popularity": Vectors(
+            np.ones((n_users, 1), np.float32), popularity[:, None].astype(np.float32)
         ),
-        "random": _core.Scorer(*(side.astype(np.float32) for side in random)),
+        "random": Vectors(*random),
     }
-    recalls = {}
-    for name, scores in scorers.items():
-        values = rank(scores, parse_metrics(METRICS), test, num_threads=args.threads)
-        recalls[name] = [float(np.nanmean(values[metric])) for metric in METRICS]
-    rows = [(name, *(f"{value:.3f}" for value in found)) for name, found in recalls.items()]
-    print(f"{len(new):,} new items, {len(test.indices):,} ratings of them")
-    print_table(("among new items", *METRICS), rows)
+    # after fold_in_items, the new items come last
+    last = np.arange(len(old), n_items)
+    recalls: dict[str, dict[str, list[float]]] = {"new items": {}, "all items (masked)": {}}
+    for name, both in vectors.items():
+        for among, found in recalls.items():
+            alone = among == "new items"
+            values = rank(
+                (both.take(items=last) if alone else both).scorer(),
+                parse_metrics(METRICS),
+                as_pattern(held_out) if alone else shifted(held_out, len(old), n_items),
+                seen=None if alone else shifted(known, 0, n_items),
+                num_threads=args.threads,
+            )
+            found[name] = [float(np.nanmean(values[metric])) for metric in METRICS]
+    print(f"{len(new):,} new items, {held_out.nnz:,} ratings of them")
+    rows = [
+        (name, among, *(f"{value:.3f}" for value in values))
+        for among, found in recalls.items()
+        for name, values in found.items()
+    ]
+    print_table(("", "ranked among", *METRICS), rows)
     return {"recalls": recalls, "about": about}
 
 
