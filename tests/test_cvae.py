@@ -9,7 +9,15 @@ import reference
 from core_fixtures import assert_close
 from scipy import sparse
 
-from isthmus import CVAE, Content, ConvergenceError, Ratings, _core, synthetic_ratings
+from isthmus import (
+    CVAE,
+    Content,
+    ConvergenceError,
+    NotFittedError,
+    Ratings,
+    _core,
+    synthetic_ratings,
+)
 
 N_USERS, N_ITEMS, N_WORDS, TOPICS = 90, 70, 50, 5
 SMALL = {
@@ -204,6 +212,15 @@ class TestTraining:
     def test_divergence_is_an_error(self):
         with pytest.raises(ConvergenceError, match=r"Lower learning_rate \(it is 1e\+20\)"):
             fit(learning_rate=1e20)
+
+    def test_divergence_in_pretraining_is_an_error(self):
+        model = CVAE(**{**SMALL, "pretraining_learning_rate": 1e20})
+        with pytest.raises(
+            ConvergenceError, match=r"^In pretraining, .* Lower pretraining_learning_rate"
+        ):
+            model.fit(LIKES, content=WORDS)
+        with pytest.raises(NotFittedError):
+            model.recommend(0)
 
 
 class TestContent:

@@ -7,6 +7,7 @@
 #include "convert.hpp"
 #include "isthmus/als.hpp"
 #include "isthmus/content_network.hpp"
+#include "isthmus/content_trainer.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 

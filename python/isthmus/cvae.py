@@ -18,6 +18,7 @@ from isthmus._ids import IdArray, IdIndex
 from isthmus._implicit import ImplicitRecommender
 from isthmus.base import Floats
 from isthmus.content import Content, as_content, as_rows, is_sparse
+from isthmus.exceptions import ConvergenceError
 from isthmus.persistence import id_tensors, ids_from
 from isthmus.ratings import Ratings, as_ratings
 from isthmus.training import Callback
@@ -51,7 +52,7 @@ class CVAE(ImplicitRecommender):
         v_j = (U C_j U^T + \lambda_v I)^{-1} (U C_j R_j + \lambda_v \mu(x_j))
 
     in O(cells k^2 + (users + items) k^3). Every stored cell counts 1, whatever its value. An item
-    or a user without any cell is no 0 for the others: who nobody could have had is no evidence.
+    that nobody has is no 0 for anyone, and a user who has nothing is none for any item.
 
     Parameters
     ----------
@@ -270,7 +271,14 @@ class CVAE(ImplicitRecommender):
         )
         self._network = self._make_content_network(self._content.shape[1], self._seed)
         self._losses = []
-        self.pretraining_losses_ = self._pretrain()
+        try:
+            self.pretraining_losses_ = self._pretrain()
+        except _core.Diverged as error:
+            self._forget()
+            raise ConvergenceError(
+                f"In pretraining, {error}. Lower pretraining_learning_rate "
+                f"(it is {self.pretraining_learning_rate:g})."
+            ) from None
         # an item without content starts anywhere in its prior: at 0, nothing would ever move
         rng = np.random.default_rng(self._seed)
         draws = rng.standard_normal((n_items, latent)) / np.sqrt(self.item_regularization)
