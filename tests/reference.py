@@ -370,3 +370,47 @@ def top_k(
         items[q, : len(ranked)] = ranked
         best[q, : len(ranked)] = row[ranked]
     return items, best
+
+
+# Collaborative variational autoencoder (Li, She, KDD 2017) and its weighted least squares
+
+
+def implicit_factors(
+    observed: ArrayLike,
+    factors: ArrayLike,
+    *,
+    positive: float,
+    other: float,
+    regularization: float,
+    prior: ArrayLike | None = None,
+    counted: ArrayLike | None = None,
+) -> tuple[Floats, float]:
+    """Solve (V C_i V^T + lambda I) u_i = V C_i R_i + lambda prior_i for every row i of R.
+
+    Only columns that are `counted` weigh where they are not observed. Returns the solutions and
+    the weighted squared error.
+    """
+    rows = np.asarray(observed, bool)
+    v = np.asarray(factors, np.float64)
+    k = v.shape[1]
+    means = np.zeros((len(rows), k)) if prior is None else np.asarray(prior, np.float64)
+    weighs = np.ones(len(v), bool) if counted is None else np.asarray(counted, bool)
+    solved, error = np.empty((len(rows), k)), 0.0
+    for i, row in enumerate(rows):
+        weight = np.where(row, positive, np.where(weighs, other, 0.0))
+        left = (v.T * weight) @ v + regularization * np.eye(k)
+        solved[i] = np.linalg.solve(left, v.T @ (weight * row) + regularization * means[i])
+        error += float(weight @ (row - v @ solved[i]) ** 2)
+    return solved, error
+
+
+def content_code(
+    x: ArrayLike, weights: dict[str, NDArray[np.float32]], n_hidden: int
+) -> tuple[Floats, Floats]:
+    """Return the mean and the log-variance of the code of rows of content."""
+    h = np.asarray(x, np.float64)
+    for layer in range(n_hidden):
+        h = sigmoid(h @ weights[f"layer.{layer}.weights"] + weights[f"layer.{layer}.bias"])
+    z = h @ weights[f"layer.{n_hidden}.weights"] + weights[f"layer.{n_hidden}.bias"]
+    mean, log_variance = np.split(z, 2, axis=1)
+    return mean, log_variance

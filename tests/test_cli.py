@@ -9,11 +9,16 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from scipy import sparse
 
 import isthmus
 from isthmus import (
+    CVAE,
     AutoRec,
+    Content,
     ConvergenceError,
     Ratings,
     Recommender,
@@ -355,10 +360,67 @@ class TestOptions:
             ("MultVAE", "mult-vae"),
             ("EASE", "ease"),
             ("CDAE", "cdae"),
+            ("CVAE", "cvae"),
         ],
     )
     def test_write_the_names_of_models_as_a_shell_does(self, name, written):
         assert name_of(type(name, (), {})) == written
+
+
+class TestContent:
+    SMALL = (
+        *("--model", "cvae", "--hidden-units", "6", "--latent-units", "3", "--epochs", "2"),
+        *("--pretraining-epochs", "2", "--random-state", "0", "--num-threads", "1"),
+    )
+
+    @pytest.fixture
+    def matrix(self, tmp_path):
+        words = sparse.random(530, 20, 0.2, random_state=0, format="csr")
+        sparse.save_npz(tmp_path / "words.npz", words)
+        return tmp_path / "words.npz"
+
+    def test_of_a_matrix_has_rows_by_id(self, ok, folder, matrix, tmp_path):
+        out = ok(
+            *("train", folder / "ratings.csv", "-o", tmp_path / "m", "--content", matrix),
+            *self.SMALL,
+        )
+        assert f"{matrix}: Content(530 items x 20 features, " in out
+        words = sparse.load_npz(matrix)
+        expected = CVAE(
+            hidden_units=(6,), latent_units=3, epochs=2, pretraining_epochs=2, random_state=0
+        ).fit(read_ratings(folder / "ratings.csv"), content=Content(words))
+        model = CVAE.load(tmp_path / "m")
+        assert len(model._content.indices) > 0
+        np.testing.assert_array_equal(model.item_factors_, expected.item_factors_)
+
+    def test_of_a_table_has_token_lists(self, ok, strings, folder, tmp_path):
+        ids = read_ratings(folder / "ratings.csv").item_ids
+        table = pa.table({"item": ids, "tokens": [["a", "b"], ["c"]] * (len(ids) // 2)})
+        pq.write_table(table, tmp_path / "words.parquet")
+        ok(
+            *("train", folder / "ratings.csv", "-o", tmp_path / "m"),
+            *("--content", tmp_path / "words.parquet", *self.SMALL),
+        )
+        assert CVAE.load(tmp_path / "m")._vocabulary.tolist() == ["a", "b", "c"]
+
+    def test_is_refused_by_models_that_take_none(self, run, folder, matrix, tmp_path):
+        code, _, err = run(
+            *("train", folder / "ratings.csv", "-o", tmp_path / "m", "--content", matrix)
+        )
+        assert code == 2
+        assert "--content goes with --model cvae, but the model is autorec." in " ".join(
+            err.replace("│", " ").split()
+        )
+
+    def test_that_is_no_matrix_is_an_error(self, run, folder, tmp_path):
+        (tmp_path / "words.npz").write_text("no matrix")
+        code, _, err = run(
+            *("train", folder / "ratings.csv", "-o", tmp_path / "m"),
+            *("--content", tmp_path / "words.npz", *self.SMALL),
+        )
+        assert code == 1
+        assert "words.npz must be a sparse matrix that scipy.sparse.save_npz wrote" in err
+        assert not (tmp_path / "m").exists()
 
 
 class TestEvaluate:

@@ -46,6 +46,10 @@ SETTINGS = {
         {"hidden_units": (6,), "latent_units": 3, "epochs": 3, "batch_size": 16},
         {"hidden_units": (6,), "latent_units": 3, "decoder_units": (), "epochs": 2},
     ],
+    "CVAE": [
+        {"hidden_units": (6,), "latent_units": 3, "epochs": 3},
+        {"hidden_units": (6, 4), "latent_units": 3, "epochs": 2, "item_regularization": 0.5},
+    ],
     "CDAE": [
         {"hidden_units": 6, "epochs": 3, "batch_size": 16},
         {"hidden_units": 6, "epochs": 2, "tied": True, "loss": "square", "learning_rate": 0.02},

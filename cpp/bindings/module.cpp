@@ -7,6 +7,7 @@ void register_autoencoder(py::module_& module);
 void register_biased_mf(py::module_& module);
 void register_build_info(py::module_& module);
 void register_cdae(py::module_& module);
+void register_content(py::module_& module);
 void register_ease(py::module_& module);
 void register_matrix(py::module_& module);
 void register_primitives(py::module_& module);
@@ -28,6 +29,7 @@ PYBIND11_MODULE(ISTHMUS_MODULE_NAME, module, py::mod_gil_not_used()) {
     isthmus::register_autoencoder(module);
     isthmus::register_biased_mf(module);
     isthmus::register_cdae(module);
+    isthmus::register_content(module);
     isthmus::register_ease(module);
     isthmus::register_rbm(module);
     isthmus::register_vae(module);

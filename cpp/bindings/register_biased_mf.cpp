@@ -1,8 +1,8 @@
 #include "isthmus/biased_mf.hpp"
 
 #include <memory>
-#include <utility>
 
+#include "cells.hpp"
 #include "convert.hpp"
 #include "isthmus/factor_sgd.hpp"
 #include "poll.hpp"
@@ -11,21 +11,6 @@
 namespace isthmus {
 
 namespace {
-
-// A sparse matrix that holds its arrays.
-struct Cells {
-    Array<std::int64_t> indptr;
-    Array<std::int32_t> indices;
-    Array<float> values;
-    CsrView view;
-
-    Cells(Array<std::int64_t> indptr_, Array<std::int32_t> indices_, Array<float> values_,
-          index_t cols)
-        : indptr(std::move(indptr_)),
-          indices(std::move(indices_)),
-          values(std::move(values_)),
-          view(csr_view(indptr, indices, values, cols)) {}
-};
 
 std::unique_ptr<BiasedMF> make_model(index_t users, index_t items, index_t factors, float mean,
                                      float scale, std::uint64_t seed, int num_threads) {
@@ -55,7 +40,7 @@ void require_shape(const BiasedMF& model, const CsrView& by_user) {
             "the matrix must be of the model's users x items");
 }
 
-double bind_als_sweep(BiasedMF& model, const Cells& by_user, const Cells& by_item,
+double bind_als_sweep(BiasedMF& model, const BoundCells& by_user, const BoundCells& by_item,
                       float regularization, float bias_regularization, float weighting,
                       int num_threads, const py::object& progress) {
     require_shape(model, by_user.view);
@@ -69,7 +54,7 @@ double bind_als_sweep(BiasedMF& model, const Cells& by_user, const Cells& by_ite
                      poll);
 }
 
-py::tuple bind_solve_rows(const Cells& cells, const py::array_t<float>& factors,
+py::tuple bind_solve_rows(const BoundCells& cells, const py::array_t<float>& factors,
                           const Array<float>& bias, float mean, float regularization,
                           float bias_regularization, float weighting, int num_threads) {
     const ConstMatrixView fixed = matrix_view(factors, "factors");
@@ -116,8 +101,8 @@ py::tuple order(const FactorSgd& sgd, index_t epoch) {
 }  // namespace
 
 void register_biased_mf(py::module_& module) {
-    py::class_<Cells>(module, "Cells", py::module_local(),
-                      "The cells of a CSR matrix. The arrays are held, not copied.")
+    py::class_<BoundCells>(module, "Cells", py::module_local(),
+                           "The cells of a CSR matrix. The arrays are held, not copied.")
         .def(py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t>(),
              py::arg("indptr"), py::arg("indices"), py::arg("values"), py::arg("cols"));
 
@@ -144,7 +129,7 @@ void register_biased_mf(py::module_& module) {
 
     py::class_<FactorSgd>(module, "FactorSgd", py::module_local(),
                           "Stochastic gradient descent on a BiasedMF, block by block.")
-        .def(py::init([](const Cells& by_user, std::uint64_t seed, int num_threads) {
+        .def(py::init([](const BoundCells& by_user, std::uint64_t seed, int num_threads) {
                  const py::gil_scoped_release release;
                  return std::make_unique<FactorSgd>(by_user.view, seed, num_threads);
              }),

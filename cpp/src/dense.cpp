@@ -40,6 +40,12 @@ void multiply_columns(ConstMatrixView a, ConstMatrixView b, index_t rows, index_
         map(a).topRows(rows).transpose() * map(b).topRows(rows).middleCols(begin, end - begin);
 }
 
+void add_columns(ConstMatrixView a, ConstMatrixView b, index_t rows, index_t begin, index_t end,
+                 MatrixView out) {
+    map(out).middleCols(begin, end - begin).noalias() +=
+        map(a).topRows(rows).transpose() * map(b).topRows(rows).middleCols(begin, end - begin);
+}
+
 void add_product(ConstMatrixView a, ConstMatrixView b, MatrixView out) {
     map(out).noalias() += map(a) * map(b);
 }

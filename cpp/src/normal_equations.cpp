@@ -72,6 +72,13 @@ void NormalEquations::clear() {
     gram_.fill_zero();
 }
 
+void NormalEquations::start(ConstMatrixView gram, float scale) {
+    clear();
+    for (index_t i = 0; i < unknowns_; ++i) {
+        for (index_t j = i; j < unknowns_; ++j) gram_.row(i)[j] = scale * gram.row(i)[j];
+    }
+}
+
 void NormalEquations::add_strip() {
     const index_t width = gram_.width();
     constexpr index_t step = kTileVectors * kLanes;
@@ -117,16 +124,22 @@ bool NormalEquations::factorize() {
     return true;
 }
 
-bool NormalEquations::solve(const float* penalty, float* w, double& squared_error) {
+bool NormalEquations::solve(const float* penalty, const float* prior, float* w,
+                            double& squared_error) {
     if (rows_ > 0) add_strip();
-    const double squared_targets = gram_.row(unknowns_)[unknowns_];
+    double squared_targets = gram_.row(unknowns_)[unknowns_];
     for (index_t j = 0; j < unknowns_; ++j) {
+        if (prior) {
+            gram_.row(j)[unknowns_] += penalty[j] * prior[j];
+            squared_targets += double{penalty[j]} * prior[j] * prior[j];
+        }
         gram_.row(j)[j] += penalty[j];
         diagonal_.row(0)[j] = gram_.row(j)[j];
     }
     if (!factorize()) return false;
 
-    // The objective at its minimum is |t|^2 - |U^-T Z^T t|^2.
+    // The objective at its minimum is |t|^2 - |U^-T Z^T t|^2; a prior is one more observation
+    // an unknown.
     double objective = squared_targets;
     for (index_t j = 0; j < unknowns_; ++j) {
         const double y = gram_.row(j)[unknowns_];
@@ -143,7 +156,8 @@ bool NormalEquations::solve(const float* penalty, float* w, double& squared_erro
             product += load(row + c) * load(known + c);
         }
         known[j] = (row[unknowns_] - sum(product)) / row[j];
-        penalized += static_cast<double>(penalty[j]) * known[j] * known[j];
+        const double distance = double{known[j]} - (prior ? double{prior[j]} : 0.0);
+        penalized += double{penalty[j]} * distance * distance;
     }
     std::copy_n(known, unknowns_, w);
     squared_error = std::max(0.0, objective - penalized);

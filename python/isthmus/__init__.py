@@ -14,6 +14,8 @@ from isthmus.base import Recommender
 from isthmus.biased_mf import BiasedMF
 from isthmus.blend import Blend
 from isthmus.cdae import CDAE
+from isthmus.content import Content
+from isthmus.cvae import CVAE
 from isthmus.ease import EASE
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.io import read_items, read_ratings, write_ratings
@@ -27,11 +29,13 @@ from isthmus.vae import MultDAE, MultVAE
 
 __all__ = [
     "CDAE",
+    "CVAE",
     "EASE",
     "RBM",
     "AutoRec",
     "BiasedMF",
     "Blend",
+    "Content",
     "ConvergenceError",
     "Epoch",
     "MultDAE",

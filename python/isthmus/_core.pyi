@@ -316,6 +316,57 @@ def solve_rows(
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
 
+class ContentNetwork(metaclass=_PybindType):
+    def __init__(
+        self,
+        inputs: int,
+        hidden: Sequence[int],
+        latent: int,
+        *,
+        seed: int,
+        num_threads: int = 1,
+    ) -> None: ...
+    def weights(self) -> dict[str, _Floats]: ...
+    def encode(self, rows: Cells, *, num_threads: int = 1) -> _Floats: ...
+
+class ContentTrainer(metaclass=_PybindType):
+    def __init__(
+        self,
+        model: ContentNetwork,
+        rows: Cells,
+        *,
+        optimizer: str,
+        regularization: float,
+        batch_size: int,
+        corruption: float,
+        seed: int,
+        num_threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        epoch: int,
+        learning_rate: float,
+        *,
+        target: _Floats | None = None,
+        target_weight: float = 0.0,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[float, float, float, int]: ...
+    def keep_best(self) -> None: ...
+    def restore_best(self) -> None: ...
+
+def factor_gram(factors: _Floats, *, num_threads: int = 1) -> _Floats: ...
+def solve_implicit_rows(
+    cells: Cells,
+    factors: _Floats,
+    gram: _Floats,
+    *,
+    positive: float,
+    other: float,
+    regularization: float,
+    prior: _Floats | None = None,
+    num_threads: int = 1,
+) -> tuple[_Floats, float]: ...
+
 class FactorSgd(metaclass=_PybindType):
     def __init__(self, by_user: Cells, *, seed: int, num_threads: int = 1) -> None: ...
     def run_epoch(

@@ -56,7 +56,10 @@ class EpochModel(Recommender, abstract=True):
 
     # Training
 
-    def _start(self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback]) -> Self:
+    def _start(
+        self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback], **data: Any
+    ) -> Self:
+        """Train from the start; `data` is what `_initialize` takes beside the ratings."""
         self._check_parameters()
         ratings = as_ratings(X)
         seed = seed_from(self.random_state)
@@ -71,7 +74,7 @@ class EpochModel(Recommender, abstract=True):
         self._seed = seed
         self._structure = self._current_structure()
         self.history_ = []
-        self._initialize(ratings)
+        self._initialize(ratings, **data)
         self._train(ratings, epochs, validation, callbacks)
         return self
 

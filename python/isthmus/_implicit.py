@@ -70,8 +70,8 @@ class ImplicitRecommender(EpochModel, abstract=True):
         """Codes of rows: those of training, in its order, or of users unknown to the network."""
         raise NotImplementedError
 
-    def _decoder(self) -> tuple[Floats, Floats]:
-        """Items' vectors and biases."""
+    def _decoder(self) -> tuple[Floats, Floats | None]:
+        """Items' vectors and biases, if there are any."""
         raise NotImplementedError
 
     def _check_parameters(self) -> None:

@@ -39,6 +39,9 @@ Floats = NDArray[np.float32]
 ERRORS = {"rmse": rmse, "mae": mae}
 """Metrics of predicted ratings; all others are of rankings."""
 
+FORMS = {"paper": False, "masked": True}
+"""Forms of evaluation by name: whether what a user has in training is left out of the ranking."""
+
 
 class Scorable(Protocol):
     """What a model scores users and items by."""
@@ -331,6 +334,31 @@ class Recommender:
             values |= {label: _mean(array) for label, array in per_user.items()}
         labels = (metric if isinstance(metric, str) else metric.label for metric in wanted)
         return {label: values[label] for label in labels}
+
+    def evaluate_forms(
+        self, test: Any, metrics: str | Iterable[str] | None = None
+    ) -> dict[str, float]:
+        """Measure rankings of the training users in both published forms, each named.
+
+        Parameters
+        ----------
+        test, metrics
+            As for `evaluate`, but metrics are of rankings alone.
+
+        Returns
+        -------
+        dict
+            Values by metric and form, as "recall@50 (paper)" and "recall@50 (masked)": *paper*
+            ranks what a user has in training among the candidates, where it takes places of the
+            list and can be no hit, as several papers on content do; *masked* leaves it out, as
+            `evaluate` does.
+        """
+        chosen = [m.label for m in parse_metrics(metrics or self._default_ranking)]
+        values: dict[str, float] = {}
+        for form, exclude_seen in FORMS.items():
+            found = self.evaluate(test, chosen, exclude_seen=exclude_seen)
+            values |= {f"{label} ({form})": value for label, value in found.items()}
+        return values
 
     def evaluate_users(
         self,

@@ -18,7 +18,7 @@ from isthmus._ids import IdArray, IdIndex
 if TYPE_CHECKING:
     from isthmus.base import Recommender
 
-__all__ = ["FORMAT_VERSION", "load_model", "save_model"]
+__all__ = ["FORMAT_VERSION", "id_tensors", "ids_from", "load_model", "save_model"]
 
 FORMAT_VERSION = 1
 """Raised whenever files of a new version could be misread by an older one."""
@@ -32,8 +32,8 @@ def save_model(model: "Recommender", path: str | PathLike[str]) -> None:
         "seen.indptr": model._seen.indptr,
         "seen.indices": model._seen.indices,
         "range": np.array(model._range, np.float64),
-        **_id_tensors("users", model._users.ids),
-        **_id_tensors("items", model._items.ids),
+        **id_tensors("users", model._users.ids),
+        **id_tensors("items", model._items.ids),
         **{_WEIGHTS + name: array for name, array in model._tensors().items()},
     }
     # one entry, since safetensors writes several in random order
@@ -92,8 +92,8 @@ def _build(about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "Recommen
         **{key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
     )
     model._check_parameters()
-    model._users = IdIndex(_ids(tensors, "users"), "user")
-    model._items = IdIndex(_ids(tensors, "items"), "item")
+    model._users = IdIndex(ids_from(tensors, "users"), "user")
+    model._items = IdIndex(ids_from(tensors, "items"), "item")
     for ids in (model._users, model._items):
         ids.check_unique()
     shape = (len(model._users), len(model._items))
@@ -110,7 +110,8 @@ def _build(about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "Recommen
     return model
 
 
-def _id_tensors(name: str, ids: IdArray) -> dict[str, NDArray[Any]]:
+def id_tensors(name: str, ids: IdArray) -> dict[str, NDArray[Any]]:
+    """Give ids, or other names, as tensors."""
     if ids.dtype.kind == "i":
         return {f"{name}.ids": ids}
     # safetensors holds numbers only: strings become their UTF-8 bytes and where each one ends
@@ -121,7 +122,8 @@ def _id_tensors(name: str, ids: IdArray) -> dict[str, NDArray[Any]]:
     }
 
 
-def _ids(tensors: dict[str, NDArray[Any]], name: str) -> IdArray:
+def ids_from(tensors: dict[str, NDArray[Any]], name: str) -> IdArray:
+    """Take back what `id_tensors` gave."""
     if f"{name}.ids" in tensors:
         integers: IdArray = tensors[f"{name}.ids"]
         return integers

@@ -1,6 +1,7 @@
 #pragma once
 // Alternating least squares: with one side's factors held fixed, every row of the other has the
-// exact solution of a ridge regression of its own.
+// exact solution of a ridge regression of its own. On ratings, where only the cells of a row count;
+// and on implicit feedback, where every column does.
 
 #include <cmath>
 #include <cstdint>
@@ -49,5 +50,27 @@ struct ConstFactorSide {
 double solve_rows(const CsrView& cells, const ConstFactorSide& fixed, float mean,
                   const RidgePenalty& penalty, int num_threads,
                   const std::function<void(index_t)>& poll, const FactorSide& solved);
+
+// What the cells of implicit feedback weigh (Hu, Koren, Volinsky, ICDM 2008): a stored cell is a 1
+// of weight `positive`, whatever its value, and any other a 0 of weight `other`, which is less.
+struct Confidence {
+    float positive = 1.0f;
+    float other = 0.01f;
+};
+
+// gram = factors^T factors (k x k).
+void factor_gram(ConstMatrixView factors, int num_threads, MatrixView gram);
+
+// For each row of `cells`
+//     min over p of  sum over its cells c of positive (1 - p . fixed_c)^2 + sum over the other
+//                    columns of `other` (p . fixed_c)^2 + penalty |p - prior|^2
+// with the other columns by way of `gram`, the sum of the products of all columns that are to
+// count: O(nnz k^2 + rows k^3) in all. `prior` holds a row's mean (rows x k); without rows, 0.
+// Returns the weighted squared error that is left, summed over the rows in their order; `poll` as
+// in solve_rows.
+double solve_implicit_rows(const CsrView& cells, ConstMatrixView fixed, ConstMatrixView gram,
+                           Confidence confidence, float penalty, ConstMatrixView prior,
+                           int num_threads, const std::function<void(index_t)>& poll,
+                           MatrixView solved);
 
 }  // namespace isthmus

@@ -22,6 +22,10 @@ void multiply_rows_transposed(ConstMatrixView a, ConstMatrixView b, index_t begi
 void multiply_columns(ConstMatrixView a, ConstMatrixView b, index_t rows, index_t begin,
                       index_t end, MatrixView out);
 
+// out[:, begin:end] += a^T b[:, begin:end] over the first `rows` rows.   a: rows x m, b: rows x n
+void add_columns(ConstMatrixView a, ConstMatrixView b, index_t rows, index_t begin, index_t end,
+                 MatrixView out);
+
 // out += a b, serially.   a: rows x m, b: m x n
 void add_product(ConstMatrixView a, ConstMatrixView b, MatrixView out);
 

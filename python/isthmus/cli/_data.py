@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy import sparse
 
 from isthmus._columns import resolve_columns
 from isthmus._frames import frame_cells
@@ -14,6 +15,7 @@ from isthmus._ids import IdArray
 from isthmus._text import read_text
 from isthmus.base import Recommender
 from isthmus.cli._options import Source, parse_columns
+from isthmus.content import Content
 from isthmus.io import read_ratings
 from isthmus.ratings import CSR, Ratings
 
@@ -21,6 +23,7 @@ __all__ = [
     "describe",
     "ids_from_text",
     "load",
+    "read_content",
     "read_id_file",
     "read_pairs",
     "reading_options",
@@ -116,6 +119,32 @@ def read_id_file(path: Path, known: IdArray) -> IdArray:
     """Read ids, one in a line."""
     lines = (line.strip() for line in path.read_text().splitlines())
     return ids_from_text([line for line in lines if line], known, f"every line of {path}")
+
+
+def read_content(path: Path, items: IdArray) -> Content:
+    """Read what is known of items: a sparse matrix by item id, or a table of token lists."""
+    if path.suffix.lower() in (".parquet", ".pq"):
+        content = Content.from_frame(_read_parquet(path))
+        return Content(
+            content.to_matrix(),
+            item_ids=_like(content.item_ids, items),
+            vocabulary=content.vocabulary,
+        )
+    if items.dtype.kind != "i":
+        raise ValueError(
+            f"{path} must be a Parquet file with the columns item and tokens, since the items' ids "
+            f"are strings (for example {items[0].item()!r}) and a matrix has rows by number."
+        )
+    try:
+        matrix = sparse.load_npz(path)
+    except (KeyError, ValueError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(
+            f"{path} must be a sparse matrix that scipy.sparse.save_npz wrote, or a Parquet file "
+            f"with the columns item and tokens, but it cannot be read as one: {error}."
+        ) from None
+    return Content(matrix)
 
 
 def titles_like(titles: dict[Any, str], known: IdArray) -> dict[Any, str]:

@@ -1,6 +1,7 @@
 """`isthmus train`."""
 
 import enum
+import inspect
 import os
 import re
 import sys
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.base import Recommender
-from isthmus.cli._data import describe, reading_options, with_ids_like
+from isthmus.cli._data import describe, read_content, reading_options, with_ids_like
 from isthmus.cli._options import Source, command_with
 from isthmus.io import read_ratings
 from isthmus.ratings import Ratings
@@ -102,6 +103,14 @@ def train(
         Path | None,
         typer.Option(help="File of ratings to measure the error on after each epoch."),
     ] = None,
+    content: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is known of the items, for models that take it: a sparse matrix of SciPy's "
+            "(.npz) whose row n is about the item with the id n, or a Parquet file with the "
+            "columns item and tokens, lists of strings.",
+        ),
+    ] = None,
     progress: Annotated[
         bool | None,
         typer.Option(
@@ -117,6 +126,9 @@ def train(
     """
     if output is None and test_size is None:
         raise typer.BadParameter("there must be --output, --test-size, or both.")
+    if content is not None and not _takes_content(MODELS[model]):
+        names = ", ".join(name for name, kind in MODELS.items() if _takes_content(kind))
+        raise typer.BadParameter(f"--content goes with --model {names}, but the model is {model}.")
     if output is not None:
         _check_writable(output)
     reading, parameters = context.obj
@@ -138,9 +150,14 @@ def train(
         held_out = with_ids_like(held_out, everything.user_ids, everything.item_ids)
         print(f"{validation}: {describe(held_out)}", flush=True)
 
+    data = {}
+    if content is not None:
+        data["content"] = read_content(content, everything.item_ids)
+        print(f"{content}: {data['content']!r}", flush=True)
+
     print(f"training {recommender!r}", flush=True)
     recommender.set_params(verbose=sys.stderr.isatty() if progress is None else progress)
-    recommender.fit(known, validation=held_out)
+    recommender.fit(known, validation=held_out, **data)
     print(_training(recommender, known), flush=True)
     if test is not None:
         errors = recommender.evaluate(test)
@@ -166,6 +183,10 @@ def _training(model: Any, ratings: Ratings) -> str:
         best = min(measured, key=lambda epoch: epoch.metrics["rmse"])
         line += f", best validation RMSE {best.metrics['rmse']:.4f} in epoch {best.index + 1}"
     return line
+
+
+def _takes_content(model: type[Recommender]) -> bool:
+    return "content" in inspect.signature(model.fit).parameters
 
 
 def _check_writable(output: Path) -> None:

@@ -1,0 +1,27 @@
+#pragma once
+// Sparse matrices that the core is handed again and again.
+
+#include <utility>
+
+#include "convert.hpp"
+#include "isthmus/csr_view.hpp"
+#include "pybind.hpp"
+
+namespace isthmus {
+
+// A sparse matrix that holds its arrays.
+struct BoundCells {
+    Array<std::int64_t> indptr;
+    Array<std::int32_t> indices;
+    Array<float> values;
+    CsrView view;
+
+    BoundCells(Array<std::int64_t> indptr_, Array<std::int32_t> indices_, Array<float> values_,
+               index_t cols)
+        : indptr(std::move(indptr_)),
+          indices(std::move(indices_)),
+          values(std::move(values_)),
+          view(csr_view(indptr, indices, values, cols)) {}
+};
+
+}  // namespace isthmus
