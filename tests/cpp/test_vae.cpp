@@ -11,6 +11,7 @@
 #include "random_data.hpp"
 
 using isthmus::Activation;
+using isthmus::Likelihood;
 using isthmus::MultinomialAutoencoder;
 using isthmus::MultinomialOptions;
 using isthmus::MultinomialResult;
@@ -62,7 +63,8 @@ MultinomialOptions options(OptimizerKind optimizer, int num_threads) {
 // The model in doubles, a user at a time, without dropout.
 class Naive {
 public:
-    explicit Naive(MultinomialAutoencoder& model) : shape_(model.shape) {
+    Naive(MultinomialAutoencoder& model, Likelihood likelihood)
+        : shape_(model.shape), likelihood_(likelihood) {
         for (const Matrix* weights : model.parameters()) weights_.emplace_back(weights->view());
     }
 
@@ -144,27 +146,35 @@ private:
             total += std::exp(logits[static_cast<std::size_t>(i)]);
         }
         double sum = 0.0;
+        for (const double z : logits) {
+            if (likelihood_ == Likelihood::bernoulli) sum += std::log1p(std::exp(z));
+            if (likelihood_ == Likelihood::gaussian) sum += 0.5 * z * z;
+        }
         for (auto i = rows.indptr[row]; i < rows.indptr[row + 1]; ++i) {
             const std::int32_t item = rows.indices[static_cast<std::size_t>(i)];
-            sum += std::log(total) - logits[static_cast<std::size_t>(item)];
+            sum -= logits[static_cast<std::size_t>(item)];
+            if (likelihood_ == Likelihood::multinomial) sum += std::log(total);
+            if (likelihood_ == Likelihood::gaussian) sum += 0.5;
         }
         return sum;
     }
 
     MultinomialShape shape_;
+    Likelihood likelihood_;
     std::vector<Doubles> weights_;
 };
 
 // A step of SGD at a rate of 1 on all rows at once is the gradient: compared with differences of
 // the loss at every fifth weight, two for each.
-void a_step_follows_the_gradient_of_the_loss(const MultinomialShape& shape) {
+void a_step_follows_the_gradient_of_the_loss(const MultinomialShape& shape, Likelihood likelihood) {
     const Sparse rows = unit_rows(10, shape.inputs, 4);
     MultinomialAutoencoder model(shape, 5, 1);
     MultinomialOptions plain = options(OptimizerKind::sgd, 2);
     plain.regularization = 0.0f;
     plain.batch_size = 10;
     plain.dropout = 0.0f;
-    Naive naive(model);
+    plain.likelihood = likelihood;
+    Naive naive(model, likelihood);
     const Naive before = naive;
     MultinomialTrainer trainer(model, 10, plain);
     const MultinomialResult result = trainer.run_epoch(rows.view(), 0, 1.0f, constant_beta, {});
@@ -199,12 +209,13 @@ struct Run {
     Matrix codes;
 };
 
-Run run(const MultinomialShape& shape, OptimizerKind optimizer, int num_threads) {
+Run run(const MultinomialShape& shape, const MultinomialOptions& options) {
+    const int num_threads = options.num_threads;
     const Sparse rows = unit_rows(60, shape.inputs, 5);
     MultinomialAutoencoder model(shape, 3, num_threads);
     Matrix codes(60, model.decoder.cols());
     std::vector<double> losses;
-    MultinomialTrainer trainer(model, 48, options(optimizer, num_threads));
+    MultinomialTrainer trainer(model, 48, options);
     for (index_t epoch = 0; epoch < 3; ++epoch) {
         const auto result = trainer.run_epoch(rows.view(), epoch, 0.01f, constant_beta, {});
         losses.push_back(result.likelihood);
@@ -214,23 +225,38 @@ Run run(const MultinomialShape& shape, OptimizerKind optimizer, int num_threads)
     return {std::move(model), std::move(losses), std::move(codes)};
 }
 
-void the_number_of_threads_changes_no_bit() {
-    const index_t items = 2500;  // several blocks of the output in every slice
-    for (const MultinomialShape& shape : {dae(items), deep_dae(items), vae(items)}) {
-        for (const OptimizerKind optimizer : {OptimizerKind::adam, OptimizerKind::sgd}) {
-            Run one = run(shape, optimizer, 1);
-            CHECK(one.losses[4] < one.losses[0]);
-            for (const int threads : {2, 3, 5}) {
-                Run other = run(shape, optimizer, threads);
-                CHECK(one.losses == other.losses);
-                CHECK(same_bits(one.codes, other.codes));
-                const auto a = one.model.parameters(), b = other.model.parameters();
-                for (std::size_t i = 0; i < a.size(); ++i) {
-                    CHECK(same_bits(*a[i], *b[i]));
-                    CHECK(testing::padding_is_zero(a[i]->view()));
-                }
-            }
-        }
+void check_same_bits(Run& one, Run& other) {
+    CHECK(one.losses == other.losses);
+    CHECK(same_bits(one.codes, other.codes));
+    const auto a = one.model.parameters(), b = other.model.parameters();
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        CHECK(same_bits(*a[i], *b[i]));
+        CHECK(testing::padding_is_zero(a[i]->view()));
+    }
+}
+
+constexpr index_t kManyItems = 2500;  // several blocks of the output in every slice
+
+void the_number_of_threads_changes_no_bit(const MultinomialShape& shape,
+                                          MultinomialOptions options) {
+    Run one = run(shape, options);
+    CHECK(one.losses[4] < one.losses[0]);
+    for (const int threads : {2, 3, 5}) {
+        options.num_threads = threads;
+        Run other = run(shape, options);
+        check_same_bits(one, other);
+    }
+}
+
+void a_sample_of_all_items_is_all_items() {
+    for (const OptimizerKind optimizer : {OptimizerKind::adam, OptimizerKind::adagrad}) {
+        MultinomialOptions all = options(optimizer, 2);
+        Run whole = run(vae(kManyItems), all);
+        all.sampled_items = kManyItems;
+        Run sampled = run(vae(kManyItems), all);
+        check_same_bits(whole, sampled);
+        all.sampled_items = 50;
+        CHECK(run(vae(kManyItems), all).losses != whole.losses);
     }
 }
 
@@ -261,10 +287,25 @@ void training_can_be_stopped_and_diverges_with_an_error() {
 int main() {
     for (const index_t items : {3, 40}) {
         for (const auto& shape : {dae(items), deep_dae(items), vae(items), linear_vae(items)}) {
-            a_step_follows_the_gradient_of_the_loss(shape);
+            a_step_follows_the_gradient_of_the_loss(shape, Likelihood::multinomial);
+        }
+        for (const auto likelihood : {Likelihood::bernoulli, Likelihood::gaussian}) {
+            a_step_follows_the_gradient_of_the_loss(dae(items), likelihood);
+            a_step_follows_the_gradient_of_the_loss(vae(items), likelihood);
         }
     }
-    the_number_of_threads_changes_no_bit();
+    for (const auto& shape : {dae(kManyItems), deep_dae(kManyItems), vae(kManyItems)}) {
+        for (const auto optimizer : {OptimizerKind::adam, OptimizerKind::sgd}) {
+            the_number_of_threads_changes_no_bit(shape, options(optimizer, 1));
+        }
+    }
+    MultinomialOptions other = options(OptimizerKind::adam, 1);
+    other.sampled_items = 100;
+    the_number_of_threads_changes_no_bit(vae(kManyItems), other);
+    other.sampled_items = 0;
+    other.likelihood = Likelihood::bernoulli;
+    the_number_of_threads_changes_no_bit(vae(kManyItems), other);
+    a_sample_of_all_items_is_all_items();
     training_can_be_stopped_and_diverges_with_an_error();
     return check::result();
 }
