@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "isthmus/cdae.hpp"
+#include "isthmus/negatives.hpp"
 #include "isthmus/parallel.hpp"
 
 namespace isthmus {

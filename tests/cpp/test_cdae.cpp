@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "check.hpp"
+#include "isthmus/negatives.hpp"
+#include "isthmus/random.hpp"
 #include "isthmus/trainer.hpp"
 #include "random_data.hpp"
 
