@@ -1,7 +1,6 @@
 """Mult-VAE as a dense framework does it: the same recipe on dense batches in PyTorch."""
 
 from itertools import pairwise
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -63,13 +62,11 @@ class DenseVAE:
         self.optimizer.step()
         self.steps += 1
 
-    def run_epoch(self) -> float:
-        """Seconds of an epoch."""
-        begin = perf_counter()
+    def run_epoch(self) -> None:
+        """Train on all users once."""
         order = self.random.permutation(self.filled)
         for start in range(0, len(order), self.settings["batch_size"]):
             self.step(self.rows[order[start : start + self.settings["batch_size"]]])
-        return perf_counter() - begin
 
     @torch.no_grad()
     def scores(self) -> NDArray[np.float32]:
