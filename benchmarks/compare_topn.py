@@ -1,7 +1,7 @@
 """MultVAE, CDAE and EASE against PyTorch, RecBole, Cornac, irspack and implicit, in one run.
 
     pip install torch recbole cornac irspack implicit      # those that install are compared
-    python -m benchmarks.compare_topn
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.compare_topn             # as implicit wants it
 
 ml-1m by RecBole's protocol (benchmarks.topn_protocols), the first split; quality is NDCG@10 on its
 validation part, after as many epochs as are timed. Mult-VAE has one recipe everywhere: 600-200-600
@@ -79,7 +79,7 @@ def timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 def unit_matrix(ratings: Ratings) -> sparse.csr_matrix:
     """Ones, as the peers want them."""
-    matrix = sparse.csr_matrix(ratings.to_matrix())
+    matrix = sparse.csr_matrix(ratings.to_matrix(), copy=True)
     matrix.data = np.ones_like(matrix.data, dtype=np.float32)
     return matrix
 
