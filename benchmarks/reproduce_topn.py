@@ -6,38 +6,31 @@
 
 recbole: ratings of 3 and more, users and items with 10 of them, 8:1:1 at random of each user's, all
 items ranked, training and validation items left out in testing. ncf: a rating of each user's among
-99 sampled items. Parameters were chosen, and the number of epochs is, on validation data: for ncf
-another rating of each user's, after which the model is trained on all of the training part.
+99 sampled items. Parameters are those that benchmarks.select_topn found on validation data, and the
+number of epochs is chosen there as well: for ncf on another rating of each user's, after which the
+model is trained on all of the training part.
 """
 
 import statistics
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-from scipy import sparse
+from benchmarks.common import load, parser, print_table, write_results
+from benchmarks.select_topn import KINDS, PATIENCE, VALIDATION_METRICS
+from benchmarks.topn_protocols import METRICS, ncf_parts, ncf_validation, recbole_parts
+from isthmus import Recommender
 
-from benchmarks.common import data_folder, load, parser, print_table, published_split, write_results
-from isthmus import CDAE, EASE, MultDAE, MultVAE, Ratings, Recommender, leave_one_out
-
-MODELS: dict[str, Callable[..., Recommender]] = {
-    "EASE": lambda **_: EASE(regularization=800.0),
-    "MultDAE": lambda **params: MultDAE(
-        **{"hidden_units": (600,), "learning_rate": 0.002, "epochs": 100, **params}
-    ),
-    "MultVAE": lambda **params: MultVAE(
-        **{"decoder_units": (), "learning_rate": 0.003, "annealing_steps": 1000, "epochs": 100}
-        | params
-    ),
-    "CDAE": lambda **params: CDAE(
-        **{"hidden_units": 200, "learning_rate": 0.05, "epochs": 100, **params}
-    ),
-}
-
-METRICS = {
-    "recbole": ("recall@10", "mrr@10", "ndcg@10"),
-    "ncf": ("hr@10", "ndcg@10"),
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "recbole": {
+        "EASE": {"regularization": 800.0},
+        "MultDAE": {"hidden_units": (600,), "learning_rate": 0.002},
+        "MultVAE": {"decoder_units": (), "learning_rate": 0.003, "annealing_steps": 1000},
+        "CDAE": {"hidden_units": 200, "learning_rate": 0.05},
+    },
+    "ncf": {
+        "EASE": {"regularization": 1000.0},
+        "MultDAE": {"hidden_units": (200,), "dropout": 0.7, "batch_size": 250},
+    },
 }
 PUBLISHED = {
     "recbole": {
@@ -48,48 +41,38 @@ PUBLISHED = {
     },
     "ncf": {"EASE": (0.7192, 0.4494), "MultDAE": (0.722, 0.446)},
 }
+EPOCHS = 100
 
-PATIENCE = 10
 
-
-def recbole_parts(ratings: Ratings, seed: int) -> tuple[Ratings, Ratings, Ratings]:
-    """Train, validation and test: a tenth of each user's, rounded down, for the latter two."""
-    data = ratings.binarize(3).k_core(10, 10)
-    count = np.diff(data.indptr)
-    rows = np.repeat(np.arange(data.n_users), count)
-    order = np.lexsort((np.random.default_rng(seed).random(data.nnz), rows))
-    place = np.arange(data.nnz) - np.repeat(data.indptr[:-1], count)
-    tenth = np.repeat(count // 10, count)
-    part = np.empty(data.nnz, np.int64)
-    part[order] = np.where(place < tenth, 2, np.where(place < 2 * tenth, 1, 0))
-    train, validation, test = (data.select(part == number) for number in range(3))
-    return train, validation, test
+def make(name: str, protocol: str, seed: int, threads: int) -> Recommender:
+    """An untrained model with the parameters chosen for a protocol."""
+    model = KINDS[name](**SETTINGS[protocol][name], num_threads=threads)
+    if name != "EASE":
+        model.set_params(
+            epochs=EPOCHS,
+            patience=PATIENCE,
+            validation_metric=VALIDATION_METRICS[protocol],
+            random_state=seed,
+        )
+    return model
 
 
 def run_recbole(name: str, seed: int, threads: int) -> dict[str, float]:
     """Metrics on one split."""
-    ratings, _ = load("ml-1m")
-    train, validation, test = recbole_parts(ratings, seed)
-    model = MODELS[name](patience=PATIENCE, random_state=seed)
-    model.set_params(num_threads=threads).fit(train, validation=validation)
+    train, validation, test = recbole_parts(load("ml-1m")[0], seed)
+    model = make(name, "recbole", seed, threads).fit(train, validation=validation)
     return model.evaluate(test, METRICS["recbole"], exclude=validation)
 
 
 def run_ncf(name: str, seed: int, threads: int) -> dict[str, float]:
     """Metrics on the published split, with the number of epochs chosen on another like it."""
-    ratings, arrays = load("ml-1m")
-    train, test = published_split(ratings, arrays, arrays["ncf_loo_test"])
-    with np.load(data_folder() / "ml-1m" / "ncf_leave_one_out.npz") as file:
-        negatives = file["negatives"]
-    pairs = (np.repeat(np.arange(len(negatives)), negatives.shape[1]), negatives.ravel())
-    ones = np.ones(negatives.size, np.float32)
-    candidates = sparse.csr_array((ones, pairs), shape=ratings.shape)
-    model = MODELS[name](random_state=seed).set_params(num_threads=threads)
-    if "epochs" in model.get_params():
-        shorter, held_out = leave_one_out(train, random_state=seed)
-        model.set_params(patience=PATIENCE).fit(shorter, validation=held_out)
+    train, test, candidates = ncf_parts()
+    model = make(name, "ncf", seed, threads)
+    if name != "EASE":
+        shorter, held_out, _ = ncf_validation(train, seed)
+        model.fit(shorter, validation=held_out)
         history: list[Any] = model.history_  # type: ignore[attr-defined]
-        best = max(history, key=lambda epoch: epoch.metrics["ndcg@10"])
+        best = max(history, key=lambda epoch: epoch.metrics[VALIDATION_METRICS["ncf"]])
         model.set_params(patience=None, epochs=best.index + 1)
     return model.fit(train).evaluate(test, METRICS["ncf"], candidates=candidates)
 
@@ -98,13 +81,17 @@ def main() -> None:
     """Run from the command line."""
     p = parser(__doc__)
     p.add_argument("protocol", choices=list(METRICS))
-    p.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
+    p.add_argument("--models", nargs="*", choices=list(KINDS), help="by default all it has")
     p.add_argument("--splits", type=int, default=3, help="of recbole; seeds of ncf")
     args = p.parse_args()
     run = {"recbole": run_recbole, "ncf": run_ncf}[args.protocol]
     metrics = METRICS[args.protocol]
+    known = list(SETTINGS[args.protocol])
+    unknown = set(args.models or []) - set(known)
+    if unknown:
+        p.error(f"{args.protocol} has {', '.join(known)}, and not {', '.join(unknown)}")
     rows, results = [], {}
-    for name in args.models:
+    for name in args.models or known:
         start = perf_counter()
         seeds = range(1 if args.protocol == "ncf" and name == "EASE" else args.splits)
         values = [run(name, seed, args.threads) for seed in seeds]
@@ -119,7 +106,7 @@ def main() -> None:
         results[name] = values
         print(name, *cells, flush=True)
     print_table(("", *(f"{metric} (published)" for metric in metrics), "seconds a run"), rows)
-    chosen = "" if args.models == list(MODELS) else "_" + "_".join(args.models)
+    chosen = "_".join(["", *(args.models or [])])
     write_results(
         f"reproduce_topn_{args.protocol}{chosen}", {"values": results, "splits": args.splits}
     )

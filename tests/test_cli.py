@@ -13,17 +13,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 
 import isthmus
 from isthmus import (
+    CDAE,
     CVAE,
+    EASE,
     AutoRec,
     Content,
     ConvergenceError,
+    MultDAE,
+    MultVAE,
     Ratings,
     Recommender,
+    hold_out_users,
     read_ratings,
     synthetic_ratings,
+    train_test_split,
     write_ratings,
 )
 from isthmus.cli import app, train
@@ -455,6 +462,151 @@ class TestEvaluate:
         code, out, err = run("evaluate", folder / name, folder / "ratings.csv")
         assert (code, out) == (1, "")
         assert re.match(r"isthmus: error: .*(no model|does not exist|is a folder)", err)
+
+
+# A top-N model, and the options that make it beside --epochs and --random-state.
+TOP_N = {
+    "ease": (EASE(regularization=5.0), "--regularization 5"),
+    "mult-dae": (MultDAE(hidden_units=(6,)), "--hidden-units 6"),
+    "mult-vae": (
+        MultVAE(hidden_units=(6,), decoder_units=(), latent_units=3, beta=0.1),
+        "--hidden-units 6 --decoder-units= --latent-units 3 --beta .1",
+    ),
+    "cdae": (
+        CDAE(hidden_units=6, loss="square", tied=True),
+        "--hidden-units 6 --loss square --tied",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """Train, validation and test part of the same users, as files."""
+    folder = tmp_path_factory.mktemp("top-n")
+    ratings = synthetic_ratings(60, 40, 900, random_state=2)
+    rest, test = train_test_split(ratings, test_size=0.2, random_state=0, by="user")
+    train, validation = train_test_split(rest, test_size=0.2, random_state=0, by="user")
+    for name, part in (("train", train), ("validation", validation), ("test", test)):
+        write_ratings(part, folder / f"{name}.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ease(parts):
+    EASE(regularization=5.0).fit(read_ratings(parts / "train.csv")).save(parts / "ease")
+    return parts / "ease"
+
+
+class TestTopN:
+    def printed(self, out):
+        return {name: float(value) for name, value in map(str.split, out.splitlines())}
+
+    @pytest.mark.parametrize("name", TOP_N)
+    def test_trains_and_tests_by_rankings(self, ok, folder, tmp_path, name):
+        model, args = TOP_N[name]
+        if name != "ease":
+            model, args = clone(model), f"{args} --epochs 2 --random-state 0"
+            model.set_params(epochs=2, random_state=0)
+        out = ok(
+            *("train", folder / "ratings.csv", "--model", name, *args.split()),
+            *("-o", tmp_path / "m"),
+            *("--test-size", "0.2", "--split-by", "user", "--metrics", "ndcg@5, recall@20"),
+        )
+        train, test = train_test_split(
+            read_ratings(folder / "ratings.csv"), test_size=0.2, random_state=0, by="user"
+        )
+        values = model.fit(train).evaluate(test, ["ndcg@5", "recall@20"])
+        line = f"test NDCG@5 {values['ndcg@5']:.4f}, RECALL@20 {values['recall@20']:.4f}"
+        assert line in out.splitlines()
+        again = type(model).load(tmp_path / "m")
+        assert again.get_params() == model.get_params()
+        assert again.evaluate(test, "ndcg@5")["ndcg@5"] == values["ndcg@5"]
+
+    def test_tests_by_what_fits_the_model(self, ok, folder):
+        args = ("train", folder / "ratings.csv", "--test-size", "0.2")
+        shown = ok(*args, "--model", "ease").splitlines()
+        assert shown[-2] == "trained in closed form"
+        assert re.fullmatch(
+            r"test NDCG@10 0\.\d{4}, RECALL@10 0\.\d{4}, PRECISION@10 0\.\d{4}", shown[-1]
+        )
+        both = ok(*args, *QUICK, "--metrics", "mae,hr@3").splitlines()[-1]
+        assert re.fullmatch(r"test MAE 0\.\d{4}, HR@3 0\.\d{4}", both)
+
+    def test_tells_the_best_epoch_by_the_metric_that_is_watched(self, ok, parts):
+        out = ok(
+            *("train", parts / "train.csv", *QUICK, "--epochs", "8", "--model", "mult-dae"),
+            *("--validation", parts / "validation.csv", "--validation-metric", "recall@5"),
+            *("--patience", "2", "-o", parts / "dae"),
+        )
+        found = re.search(r"best validation RECALL@5 (0\.\d{4}) in epoch \d", out)
+        values = MultDAE.load(parts / "dae").evaluate(
+            read_ratings(parts / "validation.csv"), "recall@5"
+        )
+        assert float(found[1]) == pytest.approx(values["recall@5"], abs=5e-5)
+
+    def test_evaluates_rankings(self, ok, parts, ease):
+        model = EASE.load(ease)
+        test, validation = (read_ratings(parts / f"{n}.csv") for n in ("test", "validation"))
+        args = ("evaluate", ease, parts / "test.csv")
+        names = ["ndcg@10", "recall@20", "auc"]
+        metrics = ("--metrics", ",".join(names))
+        for extra, options in (
+            ((), {}),
+            (("--exclude", parts / "validation.csv"), {"exclude": validation}),
+            (("--include-seen",), {"exclude_seen": False}),
+        ):
+            found = self.printed(ok(*args, *metrics, *extra))
+            assert list(found) == names
+            assert found == pytest.approx(model.evaluate(test, names, **options), abs=1e-6)
+        assert list(self.printed(ok(*args))) == ["ndcg@10", "recall@10", "precision@10"]
+
+    def test_evaluates_users_whom_the_model_does_not_know(self, ok, parts, tmp_path):
+        ratings = synthetic_ratings(60, 40, 900, random_state=2)
+        split = hold_out_users(ratings, test_users=0.2, random_state=0)
+        model = EASE(regularization=5.0).fit(split.train)
+        model.save(tmp_path / "m")
+        known, wanted = split.test
+        # the file of known ratings may be of more users, in whatever order
+        users, items, values, _ = known.to_arrays()
+        write_ratings(
+            Ratings.from_arrays(
+                np.append(users[::-1], 999), np.append(items[::-1], items[0]), np.append(values, 1)
+            ),
+            tmp_path / "known.csv",
+        )
+        write_ratings(wanted, tmp_path / "test.csv")
+        args = ("evaluate", tmp_path / "m", tmp_path / "test.csv", "--metrics", "ndcg@10,recall@5")
+        expected = model.evaluate(wanted, ["ndcg@10", "recall@5"], ratings=known)
+        known = ("--ratings", tmp_path / "known.csv")
+        assert self.printed(ok(*args, *known)) == pytest.approx(expected, abs=1e-6)
+
+    @pytest.mark.parametrize(
+        ("args", "code", "message"),
+        [
+            (["--metrics", "ndcg"], 2, "the metric ndcg must be given with a cut-off"),
+            (["--metrics", "ndcg@10,"], 2, "metrics must be one of precision, recall,"),
+            (["--metrics", "rmsle"], 2, "Errors are rmse and mae."),
+            (["--metrics", "ndcg@0"], 2, "must be given with a cut-off"),
+            (["--ratings", "nowhere"], 1, "nowhere must be a file"),
+            (["--ratings", "other.csv"], 1, "--ratings must be of the users that are tested"),
+            (["--exclude", "test.csv"], 1, "test must hold nothing that is left out"),
+            (["--metrics", "rmse", "--ratings", "train.csv"], 1, "must not be given for rmse"),
+        ],
+        ids=str,
+    )
+    def test_refuses(self, run, parts, ease, monkeypatch, args, code, message):
+        monkeypatch.chdir(parts)
+        (parts / "other.csv").write_text("user,item,rating\n999,1,1\n")
+        got, out, err = run("evaluate", ease, "test.csv", *args)
+        assert got == code
+        assert out == ""
+        assert message in " ".join(err.split())
+
+    def test_refuses_metrics_without_a_test(self, run, folder):
+        args = ("train", folder / "ratings.csv", "-o", "m", "--metrics", "ndcg@10")
+        code, out, err = run(*args)
+        assert (code, out) == (2, "")
+        assert "--metrics must come with --test-size" in " ".join(err.split())
 
 
 class TestPredict:

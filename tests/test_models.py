@@ -41,10 +41,12 @@ SETTINGS = {
     "MultDAE": [
         {"hidden_units": (6,), "epochs": 3, "batch_size": 16},
         {"hidden_units": (7, 3, 7), "epochs": 2, "regularization": 0.01},
+        {"hidden_units": (6,), "epochs": 2, "batch_size": 16, "likelihood": "bernoulli"},
     ],
     "MultVAE": [
         {"hidden_units": (6,), "latent_units": 3, "epochs": 3, "batch_size": 16},
         {"hidden_units": (6,), "latent_units": 3, "decoder_units": (), "epochs": 2},
+        {"hidden_units": (6,), "latent_units": 3, "epochs": 2, "sampled_items": 9},
     ],
     "CVAE": [
         {"hidden_units": (6,), "latent_units": 3, "epochs": 3},

@@ -33,6 +33,21 @@ CASES = {
         {"hidden_units": (9,), "latent_units": 4, "epochs": 3, "batch_size": 16, "random_state": 0}
         | {"annealing_steps": 10},
     ),
+    "Bernoulli MultDAE": (
+        MultDAE,
+        {"hidden_units": (9,), "epochs": 15, "batch_size": 16, "random_state": 0}
+        | {"likelihood": "bernoulli", "learning_rate": 0.01},
+    ),
+    "Gaussian MultVAE": (
+        MultVAE,
+        {"hidden_units": (9,), "latent_units": 4, "epochs": 15, "batch_size": 16, "random_state": 0}
+        | {"likelihood": "gaussian", "learning_rate": 0.01},
+    ),
+    "sampled MultVAE": (
+        MultVAE,
+        {"hidden_units": (9,), "latent_units": 4, "epochs": 4, "batch_size": 16, "random_state": 0}
+        | {"sampled_items": 40},
+    ),
     "CDAE": (CDAE, {"hidden_units": 9, "epochs": 3, "batch_size": 16, "random_state": 0}),
     "tied CDAE": (
         CDAE,
@@ -171,6 +186,43 @@ def test_edges(make, cells):
     assert np.isfinite(model.evaluate(X, "ndcg@3", exclude_seen=False)["ndcg@3"])
 
 
+class TestSampledItems:
+    def test_that_are_all_items_change_nothing(self, parts):
+        make, settings = CASES["MultVAE"]
+        n_items = parts[0].n_items
+        whole = make(**settings).fit(parts[0])
+        assert_same_bits(whole, make(**settings, sampled_items=n_items).fit(parts[0]))
+        few = make(**settings, sampled_items=20).fit(parts[0])
+        assert not np.array_equal(predict_all(whole), predict_all(few))
+
+    def test_learn_nearly_as_well(self, parts):
+        make, settings = CASES["MultVAE"]
+        settings = {**settings, "epochs": 20}
+        whole, few = (
+            make(**settings, sampled_items=sampled).fit(parts[0]).evaluate(parts[1], "auc")["auc"]
+            for sampled in (None, 60)
+        )
+        assert few > whole - 0.03
+
+    def test_need_a_multinomial_likelihood(self, parts):
+        for likelihood in ("bernoulli", "gaussian"):
+            with pytest.raises(ValueError, match="sampled_items must be None unless likelihood is"):
+                MultDAE(likelihood=likelihood, sampled_items=5).fit(parts[0])
+
+
+def test_a_code_without_noise_is_its_mean(parts):
+    make, settings = CASES["MultVAE"]
+    quiet = make(**settings, code_noise=0.0, beta=0.0).fit(parts[0])
+    noisy = make(**settings, code_noise=1.0, beta=0.0).fit(parts[0])
+    assert not np.array_equal(predict_all(quiet), predict_all(noisy))
+    # nothing but the noise depends on the log-variances
+    start = make(**{**settings, "epochs": 1, "learning_rate": 1e-30}).fit(parts[0])
+    name = "hidden.1.weights"
+    np.testing.assert_allclose(
+        quiet._tensors()[name][:, 4:], start._tensors()[name][:, 4:], atol=1e-12
+    )
+
+
 class TestTraining:
     def test_validates_and_goes_back_to_the_best_epoch(self, make_trained, parts):
         model = make_trained(epochs=12, patience=2).fit(parts[0], validation=parts[1])
@@ -221,3 +273,19 @@ class TestTraining:
         }.items():
             with pytest.raises(ValueError, match=message):
                 make_trained(**dict([params])).fit(parts[0])
+
+    @pytest.mark.parametrize(
+        ("model", "params", "message"),
+        [
+            (MultDAE, {"likelihood": "poisson"}, "likelihood must be one of 'multinomial'"),
+            (MultVAE, {"sampled_items": 0}, "sampled_items must be an integer of at least 1"),
+            (MultVAE, {"code_noise": -0.1}, "code_noise must be a finite number of at least 0"),
+            (MultVAE, {"beta": -0.1}, "beta must be a finite number of at least 0"),
+            (MultVAE, {"annealing_steps": -1}, "annealing_steps must be an integer of at least 0"),
+            (MultVAE, {"decoder_units": (0,)}, "decoder_units must be an integer of at least 1"),
+            (CDAE, {"negatives": -1}, "negatives must be an integer of at least 0"),
+        ],
+    )
+    def test_refuses_bad_parameters_of_a_model(self, parts, model, params, message):
+        with pytest.raises(ValueError, match=message):
+            model(**params).fit(parts[0])

@@ -14,7 +14,7 @@ RECORDING = json.loads((Path(__file__).parent / "data" / "torch_vae.json").read_
 @pytest.mark.parametrize("name", RECORDING["cases"])
 def test_steps_are_those_of_pytorch(name):
     case = RECORDING["cases"][name]
-    rows = [np.array(row, np.int32) for row in RECORDING["rows"]]
+    rows = [np.array(row, np.int32) for row in case["rows"]]
     lengths = np.array([len(row) for row in rows])
     n_rows = int(np.count_nonzero(lengths))
     indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
@@ -31,6 +31,9 @@ def test_steps_are_those_of_pytorch(name):
         regularization=case["regularization"],
         batch_size=RECORDING["batch_size"],
         dropout=RECORDING["dropout"],
+        likelihood=case["likelihood"],
+        sampled_items=case["sampled_items"],
+        noise=case["noise"],
         seed=RECORDING["seed"],
         num_threads=2,
     )

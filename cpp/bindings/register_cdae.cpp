@@ -2,6 +2,7 @@
 
 #include "convert.hpp"
 #include "isthmus/cdae.hpp"
+#include "isthmus/negatives.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 

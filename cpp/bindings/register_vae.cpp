@@ -45,6 +45,8 @@ py::array_t<float> bind_encode(const MultinomialAutoencoder& model,
 std::unique_ptr<MultinomialTrainer> make_trainer(MultinomialAutoencoder& model, index_t rows,
                                                  const std::string& optimizer, float regularization,
                                                  index_t batch_size, float dropout,
+                                                 const std::string& likelihood,
+                                                 index_t sampled_items, float noise,
                                                  std::uint64_t seed, int num_threads) {
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -53,6 +55,12 @@ std::unique_ptr<MultinomialTrainer> make_trainer(MultinomialAutoencoder& model, 
     options.regularization = regularization;
     options.batch_size = batch_size;
     options.dropout = dropout;
+    options.likelihood = likelihood_from_name(likelihood);
+    require(sampled_items == 0 || options.likelihood == Likelihood::multinomial,
+            "items are sampled for a multinomial likelihood alone");
+    require(sampled_items >= 0, "sampled_items must be at least 0");
+    options.sampled_items = sampled_items;
+    options.noise = noise;
     options.seed = seed;
     options.num_threads = num_threads;
     const py::gil_scoped_release release;
@@ -96,7 +104,9 @@ void register_vae(py::module_& module) {
                                    "Trains a MultinomialAutoencoder.")
         .def(py::init(&make_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::arg("rows"),
              py::kw_only(), py::arg("optimizer"), py::arg("regularization"), py::arg("batch_size"),
-             py::arg("dropout"), py::arg("seed"), py::arg("num_threads"))
+             py::arg("dropout"), py::arg("likelihood") = "multinomial",
+             py::arg("sampled_items") = 0, py::arg("noise") = 1.0f, py::arg("seed"),
+             py::arg("num_threads"))
         .def("run_epoch", &run_epoch, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
              py::arg("values").noconvert(), py::arg("cols"), py::arg("epoch"),
              py::arg("learning_rate"), py::kw_only(), py::arg("beta"), py::arg("annealing"),

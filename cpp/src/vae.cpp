@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -19,29 +18,6 @@ namespace {
 constexpr index_t kRowsPerPiece = 64;
 constexpr index_t kColumnsPerPiece = 64;
 constexpr index_t kEncodeRows = 512;  // rows encoded at a time outside training
-
-// Items are cut into slices of blocks: a slice is what one worker owns during the output's step. A
-// block's weights, their state and a batch's logits of it should stay in a core's cache.
-constexpr index_t kSlices = 8;
-constexpr index_t kMostBlockColumns = 256;
-
-// A logit that no item has.
-constexpr float kNothing = -std::numeric_limits<float>::infinity();
-
-index_t blocks_of(index_t items) {
-    const index_t slices = std::min(kSlices, (items + kLineFloats - 1) / kLineFloats);
-    const index_t per_slice =
-        (items + slices * kMostBlockColumns - 1) / (slices * kMostBlockColumns);
-    return slices * per_slice;
-}
-
-MatrixView rows_of(MatrixView m, ColumnRange rows) {
-    return {m.row(rows.begin), rows.size(), m.cols, m.stride};
-}
-
-ConstMatrixView rows_of(ConstMatrixView m, ColumnRange rows) {
-    return {m.row(rows.begin), rows.size(), m.cols, m.stride};
-}
 
 void add_bias(const float* bias, float* z, index_t width) {
     for (index_t p = 0; p < width; p += kLanes) store(z + p, load(z + p) + load(bias + p));
@@ -129,21 +105,17 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
       options_(options),
       layout_(ColumnLayout::in_order(model.shape.inputs)),
       batch_rows_(std::min(options.batch_size, std::max<index_t>(rows, 1))),
-      blocks_(blocks_of(model.shape.inputs)) {
+      output_(options.likelihood, model.shape.inputs, model.decoder.cols(), batch_rows_) {
     const MultinomialShape& shape = model.shape;
-    block_columns_ = round_up((shape.inputs + blocks_ - 1) / blocks_, kLineFloats);
-    blocks_ = (shape.inputs + block_columns_ - 1) / block_columns_;
-    const auto parameter = [this](Matrix& weights) {
-        return Parameter(weights, options_.optimizer.kind);
-    };
-    encoder_ = parameter(model.encoder);
-    encoder_bias_ = parameter(model.encoder_bias);
-    decoder_ = parameter(model.decoder);
-    decoder_bias_ = parameter(model.decoder_bias);
+    const OptimizerKind kind = options_.optimizer.kind;
+    encoder_ = Parameter(model.encoder, kind);
+    encoder_bias_ = Parameter(model.encoder_bias, kind);
+    decoder_ = Parameter(model.decoder, kind);
+    decoder_bias_ = Parameter(model.decoder_bias, kind);
     bias_gradient_.emplace_back(1, shape.units(0));
     for (DenseLayer& layer : model.hidden) {
-        hidden_.push_back(parameter(layer.weights));
-        hidden_bias_.push_back(parameter(layer.bias));
+        hidden_.emplace_back(layer.weights, kind);
+        hidden_bias_.emplace_back(layer.bias, kind);
         hidden_gradient_.emplace_back(layer.weights.rows(), layer.weights.cols());
         bias_gradient_.emplace_back(1, layer.bias.cols());
     }
@@ -153,15 +125,13 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
         error_.emplace_back(batch_rows_, shape.units(l));
     }
     if (shape.latent > 0) noise_ = Matrix(batch_rows_, shape.latent);
-    const index_t last = shape.outputs(shape.layers() - 1);
-    for (index_t s = 0; s < kSlices; ++s) {
-        partial_.emplace_back(batch_rows_, last);
-        gradient_.emplace_back(block_columns_, last);
+    if (options_.sampled_items > 0) {
+        using Axis = SampledParameter::Axis;
+        sampling_.reset(new Sampling{{shape.inputs, options_.sampled_items},
+                                     {encoder_, Axis::rows, kind},
+                                     {decoder_, Axis::rows, kind},
+                                     {decoder_bias_, Axis::columns, kind}});
     }
-    for (index_t b = 0; b < blocks_; ++b) logits_.emplace_back(batch_rows_, block_columns_);
-    block_top_.resize(static_cast<std::size_t>(blocks_ * batch_rows_));
-    block_sum_.resize(block_top_.size());
-    log_total_.resize(static_cast<std::size_t>(batch_rows_));
 }
 
 MultinomialResult MultinomialTrainer::run_epoch(const CsrView& matrix, index_t epoch, float rate,
@@ -170,104 +140,86 @@ MultinomialResult MultinomialTrainer::run_epoch(const CsrView& matrix, index_t e
     std::vector<std::int32_t> order = filled_rows(matrix);
     shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
     const auto rows = static_cast<index_t>(order.size());
-    const CorruptionPlan corruption{Corruption::mask, options_.dropout, options_.seed,
-                                    static_cast<std::uint32_t>(epoch)};
     MultinomialResult result;
     with_team(options_.num_threads, [&] {
         for (index_t begin = 0; begin < rows; begin += batch_rows_) {
             if (poll) poll(begin);
             const index_t count = std::min(batch_rows_, rows - begin);
             const std::int32_t* ids = order.data() + begin;
-            batch_.assemble(matrix, ids, count, layout_, {}, corruption, options_.num_threads);
+            const index_t batch = begin / batch_rows_;
             const float weight = beta ? beta(step_) : 0.0f;
             ++step_;
-            forward(ids, epoch);
-            score();
-            const double loss = likelihood(matrix, ids);
-            const double kl = divergence();
-            if (!std::isfinite(loss + kl)) throw Diverged(epoch, begin / batch_rows_);
-            output_step(matrix, ids, rate);
-            backward(weight, rate);
-            result.likelihood += loss;
-            result.divergence += kl;
-            result.rows += count;
+            const Items items =
+                sampling_ ? gather_sample(matrix, ids, count, epoch, batch) : all_items(matrix);
+            step(items, ids, count, epoch, weight, rate, result);
+            if (sampling_) scatter_sample();
         }
     });
     return result;
 }
 
-void MultinomialTrainer::forward(const std::int32_t* ids, index_t epoch) {
-    const ConstMatrixView v = std::as_const(model_.encoder).view();
+MultinomialTrainer::Items MultinomialTrainer::all_items(const CsrView& matrix) {
+    return {&encoder_, &decoder_, &decoder_bias_, &matrix, nullptr};
+}
+
+MultinomialTrainer::Items MultinomialTrainer::gather_sample(const CsrView& matrix,
+                                                            const std::int32_t* ids, index_t count,
+                                                            index_t epoch, index_t batch) {
+    const Philox draw(options_.seed, Stream::negatives, static_cast<std::uint32_t>(epoch));
+    Sampling& s = *sampling_;
+    const int threads = options_.num_threads;
+    s.items.choose(matrix, ids, count, draw, static_cast<std::uint32_t>(batch));
+    layout_ = ColumnLayout::in_order(s.items.size());
+    return {
+        &s.encoder.gather(s.items.items(), threads), &s.decoder.gather(s.items.items(), threads),
+        &s.decoder_bias.gather(s.items.items(), threads), &s.items.rows(), s.items.log_weight()};
+}
+
+void MultinomialTrainer::scatter_sample() {
+    Sampling& s = *sampling_;
+    for (SampledParameter* parameter : {&s.encoder, &s.decoder, &s.decoder_bias}) {
+        parameter->scatter(s.items.items(), options_.num_threads);
+    }
+}
+
+// One batch: forward, loss, backward, each weight's step.
+void MultinomialTrainer::step(const Items& items, const std::int32_t* ids, index_t count,
+                              index_t epoch, float beta, float rate, MultinomialResult& result) {
+    const CorruptionPlan corruption{Corruption::mask, options_.dropout, options_.seed,
+                                    static_cast<std::uint32_t>(epoch)};
+    batch_.assemble(*items.matrix, ids, count, layout_, {}, corruption, options_.num_threads);
+    forward(items, ids, epoch);
+    MatrixView h = after_.back().view();
+    h.rows = count;
+    const OutputLayer::Task task{
+        items.decoder, items.decoder_bias, items.log_weight, layout_.cols(), items.matrix, ids, h};
+    const StepOptions options{options_.optimizer, options_.regularization, rate, step_,
+                              options_.num_threads};
+    const double loss = output_.score(task, options_.num_threads);
+    const double kl = divergence();
+    if (!std::isfinite(loss + kl)) throw Diverged(epoch, result.rows / batch_rows_);
+    output_.step(task, options);
+    backward(items, beta, options);
+    result.likelihood += loss;
+    result.divergence += kl;
+    result.rows += count;
+}
+
+void MultinomialTrainer::forward(const Items& items, const std::int32_t* ids, index_t epoch) {
+    const ConstMatrixView v = std::as_const(*items.encoder->weights).view();
     const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(epoch));
     parallel_ranges(
         batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
             encode_rows(batch_, v, begin, end, before_.front());
             for (index_t r = begin; r < end && !noise_.empty(); ++r) {
                 for (index_t j = 0; j < noise_.cols(); ++j) {
-                    noise_.row(r)[j] = draw.normal(static_cast<std::uint32_t>(ids[r]),
-                                                   static_cast<std::uint32_t>(j));
+                    noise_.row(r)[j] =
+                        options_.noise * draw.normal(static_cast<std::uint32_t>(ids[r]),
+                                                     static_cast<std::uint32_t>(j));
                 }
             }
             forward_rows(model_, before_, after_, noise_.empty() ? nullptr : &noise_, begin, end);
         });
-}
-
-// All logits, a block of items at a time, and each block's share of the softmax's denominator while
-// the block is in the cache.
-void MultinomialTrainer::score() {
-    const index_t rows = batch_.rows();
-    const index_t items = model_.shape.inputs;
-    MatrixView h = after_.back().view();
-    h.rows = rows;
-    parallel_for(blocks_, options_.num_threads, [&](index_t b) {
-        const ColumnRange own{b * block_columns_, std::min((b + 1) * block_columns_, items)};
-        MatrixView z = logits_[static_cast<std::size_t>(b)].view();
-        z.cols = own.size();
-        multiply_rows_transposed(h, rows_of(std::as_const(model_.decoder).view(), own), 0, rows, z);
-        const float* bias = model_.decoder_bias.row(0) + own.begin;
-        for (index_t r = 0; r < rows; ++r) {
-            float* logit = z.row(r);
-            float top = logit[0] + bias[0];
-            for (index_t c = 0; c < z.cols; ++c) {
-                logit[c] += bias[c];
-                top = logit[c] > top ? logit[c] : top;
-            }
-            for (index_t c = z.cols; c < z.width(); ++c) logit[c] = kNothing;
-            Floats sums = {};
-            for (index_t c = 0; c < z.width(); c += kLanes) {
-                const Floats e = exp(load(logit + c) - top);
-                sums += select(load(logit + c) > kNothing, e, Floats{});
-            }
-            const auto at = static_cast<std::size_t>(b * batch_rows_ + r);
-            block_top_[at] = top;
-            block_sum_[at] = sum(sums);
-        }
-    });
-}
-
-// - sum of log softmax over the rows' items; fills log_total_.
-double MultinomialTrainer::likelihood(const CsrView& matrix, const std::int32_t* ids) {
-    double total = 0.0;
-    for (index_t r = 0; r < batch_.rows(); ++r) {
-        float top = block_top_[static_cast<std::size_t>(r)];
-        for (index_t b = 1; b < blocks_; ++b) {
-            top = std::max(top, block_top_[static_cast<std::size_t>(b * batch_rows_ + r)]);
-        }
-        double denominator = 0.0;
-        for (index_t b = 0; b < blocks_; ++b) {
-            const auto at = static_cast<std::size_t>(b * batch_rows_ + r);
-            denominator += double{block_sum_[at]} * std::exp(double{block_top_[at]} - double{top});
-        }
-        const double log_total = double{top} + std::log(denominator);
-        log_total_[static_cast<std::size_t>(r)] = static_cast<float>(log_total);
-        for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
-            const index_t item = matrix.indices[i];
-            const index_t block = item / block_columns_;
-            total += log_total - double{logits_[static_cast<std::size_t>(block)].row(
-                                     r)[item - block * block_columns_]};
-        }
-    }
-    return total;
 }
 
 double MultinomialTrainer::divergence() const {
@@ -285,123 +237,79 @@ double MultinomialTrainer::divergence() const {
     return 0.5 * total;
 }
 
-// Turns the logits into their errors (n softmax - x) / rows in place, block by block, and with each
-// block's errors sums its share of the last layer's and steps the block's weights.
-void MultinomialTrainer::output_step(const CsrView& matrix, const std::int32_t* ids, float rate) {
+void MultinomialTrainer::backward(const Items& items, float beta, const StepOptions& options) {
     const index_t rows = batch_.rows();
-    const index_t items = model_.shape.inputs;
-    const float share = 1.0f / static_cast<float>(rows);
-    MatrixView h = after_.back().view();
-    h.rows = rows;
-    const TrainedMatrix decoder = decoder_.view();
-    parallel_for(kSlices, options_.num_threads, [&](index_t slice) {
-        const auto own_slice = static_cast<std::size_t>(slice);
-        MatrixView dh = partial_[own_slice].view();
-        dh.rows = rows;
-        for (index_t r = 0; r < rows; ++r) std::fill_n(dh.row(r), dh.width(), 0.0f);
-        for (index_t b = blocks_ * slice / kSlices; b < blocks_ * (slice + 1) / kSlices; ++b) {
-            const ColumnRange own{b * block_columns_, std::min((b + 1) * block_columns_, items)};
-            MatrixView e = logits_[static_cast<std::size_t>(b)].view();
-            e.rows = rows;
-            e.cols = own.size();
-            alignas(64) float bias_gradient[kMostBlockColumns + kLineFloats] = {};
-            for (index_t r = 0; r < rows; ++r) {
-                const std::int32_t* begin = matrix.indices + matrix.indptr[ids[r]];
-                const std::int32_t* end = matrix.indices + matrix.indptr[ids[r] + 1];
-                const float scale = share * static_cast<float>(end - begin);
-                const float log_total = log_total_[static_cast<std::size_t>(r)];
-                float* error = e.row(r);
-                for (index_t c = 0; c < e.width(); c += kLanes) {
-                    store(error + c, scale * exp(load(error + c) - log_total));
-                }
-                std::fill(error + e.cols, error + e.width(), 0.0f);
-                for (const std::int32_t* i = std::lower_bound(begin, end, own.begin);
-                     i < end && *i < own.end; ++i) {
-                    error[*i - own.begin] -= share;
-                }
-                for (index_t c = 0; c < e.width(); c += kLanes) {
-                    store(bias_gradient + c, load(bias_gradient + c) + load(error + c));
-                }
-            }
-            add_product(e, rows_of(decoder.weights, own), dh);
-            MatrixView gradient = gradient_[own_slice].view();
-            gradient.rows = own.size();
-            multiply_columns(e, h, rows, 0, h.cols, gradient);
-            decoder_.step(gradient.data, own.begin * gradient.stride, own.size() * gradient.stride,
-                          options_.regularization, options_.optimizer, rate, step_);
-            decoder_bias_.step(bias_gradient, own.begin, e.width(), 0.0f, options_.optimizer, rate,
-                               step_);
-        }
-    });
-}
-
-void MultinomialTrainer::backward(float beta, float rate) {
-    const MultinomialShape& shape = model_.shape;
-    const index_t rows = batch_.rows();
-    const int threads = options_.num_threads;
-    const float kl = beta / static_cast<float>(rows);
-    const index_t layers = shape.layers();
-    for (index_t l = layers; l-- > 0;) {
-        const auto at = static_cast<std::size_t>(l);
-        Matrix& error = error_[at];
-        parallel_ranges(rows, kRowsPerPiece, threads, [&](index_t begin, index_t end) {
-            if (l == layers - 1) {
-                const index_t width = partial_.front().width();
-                for (index_t r = begin; r < end; ++r) sum_rows(partial_, r, error.row(r), width);
-            } else {
-                // the next layer's error was taken through its activation; into the outputs of this
-                MatrixView into = error.view();
-                into.cols = shape.outputs(l);
-                multiply_rows_transposed(error_[at + 1].view(), model_.hidden[at].weights.view(),
-                                         begin, end, into);
-            }
-            for (index_t r = begin; r < end; ++r) {
-                if (!shape.is_code(l)) {
-                    through_activation(shape.activation, before_[at].row(r), after_[at].row(r),
-                                       nullptr, error.row(r), error.width());
-                    continue;
-                }
-                const float* mean = before_[at].row(r);
-                float* e = error.row(r);
-                for (index_t j = 0; j < shape.latent; ++j) {
-                    const float log_variance = mean[shape.latent + j];
-                    e[shape.latent + j] =
-                        e[j] * noise_.row(r)[j] * 0.5f * std::exp(0.5f * log_variance) +
-                        kl * 0.5f * (std::exp(log_variance) - 1.0f);
-                    e[j] += kl * mean[j];
-                }
-            }
-        });
-    }
+    const index_t layers = model_.shape.layers();
+    for (index_t l = layers; l-- > 0;) propagate_error(l, beta / static_cast<float>(rows));
     for (index_t l = layers; l-- > 0;) {
         const auto at = static_cast<std::size_t>(l);
         const Matrix& error = error_[at];
         sum_columns(error.view(), rows, bias_gradient_[at].row(0));
-        update(l == 0 ? encoder_bias_ : hidden_bias_[at - 1], bias_gradient_[at], 0.0f, rate);
+        update(l == 0 ? encoder_bias_ : hidden_bias_[at - 1], bias_gradient_[at], 0.0f, options);
         if (l == 0) continue;
         Matrix& gradient = hidden_gradient_[at - 1];
-        parallel_ranges(gradient.cols(), kColumnsPerPiece, threads,
+        parallel_ranges(gradient.cols(), kColumnsPerPiece, options.num_threads,
                         [&](index_t begin, index_t end) {
                             multiply_columns(after_[at - 1].view(), error.view(), rows, begin, end,
                                              gradient.view());
                         });
-        update(hidden_[at - 1], gradient, options_.regularization, rate);
+        update(hidden_[at - 1], gradient, options.decay, options);
     }
     const ConstMatrixView error = std::as_const(error_.front()).view();
-    const TrainedMatrix encoder = encoder_.view();
-    parallel_for(layout_.blocks(), threads, [&](index_t block) {
+    const TrainedMatrix encoder = items.encoder->view();
+    parallel_for(layout_.blocks(), options.num_threads, [&](index_t block) {
         batch_.list_columns(block);
-        update_block(batch_, block, Cells::input, error, encoder, options_.regularization,
-                     options_.optimizer, rate, step_);
+        update_block(batch_, block, Cells::input, error, encoder, options.decay, options.optimizer,
+                     options.rate, options.step);
     });
 }
 
+// The gradient with respect to what a layer computes, from that of the layer after it; kl weighs
+// the divergence's.
+void MultinomialTrainer::propagate_error(index_t layer, float kl) {
+    const MultinomialShape& shape = model_.shape;
+    const auto at = static_cast<std::size_t>(layer);
+    Matrix& error = error_[at];
+    const auto through_code = [&](index_t r) {
+        const float* mean = before_[at].row(r);
+        float* e = error.row(r);
+        for (index_t j = 0; j < shape.latent; ++j) {
+            const float log_variance = mean[shape.latent + j];
+            e[shape.latent + j] = e[j] * noise_.row(r)[j] * 0.5f * std::exp(0.5f * log_variance) +
+                                  kl * 0.5f * (std::exp(log_variance) - 1.0f);
+            e[j] += kl * mean[j];
+        }
+    };
+    parallel_ranges(
+        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            if (layer == shape.layers() - 1) {
+                const std::vector<Matrix>& parts = output_.error_parts();
+                const index_t width = parts.front().width();
+                for (index_t r = begin; r < end; ++r) sum_rows(parts, r, error.row(r), width);
+            } else {
+                // the next layer's error was taken through its activation; into the outputs of this
+                MatrixView into = error.view();
+                into.cols = shape.outputs(layer);
+                multiply_rows_transposed(error_[at + 1].view(), model_.hidden[at].weights.view(),
+                                         begin, end, into);
+            }
+            for (index_t r = begin; r < end; ++r) {
+                if (shape.is_code(layer)) {
+                    through_code(r);
+                } else {
+                    through_activation(shape.activation, before_[at].row(r), after_[at].row(r),
+                                       nullptr, error.row(r), error.width());
+                }
+            }
+        });
+}
+
 void MultinomialTrainer::update(Parameter& parameter, const Matrix& gradient, float decay,
-                                float rate) {
+                                const StepOptions& options) {
     constexpr index_t kPiece = 1 << 14;
-    parallel_ranges(gradient.size(), kPiece, options_.num_threads, [&](index_t begin, index_t end) {
-        parameter.step(gradient.data() + begin, begin, end - begin, decay, options_.optimizer, rate,
-                       step_);
+    parallel_ranges(gradient.size(), kPiece, options.num_threads, [&](index_t begin, index_t end) {
+        parameter.step(gradient.data() + begin, begin, end - begin, decay, options.optimizer,
+                       options.rate, options.step);
     });
 }
 

@@ -204,6 +204,9 @@ class MultinomialTrainer(metaclass=_PybindType):
         regularization: float,
         batch_size: int,
         dropout: float,
+        likelihood: str = "multinomial",
+        sampled_items: int = 0,
+        noise: float = 1.0,
         seed: int,
         num_threads: int,
     ) -> None: ...

@@ -1,4 +1,4 @@
-"""Mult-DAE and Mult-VAE: autoencoders with a multinomial likelihood over all items."""
+"""Mult-DAE and Mult-VAE: autoencoders with a likelihood over all items."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = ["MultDAE", "MultVAE"]
 
 ACTIVATIONS = ("tanh", "identity", "sigmoid", "relu", "elu", "selu", "swish")
 OPTIMIZERS = ("adam", "adagrad", "sgd")
+LIKELIHOODS = ("multinomial", "bernoulli", "gaussian")
 
 
 class _Multinomial(ImplicitRecommender, abstract=True):
@@ -31,6 +32,8 @@ class _Multinomial(ImplicitRecommender, abstract=True):
     regularization: float
     optimizer: str
     dropout: float
+    likelihood: str
+    sampled_items: int | None
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -39,6 +42,14 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         check_real("regularization", self.regularization, low=0)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_real("dropout", self.dropout, low=0, high=1, open_high=True)
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
+        if self.sampled_items is not None:
+            check_integer("sampled_items", self.sampled_items, low=1)
+            if self.likelihood != "multinomial":
+                raise ValueError(
+                    f'sampled_items must be None unless likelihood is "multinomial", but it was '
+                    f"{self.sampled_items} with {self.likelihood!r}."
+                )
 
     def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         """Units before the code, in it, and after it."""
@@ -47,6 +58,10 @@ class _Multinomial(ImplicitRecommender, abstract=True):
     def _annealing(self) -> tuple[float, float]:
         """Greatest weight of the KL divergence, and the steps that would take it to 1."""
         return 0.0, 0.0
+
+    def _noise(self) -> float:
+        """Give the standard deviation of what is drawn for the code."""
+        return 0.0
 
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.MultinomialAutoencoder:
         return _core.MultinomialAutoencoder(
@@ -66,6 +81,9 @@ class _Multinomial(ImplicitRecommender, abstract=True):
             regularization=float(self.regularization),
             batch_size=int(self.batch_size),
             dropout=float(self.dropout),
+            likelihood=self.likelihood,
+            sampled_items=int(self.sampled_items or 0),
+            noise=self._noise(),
             seed=self._seed,
             num_threads=self._num_threads(),
         )
@@ -117,6 +135,15 @@ class MultDAE(_Multinomial):
         lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
     dropout : float, default 0.5
         Probability that a cell of the input is dropped in training; the others are scaled up.
+    likelihood : {"multinomial", "bernoulli", "gaussian"}, default "multinomial"
+        What a user's items are drawn from, with the decoder's output f: a softmax of f, one sigmoid
+        an item, or a normal distribution around f with variance 1. The loss is its negative
+        logarithm (the paper's eq. 2 to 4; Gaussian: without the constant, every weight 1).
+    sampled_items : int, optional
+        Train on a sample of the items, for catalogues of a million: a batch's softmax is over the
+        items that its users have and so many drawn uniformly from all others, each of which stands
+        for its share of these. Only for the multinomial likelihood; all items by default. See the
+        notes for its bias.
     optimizer : {"adam", "adagrad", "sgd"}, default "adam"
     learning_rate : float, default 0.001
     batch_size : int, default 500
@@ -149,6 +176,12 @@ class MultDAE(_Multinomial):
     D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara: Variational Autoencoders for Collaborative
     Filtering, WWW 2018, section 2. Scores are logits.
 
+    With `sampled_items`, the softmax's denominator is an unbiased estimate of that over all items.
+    The loss has its logarithm, and is too small by half the estimate's relative variance on average
+    (Jensen's inequality); the gradient is biased likewise, towards the items that were drawn. Both
+    fall as 1 / `sampled_items`, and are 0 once all items are drawn. Items that are not in a batch's
+    sample keep weights and optimizer's state in its step, as with PyTorch's SparseAdam.
+
     Examples
     --------
     >>> from isthmus import MultDAE, synthetic_ratings, train_test_split
@@ -165,6 +198,8 @@ class MultDAE(_Multinomial):
         activation: str = "tanh",
         regularization: float = 0.0,
         dropout: float = 0.5,
+        likelihood: str = "multinomial",
+        sampled_items: int | None = None,
         optimizer: str = "adam",
         learning_rate: float = 0.001,
         batch_size: int = 500,
@@ -180,6 +215,8 @@ class MultDAE(_Multinomial):
         self.activation = activation
         self.regularization = regularization
         self.dropout = dropout
+        self.likelihood = likelihood
+        self.sampled_items = sampled_items
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -218,12 +255,24 @@ class MultVAE(_Multinomial):
         Greatest weight of the KL divergence.
     annealing_steps : int, default 200000
         Steps after which beta would be 1; 0 starts with `beta`.
+    code_noise : float, default 1.0
+        Standard deviation of what is drawn in training for each unit of the code and multiplied
+        with sigma: 1 is the model above, 0 draws nothing.
     activation : str, default "tanh"
         Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
     regularization : float, default 0.0
         lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
     dropout : float, default 0.5
         Probability that a cell of the input is dropped in training; the others are scaled up.
+    likelihood : {"multinomial", "bernoulli", "gaussian"}, default "multinomial"
+        What a user's items are drawn from, with the decoder's output f: a softmax of f, one sigmoid
+        an item, or a normal distribution around f with variance 1. The loss is its negative
+        logarithm (the paper's eq. 2 to 4; Gaussian: without the constant, every weight 1).
+    sampled_items : int, optional
+        Train on a sample of the items, for catalogues of a million: a batch's softmax is over the
+        items that its users have and so many drawn uniformly from all others, each of which stands
+        for its share of these. Only for the multinomial likelihood; all items by default. See the
+        notes for its bias.
     optimizer : {"adam", "adagrad", "sgd"}, default "adam"
     learning_rate : float, default 0.001
     batch_size : int, default 500
@@ -257,6 +306,12 @@ class MultVAE(_Multinomial):
     D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara: Variational Autoencoders for Collaborative
     Filtering, WWW 2018, section 2. Scores are logits.
 
+    With `sampled_items`, the softmax's denominator is an unbiased estimate of that over all items.
+    The loss has its logarithm, and is too small by half the estimate's relative variance on average
+    (Jensen's inequality); the gradient is biased likewise, towards the items that were drawn. Both
+    fall as 1 / `sampled_items`, and are 0 once all items are drawn. Items that are not in a batch's
+    sample keep weights and optimizer's state in its step, as with PyTorch's SparseAdam.
+
     Examples
     --------
     >>> from isthmus import MultVAE, synthetic_ratings, train_test_split
@@ -276,9 +331,12 @@ class MultVAE(_Multinomial):
         latent_units: int = 200,
         beta: float = 0.2,
         annealing_steps: int = 200_000,
+        code_noise: float = 1.0,
         activation: str = "tanh",
         regularization: float = 0.0,
         dropout: float = 0.5,
+        likelihood: str = "multinomial",
+        sampled_items: int | None = None,
         optimizer: str = "adam",
         learning_rate: float = 0.001,
         batch_size: int = 500,
@@ -295,9 +353,12 @@ class MultVAE(_Multinomial):
         self.latent_units = latent_units
         self.beta = beta
         self.annealing_steps = annealing_steps
+        self.code_noise = code_noise
         self.activation = activation
         self.regularization = regularization
         self.dropout = dropout
+        self.likelihood = likelihood
+        self.sampled_items = sampled_items
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -314,6 +375,7 @@ class MultVAE(_Multinomial):
         self._layers(self._current_structure())
         check_real("beta", self.beta, low=0)
         check_integer("annealing_steps", self.annealing_steps, low=0)
+        check_real("code_noise", self.code_noise, low=0)
 
     def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         layers = check_layers("hidden_units", structure.hidden_units)
@@ -326,6 +388,9 @@ class MultVAE(_Multinomial):
 
     def _annealing(self) -> tuple[float, float]:
         return float(self.beta), float(self.annealing_steps)
+
+    def _noise(self) -> float:
+        return float(self.code_noise)
 
 
 def _unit_values(rows: CSR) -> NDArray[np.float32]:

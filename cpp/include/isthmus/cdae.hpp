@@ -13,7 +13,6 @@
 #include "isthmus/csr_view.hpp"
 #include "isthmus/optimizers.hpp"
 #include "isthmus/parameter.hpp"
-#include "isthmus/random.hpp"
 #include "isthmus/sparse_kernels.hpp"
 #include "isthmus/types.hpp"
 
@@ -52,12 +51,6 @@ struct CdaeOptions {
     std::uint64_t seed = 0;
     int num_threads = 1;
 };
-
-// `count` items that are not among `positives` (ascending), each once, or all such items if there
-// are no more: a function of (draw, row) alone. `marks`, zeros for every item, is left so.
-void sample_negatives(const Philox& draw, std::uint32_t row, const std::int32_t* positives,
-                      index_t n_positives, index_t items, index_t count,
-                      std::vector<std::uint8_t>& marks, std::vector<std::int32_t>& out);
 
 struct CdaeResult {
     double loss = 0.0;  // summed over cells

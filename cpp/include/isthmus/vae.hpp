@@ -1,9 +1,14 @@
 #pragma once
-// Autoencoders with a multinomial likelihood over all items: Mult-DAE, and Mult-VAE with a Gaussian
-// code (Liang, Krishnan, Hoffman, Jebara, WWW 2018).
+// Autoencoders with a likelihood over all items: Mult-DAE, and Mult-VAE with a Gaussian code
+// (Liang, Krishnan, Hoffman, Jebara, WWW 2018).
 //
 //     h_1 = tanh(X V + b), h_l = tanh(h_{l-1} A_l + a_l), logits = h_L W^T + c
-//     loss = mean over rows of  - sum over the row's items of log softmax(logits) + beta KL
+//     loss = mean over rows of  - log likelihood of the row's items + beta KL
+//
+// The likelihood is multinomial, Bernoulli or Gaussian (output_layer.hpp). Where a softmax over all
+// items would take too long, it can be over the items of a batch's rows and some that are drawn
+// (item_sample.hpp): its denominator is then an unbiased estimate, and the loss, its logarithm, is
+// too small by about half the estimate's relative variance, which falls with the number drawn.
 //
 // One layer may be the code: its 2 x latent outputs are mean and log-variance, z = mean + noise x
 // exp(log-variance / 2) is what the next layer gets in training and the mean outside of it, and KL
@@ -11,13 +16,16 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "isthmus/activations.hpp"
 #include "isthmus/autoencoder.hpp"
 #include "isthmus/batch.hpp"
 #include "isthmus/csr_view.hpp"
+#include "isthmus/item_sample.hpp"
 #include "isthmus/optimizers.hpp"
+#include "isthmus/output_layer.hpp"
 #include "isthmus/parameter.hpp"
 #include "isthmus/sparse_kernels.hpp"
 #include "isthmus/types.hpp"
@@ -60,6 +68,9 @@ struct MultinomialOptions {
     float regularization = 0.0f;  // lambda of + (lambda / 2) ||weights||^2, per batch
     index_t batch_size = 500;
     float dropout = 0.5f;  // of the input
+    Likelihood likelihood = Likelihood::multinomial;
+    index_t sampled_items = 0;  // drawn for a batch's softmax; 0: it is over all items
+    float noise = 1.0f;         // standard deviation of the code's noise before it is scaled
     std::uint64_t seed = 0;
     int num_threads = 1;
 };
@@ -85,26 +96,41 @@ public:
     void restore_best();
 
 private:
-    void forward(const std::int32_t* ids, index_t epoch);
-    void score();
-    double likelihood(const CsrView& matrix, const std::int32_t* ids);
-    void output_step(const CsrView& matrix, const std::int32_t* ids, float rate);
+    // A sample of the items, and the parameters that have a row or a column for each.
+    struct Sampling {
+        ItemSample items;
+        SampledParameter encoder, decoder, decoder_bias;
+    };
+
+    // The parameters and cells that a batch is trained with: of all items, or of a sample.
+    struct Items {
+        Parameter *encoder, *decoder, *decoder_bias;
+        const CsrView* matrix;
+        const float* log_weight;  // or null
+    };
+
+    Items all_items(const CsrView& matrix);
+    Items gather_sample(const CsrView& matrix, const std::int32_t* ids, index_t count,
+                        index_t epoch, index_t batch);
+    void scatter_sample();
+    void step(const Items& items, const std::int32_t* ids, index_t count, index_t epoch, float beta,
+              float rate, MultinomialResult& result);
+    void forward(const Items& items, const std::int32_t* ids, index_t epoch);
     double divergence() const;
-    void backward(float beta, float rate);
-    void update(Parameter& parameter, const Matrix& gradient, float decay, float rate);
+    void backward(const Items& items, float beta, const StepOptions& options);
+    void propagate_error(index_t layer, float kl);
+    void update(Parameter& parameter, const Matrix& gradient, float decay,
+                const StepOptions& options);
 
     MultinomialAutoencoder& model_;
     MultinomialOptions options_;
     ColumnLayout layout_;
     Batch batch_;
-    index_t batch_rows_, blocks_, block_columns_;
+    index_t batch_rows_;
     std::vector<Matrix> before_, after_, error_;  // per layer: rows x units (after_: outputs)
     Matrix noise_;                                // rows x latent
-    std::vector<Matrix> logits_;                  // per block of items: rows x block's items
-    std::vector<Matrix> partial_;                 // per slice of blocks: rows x last outputs
-    std::vector<Matrix> gradient_;                // per slice: block's items x last outputs
-    std::vector<float> block_top_, block_sum_;    // blocks x rows: greatest logit, sum of exp
-    std::vector<float> log_total_;                // per row: log of the sum of exp of all logits
+    OutputLayer output_;
+    std::unique_ptr<Sampling> sampling_;  // null: all items
     Parameter encoder_, encoder_bias_, decoder_, decoder_bias_;
     std::vector<Parameter> hidden_, hidden_bias_;
     std::vector<Matrix> hidden_gradient_, bias_gradient_;

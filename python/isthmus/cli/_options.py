@@ -143,9 +143,9 @@ def describe_parameters(documentation: str) -> dict[str, tuple[str, str]]:
 
 
 def parse_integers(text: str) -> tuple[int, ...]:
-    """Read ``500,250,500``."""
+    """Read ``500,250,500``; an empty text is none at all."""
     try:
-        return tuple(int(number) for number in text.split(","))
+        return tuple(int(number) for number in text.split(",")) if text else ()
     except ValueError:
         raise typer.BadParameter(
             f"it must be integers separated by commas, but it was {text!r}."

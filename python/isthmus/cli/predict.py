@@ -3,7 +3,7 @@
 import csv
 import sys
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import numpy as np
 import typer
@@ -11,17 +11,36 @@ from numpy.typing import NDArray
 
 from isthmus._files import atomic_write
 from isthmus._ids import IdArray
-from isthmus.cli._data import ids_from_text, load, read_pairs, reading_options, with_ids_like
+from isthmus.cli._data import (
+    ids_from_text,
+    load,
+    of_users,
+    parse_metric_names,
+    read_pairs,
+    reading_options,
+    with_ids_like,
+)
 from isthmus.cli._options import command_with
 from isthmus.io import read_ratings
+from isthmus.ratings import Ratings
 
-__all__ = ["ModelFile", "Threads", "register"]
+__all__ = ["Metrics", "ModelFile", "Threads", "register"]
 
 ModelFile = Annotated[
     Path,
     typer.Argument(metavar="MODEL", help="File that `isthmus train` wrote.", show_default=False),
 ]
 Threads = Annotated[int, typer.Option(help="0: all that this process may use.", min=0)]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        parser=parse_metric_names,
+        metavar="NAME,NAME,...",
+        help="What to measure: rmse, mae, or rankings, as ndcg@10,recall@20; by default what fits "
+        "the model.",
+        show_default=False,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,13 +56,43 @@ def evaluate(
         Path,
         typer.Argument(metavar="RATINGS", help="File of ratings to test on.", show_default=False),
     ],
+    metrics: Metrics = None,
+    known: Annotated[
+        Path | None,
+        typer.Option(
+            "--ratings",
+            help="Rank for users that the model need not know, from their ratings in this file.",
+        ),
+    ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="File of further ratings to leave out of rankings, as of validation."),
+    ] = None,
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Rank what a user has rated as well.")
+    ] = False,
     num_threads: Threads = 0,
 ) -> None:
-    """Measure a model's error on ratings that it was not trained on."""
+    """Measure a model's errors, or its rankings, on ratings that it was not trained on.
+
+    `isthmus evaluate model.safetensors held-out.csv --metrics ndcg@10,recall@20`
+    """
     recommender = load(model, num_threads)
-    test = read_ratings(ratings, **context.obj[0])
-    test = with_ids_like(test, recommender.user_ids_, recommender.item_ids_)
-    for name, value in recommender.evaluate(test).items():
+
+    def read(path: Path) -> Ratings:
+        there = read_ratings(path, **context.obj[0])
+        return with_ids_like(there, recommender.user_ids_, recommender.item_ids_)
+
+    test = read(ratings)
+    options: dict[str, Any] = {"exclude_seen": not include_seen}
+    if known is not None:
+        options["ratings"] = of_users(read(known), test.user_ids, "--ratings")
+    if exclude is not None:
+        excluded = read(exclude)
+        options["exclude"] = (
+            excluded if known is None else of_users(excluded, test.user_ids, "--exclude")
+        )
+    for name, value in recommender.evaluate(test, metrics, **options).items():
         print(f"{name} {value:.6f}")
 
 

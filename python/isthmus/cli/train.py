@@ -11,8 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.base import Recommender
-from isthmus.cli._data import describe, read_content, reading_options, with_ids_like
+from isthmus.cli._data import (
+    describe,
+    format_metrics,
+    read_content,
+    reading_options,
+    with_ids_like,
+)
 from isthmus.cli._options import Source, command_with
+from isthmus.cli.predict import Metrics
 from isthmus.io import read_ratings
 from isthmus.ratings import Ratings
 from isthmus.splits import train_test_split
@@ -88,9 +95,10 @@ def train(
         float | None,
         typer.Option(
             help="Hold out this share of the ratings, or this number of them if it is 1 or more, "
-            "and measure the error on them.",
+            "and test on them.",
         ),
     ] = None,
+    metrics: Metrics = None,
     split_seed: Annotated[int, typer.Option(help="Seed of what is held out.", min=0)] = 0,
     split_by: Annotated[
         SplitBy,
@@ -101,7 +109,7 @@ def train(
     ] = SplitBy.rating,
     validation: Annotated[
         Path | None,
-        typer.Option(help="File of ratings to measure the error on after each epoch."),
+        typer.Option(help="File of ratings to measure the model on after each epoch."),
     ] = None,
     content: Annotated[
         Path | None,
@@ -129,6 +137,8 @@ def train(
     if content is not None and not _takes_content(MODELS[model]):
         names = ", ".join(name for name, kind in MODELS.items() if _takes_content(kind))
         raise typer.BadParameter(f"--content goes with --model {names}, but the model is {model}.")
+    if metrics is not None and test_size is None:
+        raise typer.BadParameter("--metrics must come with --test-size, which holds out a test.")
     if output is not None:
         _check_writable(output)
     reading, parameters = context.obj
@@ -160,8 +170,7 @@ def train(
     recommender.fit(known, validation=held_out, **data)
     print(_training(recommender, known), flush=True)
     if test is not None:
-        errors = recommender.evaluate(test)
-        print("test " + ", ".join(f"{name.upper()} {v:.4f}" for name, v in errors.items()))
+        print(f"test {format_metrics(recommender.evaluate(test, metrics))}")
     if output is not None:
         recommender.set_params(verbose=False)  # how it was shown is no part of the model
         recommender.save(output)
@@ -178,10 +187,14 @@ def _training(model: Any, ratings: Ratings) -> str:
         f"{len(epochs)} epochs in {seconds:.1f} s, "
         f"{len(epochs) * ratings.nnz / max(seconds, 1e-9) / 1e6:.2f} million ratings/s"
     )
-    measured = [epoch for epoch in epochs if "rmse" in epoch.metrics]
+    measured = [epoch for epoch in epochs if epoch.metrics]
     if measured:
-        best = min(measured, key=lambda epoch: epoch.metrics["rmse"])
-        line += f", best validation RMSE {best.metrics['rmse']:.4f} in epoch {best.index + 1}"
+        # the first metric is the one that early stopping watches
+        name = next(iter(measured[0].metrics))
+        choose = max if model._higher_is_better else min
+        best = choose(measured, key=lambda epoch: epoch.metrics[name])
+        shown = format_metrics({name: best.metrics[name]})
+        line += f", best validation {shown} in epoch {best.index + 1}"
     return line
 
 

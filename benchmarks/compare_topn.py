@@ -1,0 +1,357 @@
+"""MultVAE, CDAE and EASE against PyTorch, RecBole, Cornac, irspack and implicit, in one run.
+
+    pip install torch recbole cornac irspack implicit      # those that install are compared
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.compare_topn             # as implicit wants it
+
+ml-1m by RecBole's protocol (benchmarks.topn_protocols), the first split; quality is NDCG@10 on its
+validation part, after as many epochs as are timed. Mult-VAE has one recipe everywhere: 600-200-600
+tanh, dropout .5, Adam at .001, batches of 500. CDAE has 64 units; RecBole's is dense, over all
+items. An epoch of each in turn, so that a drift of the machine hits all; Cornac's fit has no epochs
+to be driven one by one, and its epoch is the difference of two fits.
+
+Where other programs share the cores, --clock cpu counts the processor's seconds, of all threads,
+instead of the clock's.
+
+"evaluate" is scoring and ranking all users, with NDCG@10, by each library's own means: scores in
+PyTorch and Cornac ranked by NumPy, as they rank nothing or a user at a time. implicit has no model
+of these; what is timed is its recommend, top 10 of all users by dot products of 200 factors.
+"""
+
+import importlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from benchmarks.common import load, parser, print_table, write_results
+from benchmarks.topn_protocols import recbole_parts
+from isthmus import CDAE, EASE, MultVAE, Ratings, Recommender
+
+SETTINGS: dict[str, Any] = {
+    "hidden_units": (600,),
+    "decoder_units": None,
+    "latent_units": 200,
+    "dropout": 0.5,
+    "beta": 0.2,
+    "annealing_steps": 200_000,
+    "code_noise": 1.0,
+    "learning_rate": 0.001,
+    "batch_size": 500,
+    "random_state": 0,
+}
+REGULARIZATION = 800.0
+CDAE_UNITS = 64
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+clock: Callable[[], float] = time.perf_counter
+Result = TypeVar("Result")
+
+
+class Entry(NamedTuple):
+    """One model of one library.
+
+    Parameters
+    ----------
+    library, model : str
+    run_epoch : callable
+        Trains for an epoch, or in closed form, and returns the seconds; None: not timed.
+    evaluate : callable
+        Returns the seconds, and NDCG@10 or NaN.
+    """
+
+    library: str
+    model: str
+    run_epoch: Callable[[], float] | None
+    evaluate: Callable[[], tuple[float, float]]
+
+
+def timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    """Seconds, and what the work gives."""
+    start = clock()
+    value = work()
+    return clock() - start, value
+
+
+def unit_matrix(ratings: Ratings) -> sparse.csr_matrix:
+    """Ones, as the peers want them."""
+    matrix = sparse.csr_matrix(ratings.to_matrix(), copy=True)
+    matrix.data = np.ones_like(matrix.data, dtype=np.float32)
+    return matrix
+
+
+def isthmus_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
+    ease = EASE(regularization=REGULARIZATION, num_threads=threads)
+    cdae = CDAE(hidden_units=CDAE_UNITS, epochs=1, random_state=0, num_threads=threads)
+
+    def evaluate(model: Recommender) -> Callable[[], tuple[float, float]]:
+        return lambda: timed(lambda: model.evaluate(held_out, "ndcg@10")["ndcg@10"])
+
+    return [
+        Entry("isthmus", "EASE", lambda: timed(lambda: ease.fit(train))[0], evaluate(ease)),
+        Entry("isthmus", "CDAE", lambda: timed(lambda: cdae.partial_fit(train))[0], evaluate(cdae)),
+    ]
+
+
+def torch_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
+    from benchmarks.dense_vae import DenseVAE
+
+    model = DenseVAE(train, SETTINGS, threads)
+    measure = ndcg_by_hand(held_out)
+
+    def evaluate() -> tuple[float, float]:
+        return timed(lambda: measure(model.scores()))
+
+    return [Entry("PyTorch", "Mult-VAE", lambda: timed(model.run_epoch)[0], evaluate)]
+
+
+def ndcg_by_hand(held_out: Ratings) -> Callable[[NDArray[np.float32]], float]:
+    """NDCG@10 of a matrix of scores, in NumPy."""
+    wanted = held_out.to_matrix().toarray() != 0
+    users = np.flatnonzero(wanted.any(axis=1))
+    discount = 1 / np.log2(np.arange(2, 12))
+    ideal = np.cumsum(discount)[np.minimum(wanted[users].sum(axis=1), 10) - 1]
+
+    def measure(scores: NDArray[np.float32]) -> float:
+        part = np.argpartition(-scores[users], 10, axis=1)[:, :10]
+        order = np.argsort(-np.take_along_axis(scores[users], part, 1), axis=1, kind="stable")
+        top = np.take_along_axis(part, order, 1)
+        gain = np.take_along_axis(wanted[users], top, 1) @ discount
+        return float((gain / ideal).mean())
+
+    return measure
+
+
+def irspack_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
+    from irspack import DenseSLIMRecommender, Evaluator
+
+    matrix = unit_matrix(train)
+    evaluator = Evaluator(unit_matrix(held_out), cutoff=10, n_threads=threads)
+    fitted: list[Any] = [None]
+
+    def fit() -> float:
+        start = clock()
+        fitted[0] = DenseSLIMRecommender(matrix, reg=REGULARIZATION).learn()
+        return clock() - start
+
+    def evaluate() -> tuple[float, float]:
+        return timed(lambda: float(evaluator.get_score(fitted[0])["ndcg"]))
+
+    return [Entry("irspack", "EASE", fit, evaluate)]
+
+
+def cornac_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
+    import torch
+    from cornac.data import Dataset
+    from cornac.models import VAECF
+
+    torch.set_num_threads(threads)
+    users = np.repeat(np.arange(train.n_users), np.diff(train.indptr))
+    triples = list(zip(users.tolist(), train.indices.tolist(), [1.0] * train.nnz, strict=True))
+    data = Dataset.from_uir(triples)
+    item_at = np.array([data.iid_map.get(item, -1) for item in range(train.n_items)])
+    fitted: list[Any] = [None]
+
+    def fit(epochs: int) -> float:
+        start = clock()
+        model = VAECF(
+            k=200,
+            autoencoder_structure=[600],
+            act_fn="tanh",
+            likelihood="mult",
+            n_epochs=epochs,
+            batch_size=500,
+            learning_rate=0.001,
+            beta=0.2,
+            seed=0,
+        )
+        fitted[0] = model.fit(data)
+        return clock() - start
+
+    def run_epoch() -> float:
+        return fit(2) - fit(1)
+
+    def scores() -> NDArray[np.float32]:
+        table = np.full((train.n_users, train.n_items), -np.inf, np.float32)
+        for user in range(train.n_users):
+            row = np.asarray(fitted[0].score(data.uid_map[user]))
+            table[user] = np.where(item_at >= 0, row[item_at], -np.inf)
+        table[train.to_matrix().toarray() != 0] = -np.inf
+        return table
+
+    measure = ndcg_by_hand(held_out)
+    return [Entry("Cornac", "VAECF", run_epoch, lambda: timed(lambda: measure(scores())))]
+
+
+def recbole_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
+    # RecBole 1.2.1 asks for names that NumPy 2 no longer has
+    for dropped, kind in (("float_", "float64"), ("complex_", "complex128"), ("unicode_", "str_")):
+        if not hasattr(np, dropped):
+            setattr(np, dropped, getattr(np, kind))
+    import torch
+    from recbole.config import Config
+    from recbole.data import create_dataset, data_preparation
+    from recbole.utils import get_model, get_trainer, init_seed
+
+    torch.set_num_threads(threads)
+    # RecBole holds its splits in files; it keeps what it makes of them in memory
+    folder = Path(tempfile.mkdtemp())
+    for name, part in (("train", train), ("valid", held_out), ("test", held_out)):
+        write_interactions(part, folder / "split" / f"split.{name}.inter")
+    shared = {
+        "data_path": str(folder),
+        "benchmark_filename": ["train", "valid", "test"],
+        "load_col": {"inter": ["user_id", "item_id"]},
+        "use_gpu": False,
+        "show_progress": False,
+        "state": "ERROR",
+        "metrics": ["NDCG"],
+        "topk": [10],
+        "valid_metric": "NDCG@10",
+        "eval_batch_size": 4096,
+        "train_batch_size": SETTINGS["batch_size"],
+        "learning_rate": SETTINGS["learning_rate"],
+        "checkpoint_dir": str(folder),
+    }
+    vae = {
+        "mlp_hidden_size": [600],
+        "latent_dimension": 2 * SETTINGS["latent_units"],  # means and log-variances
+        "dropout_prob": SETTINGS["dropout"],
+        "anneal_cap": SETTINGS["beta"],
+        "total_anneal_steps": SETTINGS["annealing_steps"],
+    }
+
+    def entry(name: str, settings: dict[str, Any]) -> Entry:
+        config = Config(model=name, dataset="split", config_dict={**shared, **settings})
+        init_seed(0, True)
+        train_data, valid_data, _ = data_preparation(config, create_dataset(config))
+        model = get_model(name)(config, train_data.dataset)
+        trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)
+        epochs = iter(range(10**6))
+
+        def measure() -> float:
+            found = trainer.evaluate(valid_data, load_best_model=False, show_progress=False)
+            return float(found["ndcg@10"])
+
+        return Entry(
+            "RecBole",
+            name,
+            lambda: timed(lambda: trainer._train_epoch(train_data, next(epochs)))[0],
+            lambda: timed(measure),
+        )
+
+    return [entry("MultiVAE", vae), entry("CDAE", {"embedding_size": CDAE_UNITS})]
+
+
+def write_interactions(ratings: Ratings, path: Path) -> None:
+    """A file of users and items with RecBole's header."""
+    path.parent.mkdir(exist_ok=True)
+    users = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
+    with path.open("w") as file:
+        file.write("user_id:token\titem_id:token\n")
+        for user, item in zip(users.tolist(), ratings.indices.tolist(), strict=True):
+            file.write(f"{user}\t{item}\n")
+
+
+def implicit_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
+    from implicit.als import AlternatingLeastSquares
+
+    matrix = unit_matrix(train)
+    model = AlternatingLeastSquares(factors=200, iterations=1, num_threads=threads, random_state=0)
+
+    def fit() -> float:
+        start = clock()
+        model.fit(matrix, show_progress=False)
+        return clock() - start
+
+    def evaluate() -> tuple[float, float]:
+        def recommend() -> float:
+            model.recommend(np.arange(train.n_users), matrix, N=10)
+            return float("nan")
+
+        return timed(recommend)
+
+    return [Entry("implicit", "ALS, 1 iteration", fit, evaluate)]
+
+
+PEERS: dict[str, Callable[[Ratings, Ratings, int], list[Entry]]] = {
+    "torch": torch_entries,
+    "recbole": recbole_entries,
+    "irspack": irspack_entries,
+    "cornac": cornac_entries,
+    "implicit": implicit_entries,
+}
+
+
+def main() -> None:
+    """Run from the command line."""
+    p = parser(__doc__)
+    p.add_argument("--epochs", type=int, default=5, help="of each")
+    p.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    p.add_argument("--only", nargs="*", choices=list(PEERS), default=list(PEERS))
+    args = p.parse_args()
+    global clock
+    clock = CLOCKS[args.clock]
+    train, held_out, _ = recbole_parts(load("ml-1m")[0], seed=0)
+
+    vae = MultVAE(**SETTINGS, epochs=args.epochs, num_threads=args.threads)
+    entries = isthmus_entries(train, held_out, args.threads)
+    for name in args.only:
+        try:
+            importlib.import_module(name)
+            entries += PEERS[name](train, held_out, args.threads)
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+    own: list[float] = []
+    seconds: list[list[float]] = [[] for _ in entries]
+
+    def take_turns(_: Any) -> None:
+        own.append(clock() - started[-1])
+        for entry, taken in zip(entries, seconds, strict=True):
+            if entry.run_epoch is not None:
+                taken.append(entry.run_epoch())
+        started.append(clock())
+
+    started = [clock()]
+    vae.fit(train, callbacks=[take_turns])
+    ours = Entry(
+        "isthmus",
+        "MultVAE",
+        None,
+        lambda: timed(lambda: vae.evaluate(held_out, "ndcg@10")["ndcg@10"]),
+    )
+    entries.insert(0, ours)
+    seconds.insert(0, own)
+    ranked: list[list[tuple[float, float]]] = [[] for _ in entries]
+    for _ in range(args.epochs):
+        for entry, measured in zip(entries, ranked, strict=True):
+            measured.append(entry.evaluate())
+    rows = [
+        (
+            entry.library,
+            entry.model,
+            f"{statistics.median(taken):.3f}",
+            f"{statistics.median(value[0] for value in measured):.3f}",
+            f"{measured[-1][1]:.4f}",
+        )
+        for entry, taken, measured in zip(entries, seconds, ranked, strict=True)
+    ]
+    print(f"{train!r}, {args.threads} threads, {args.epochs} rounds in turn")
+    print(f"medians by the {args.clock} clock")
+    print_table(
+        ("", "", "seconds an epoch (or to fit)", "seconds to evaluate all", "validation NDCG@10"),
+        rows,
+    )
+    figures = [
+        {"library": e.library, "model": e.model, "epochs": s, "evaluations": r}
+        for e, s, r in zip(entries, seconds, ranked, strict=True)
+    ]
+    write_results("compare_topn", {"arguments": vars(args), "entries": figures})
+
+
+if __name__ == "__main__":
+    main()
