@@ -59,7 +59,36 @@ def small(threads: int) -> None:
         print_table(
             (name, "seconds an epoch", "GFLOP/s"), [(v, f"{t:.4f}", f"{r:.0f}") for v, t, r in rows]
         )
+    print()
+    figures["ratings"] = grow(threads)
     write_results("scaling", figures)
+
+
+def grow(threads: int) -> list[tuple[str, int, float, float, float]]:
+    """Time and memory against the number of ratings, by made-up sets of growing size."""
+    rows = []
+    for shape in ("ml-100k", "ml-1m", "ml-20m"):  # the peak of memory only ever grows
+        ratings = synthetic_ratings(shape=shape, random_state=0)
+        took = epoch_seconds(
+            ratings, epochs=3, optimizer="sgd", learning_rate=1e-6, num_threads=threads
+        )
+        matrix = (8 * ratings.nnz + 8 * ratings.n_users) / (1 << 30)
+        weights = 2 * ratings.n_users * 528 * 4 / (1 << 30)
+        rows.append((str(shape), ratings.nnz, took, peak_gib(), 2 * matrix + weights))
+    print_table(
+        (
+            "ratings",
+            "seconds an epoch",
+            "ns a rating",
+            "peak GiB",
+            "matrix + transpose + weights, GiB",
+        ),
+        [
+            (f"{nnz:,}", f"{t:.4f}", f"{1e9 * t / nnz:.0f}", f"{peak:.2f}", f"{sum_:.2f}")
+            for _, nnz, t, peak, sum_ in rows
+        ],
+    )
+    return rows
 
 
 def netflix(threads: int, batch_size: int, optimizer: str) -> None:
