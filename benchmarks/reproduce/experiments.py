@@ -153,6 +153,14 @@ EXPERIMENTS: dict[str, Experiment] = {
                 encoder_activation="identity",
             ),
             _paper(
+                "identity-identity-lbfgs",
+                "1b: the same, by L-BFGS",
+                ".872",
+                encoder_activation="identity",
+                optimizer="lbfgs",
+                epochs=80,
+            ),
+            _paper(
                 "sigmoid-identity",
                 "1b: f sigmoid, g identity",
                 ".852",
