@@ -123,6 +123,19 @@ class TestReport:
     def test_says_what_was_not_run(self, experiment, tmp_path):
         assert "| not run | 0 " in report.table(experiment, tmp_path)
 
+    def test_draws_the_splits_that_all_points_have(self, folder, tmp_path):
+        cases = (
+            Case("a", "4", BiasedMF, QUICK),
+            Case("b", "2", BiasedMF, {**QUICK, "factors": 2}),
+            Case("c", "1", BiasedMF, {**QUICK, "factors": 1}),
+        )
+        figure = Experiment("A figure", cases, x="factors")
+        assert report.curve(figure, tmp_path) == []
+        runs.run_all(figure, [cases[0]], folder, tmp_path, 2, 1)
+        runs.run_all(figure, [cases[1]], folder, tmp_path, 1, 1)
+        first = [runs.results_of(tmp_path, figure, case)[0]["rmse"] for case in cases[:2]]
+        assert report.curve(figure, tmp_path) == [(4.0, first[0]), (2.0, first[1])]
+
     def test_puts_tables_into_the_page_and_figures_beside_it(
         self, experiment, folder, tmp_path, monkeypatch
     ):

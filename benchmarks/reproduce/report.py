@@ -52,13 +52,28 @@ def _changed(case: Case) -> str:
     return "<br>".join(f"`{member!r}`" for member in members)
 
 
-def plot(name: str, experiment: Experiment, output: Path, path: Path) -> bool:
-    """Draw the mean RMSE over the cases' numbers as SVG, if there is any."""
-    points = [
-        (float(case.label), statistics.mean(r["rmse"] for r in results))
+def curve(experiment: Experiment, output: Path) -> list[tuple[float, float]]:
+    """Give each measured case's number and mean RMSE, over the splits that all of them have.
+
+    Splits differ by more than neighbours on a curve do, so that means over different ones mislead.
+    """
+    measured = {
+        float(case.label): {r["split"]: r["rmse"] for r in results}
         for case in experiment.cases
         if (results := results_of(output, experiment, case))
+    }
+    shared = set.intersection(*map(set, measured.values())) if measured else set()
+    if not shared:
+        return []
+    return [
+        (x, statistics.mean(errors[split] for split in sorted(shared)))
+        for x, errors in measured.items()
     ]
+
+
+def plot(name: str, experiment: Experiment, output: Path, path: Path) -> bool:
+    """Draw the mean RMSE over the cases' numbers as SVG, if there is any."""
+    points = curve(experiment, output)
     if not points:
         return False
     try:
