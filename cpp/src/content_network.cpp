@@ -6,7 +6,6 @@
 #include "isthmus/autoencoder.hpp"
 #include "isthmus/dense.hpp"
 #include "isthmus/parallel.hpp"
-#include "isthmus/simd.hpp"
 #include "isthmus/sparse_kernels.hpp"
 
 namespace isthmus {
@@ -21,24 +20,12 @@ void finish_layer(const ContentShape& shape, index_t layer, const Matrix& bias, 
                   Matrix& after, index_t begin, index_t end) {
     for (index_t r = begin; r < end; ++r) {
         if (shape.is_code(layer)) {
-            const float* b = bias.row(0);
-            float* z = before.row(r);
-            for (index_t p = 0; p < before.width(); p += kLanes)
-                store(z + p, load(z + p) + load(b + p));
+            add_row(bias.row(0), before.row(r), before.width());
             std::copy_n(before.row(r), shape.latent, after.row(r));
         } else {
             activate_row(Activation::sigmoid, bias.row(0), before.row(r), after.row(r),
                          before.cols());
         }
-    }
-}
-
-// The first layer's products with the batch's sparse inputs.
-void encode_inputs(const Batch& batch, const Matrix& weights, index_t begin, index_t end,
-                   Matrix& before) {
-    for (index_t r = begin; r < end; ++r) std::fill_n(before.row(r), before.width(), 0.0f);
-    for (index_t b = 0; b < batch.layout().blocks(); ++b) {
-        encode_block(batch, b, {begin, end}, weights.view(), before.view());
     }
 }
 
@@ -74,7 +61,7 @@ void encode_rows(const ContentNetwork& model, const Batch& batch, index_t begin,
         const auto at = static_cast<std::size_t>(l);
         const ContentLayer& layer = model.layers[at];
         if (l == 0) {
-            encode_inputs(batch, layer.weights, begin, end, before[at]);
+            encode_rows(batch, {begin, end}, layer.weights.view(), before[at].view());
         } else {
             multiply_rows(after[at - 1].view(), layer.weights.view(), begin, end,
                           before[at].view());

@@ -31,10 +31,6 @@ ConstMatrixView rows_of(ConstMatrixView m, ColumnRange rows) {
     return {m.row(rows.begin), rows.size(), m.cols, m.stride};
 }
 
-void add_row(const float* row, float* sum, index_t width) {
-    for (index_t p = 0; p < width; p += kLanes) store(sum + p, load(sum + p) + load(row + p));
-}
-
 void through_sigmoid(const Matrix& after, Matrix& error, index_t begin, index_t end) {
     for (index_t r = begin; r < end; ++r) {
         through_activation(Activation::sigmoid, after.row(r), after.row(r), nullptr, error.row(r),

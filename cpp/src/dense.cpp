@@ -54,13 +54,14 @@ void subtract_product_transposed(ConstMatrixView a, ConstMatrixView b, MatrixVie
     map(out).noalias() -= map(a) * map(b).transpose();
 }
 
+void add_row(const float* row, float* sums, index_t width) {
+    for (index_t p = 0; p < width; p += kLanes) store(sums + p, load(sums + p) + load(row + p));
+}
+
 void sum_columns(ConstMatrixView a, index_t rows, float* sums) {
     const index_t width = a.width();
     std::fill_n(sums, width, 0.0f);
-    for (index_t r = 0; r < rows; ++r) {
-        const float* row = a.row(r);
-        for (index_t p = 0; p < width; p += kLanes) store(sums + p, load(sums + p) + load(row + p));
-    }
+    for (index_t r = 0; r < rows; ++r) add_row(a.row(r), sums, width);
 }
 
 void sum_rows(const std::vector<Matrix>& parts, index_t r, float* out, index_t width) {

@@ -246,6 +246,11 @@ void encode_block(const Batch& batch, index_t block, ColumnRange rows, ConstMatr
     });
 }
 
+void encode_rows(const Batch& batch, ColumnRange rows, ConstMatrixView v, MatrixView h) {
+    for (index_t r = rows.begin; r < rows.end; ++r) std::fill_n(h.row(r), h.width(), 0.0f);
+    for (index_t b = 0; b < batch.layout().blocks(); ++b) encode_block(batch, b, rows, v, h);
+}
+
 void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView w,
                   const DecodeRule& rule, ConstMatrixView h, MatrixView dh, double* squared_error) {
     const index_t width = h.width();

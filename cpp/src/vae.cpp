@@ -19,10 +19,6 @@ constexpr index_t kRowsPerPiece = 64;
 constexpr index_t kColumnsPerPiece = 64;
 constexpr index_t kEncodeRows = 512;  // rows encoded at a time outside training
 
-void add_bias(const float* bias, float* z, index_t width) {
-    for (index_t p = 0; p < width; p += kLanes) store(z + p, load(z + p) + load(bias + p));
-}
-
 // Layers after the first, from the activations of the first, for rows [begin, end). Without noise,
 // the code is its mean.
 void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& before,
@@ -42,7 +38,7 @@ void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& befo
                 activate_row(shape.activation, bias, z.row(r), h.row(r), z.cols());
                 continue;
             }
-            add_bias(bias, z.row(r), z.width());
+            add_row(bias, z.row(r), z.width());
             const float* mean = z.row(r);
             const float* log_variance = mean + shape.latent;
             for (index_t j = 0; j < shape.latent; ++j) {
@@ -50,14 +46,6 @@ void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& befo
                 if (noise) h.row(r)[j] += noise->row(r)[j] * std::exp(0.5f * log_variance[j]);
             }
         }
-    }
-}
-
-// The sparse first layer, for rows [begin, end) of an assembled batch.
-void encode_rows(const Batch& batch, ConstMatrixView v, index_t begin, index_t end, Matrix& z) {
-    for (index_t r = begin; r < end; ++r) std::fill_n(z.row(r), z.width(), 0.0f);
-    for (index_t b = 0; b < batch.layout().blocks(); ++b) {
-        encode_block(batch, b, {begin, end}, v, z.view());
     }
 }
 
@@ -210,7 +198,7 @@ void MultinomialTrainer::forward(const Items& items, const std::int32_t* ids, in
     const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(epoch));
     parallel_ranges(
         batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
-            encode_rows(batch_, v, begin, end, before_.front());
+            encode_rows(batch_, {begin, end}, v, before_.front().view());
             for (index_t r = begin; r < end && !noise_.empty(); ++r) {
                 for (index_t j = 0; j < noise_.cols(); ++j) {
                     noise_.row(r)[j] =
@@ -330,7 +318,7 @@ void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matr
     Batch batch;
     const auto encode = [&](const std::int32_t*, index_t first, index_t count) {
         parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-            encode_rows(batch, model.encoder.view(), begin, end, before.front());
+            encode_rows(batch, {begin, end}, model.encoder.view(), before.front().view());
             forward_rows(model, before, after, nullptr, begin, end);
             for (index_t r = begin; r < end; ++r) {
                 std::copy_n(after.back().row(r), codes.cols, codes.row(first + r));

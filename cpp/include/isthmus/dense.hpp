@@ -32,6 +32,9 @@ void add_product(ConstMatrixView a, ConstMatrixView b, MatrixView out);
 // out -= a b^T, serially.   a: m x k, b: n x k
 void subtract_product_transposed(ConstMatrixView a, ConstMatrixView b, MatrixView out);
 
+// sums += row, over `width` floats: whole vectors, aligned.
+void add_row(const float* row, float* sums, index_t width);
+
 // sums[j] = the sum of the first `rows` rows of a, in their order.
 void sum_columns(ConstMatrixView a, index_t rows, float* sums);
 

@@ -21,6 +21,9 @@ constexpr int kChunkVectors = 8;
 void encode_block(const Batch& batch, index_t block, ColumnRange rows, ConstMatrixView v,
                   MatrixView h);
 
+// H = X V over all blocks of the batch's layout, for batch rows in `rows`.
+void encode_rows(const Batch& batch, ColumnRange rows, ConstMatrixView v, MatrixView h);
+
 // What decoding needs to know of the model's output and loss.
 struct DecodeRule {
     Activation activation = Activation::identity;
