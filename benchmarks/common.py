@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -75,6 +75,19 @@ def interleaved(
 def median_ratio(numerators: Iterable[float], denominators: Iterable[float]) -> float:
     """Median of the ratios, pair by pair."""
     return statistics.median(n / d for n, d in zip(numerators, denominators, strict=True))
+
+
+def print_turns(
+    header: Sequence[str], turns: Mapping[str, list[float]], ratio: Callable[[list[float]], float]
+) -> None:
+    """Seconds of several pieces of work done in turn: a row each, with its median and a ratio."""
+    print_table(
+        header,
+        [
+            (name, f"{statistics.median(taken):.4f}", f"{ratio(taken):.2f}")
+            for name, taken in turns.items()
+        ],
+    )
 
 
 def machine() -> dict[str, Any]:

@@ -9,7 +9,6 @@ checked to return the same lists.
 """
 
 import os
-import statistics
 from collections.abc import Callable
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as implicit asks for: it has threads itself
@@ -20,7 +19,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from numpy.typing import NDArray
 from scipy import sparse
 
-from benchmarks.common import load, median_ratio, parser, print_table, seconds, write_results
+from benchmarks.common import load, median_ratio, parser, print_turns, seconds, write_results
 from isthmus import AutoRec, Ratings
 
 N = 10
@@ -102,16 +101,10 @@ def main() -> None:
         for name, recommend in recommenders.items():
             taken[name].append(seconds(recommend))
     print(f"{ratings!r}, k = {model.hidden_units[0]}, top {N}, {args.threads} threads")
-    print_table(
+    print_turns(
         ("", "seconds (median)", "times isthmus's (median of triples)"),
-        [
-            (
-                name,
-                f"{statistics.median(times):.3f}",
-                f"{median_ratio(times, taken['isthmus']):.2f}",
-            )
-            for name, times in taken.items()
-        ],
+        taken,
+        lambda times: median_ratio(times, taken["isthmus"]),
     )
     write_results("compare_recommend", {"arguments": vars(args), "seconds": taken})
 

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 
-from benchmarks.common import load, median_ratio, parser, print_table, write_results
+from benchmarks.common import load, median_ratio, parser, print_turns, write_results
 from isthmus import AutoRec, _dispatch
 
 
@@ -53,16 +53,10 @@ def main() -> None:
                 text=True,
             )
             taken.append(statistics.median(json.loads(turn.stdout)))
-    print_table(
+    print_turns(
         ("instruction set", "seconds an epoch (median)", "times the baseline's speed"),
-        [
-            (
-                name,
-                f"{statistics.median(taken):.4f}",
-                f"{median_ratio(seconds['baseline'], taken):.2f}",
-            )
-            for name, taken in seconds.items()
-        ],
+        seconds,
+        lambda taken: median_ratio(seconds["baseline"], taken),
     )
     write_results("instruction_sets", {"arguments": vars(args), "seconds": seconds})
 

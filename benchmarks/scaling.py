@@ -8,7 +8,7 @@ import resource
 import statistics
 from typing import Any
 
-from benchmarks.common import load, median_ratio, parser, print_table, write_results
+from benchmarks.common import load, median_ratio, parser, print_table, print_turns, write_results
 from benchmarks.roofline import sgemm_rate
 from isthmus import AutoRec, Ratings, synthetic_ratings
 
@@ -37,12 +37,10 @@ def small(threads: int) -> None:
         for n, taken in times.items():
             taken.append(epoch_seconds(ratings, num_threads=n, **common))
     figures["threads"] = times
-    print_table(
+    print_turns(
         ("threads", "seconds an epoch (median)", "speed against 1 (median of pairs)"),
-        [
-            (n, f"{statistics.median(t):.4f}", f"{median_ratio(times[1], t):.2f}")
-            for n, t in times.items()
-        ],
+        {str(n): taken for n, taken in times.items()},
+        lambda taken: median_ratio(times[1], taken),
     )
     for name, values in (
         ("hidden_units", (50, 100, 250, 500, 1000)),

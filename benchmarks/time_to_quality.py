@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.common import load, median_ratio, parser, print_table, write_results
 from benchmarks.dense_torch import DenseAutoRec
 from isthmus import AutoRec, Epoch, Ratings, train_test_split
-
-MEAN_DAMPING = 10.0
-"""As AutoRec's row means: this many further ratings at the global mean."""
+from isthmus._csr import row_numbers, row_sums
+from isthmus.autorec import MEAN_DAMPING
 
 
 def ours(
@@ -40,8 +39,7 @@ def damped_means(train: Ratings) -> NDArray[np.float32]:
     """Each item's mean rating, drawn towards the global mean."""
     items = train.rows("item")
     counts = np.diff(items.indptr)
-    sums = np.bincount(np.repeat(np.arange(len(counts)), counts), items.values, len(counts))
-    means = (sums + MEAN_DAMPING * train.mean) / (counts + MEAN_DAMPING)
+    means = (row_sums(items) + MEAN_DAMPING * train.mean) / (counts + MEAN_DAMPING)
     return means.astype(np.float32)
 
 
@@ -51,7 +49,7 @@ def theirs(
     """Seconds, epochs and RMSE of dense PyTorch."""
     recipe = AutoRec()
     cells = test.rows("item")
-    rows = np.repeat(np.arange(cells.shape[0]), np.diff(cells.indptr))
+    rows = row_numbers(cells.indptr)
     low, high = train.values.min(), train.values.max()
     start = perf_counter()
     model = DenseAutoRec(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.accuracy import PROTOCOLS
 from isthmus import RBM, AutoRec, BiasedMF, Blend
 
 PAPER_REGULARIZATION = 400.0
@@ -67,14 +68,7 @@ def _paper(name: str, label: str, published: str = "", **parameters: Any) -> Cas
     return Case(name, label, AutoRec.paper, parameters, published)
 
 
-DEEP: dict[str, Any] = {
-    "hidden_units": (500, 250, 500),
-    "encoder_activation": "tanh",
-    "regularization": 20.0,
-    "corruption": 0.5,
-    "learning_rate": 3e-4,
-    "epochs": 30,
-}
+DEEP = PROTOCOLS["deep"][2]
 ML_100K_U1: dict[str, Any] = {
     "hidden_units": (250,),
     "regularization": 86.0,
