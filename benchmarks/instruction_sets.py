@@ -43,6 +43,8 @@ def main() -> None:
         print(json.dumps(epoch_seconds(args.optimizer, args.batch_size, args.threads)))
         return
     seconds: dict[str, list[float]] = {name: [] for name in _dispatch.available()}
+    if "baseline" not in seconds:
+        p.error(f"this installation has {', '.join(seconds)} alone: pip install . builds all")
     for _ in range(args.rounds):
         for name, taken in seconds.items():
             turn = subprocess.run(
