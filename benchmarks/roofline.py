@@ -5,8 +5,8 @@
 
 The limits are the rate of NumPy's single-precision matrix product on the same threads, and the
 rate at which one core's matrix-vector product reads each level of memory. A whole epoch does 10 x
-ratings x k floating-point operations: encode (2), masked decode and hidden error (4) with the
-decoder's gradient (2), and the encoder's gradient (2).
+ratings x k floating-point operations: encode (2) with the encoder's gradient of the batch before
+(2), and masked decode and hidden error (4) with the decoder's gradient (2).
 """
 
 import statistics
@@ -20,14 +20,15 @@ from benchmarks.common import load, parser, print_table, seconds, write_results
 from isthmus import Ratings, _core
 from isthmus._csr import column_counts
 
-OPERATIONS = {"assemble": 0, "encode": 2, "decode": 6, "encoder_step": 2}
+OPERATIONS = {"assemble": 0, "encode": 4, "decode": 6, "backward": 0, "settle": 0}
 """Of each part of an epoch, a rating and hidden unit."""
 
 NAMES = {
     "assemble": "set up batches",
-    "encode": "encode",
+    "encode": "encoder's step, encode",
     "decode": "decode, hidden error, decoder's step",
-    "encoder_step": "encoder's step",
+    "backward": "add up the hidden errors",
+    "settle": "late steps at the end",
 }
 MEMORY = {"second level": 1, "third level": 32, "memory": 1024}
 """MiB that lie in each."""

@@ -297,12 +297,17 @@ class Trainer:
             name: Optimizer(self.optimizer, self.momentum) for name in self.model.weights
         }
 
-    def run_epoch(self, rows: Rows, epoch: int, rate: float) -> tuple[float, int]:
-        """Return the summed squared error before each batch's step, and the cells it is over."""
+    def run_epoch(
+        self, rows: Rows, epoch: int, rate: float, batches: int | None = None
+    ) -> tuple[float, int]:
+        """Return the summed squared error before each batch's step, and the cells it is over.
+
+        After so many batches, if given, it stops.
+        """
         inputs, targets, observed = rows.inputs_and_targets()
         order = shuffled(np.flatnonzero(observed.any(axis=1)), self.seed, epoch)
         total = 0.0
-        for start in range(0, len(order), self.batch_size):
+        for start in range(0, len(order), self.batch_size)[:batches]:
             ids = order[start : start + self.batch_size]
             x = self.corrupted(inputs[ids], observed[ids], ids, epoch)
             kept = self.kept(ids, epoch)

@@ -228,7 +228,8 @@ void register_autoencoder(py::module_& module) {
                 seconds["assemble"] = phases.assemble;
                 seconds["encode"] = phases.encode;
                 seconds["decode"] = phases.decode;
-                seconds["encoder_step"] = phases.encoder_step;
+                seconds["backward"] = phases.backward;
+                seconds["settle"] = phases.settle;
                 return seconds;
             },
             "Seconds that the parts of all batches so far have taken.")

@@ -91,7 +91,8 @@ index_t row_pieces(index_t slices, int num_threads) {
 }
 
 void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
-            const Dropout& dropout, const Reduction& reduce, int num_threads) {
+            const Dropout& dropout, const Reduction& reduce, int num_threads,
+            const std::function<void(index_t)>& prepare) {
     const Batch& batch = work.batch;
     const ColumnLayout& layout = batch.layout();
     const index_t rows = batch.rows();
@@ -101,6 +102,7 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
     const index_t width = round_up(first, kLineFloats);
     const ConstMatrixView v = model.encoder.view();
 
+    if (prepare && pieces > 1) parallel_for(layout.blocks(), num_threads, prepare);
     parallel_for(slices * pieces, num_threads, [&](index_t task) {
         const index_t slice = task / pieces;
         const index_t piece = task % pieces;
@@ -109,7 +111,10 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
         sums.cols = first;
         for (index_t r = own.begin; r < own.end; ++r) std::fill_n(sums.row(r), width, 0.0f);
         const ColumnRange blocks = layout.slice_blocks(slice);
-        for (index_t b = blocks.begin; b < blocks.end; ++b) encode_block(batch, b, own, v, sums);
+        for (index_t b = blocks.begin; b < blocks.end; ++b) {
+            if (prepare && pieces == 1) prepare(b);
+            encode_block(batch, b, own, v, sums);
+        }
     });
 
     Matrix& z0 = work.before.front();

@@ -40,12 +40,12 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     grow(column_, cells);
     grow(input_, cells);
     grow(target_, cells);
-    grow(list_row_, cells);
-    grow(list_input_, cells);
-    grow(list_error_, cells);
-    grow(list_begin_, layout.cols());
-    grow(list_input_end_, layout.cols());
-    grow(list_end_, layout.cols());
+    grow(lists_.row_, cells);
+    grow(lists_.input_, cells);
+    grow(lists_.error_, cells);
+    grow(lists_.begin_, layout.cols());
+    grow(lists_.input_end_, layout.cols());
+    grow(lists_.end_, layout.cols());
 
     parallel_ranges(count, kRowsPerPiece, num_threads,
                     [&](index_t begin, index_t end) { count_cells(matrix, ids, begin, end); });
@@ -136,9 +136,9 @@ std::uint32_t* Batch::scratch_of(index_t first_row) {
 
 void Batch::list_columns(index_t block) {
     const ColumnRange columns = layout_->block(block);
-    std::uint32_t* begin = list_begin_.data();
-    std::uint32_t* front = list_input_end_.data();
-    std::uint32_t* back = list_end_.data();
+    std::uint32_t* begin = lists_.begin_.data();
+    std::uint32_t* front = lists_.input_end_.data();
+    std::uint32_t* back = lists_.end_.data();
     const std::uint32_t first = segment_[static_cast<std::size_t>(block * rows_)];
     const std::uint32_t last = segment_[static_cast<std::size_t>((block + 1) * rows_)];
 
@@ -151,9 +151,9 @@ void Batch::list_columns(index_t block) {
         back[c] = total += size;
     }
     const auto put = [&](index_t r, index_t cell, std::uint32_t place) {
-        list_row_[place] = static_cast<std::int32_t>(r);
-        list_input_[place] = input_[static_cast<std::size_t>(cell)];
-        list_error_[place] = target_[static_cast<std::size_t>(cell)];
+        lists_.row_[place] = static_cast<std::int32_t>(r);
+        lists_.input_[place] = input_[static_cast<std::size_t>(cell)];
+        lists_.error_[place] = target_[static_cast<std::size_t>(cell)];
     };
     for (index_t r = 0; r < rows_; ++r) {
         const Segment cells = segment(block, r);

@@ -173,22 +173,19 @@ double CdaeTrainer::forward_and_back(const std::int32_t* ids) {
 void CdaeTrainer::update(const std::int32_t* ids, float share, float rate) {
     const ConstMatrixView h = std::as_const(after_).view();
     const ConstMatrixView dz = std::as_const(error_).view();
-    const float decay = options_.regularization * share;
+    const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization * share);
     const TrainedMatrix encoder = encoder_.view();
     float* const bias_state[2] = {decoder_bias_.state[0].data(), decoder_bias_.state[1].data()};
     parallel_for(layout_.blocks(), options_.num_threads, [&](index_t block) {
+        const ColumnRange columns = layout_.block(block);
         batch_.list_columns(block);
         if (model_.shape.tied) {
-            update_tied_block(batch_, block, h, dz, encoder, decay, options_.optimizer, rate,
-                              step_);
+            update_tied_columns(batch_.lists(), columns, h, dz, encoder, step);
         } else {
-            update_block(batch_, block, Cells::error, h, decoder_.view(), decay, options_.optimizer,
-                         rate, step_);
-            update_block(batch_, block, Cells::input, dz, encoder, decay, options_.optimizer, rate,
-                         step_);
+            update_columns(batch_.lists(), columns, Cells::error, h, decoder_.view(), step);
+            update_columns(batch_.lists(), columns, Cells::input, dz, encoder, step);
         }
-        update_bias_block(batch_, block, model_.decoder_bias.row(0), bias_state, options_.optimizer,
-                          rate, step_);
+        update_biases(batch_.lists(), columns, model_.decoder_bias.row(0), bias_state, step);
     });
     parallel_ranges(
         batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {

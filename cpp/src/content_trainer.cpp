@@ -377,10 +377,10 @@ void ContentTrainer::update_block(index_t block, SliceWork& slice, float rate) {
     const index_t width = slice.weight_gradient.width();
     for (index_t c = own.begin; c < own.end; ++c) {
         float* gradient = slice.weight_gradient.row(c - own.begin);
-        const Batch::List list = batch_.list(c);
+        const ColumnLists::List list = batch_.lists().list(c);
         for (index_t i = list.begin; i < list.input_end; ++i) {
-            const float x = batch_.list_input()[i];
-            const float* error = work.error.row(batch_.list_row()[i]);
+            const float x = batch_.lists().input()[i];
+            const float* error = work.error.row(batch_.lists().row()[i]);
             for (index_t p = 0; p < width; p += kLanes) {
                 store(gradient + p, load(gradient + p) + x * load(error + p));
             }

@@ -1,5 +1,6 @@
 #include "isthmus/optimizers.hpp"
 
+#include <cmath>
 #include <stdexcept>
 
 namespace isthmus {
@@ -19,6 +20,23 @@ OptimizerOptions optimizer_options(const std::string& name) {
     options.kind = optimizer_from_name(name);
     if (options.kind == OptimizerKind::adagrad) options.epsilon = 1e-10f;
     return options;
+}
+
+OptimizerStep::OptimizerStep(const OptimizerOptions& options, float rate_, index_t step,
+                             float decay_)
+    : kind(options.kind),
+      rate(rate_),
+      epsilon(options.epsilon),
+      momentum(options.momentum),
+      beta1(options.beta1),
+      beta2(options.beta2),
+      decay(decay_) {
+    if (kind != OptimizerKind::adam) return;
+    const auto power = static_cast<double>(step);
+    const double root = std::sqrt((1.0 - std::pow(double{beta2}, power)) / (1.0 - double{beta2}));
+    const double correction = (1.0 - double{beta1}) / (1.0 - std::pow(double{beta1}, power));
+    rate = static_cast<float>(rate * root * correction);
+    epsilon = static_cast<float>(epsilon * root);
 }
 
 int optimizer_states(OptimizerKind kind) {

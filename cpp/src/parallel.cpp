@@ -23,6 +23,33 @@ namespace detail {
 
 namespace {
 
+// Has this thread take subnormal numbers for 0 while it lives.
+class FlushSubnormals {
+public:
+#if defined(__x86_64__)
+    FlushSubnormals() noexcept : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+    ~FlushSubnormals() { _mm_setcsr(before_); }
+#elif defined(__aarch64__)
+    FlushSubnormals() noexcept {
+        __asm__ volatile("mrs %0, fpcr" : "=r"(before_));
+        __asm__ volatile("msr fpcr, %0" : : "r"(before_ | (std::uint64_t{1} << 24)));
+    }
+    ~FlushSubnormals() { __asm__ volatile("msr fpcr, %0" : : "r"(before_)); }
+#else
+    FlushSubnormals() noexcept = default;
+    ~FlushSubnormals() {}
+#endif
+    FlushSubnormals(const FlushSubnormals&) = delete;
+    FlushSubnormals& operator=(const FlushSubnormals&) = delete;
+
+private:
+#if defined(__x86_64__)
+    unsigned before_;
+#elif defined(__aarch64__)
+    std::uint64_t before_;
+#endif
+};
+
 void relax() noexcept {
 #if defined(__x86_64__)
     _mm_pause();
@@ -59,6 +86,7 @@ public:
     }
 
     void serve() noexcept {
+        const FlushSubnormals flush;
         std::uint64_t done = 0;
         for (;;) {
             wait_until(mutex_, loop_started_, [&] { return loop_ != done || over_; });
@@ -195,6 +223,7 @@ bool can_share(int) { return false; }
 }  // namespace
 
 void run_with_team(int num_threads, Call body, void* context) {
+    const FlushSubnormals flush;
     if (current_team != nullptr || in_piece || !can_share(num_threads)) {
         body(context);
     } else {
@@ -207,6 +236,7 @@ void run_pieces(index_t pieces, int num_threads, PieceCall function, void* conte
         current_team->run(pieces, function, context);
         return;
     }
+    const FlushSubnormals flush;
     const int threads = static_cast<int>(pieces < num_threads ? pieces : num_threads);
     if (in_piece || current_team != nullptr || !can_share(threads)) {
         for (index_t piece = 0; piece < pieces; ++piece) function(context, piece);

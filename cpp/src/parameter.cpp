@@ -24,7 +24,7 @@ void Parameter::step(const float* gradient, index_t begin, index_t size, float d
     for (int i = 0; i < 2; ++i) {
         if (!state[i].empty()) from[i] = state[i].data() + begin;
     }
-    update_array(weights->data() + begin, gradient, size, from, decay, options, rate, step);
+    update_array(weights->data() + begin, gradient, size, from, {options, rate, step, decay});
 }
 
 void Parameter::step(const Matrix& gradient, float decay, const OptimizerOptions& options,

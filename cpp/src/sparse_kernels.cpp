@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
 namespace isthmus {
@@ -11,6 +12,7 @@ namespace {
 constexpr index_t kChunk = kChunkVectors * kLanes;
 constexpr int kGroup = 4;  // columns decoded at once: they share each load of the row
 constexpr index_t kGroupFloats = round_up(kGroup, kLineFloats);
+constexpr int kCatchUpVectors = 8;  // whose late steps are taken at once: as registers allow
 
 // Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
 template <int Most, class Body>
@@ -167,34 +169,39 @@ ISTHMUS_INLINE void step_at(const Optimizer& optimizer, float* weights, Floats g
 }
 
 template <class Optimizer>
-void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t block, Cells cells,
-                       ConstMatrixView h, const ConstMatrixView* dz, const TrainedMatrix& trained,
-                       float decay) {
-    const ColumnRange columns = batch.layout().block(block);
-    const std::int32_t* rows = batch.list_row();
-    const float* values = cells == Cells::input ? batch.list_input() : batch.list_error();
+void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, ColumnRange columns,
+                         Cells cells, ConstMatrixView h, const ConstMatrixView* dz,
+                         const TrainedMatrix& trained, float decay) {
+    const bool late = trained.taken != nullptr;
+    const std::int32_t* rows = lists.row();
+    const float* values = cells == Cells::input ? lists.input() : lists.error();
 
     const auto update_column = [&](index_t c, index_t offset, auto vectors) {
         constexpr int N = decltype(vectors)::value;
-        const Batch::List list = batch.list(c);
+        const ColumnLists::List list = lists.list(c);
         const index_t end = cells == Cells::input ? list.input_end : list.end;
-        if (Optimizer::rests && decay == 0.0f && list.begin == end) return;
+        if (late ? list.begin == list.end
+                 : Optimizer::rests && decay == 0.0f && list.begin == end) {
+            return;
+        }
         Floats gradient[N] = {};
         for (index_t i = list.begin; i < end; ++i) {
             add_scaled(gradient, values[i], h.row(rows[i]) + offset);
         }
         if (dz != nullptr) {
             for (index_t i = list.begin; i < list.input_end; ++i) {
-                add_scaled(gradient, batch.list_input()[i], dz->row(rows[i]) + offset);
+                add_scaled(gradient, lists.input()[i], dz->row(rows[i]) + offset);
             }
         }
+        // a copy, whose constants stay in registers while weights are stored
+        const Optimizer own = optimizer;
         float* weights = trained.weights.row(c) + offset;
         float* state[2] = {};
         for (int i = 0; i < Optimizer::states; ++i) state[i] = trained.state[i].row(c) + offset;
 #pragma GCC unroll 8
         for (int j = 0; j < N; ++j) {
             const index_t p = j * kLanes;
-            step_at(optimizer, weights, gradient[j] + decay * load(weights + p), state, p);
+            step_at(own, weights, gradient[j] + decay * load(weights + p), state, p);
         }
     };
     if constexpr (Optimizer::states == 0) {
@@ -212,6 +219,68 @@ void update_block_with(const Optimizer& optimizer, const Batch& batch, index_t b
             });
         }
     }
+    if (!late) return;
+    for (index_t c = columns.begin; c < columns.end; ++c) {
+        const ColumnLists::List list = lists.list(c);
+        if (list.begin < list.end) ++trained.taken[c];
+    }
+}
+
+// The steps [begin, end) of one column, along a gradient of decay x weights.
+template <class Optimizer>
+void take_steps(const TrainedMatrix& trained, index_t column, const OptimizerStep* begin,
+                const OptimizerStep* end) {
+    constexpr int N = kCatchUpVectors;
+    float* const weights = trained.weights.row(column);
+    float* state[2] = {};
+    for (int i = 0; i < Optimizer::states; ++i) state[i] = trained.state[i].row(column);
+    const auto take = [&](index_t offset, auto vectors) {
+        constexpr int M = decltype(vectors)::value;
+        Floats w[M], s[M][2];
+        for (int j = 0; j < M; ++j) {
+            const index_t p = offset + j * kLanes;
+            w[j] = load(weights + p);
+            for (int i = 0; i < Optimizer::states; ++i) s[j][i] = load(state[i] + p);
+        }
+        for (const OptimizerStep* step = begin; step < end; ++step) {
+            const Optimizer optimizer(*step);
+            // the zero keeps decay x weight from contracting with what follows: the same bits as
+            // with a gradient
+            for (int j = 0; j < M; ++j) {
+                w[j] = optimizer.step(w[j], Floats{} + step->decay * w[j], s[j]);
+            }
+        }
+        for (int j = 0; j < M; ++j) {
+            const index_t p = offset + j * kLanes;
+            store(weights + p, w[j]);
+            for (int i = 0; i < Optimizer::states; ++i) store(state[i] + p, s[j][i]);
+        }
+    };
+    const index_t width = trained.weights.width();
+    index_t offset = 0;
+    for (; offset + N * kLanes <= width; offset += N * kLanes) {
+        take(offset, std::integral_constant<int, N>{});
+    }
+    for (; offset < width; offset += kLanes) take(offset, std::integral_constant<int, 1>{});
+}
+
+// Lets columns take what they miss of the first `count` steps: body(catch_up), catch_up(column).
+template <class Body>
+void with_catch_up(const TrainedMatrix& trained, const OptimizerStep* steps, index_t count,
+                   Body&& body) {
+    if (count == 0) return;
+    with_optimizer(*steps, [&](const auto& optimizer) {
+        using Optimizer = std::decay_t<decltype(optimizer)>;
+        const bool nothing_to_do = Optimizer::rests && steps->decay == 0.0f;
+        body([&](index_t column) {
+            std::int32_t& taken = trained.taken[column];
+            if (taken == count) return;
+            if (!nothing_to_do) {
+                take_steps<Optimizer>(trained, column, steps + taken, steps + count);
+            }
+            taken = static_cast<std::int32_t>(count);
+        });
+    });
 }
 
 // A step on one number: a vector of one lane that counts.
@@ -273,29 +342,49 @@ void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView
     });
 }
 
-void update_block(const Batch& batch, index_t block, Cells cells, ConstMatrixView h,
-                  const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
-                  float rate, index_t step) {
-    with_optimizer(options, rate, step, [&](const auto& optimizer) {
-        update_block_with(optimizer, batch, block, cells, h, nullptr, trained, decay);
+void update_columns(const ColumnLists& lists, ColumnRange columns, Cells cells, ConstMatrixView h,
+                    const TrainedMatrix& trained, const OptimizerStep& step) {
+    with_optimizer(step, [&](const auto& optimizer) {
+        update_columns_with(optimizer, lists, columns, cells, h, nullptr, trained, step.decay);
     });
 }
 
-void update_tied_block(const Batch& batch, index_t block, ConstMatrixView h, ConstMatrixView dz,
-                       const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
-                       float rate, index_t step) {
-    with_optimizer(options, rate, step, [&](const auto& optimizer) {
-        update_block_with(optimizer, batch, block, Cells::error, h, &dz, trained, decay);
+void update_tied_columns(const ColumnLists& lists, ColumnRange columns, ConstMatrixView h,
+                         ConstMatrixView dz, const TrainedMatrix& trained,
+                         const OptimizerStep& step) {
+    with_optimizer(step, [&](const auto& optimizer) {
+        update_columns_with(optimizer, lists, columns, Cells::error, h, &dz, trained, step.decay);
     });
 }
 
-void update_bias_block(const Batch& batch, index_t block, float* bias, float* const state[2],
-                       const OptimizerOptions& options, float rate, index_t step) {
+void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trained,
+                    const OptimizerStep* steps, index_t count) {
     const ColumnRange columns = batch.layout().block(block);
-    const float* errors = batch.list_error();
-    with_optimizer(options, rate, step, [&](const auto& optimizer) {
+    const std::int32_t* taken = trained.taken;
+    if (std::all_of(taken + columns.begin, taken + columns.end,
+                    [&](std::int32_t own) { return own == count; })) {
+        return;
+    }
+    const index_t begin = batch.segment(block, 0).begin;
+    const index_t end = batch.segment(block, batch.rows() - 1).end;
+    with_catch_up(trained, steps, count, [&](const auto& catch_up) {
+        for (index_t i = begin; i < end; ++i) catch_up(batch.column()[i]);
+    });
+}
+
+void catch_up_columns(ColumnRange columns, const TrainedMatrix& trained, const OptimizerStep* steps,
+                      index_t count) {
+    with_catch_up(trained, steps, count, [&](const auto& catch_up) {
+        for (index_t c = columns.begin; c < columns.end; ++c) catch_up(c);
+    });
+}
+
+void update_biases(const ColumnLists& lists, ColumnRange columns, float* bias,
+                   float* const state[2], const OptimizerStep& step) {
+    const float* errors = lists.error();
+    with_optimizer(step, [&](const auto& optimizer) {
         for (index_t c = columns.begin; c < columns.end; ++c) {
-            const Batch::List list = batch.list(c);
+            const ColumnLists::List list = lists.list(c);
             float gradient = 0.0f;
             for (index_t i = list.begin; i < list.end; ++i) gradient += errors[i];
             step_scalar(optimizer, bias[c], gradient, state, c);
@@ -304,10 +393,11 @@ void update_bias_block(const Batch& batch, index_t block, float* bias, float* co
 }
 
 void update_array(float* weights, const float* gradient, index_t size, float* const state[2],
-                  float decay, const OptimizerOptions& options, float rate, index_t step) {
-    with_optimizer(options, rate, step, [&](const auto& optimizer) {
+                  const OptimizerStep& step) {
+    with_optimizer(step, [&](auto optimizer) {
         for (index_t p = 0; p + kLanes <= size; p += kLanes) {
-            step_at(optimizer, weights, load(gradient + p) + decay * load(weights + p), state, p);
+            const Floats w = load(weights + p);
+            step_at(optimizer, weights, load(gradient + p) + step.decay * w, state, p);
         }
     });
 }

@@ -96,6 +96,9 @@ Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity
         hidden_gradient_.emplace_back(layer.weights.rows(), layer.weights.cols());
         bias_gradient_.emplace_back(1, layer.bias.cols());
     }
+    for (Parameter* late : {&encoder_, &decoder_}) {
+        late->taken.resize(static_cast<std::size_t>(layout_.cols()));
+    }
     permute_columns(model_, forth(layout_));
 }
 
@@ -133,18 +136,25 @@ EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& tran
     const index_t rows = static_cast<index_t>(order.size());
     const index_t batch_rows = work_.before.front().rows();
     EpochResult result;
-    with_team(options_.num_threads, [&] {
-        for (index_t begin = 0; begin < rows; begin += batch_rows) {
-            if (poll) poll(begin);
-            const index_t count = std::min(batch_rows, rows - begin);
-            const auto share =
-                static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
+    const auto train = [&](index_t begin) {
+        if (poll) poll(begin);
+        const index_t count = std::min(batch_rows, rows - begin);
+        const auto share =
+            static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
+        result.cells +=
             train_batch(matrix, transform, order.data() + begin, count, epoch, share, rate, reduce);
-            const double loss = batch_loss();
-            if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows);
-            result.squared_error += loss;
-            result.cells += work_.batch.nnz();
+        const double loss = batch_loss(count);
+        if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows);
+        result.squared_error += loss;
+    };
+    with_team(options_.num_threads, [&] {
+        try {
+            for (index_t begin = 0; begin < rows; begin += batch_rows) train(begin);
+        } catch (...) {
+            settle();
+            throw;
         }
+        settle();
     });
     return result;
 }
@@ -195,39 +205,72 @@ double Trainer::penalty() const {
     return 0.5 * double{options_.regularization} * squares;
 }
 
-double Trainer::batch_loss() const {
+double Trainer::batch_loss(index_t rows) const {
     const index_t batch_rows = work_.before.front().rows();
     double loss = 0.0;
     for (index_t s = 0; s < layout_.slices(); ++s) {
         const double* part = work_.squared_error.data() + s * batch_rows;
-        for (index_t r = 0; r < work_.batch.rows(); ++r) loss += part[r];
+        for (index_t r = 0; r < rows; ++r) loss += part[r];
     }
     return loss;
 }
 
-void Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
-                          const std::int32_t* ids, index_t count, index_t epoch, float share,
-                          float rate, const Reduction& reduce) {
-    const auto epoch32 = static_cast<std::uint32_t>(epoch);
+index_t Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
+                             const std::int32_t* ids, index_t count, index_t epoch, float share,
+                             float rate, const Reduction& reduce) {
     const CorruptionPlan corruption{options_.corruption, options_.corruption_level, options_.seed,
-                                    epoch32, options_.first_column};
-    const Dropout dropout{options_.dropout, options_.seed, epoch32};
-    const float decay = options_.regularization * share;
-    ++step_;
+                                    static_cast<std::uint32_t>(epoch), options_.first_column};
     Stopwatch watch;
     work_.batch.assemble(matrix, ids, count, layout_, transform, corruption, options_.num_threads);
     phases_.assemble += watch.lap();
-    encode(model_, work_, ids, dropout, reduce, options_.num_threads);
+    encode_batch(ids, epoch, reduce);
     phases_.encode += watch.lap();
-    decode_and_update(decay, rate);
+    ++step_;
+    steps_.emplace_back(options_.optimizer, rate, step_, options_.regularization * share);
+    decode_and_update();
     phases_.decode += watch.lap();
-    backward(decay, rate, reduce);
-    phases_.encoder_step += watch.lap();
+    backward(rate, reduce);
+    phases_.backward += watch.lap();
+    work_.batch.swap_lists(before_);
+    encoder_waits_ = true;
+    return work_.batch.nnz();
+}
+
+void Trainer::encode_batch(const std::int32_t* ids, index_t epoch, const Reduction& reduce) {
+    const Dropout dropout{options_.dropout, options_.seed, static_cast<std::uint32_t>(epoch)};
+    const bool waits = std::exchange(encoder_waits_, false);
+    encode(model_, work_, ids, dropout, reduce, options_.num_threads, [&](index_t block) {
+        if (waits) update_encoder(block);
+        catch_up_block(work_.batch, block, encoder_.view(), steps_.data(), steps());
+    });
+}
+
+// The encoder's step on the batch before, whose hidden errors are still there.
+void Trainer::update_encoder(index_t block) {
+    update_columns(before_, layout_.block(block), Cells::input,
+                   std::as_const(work_.error.front()).view(), encoder_.view(), steps_.back());
+}
+
+// Lets every column take the steps that it has left for later.
+void Trainer::settle() {
+    Stopwatch watch;
+    const bool waits = std::exchange(encoder_waits_, false);
+    parallel_for(layout_.blocks(), options_.num_threads, [&](index_t block) {
+        if (waits) update_encoder(block);
+        for (Parameter* parameter : {&encoder_, &decoder_}) {
+            catch_up_columns(layout_.block(block), parameter->view(), steps_.data(), steps());
+        }
+    });
+    steps_.clear();
+    for (Parameter* parameter : {&encoder_, &decoder_}) {
+        std::fill(parameter->taken.begin(), parameter->taken.end(), 0);
+    }
+    phases_.settle += watch.lap();
 }
 
 // The decoder, its way back into the codes, and its own update: slice by slice, so that a block's
 // weights are read while they are in the cache.
-void Trainer::decode_and_update(float decay, float rate) {
+void Trainer::decode_and_update() {
     Batch& batch = work_.batch;
     const index_t rows = batch.rows();
     const index_t batch_rows = work_.before.front().rows();
@@ -240,13 +283,17 @@ void Trainer::decode_and_update(float decay, float rate) {
     const TrainedMatrix decoder = decoder_.view();
     float* const bias_state[2] = {decoder_bias_.state[0].data(), decoder_bias_.state[1].data()};
 
-    const auto update = [&](index_t block) {
-        batch.list_columns(block);
-        update_block(batch, block, Cells::error, h, decoder, decay, options_.optimizer, rate,
-                     step_);
-        update_bias_block(batch, block, model_.decoder_bias.row(0), bias_state, options_.optimizer,
-                          rate, step_);
+    const OptimizerStep& step = steps_.back();
+    const auto catch_up = [&](index_t block) {
+        catch_up_block(batch, block, decoder, steps_.data(), steps() - 1);
     };
+    const auto update = [&](index_t block) {
+        const ColumnRange columns = layout_.block(block);
+        batch.list_columns(block);
+        update_columns(batch.lists(), columns, Cells::error, h, decoder, step);
+        update_biases(batch.lists(), columns, model_.decoder_bias.row(0), bias_state, step);
+    };
+    if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, catch_up);
     parallel_for(slices * pieces, options_.num_threads, [&](index_t task) {
         const index_t slice = task / pieces;
         const index_t piece = task % pieces;
@@ -260,6 +307,7 @@ void Trainer::decode_and_update(float decay, float rate) {
         }
         const ColumnRange blocks = layout_.slice_blocks(slice);
         for (index_t b = blocks.begin; b < blocks.end; ++b) {
+            if (pieces == 1) catch_up(b);
             decode_block(batch, b, own, decoder.weights, rule, h, dh, squared_error);
             if (pieces == 1) update(b);
         }
@@ -267,9 +315,9 @@ void Trainer::decode_and_update(float decay, float rate) {
     if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, update);
 }
 
-void Trainer::backward(float decay, float rate, const Reduction& reduce) {
-    Batch& batch = work_.batch;
-    const index_t rows = batch.rows();
+void Trainer::backward(float rate, const Reduction& reduce) {
+    const index_t rows = work_.batch.rows();
+    const float decay = steps_.back().decay;
     const int threads = options_.num_threads;
     const std::size_t layers = model_.shape.hidden.size();
     const Activation activation = model_.shape.hidden_activation;
@@ -309,13 +357,6 @@ void Trainer::backward(float decay, float rate, const Reduction& reduce) {
             hidden_[l - 1].step(gradient, decay, options_.optimizer, rate, step_);
         }
     }
-
-    const ConstMatrixView error = work_.error.front().view();
-    const TrainedMatrix encoder = encoder_.view();
-    parallel_for(layout_.blocks(), threads, [&](index_t block) {
-        update_block(batch, block, Cells::input, error, encoder, decay, options_.optimizer, rate,
-                     step_);
-    });
 }
 
 void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform,

@@ -247,8 +247,8 @@ void MultinomialTrainer::backward(const Items& items, float beta, const StepOpti
     const TrainedMatrix encoder = items.encoder->view();
     parallel_for(layout_.blocks(), options.num_threads, [&](index_t block) {
         batch_.list_columns(block);
-        update_block(batch_, block, Cells::input, error, encoder, options.decay, options.optimizer,
-                     options.rate, options.step);
+        update_columns(batch_.lists(), layout_.block(block), Cells::input, error, encoder,
+                       {options.optimizer, options.rate, options.step, options.decay});
     });
 }
 

@@ -9,6 +9,7 @@
 #include "random_data.hpp"
 
 using isthmus::Batch;
+using isthmus::ColumnLists;
 using isthmus::ColumnRange;
 using isthmus::Corruption;
 using isthmus::CorruptionPlan;
@@ -88,14 +89,14 @@ void check_lists(Batch& batch, const Cells& expected) {
         batch.list_columns(block);
         const ColumnRange columns = batch.layout().block(block);
         for (index_t column = columns.begin; column < columns.end; ++column) {
-            const Batch::List list = batch.list(column);
+            const ColumnLists::List list = batch.lists().list(column);
             for (index_t i = list.begin; i < list.end; ++i) {
-                const auto cell = expected.find({batch.list_row()[i], column});
+                const auto cell = expected.find({batch.lists().row()[i], column});
                 CHECK(cell != expected.end());
                 if (cell == expected.end()) continue;
                 CHECK_EQUAL(cell->second.masked, i >= list.input_end);
-                CHECK_CLOSE(batch.list_error()[i], cell->second.target, 1e-6);
-                CHECK_CLOSE(batch.list_input()[i], cell->second.input, 1e-5);
+                CHECK_CLOSE(batch.lists().error()[i], cell->second.target, 1e-6);
+                CHECK_CLOSE(batch.lists().input()[i], cell->second.input, 1e-5);
                 ++listed;
             }
         }

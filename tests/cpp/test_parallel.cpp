@@ -51,6 +51,19 @@ void every_piece_is_done_once() {
     }
 }
 
+// Subnormal numbers count as 0 in a loop, whoever runs it, and are themselves again after it.
+void subnormal_numbers_are_flushed_inside_alone() {
+    volatile float tiny = 1e-30f;
+    const auto subnormal = [&] { return tiny * 1e-10f; };
+    for (const int threads : {1, 2, 5}) {
+        std::atomic<int> flushed{0};
+        parallel_for(50, threads, [&](index_t) { flushed += subnormal() == 0.0f; });
+        CHECK_EQUAL(flushed.load(), 50);
+        with_team(threads, [&] { CHECK_EQUAL(subnormal(), 0.0f); });
+        CHECK(subnormal() > 0.0f);
+    }
+}
+
 void ranges_cover_everything_once() {
     for (const index_t count : {0, 1, 15, 16, 17, 160, 161}) {
         std::vector<std::atomic<int>> done(static_cast<std::size_t>(count));
@@ -166,6 +179,7 @@ void a_forked_child_gets_the_same_results() {
 }  // namespace
 
 int main() {
+    subnormal_numbers_are_flushed_inside_alone();
     every_piece_is_done_once();
     ranges_cover_everything_once();
     an_exception_comes_out_and_the_next_loop_works();

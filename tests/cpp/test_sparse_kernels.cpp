@@ -26,12 +26,12 @@ constexpr index_t kUnits[] = {1, 15, 16, 17, 48, 130, 257};  // chunks of every 
 
 // A batch of all rows of a random matrix, a third of its cells masked.
 struct Fixture {
-    Sparse sparse = testing::random_sparse(20, 300, 3);
+    Sparse sparse;
     ColumnLayout layout = sparse.layout();
     std::vector<std::int32_t> ids = testing::first_integers(20);
     Batch batch;
 
-    Fixture() {
+    explicit Fixture(std::uint32_t seed = 3) : sparse(testing::random_sparse(20, 300, seed)) {
         batch.assemble(sparse.view(), ids.data(), 20, layout, {}, {Corruption::mask, 0.33f, 1, 0},
                        1);
         for (index_t b = 0; b < layout.blocks(); ++b) batch.list_columns(b);
@@ -187,12 +187,59 @@ void updates_step_along_the_gradient_and_the_decay() {
                     const isthmus::TrainedMatrix trained{weights.view(),
                                                          {state[0].view(), state[1].view()}};
                     for (index_t b = 0; b < f.layout.blocks(); ++b) {
-                        update_block(f.batch, b, cells, h.view(), trained, decay, options, rate,
-                                     step);
+                        update_columns(f.batch.lists(), f.layout.block(b), cells, h.view(), trained,
+                                       {options, rate, step, decay});
                     }
                 }
                 CHECK(difference(weights.view(), expected) < 2e-5);
                 CHECK(testing::padding_is_zero(weights.view()));
+            }
+        }
+    }
+}
+
+// Weights and state after five steps on three batches in turn, in time or late.
+struct Trained {
+    Matrix weights;
+    Matrix state[2];
+    std::vector<std::int32_t> taken;
+
+    Trained(index_t k, OptimizerKind kind, float decay, bool late)
+        : weights(testing::random_matrix(300, k, 1)), state{Matrix(300, k), Matrix(300, k)} {
+        if (late) taken.resize(300);
+        const Fixture batches[3] = {Fixture(3), Fixture(4), Fixture(5)};
+        const Matrix h = testing::random_matrix(20, k, 2);
+        const isthmus::TrainedMatrix trained{
+            weights.view(), {state[0].view(), state[1].view()}, late ? taken.data() : nullptr};
+        std::vector<isthmus::OptimizerStep> steps;
+        for (index_t step = 1; step <= 5; ++step) {
+            const Fixture& f = batches[step % 3];
+            steps.emplace_back(OptimizerOptions{kind}, 0.01f, step,
+                               decay * static_cast<float>(step));
+            for (index_t b = 0; b < f.layout.blocks(); ++b) {
+                if (late) catch_up_block(f.batch, b, trained, steps.data(), step - 1);
+                update_columns(f.batch.lists(), f.layout.block(b), Cells::error, h.view(), trained,
+                               steps.back());
+            }
+        }
+        if (late) catch_up_columns({0, 300}, trained, steps.data(), 5);
+    }
+};
+
+bool same_bits(const Matrix& a, const Matrix& b) {
+    return std::equal(a.data(), a.data() + a.size(), b.data(), b.data() + b.size());
+}
+
+void late_steps_come_to_the_same_bits() {
+    for (const OptimizerKind kind : kOptimizers) {
+        for (const float decay : {0.0f, 0.3f}) {
+            for (const index_t k : kUnits) {
+                const Trained in_time(k, kind, decay, false);
+                const Trained late(k, kind, decay, true);
+                CHECK(same_bits(late.weights, in_time.weights));
+                for (int i = 0; i < 2; ++i) CHECK(same_bits(late.state[i], in_time.state[i]));
+                for (const std::int32_t taken : late.taken) CHECK_EQUAL(taken, 5);
+                CHECK(testing::padding_is_zero(late.weights.view()));
             }
         }
     }
@@ -215,7 +262,8 @@ void biases_step_along_the_sum_of_the_errors() {
         }
         float* const states[2] = {state[0].data(), state[1].data()};
         for (index_t b = 0; b < f.layout.blocks(); ++b) {
-            update_bias_block(f.batch, b, bias.row(0), states, options, 0.01f, 1);
+            update_biases(f.batch.lists(), f.layout.block(b), bias.row(0), states,
+                          {options, 0.01f, 1, 0.0f});
         }
         CHECK(difference(bias.view(), expected) < 1e-5);
     }
@@ -235,8 +283,8 @@ void arrays_step_along_their_gradient() {
             weight = stepped(options, 0.01f, 1.0, weight, along.numbers[i] + 0.1f * weight, both);
         }
         float* const states[2] = {state[0].data(), state[1].data()};
-        isthmus::update_array(weights.data(), gradient.data(), weights.size(), states, 0.1f,
-                              options, 0.01f, 1);
+        isthmus::update_array(weights.data(), gradient.data(), weights.size(), states,
+                              {options, 0.01f, 1, 0.1f});
         CHECK(difference(weights.view(), expected) < 1e-6);
         CHECK(testing::padding_is_zero(weights.view()));
     }
@@ -248,6 +296,7 @@ int main() {
     encode_adds_inputs_times_weights();
     decode_gives_errors_losses_and_the_way_back();
     updates_step_along_the_gradient_and_the_decay();
+    late_steps_come_to_the_same_bits();
     biases_step_along_the_sum_of_the_errors();
     arrays_step_along_their_gradient();
     return check::result();

@@ -74,9 +74,11 @@ public:
 };
 
 // The encoder: fills before and after of every hidden layer for the assembled batch.
-// `ids` are the batch rows' places in the matrix (they seed the dropout).
+// `ids` are the batch rows' places in the matrix (they seed the dropout). `prepare` (or none) is
+// called with each block of columns before its weights are read, from any thread.
 void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
-            const Dropout& dropout, const Reduction& reduce, int num_threads);
+            const Dropout& dropout, const Reduction& reduce, int num_threads,
+            const std::function<void(index_t)>& prepare = {});
 
 // Codes (rows x last hidden layer) of every row of `matrix`, uncorrupted. Rows without a stored
 // cell get the code of an empty input.

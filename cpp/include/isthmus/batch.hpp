@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "isthmus/column_layout.hpp"
@@ -32,6 +33,29 @@ struct CorruptionPlan {
     std::uint32_t epoch = 0;
     std::int32_t first_column = 0;   // of the matrix, among the columns of all machines
     bool zeros_are_targets = false;  // a stored 0 never reaches the input: a sampled negative
+};
+
+// A batch's cells once more, by column: what the gradients of weights walk.
+class ColumnLists {
+public:
+    // Cells of an internal column: [begin, end), the input's ones [begin, input_end), each with
+    // its row in the batch, its input and its error.
+    struct List {
+        index_t begin, input_end, end;
+    };
+    List list(index_t column) const {
+        const std::size_t at = static_cast<std::size_t>(column);
+        return {begin_[at], input_end_[at], end_[at]};
+    }
+    const std::int32_t* row() const { return row_.data(); }
+    const float* input() const { return input_.data(); }
+    const float* error() const { return error_.data(); }
+
+private:
+    friend class Batch;
+    std::vector<std::uint32_t> begin_, input_end_, end_;  // per column
+    std::vector<std::int32_t> row_;
+    std::vector<float> input_, error_;
 };
 
 // The cells of a batch in order of (block, row); within a segment (one row's cells in one block)
@@ -66,18 +90,11 @@ public:
     float* error() { return target_.data(); }
     const float* error() const { return target_.data(); }
 
-    // Cells of an internal column: [begin, end), the input's ones [begin, input_end), each with
-    // its row in the batch, its input and its error.
-    struct List {
-        index_t begin, input_end, end;
-    };
-    List list(index_t column) const {
-        const std::size_t at = static_cast<std::size_t>(column);
-        return {list_begin_[at], list_input_end_[at], list_end_[at]};
-    }
-    const std::int32_t* list_row() const { return list_row_.data(); }
-    const float* list_input() const { return list_input_.data(); }
-    const float* list_error() const { return list_error_.data(); }
+    // Of the blocks that have been listed.
+    const ColumnLists& lists() const { return lists_; }
+
+    // Takes the lists away, for use while the next batch is assembled, and takes others' room.
+    void swap_lists(ColumnLists& other) { std::swap(lists_, other); }
 
 private:
     void count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end);
@@ -93,9 +110,7 @@ private:
     std::vector<std::uint32_t> scratch_;
     std::vector<std::int32_t> column_;
     std::vector<float> input_, target_;
-    std::vector<std::uint32_t> list_begin_, list_input_end_, list_end_;  // per column
-    std::vector<std::int32_t> list_row_;
-    std::vector<float> list_input_, list_error_;
+    ColumnLists lists_;
 };
 
 // Assembles all rows of `matrix` in their order, uncorrupted, at most `most` at a time, and calls

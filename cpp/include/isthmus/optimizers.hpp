@@ -3,7 +3,6 @@
 // lives in arrays of the weights' shape, and its step runs inside the kernel that has just summed
 // the gradient, in registers. Formulas and defaults are PyTorch's.
 
-#include <cmath>
 #include <string>
 
 #include "isthmus/simd.hpp"
@@ -27,10 +26,23 @@ struct OptimizerOptions {
 // The options of an optimizer by its name, with its own epsilon.
 OptimizerOptions optimizer_options(const std::string& name);
 
+// One step of training, its constants worked out.
+struct OptimizerStep {
+    // `step` counts from 1; decay x weight is added to the gradient.
+    OptimizerStep(const OptimizerOptions& options, float rate, index_t step, float decay);
+
+    OptimizerKind kind;
+    float rate, epsilon;  // for Adam, with all that does not change from weight to weight
+    float momentum, beta1, beta2;
+    float decay;
+};
+
 struct Sgd {
     static constexpr int states = 0;
     static constexpr bool rests = true;  // a gradient of 0 changes neither weights nor state
     float rate;
+
+    explicit Sgd(const OptimizerStep& step) : rate(step.rate) {}
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats*) const {
         return weight - rate * gradient;
@@ -41,6 +53,8 @@ struct Momentum {
     static constexpr int states = 1;
     static constexpr bool rests = false;
     float rate, momentum;
+
+    explicit Momentum(const OptimizerStep& step) : rate(step.rate), momentum(step.momentum) {}
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
         state[0] = momentum * state[0] + gradient;
@@ -54,30 +68,29 @@ struct Adagrad {
     static constexpr bool rests = true;
     float rate, epsilon;
 
+    explicit Adagrad(const OptimizerStep& step) : rate(step.rate), epsilon(step.epsilon) {}
+
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
         state[0] = state[0] + gradient * gradient;
         return weight - divide_by_root(rate * gradient, state[0], epsilon);
     }
 };
 
-// Kingma, Ba (ICLR 2015). The bias corrections are folded into the rate and epsilon:
-// m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = [sqrt(1-b2^t)/(1-b1^t)] m / (sqrt(v) + eps sqrt(1-b2^t)).
+// Kingma, Ba (ICLR 2015). The state is sums where the paper has means, m / (1 - b1) and v / (1 -
+// b2); what turns the one into the other, and the bias corrections, are folded into rate and
+// epsilon: with r = sqrt((1-b2^t) / (1-b2)), m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = [r
+// (1-b1)/(1-b1^t)] sum_m / (sqrt(sum_v) + eps r).
 struct Adam {
     static constexpr int states = 2;
     static constexpr bool rests = false;
     float rate, beta1, beta2, epsilon;
 
-    static Adam at_step(float rate, const OptimizerOptions& options, index_t step) {
-        const double correction1 = 1.0 - std::pow(double{options.beta1}, static_cast<double>(step));
-        const double root2 =
-            std::sqrt(1.0 - std::pow(double{options.beta2}, static_cast<double>(step)));
-        return {static_cast<float>(rate * root2 / correction1), options.beta1, options.beta2,
-                static_cast<float>(options.epsilon * root2)};
-    }
+    explicit Adam(const OptimizerStep& step)
+        : rate(step.rate), beta1(step.beta1), beta2(step.beta2), epsilon(step.epsilon) {}
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
-        state[0] = state[0] + (1.0f - beta1) * (gradient - state[0]);
-        state[1] = beta2 * state[1] + (1.0f - beta2) * (gradient * gradient);
+        state[0] = beta1 * state[0] + gradient;
+        state[1] = beta2 * state[1] + gradient * gradient;
         return weight - divide_by_root(rate * state[0], state[1], epsilon);
     }
 };
@@ -89,6 +102,8 @@ struct Rprop {
     static constexpr int states = 2;
     static constexpr bool rests = false;
     float rate;  // the first step
+
+    explicit Rprop(const OptimizerStep& step) : rate(step.rate) {}
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
         const Floats zero{};
@@ -104,15 +119,15 @@ struct Rprop {
     }
 };
 
-// Calls body(policy) with the policy of this step; `step` counts from 1.
+// Calls body(policy) with the policy of this step.
 template <class Body>
-void with_optimizer(const OptimizerOptions& options, float rate, index_t step, Body&& body) {
-    switch (options.kind) {
-        case OptimizerKind::sgd: body(Sgd{rate}); return;
-        case OptimizerKind::momentum: body(Momentum{rate, options.momentum}); return;
-        case OptimizerKind::adagrad: body(Adagrad{rate, options.epsilon}); return;
-        case OptimizerKind::adam: body(Adam::at_step(rate, options, step)); return;
-        case OptimizerKind::rprop: body(Rprop{rate}); return;
+void with_optimizer(const OptimizerStep& step, Body&& body) {
+    switch (step.kind) {
+        case OptimizerKind::sgd: body(Sgd(step)); return;
+        case OptimizerKind::momentum: body(Momentum(step)); return;
+        case OptimizerKind::adagrad: body(Adagrad(step)); return;
+        case OptimizerKind::adam: body(Adam(step)); return;
+        case OptimizerKind::rprop: body(Rprop(step)); return;
     }
 }
 

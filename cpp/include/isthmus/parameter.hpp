@@ -1,6 +1,7 @@
 #pragma once
 // Weights that are trained, with their optimizer's state, and copies of them to go back to.
 
+#include <cstdint>
 #include <vector>
 
 #include "isthmus/sparse_kernels.hpp"
@@ -9,12 +10,17 @@ namespace isthmus {
 
 struct Parameter {
     Matrix* weights = nullptr;
-    Matrix state[2];  // as many as the optimizer has
+    Matrix state[2];                  // as many as the optimizer has
+    std::vector<std::int32_t> taken;  // steps that each row has taken, if rows take them late
 
     Parameter() = default;
     Parameter(Matrix& weights, OptimizerKind kind);
 
-    TrainedMatrix view() { return {weights->view(), {state[0].view(), state[1].view()}}; }
+    TrainedMatrix view() {
+        return {weights->view(),
+                {state[0].view(), state[1].view()},
+                taken.empty() ? nullptr : taken.data()};
+    }
 
     // One step of `size` floats from `begin` on (on a cache line; padding counts), along
     // `gradient`.

@@ -38,9 +38,29 @@ ISTHMUS_INLINE Floats broadcast(float x) { return x - Floats{}; }
 
 // lanes of `yes` where the mask is set (all ones), of `no` elsewhere
 ISTHMUS_INLINE Floats select(Ints mask, Floats yes, Floats no) { return mask ? yes : no; }
-// A NaN in `a` stays, so that a run that has diverged shows.
+// A NaN in `a` stays, so that a run that has diverged shows: the instructions give the second
+// operand where the comparison fails, and the compilers do not find them by themselves.
+#if defined(__AVX512F__)
+ISTHMUS_INLINE Floats max(Floats a, Floats b) {
+    return (Floats)_mm512_maskz_max_ps(0xFFFF, (__m512)b, (__m512)a);
+}
+ISTHMUS_INLINE Floats min(Floats a, Floats b) {
+    return (Floats)_mm512_maskz_min_ps(0xFFFF, (__m512)b, (__m512)a);
+}
+#elif defined(__AVX__)
+ISTHMUS_INLINE Floats max(Floats a, Floats b) {
+    return (Floats)_mm256_max_ps((__m256)b, (__m256)a);
+}
+ISTHMUS_INLINE Floats min(Floats a, Floats b) {
+    return (Floats)_mm256_min_ps((__m256)b, (__m256)a);
+}
+#elif defined(__SSE__)
+ISTHMUS_INLINE Floats max(Floats a, Floats b) { return (Floats)_mm_max_ps((__m128)b, (__m128)a); }
+ISTHMUS_INLINE Floats min(Floats a, Floats b) { return (Floats)_mm_min_ps((__m128)b, (__m128)a); }
+#else
 ISTHMUS_INLINE Floats max(Floats a, Floats b) { return select(b > a, b, a); }
 ISTHMUS_INLINE Floats min(Floats a, Floats b) { return select(b < a, b, a); }
+#endif
 
 // The sum of the lanes, always in the same order.
 ISTHMUS_INLINE float sum(Floats v) {
@@ -71,9 +91,9 @@ ISTHMUS_INLINE Floats divide_by_root(Floats a, Floats b, float epsilon) {
 #if defined(__AVX512F__)
     const Floats tiny = broadcast(1e-36f);
     const Floats x = max(b, tiny);
-    Floats r = (Floats)_mm512_maskz_rsqrt14_ps(0xFFFF, (__m512)x);
-    r = r * (1.5f - 0.5f * x * r * r);
-    const Floats root = b * r + epsilon;
+    const Floats r = (Floats)_mm512_maskz_rsqrt14_ps(0xFFFF, (__m512)x);
+    const Floats estimate = x * r;
+    const Floats root = estimate * (1.5f - estimate * (0.5f * r)) + epsilon;
     Floats inverse = (Floats)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)root);
     inverse = inverse * (2.0f - root * inverse);
     return a * inverse;

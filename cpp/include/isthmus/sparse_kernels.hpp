@@ -41,29 +41,41 @@ void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView
 struct TrainedMatrix {
     MatrixView weights;
     MatrixView state[2];
+    // How many steps each row has taken, where rows take theirs late; null: all take all in time.
+    std::int32_t* taken = nullptr;
 };
 
 enum class Cells { input, error };
 
-// For every column of a block: weights -= optimizer(sum over the column's cells of value x H_row +
+// For every column in a range: weights -= optimizer(sum over the column's cells of value x H_row +
 // decay x weights), with the cells' inputs (V's gradient; H is then the hidden error) or their
-// errors (W's gradient) for values. The gradient never leaves the registers.
-void update_block(const Batch& batch, index_t block, Cells cells, ConstMatrixView h,
-                  const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
-                  float rate, index_t step);
+// errors (W's gradient) for values. The gradient never leaves the registers. Where columns take
+// steps late, those without a cell in the batch are left for later.
+void update_columns(const ColumnLists& lists, ColumnRange columns, Cells cells, ConstMatrixView h,
+                    const TrainedMatrix& trained, const OptimizerStep& step);
+
+// The first `count` of `steps`, as far as they have not been taken, by the columns that have a cell
+// of the batch in a block: along a gradient of decay x weights. To be called before weights that
+// take their steps late are read, and to the same bits as if all had been taken in time.
+void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trained,
+                    const OptimizerStep* steps, index_t count);
+
+// The same for all columns in a range.
+void catch_up_columns(ColumnRange columns, const TrainedMatrix& trained, const OptimizerStep* steps,
+                      index_t count);
 
 // The same for weights that both encode and decode: the sum over the column's cells of error x
 // H_row and, those of the input, of input x dZ_row.
-void update_tied_block(const Batch& batch, index_t block, ConstMatrixView h, ConstMatrixView dz,
-                       const TrainedMatrix& trained, float decay, const OptimizerOptions& options,
-                       float rate, index_t step);
+void update_tied_columns(const ColumnLists& lists, ColumnRange columns, ConstMatrixView h,
+                         ConstMatrixView dz, const TrainedMatrix& trained,
+                         const OptimizerStep& step);
 
-// The output bias of a block's columns: the same with 1 for H, and no decay.
-void update_bias_block(const Batch& batch, index_t block, float* bias, float* const state[2],
-                       const OptimizerOptions& options, float rate, index_t step);
+// The output bias of the columns: the same with 1 for H, and no decay, always in time.
+void update_biases(const ColumnLists& lists, ColumnRange columns, float* bias,
+                   float* const state[2], const OptimizerStep& step);
 
 // An array of weights and its gradient: parameters that are not kept by column.
 void update_array(float* weights, const float* gradient, index_t size, float* const state[2],
-                  float decay, const OptimizerOptions& options, float rate, index_t step);
+                  const OptimizerStep& step);
 
 }  // namespace isthmus

@@ -6,6 +6,12 @@
 //
 // A batch's step has the gradient of its own rows' errors and its share of the rows of the decay:
 // exactly what a dense framework computes with masked squared loss and the same optimizer.
+//
+// Every step moves every weight, by its decay and by what the optimizer remembers. The weights of
+// columns without a cell in the batch are left, and take the steps they have missed, one after the
+// other, when a batch next reads them; and the encoder's step on a batch is taken when the next one
+// has come, whose encoding reads the same weights. Both save the memory most of its work, and come
+// to the same bits.
 
 #include <cstdint>
 #include <functional>
@@ -54,9 +60,10 @@ struct EpochResult {
 // Seconds that the parts of all batches have taken, to see where the time goes.
 struct PhaseSeconds {
     double assemble = 0.0;
-    double encode = 0.0;
-    double decode = 0.0;        // with the codes' errors and the decoder's step
-    double encoder_step = 0.0;  // with the way back through hidden layers
+    double encode = 0.0;    // with the encoder's step on the batch before
+    double decode = 0.0;    // with the codes' errors and the decoder's step
+    double backward = 0.0;  // through the hidden layers, with their steps
+    double settle = 0.0;    // all that an epoch has left for later
 };
 
 struct Evaluation {
@@ -80,8 +87,9 @@ public:
 
     // One pass over the rows that hold any cell, in an order drawn for this epoch. `poll` is called
     // before each batch with the number of rows done; if it throws, the weights stay as after the
-    // last whole batch. If columns are split over machines, `filled` lists the rows that hold a
-    // cell on any of them, in ascending order, so that all draw the same batches.
+    // last whole batch (while it runs, some have steps to take). If columns are split over
+    // machines, `filled` lists the rows that hold a cell on any of them, in ascending order, so
+    // that all draw the same batches.
     EpochResult run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
                           float rate, const std::function<void(index_t)>& poll,
                           const Reduction& reduce,
@@ -116,16 +124,21 @@ public:
 
 private:
     void require_unfinished() const;
-    void train_batch(const CsrView& matrix, const RowTransform& transform, const std::int32_t* ids,
-                     index_t count, index_t epoch, float share, float rate,
-                     const Reduction& reduce);
+    // Returns the batch's cells.
+    index_t train_batch(const CsrView& matrix, const RowTransform& transform,
+                        const std::int32_t* ids, index_t count, index_t epoch, float share,
+                        float rate, const Reduction& reduce);
     EpochResult run_batches(const CsrView& matrix, const RowTransform& transform,
                             const std::vector<std::int32_t>& order, index_t epoch, float rate,
                             const std::function<void(index_t)>& poll, const Reduction& reduce);
     double penalty() const;
-    double batch_loss() const;
-    void decode_and_update(float decay, float rate);
-    void backward(float decay, float rate, const Reduction& reduce);
+    double batch_loss(index_t rows) const;
+    void encode_batch(const std::int32_t* ids, index_t epoch, const Reduction& reduce);
+    void decode_and_update();
+    void backward(float rate, const Reduction& reduce);
+    void update_encoder(index_t block);
+    void settle();
+    index_t steps() const { return static_cast<index_t>(steps_.size()); }
     std::vector<Parameter*> trained();
     std::vector<Matrix*> parameters();
 
@@ -139,6 +152,9 @@ private:
     BestWeights best_;
     PhaseSeconds phases_;
     index_t step_ = 0;
+    std::vector<OptimizerStep> steps_;  // since all columns have last taken theirs
+    ColumnLists before_;                // of the batch whose step the encoder has yet to take
+    bool encoder_waits_ = false;
     bool finished_ = false;
 };
 
