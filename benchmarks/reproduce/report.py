@@ -26,20 +26,41 @@ def interval(values: list[float]) -> float:
 
 def table(experiment: Experiment, output: Path) -> str:
     """Published and measured error side by side, as Markdown."""
-    header = (experiment.x or "model", "published", "isthmus", "splits", "seconds", "parameters")
+    header = (
+        *(experiment.x or "model", "published", "isthmus", "splits"),
+        *("seconds", "processor seconds", "parameters"),
+    )
     rows = [_row(case, results_of(output, experiment, case)) for case in experiment.cases]
-    return markdown_table(header, rows)
+    total = _total(experiment, output)
+    return markdown_table(header, rows) + (f"\n\n{total}" if total else "")
+
+
+def _total(experiment: Experiment, output: Path) -> str:
+    """Say what all rows of a split take, where each row's processor time is known."""
+    rows = [_processor_seconds(results_of(output, experiment, c)) for c in experiment.cases]
+    known = [seconds for seconds in rows if not math.isnan(seconds)]
+    if len(known) < max(len(rows), 2):
+        return ""
+    return f"One split of all rows takes {sum(known):,.0f} processor seconds."
+
+
+def _processor_seconds(results: list[dict[str, Any]]) -> float:
+    """Median over all threads together; NaN where no result has any."""
+    known = [r["processor_seconds"] for r in results if "processor_seconds" in r]
+    return statistics.median(known) if known else math.nan
 
 
 def _row(case: Case, results: list[dict[str, Any]]) -> tuple[str, ...]:
     parameters = _changed(case)
     if not results:
-        return (case.label, case.published, "not run", "0", "", parameters)
+        return (case.label, case.published, "not run", "0", "", "", parameters)
     errors = [result["rmse"] for result in results]
     width = interval(errors)
     measured = f"{statistics.mean(errors):.4f}" + ("" if math.isnan(width) else f" ± {width:.4f}")
     seconds = f"{statistics.median(result['seconds'] for result in results):.0f}"
-    return (case.label, case.published, measured, str(len(results)), seconds, parameters)
+    processor = _processor_seconds(results)
+    work = "" if math.isnan(processor) else f"{processor:.0f}"
+    return (case.label, case.published, measured, str(len(results)), seconds, work, parameters)
 
 
 def _changed(case: Case) -> str:
