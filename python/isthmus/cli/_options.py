@@ -177,7 +177,9 @@ def _or_none(kind: type) -> Callable[[str], Any]:
             return kind(text)
         except ValueError:
             article = "an integer" if kind is int else f"a {kind.__name__}"
-            raise typer.BadParameter(f"it must be {article} or none, but it was {text!r}.") from None
+            raise typer.BadParameter(
+                f"it must be {article} or none, but it was {text!r}."
+            ) from None
 
     return parse
 
