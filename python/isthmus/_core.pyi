@@ -158,6 +158,7 @@ class Trainer(metaclass=_PybindType):
         seed: int,
         num_threads: int,
         first_column: int = 0,
+        hidden_regularization: float | None = None,
     ) -> None: ...
     def run_epoch(
         self,

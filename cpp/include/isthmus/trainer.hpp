@@ -2,7 +2,7 @@
 // Training an autoencoder on observed cells by mini-batches of rows.
 //
 //     min over the weights of  sum over rows, observed cells of (reconstruction - target)^2
-//                              + (lambda / 2) (||V||^2 + ||A||^2 + ||W||^2)
+//                              + (lambda / 2) (||V||^2 + ||W||^2) + (lambda_A / 2) ||A||^2
 //
 // A batch's step has the gradient of its own rows' errors and its share of the rows of the decay:
 // exactly what a dense framework computes with masked squared loss and the same optimizer.
@@ -34,7 +34,8 @@ struct Diverged : std::runtime_error {
 
 struct TrainingOptions {
     OptimizerOptions optimizer;
-    float regularization = 0.0f;  // lambda
+    float regularization = 0.0f;         // lambda of V and W
+    float hidden_regularization = 0.0f;  // lambda of A, between hidden layers
     index_t batch_size = 256;
     Corruption corruption = Corruption::none;
     float corruption_level = 0.0f;
@@ -61,7 +62,7 @@ struct PhaseSeconds {
 
 struct Evaluation {
     EpochResult errors;
-    double penalty = 0.0;  // (lambda / 2) times the squared weights
+    double penalty = 0.0;  // lambda / 2 times the squared weights
 
     double loss() const { return errors.squared_error + penalty; }
 };
@@ -123,9 +124,10 @@ private:
                             const std::vector<std::int32_t>& order, index_t epoch, float rate,
                             const std::function<void(index_t)>& poll, const Reduction& reduce);
     double penalty() const;
+    double squared_norm(const Matrix& weights) const;
     double batch_loss() const;
     void decode_and_update(float decay, float rate);
-    void backward(float decay, float rate, const Reduction& reduce);
+    void backward(float decay, float hidden_decay, float rate, const Reduction& reduce);
     std::vector<Parameter*> trained();
     std::vector<Matrix*> parameters();
 
