@@ -29,6 +29,13 @@ SETTINGS = {
         {"orientation": "user", "hidden_units": (6,), "epochs": 3, "batch_size": 16},
         {"hidden_units": (7, 3, 7), "epochs": 2, "dropout": 0.2, "corruption_kind": "gaussian"},
         {
+            "hidden_units": (7, 3, 7),
+            "epochs": 2,
+            "pretraining_epochs": 2,
+            "hidden_regularization": 1.0,
+            "initial_deviation": 0.05,
+        },
+        {
             "hidden_units": (6,),
             "epochs": 3,
             "regularization": 5.0,
