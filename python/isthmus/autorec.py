@@ -78,7 +78,7 @@ class AutoRec(RatingModel):
         layers begin as those of the shallow model, trained for so many epochs; the layers between
         as those of an autoencoder of its codes (100 epochs of Adam), and so on inwards. Needs an
         odd number of at least 3 `hidden_units` that read the same in both directions, as
-        ``(500, 250, 500)``.
+        ``(500, 250, 500)``. It has no part in `history_`, and Ctrl-C during it leaves no model.
     initial_deviation : float, optional
         Standard deviation of the weights before training, above 0. By default each layer's is
         sqrt(2 / (inputs + outputs)) (Glorot, Bengio, AISTATS 2010). Without centring and
