@@ -73,6 +73,7 @@ def core_trainer(
     optimizer: str = "sgd",
     momentum: float = 0.9,
     regularization: float = 0.0,
+    hidden_regularization: float | None = None,
     batch_size: int = 256,
     corruption: str = "none",
     corruption_level: float = 0.0,
@@ -95,6 +96,7 @@ def core_trainer(
         seed=seed,
         num_threads=num_threads,
         first_column=first_column,
+        hidden_regularization=hidden_regularization,
     )
 
 

@@ -286,6 +286,7 @@ class Trainer:
     optimizer: str = "sgd"
     momentum: float = 0.9
     regularization: float = 0.0
+    hidden_regularization: float | None = None
     batch_size: int = 256
     corruption: str = "none"
     corruption_level: float = 0.0
@@ -311,10 +312,18 @@ class Trainer:
             ids = order[start : start + self.batch_size]
             x = self.corrupted(inputs[ids], observed[ids], ids, epoch)
             kept = self.kept(ids, epoch)
-            decay = self.regularization * len(ids) / len(order)
+            share = len(ids) / len(order)
+            decay = self.regularization * share
             total += self.model.squared_error(x, targets[ids], observed[ids], kept)
             gradients = self.model.gradients(x, targets[ids], observed[ids], decay, kept)
             for name, gradient in gradients.items():
+                if (
+                    "hidden" in name
+                    and "weights" in name
+                    and self.hidden_regularization is not None
+                ):
+                    own = self.hidden_regularization - self.regularization
+                    gradient = gradient + own * share * self.model.weights[name]
                 self.model.weights[name] += self.optimizers[name].move(gradient, rate)
         return total, int(observed.sum())
 

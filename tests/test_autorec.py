@@ -2,9 +2,11 @@ import os
 import signal
 import threading
 import time
+from types import MappingProxyType
 
 import numpy as np
 import pytest
+import reference
 from scipy import sparse
 
 from isthmus import (
@@ -15,6 +17,7 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
+from isthmus._pretraining import inner_layers
 from isthmus.metrics import bias_baseline, mean_baseline, rmse
 
 SMALL = {
@@ -47,6 +50,76 @@ def dense(ratings, missing=np.nan):
 
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
+
+
+class TestStart:
+    def test_weights_have_the_deviation_that_is_given(self, parts):
+        still = {**SMALL, "hidden_units": (8, 3, 8), "optimizer": "sgd", "learning_rate": 1e-20}
+        default, small = (
+            AutoRec(**still, initial_deviation=deviation).fit(parts[0])
+            for deviation in (None, 0.01)
+        )
+        before, after = default._network.weights(), small._network.weights()
+        for name in (n for n in before if n.endswith("weights")):
+            glorot = np.sqrt(2 / sum(before[name].shape))
+            drawn = before[name] != 0  # columns without a rating have no weights
+            assert before[name][drawn].std() == pytest.approx(glorot, rel=0.35)
+            np.testing.assert_allclose(after[name], before[name] * (0.01 / glorot), rtol=1e-5)
+        assert abs(small.encoder_bias_).max() < 1e-15  # biases begin at 0, and are not scaled
+
+
+class TestPretraining:
+    SETTINGS = MappingProxyType({**SMALL, "learning_rate_decay": 0.9, "corruption": 0})
+
+    def test_starts_from_the_shallow_model_and_autoencoders_of_its_codes(self, parts):
+        shallow = AutoRec(**{**self.SETTINGS, "epochs": 5}).fit(parts[0])
+        layers = inner_layers(
+            *(shallow.codes_, (5, 3, 5)),
+            activation="sigmoid",
+            seed=0,
+            num_threads=1,
+        )
+        deep = AutoRec(
+            **{**self.SETTINGS, "hidden_units": (8, 5, 3, 5, 8), "epochs": 1}, pretraining_epochs=5
+        ).fit(parts[0])
+        # the one epoch of fit moves a weight by little more than Adam's rate in each of 3 batches
+        limit = 5 * deep.learning_rate
+        moved = deep._network.weights()
+        for name, start in shallow._network.weights().items():
+            assert abs(moved[name] - start).max() < limit, name
+        for number, (matrix, bias) in enumerate(layers, 1):
+            assert abs(moved[f"hidden.{number}.weights"] - matrix).max() < limit
+            assert abs(moved[f"hidden.{number}.bias"] - bias).max() < limit
+
+    def test_trains_the_autoencoders_as_the_reference_does(self):
+        rng = np.random.default_rng(0)
+        codes = rng.random((300, 6)).astype(np.float32)
+        cells = np.arange(300 * 6)
+        rows = reference.Rows(
+            np.arange(301, dtype=np.int64) * 6, (cells % 6).astype(np.int32), codes.ravel(), 6
+        )
+        model = reference.Autoencoder(6, (4,), "sigmoid", "sigmoid", seed=3)
+        trainer = reference.Trainer(model, "adam", seed=3)
+        for epoch in range(4):
+            trainer.run_epoch(rows, epoch, 0.002 * 0.97**epoch)
+        (into, into_bias), (out_of, out_bias) = inner_layers(
+            codes,
+            (4,),
+            activation="sigmoid",
+            seed=3,
+            num_threads=2,
+            epochs=4,
+        )
+        found = {"encoder.weights": into, "decoder.weights": out_of.T}
+        found |= {"encoder.bias": into_bias, "decoder.bias": out_bias}
+        for name, expected in model.weights.items():
+            np.testing.assert_allclose(found[name], expected, atol=1e-5, err_msg=name)
+
+    def test_is_not_repeated_where_training_goes_on(self, parts):
+        settings = {**self.SETTINGS, "hidden_units": (8, 3, 8), "pretraining_epochs": 3}
+        model = AutoRec(**settings).fit(parts[0])
+        before = model.history_[-1].loss
+        assert model.partial_fit(parts[0]).history_[-1].loss < before
 
 
 class TestLearning:

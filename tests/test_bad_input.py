@@ -247,6 +247,31 @@ TABLE = {
         ValueError,
         r"regularization must be a finite number.*inf",
     ),
+    "initial deviation": (
+        fit(initial_deviation=0),
+        ValueError,
+        r"initial_deviation must be a finite number above 0, but it was 0",
+    ),
+    "hidden regularization": (
+        fit(hidden_regularization=-1),
+        ValueError,
+        r"hidden_regularization must be a finite number of at least 0, but it was -1",
+    ),
+    "pretraining of a shallow model": (
+        fit(pretraining_epochs=2),
+        ValueError,
+        r"hidden_units must be an odd number of at least 3 .* with pretraining_epochs=2, but it",
+    ),
+    "pretraining of a lopsided model": (
+        fit(pretraining_epochs=2, hidden_units=(8, 4, 6)),
+        ValueError,
+        r"read the same in both directions, as \(500, 250, 500\), .* but it was \(8, 4, 6\)",
+    ),
+    "pretraining_epochs": (
+        fit(pretraining_epochs=-1),
+        ValueError,
+        r"pretraining_epochs must be an integer of at least 0, but it was -1",
+    ),
     "optimizer": (fit(optimizer="newton"), ValueError, r"optimizer must be one of 'adam'"),
     "learning_rate of 0": (
         fit(learning_rate=0),

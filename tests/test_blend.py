@@ -112,6 +112,36 @@ class TestFit:
         assert np.isfinite(blend.fit(parts[0]).evaluate(parts[1])["rmse"])
 
 
+class TestRecommend:
+    def test_ranks_by_the_weighted_sum_of_the_models_scores(self, parts):
+        blend = Blend(models(), random_state=0).fit(parts[0])
+        ids, scores = blend.recommend(n=5, exclude_seen=False)
+        expected = np.full((300, 200), blend.constant_)
+        for weight, model in zip(blend.weights_, blend.models_, strict=True):
+            listed, theirs = model.set_params(clip=False).recommend(n=200, exclude_seen=False)
+            own = np.empty((300, 200))
+            np.put_along_axis(own, listed, theirs, axis=1)
+            expected += weight * own
+        best = -np.sort(-expected, axis=1)[:, :5]
+        np.testing.assert_allclose(scores, np.clip(best, parts[0].min, parts[0].max), rtol=1e-5)
+        assert [len(set(row)) for row in ids.tolist()] == [5] * 300
+
+    def test_measures_rankings(self, parts):
+        blend = Blend(models(), random_state=0).fit(parts[0])
+        assert 0 < blend.evaluate(parts[1], "ndcg@10")["ndcg@10"] < 1
+
+
+class TestFoldIn:
+    def test_changes_all_of_the_models_or_none(self, parts):
+        bounded = AutoRec(**QUICK, decoder_activation="sigmoid", target_centering="none")
+        blend = Blend([models()[2], bounded], random_state=0).fit(parts[0])
+        new = Ratings.from_arrays([900], [3], [5])
+        with pytest.raises(ValueError, match="can be folded into an AutoRec"):
+            blend.fold_in(new)
+        assert 900 not in blend.user_ids_
+        assert all(900 not in model.user_ids_ for model in blend.models_)
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [

@@ -150,6 +150,16 @@ class TestTrain:
             ).get_params()
         )
 
+    def test_passes_none_on_where_no_option_means_something_else(self, ok, folder, tmp_path):
+        ok(
+            *("train", folder / "ratings.csv", "-o", tmp_path / "m", "--hidden-units", "5"),
+            *("--epochs", "1", "--optimizer", "rprop", "--batch-size", "none"),
+        )
+        parameters = Recommender.load(tmp_path / "m").get_params()
+        assert parameters["batch_size"] is None
+        ok("train", folder / "ratings.csv", "-o", tmp_path / "m", *QUICK, "--batch-size", "7")
+        assert Recommender.load(tmp_path / "m").get_params()["batch_size"] == 7
+
     def test_reads_as_read_ratings_does(self, ok, run, folder, tmp_path):
         path = tmp_path / "odd.txt"
         path.write_text("what|who|how\nheat|ann|3\nheat|bob|4\nalien|ann|5\nheat|ann|2\n")
@@ -229,6 +239,7 @@ class TestTrainErrors:
             (["-o", "m", "--optimizer", "hope"], "'hope' is not one of"),
             (["-o", "m", "--hidden-units", "5,x"], "must be integers separated by commas"),
             (["-o", "m", "--epochs", "x"], "'--epochs'"),
+            (["-o", "m", "--batch-size", "x"], "must be an integer or none, but it was 'x'"),
             (["-o", "m", "--colour", "red"], "--colour"),
         ],
         ids=str,

@@ -244,6 +244,17 @@ def test_wide_rows_in_many_blocks_train_as_the_reference_does(core, optimizer):
     )
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_hidden_layers_may_have_a_decay_of_their_own(core, optimizer):
+    assert_trains_as_the_reference(
+        *(core, reference.Autoencoder(19, (7, 5, 6), seed=5), ratings(), OPTIMIZERS[optimizer], 3),
+        optimizer=optimizer,
+        regularization=0.3,
+        hidden_regularization=2.5,
+        batch_size=8,
+    )
+
+
 def test_full_batches_of_rprop_move_as_the_reference_does(core):
     # A step's length depends on nothing but signs, so that few steps agree to the last digits; in
     # many, a gradient that is 0 but for rounding would take either sign.

@@ -187,3 +187,30 @@ def test_terms_of_the_wrong_size_are_refused(core):
         core.Scorer(q, c, query_bias=np.ones(4, np.float32))
     with pytest.raises(ValueError, match="must have the same number of columns"):
         core.Scorer(q, c[:, :2])
+
+
+def test_scores_are_weighted_and_summed(core):
+    one, first = random_scorer(core, 130, 1500, 7, seed=1)
+    other, second = random_scorer(core, 130, 1500, 20, seed=2, activation="sigmoid")
+    both = core.WeightedScorer((one, other), [0.75, -2.0], 0.5)
+    expected = 0.5 + 0.75 * first - 2.0 * second
+    pairs = np.random.default_rng(3).integers(0, 130, (2, 400)).astype(np.int32)
+    assert_close(both.score_pairs(*pairs, num_threads=2), expected[tuple(pairs)], 1e-6)
+    items, best = both.top_k(20, num_threads=2)
+    assert_close(best, top_k(expected, 20)[1], 1e-6)
+    assert_close(np.take_along_axis(expected, items, axis=1), best, 1e-6)
+    # what is summed may itself be a sum
+    twice = core.WeightedScorer((both,), [2.0], -1.0)
+    assert_close(twice.score_pairs(*pairs, num_threads=1), 2 * expected[tuple(pairs)] - 1, 1e-6)
+
+
+def test_only_scores_that_fit_each_other_are_summed(core):
+    scorers = [random_scorer(core, *shape)[0] for shape in ((3, 4, 2), (3, 5, 2), (2, 4, 2))]
+    for others in scorers[1:]:
+        with pytest.raises(ValueError, match="as many queries and candidates each"):
+            core.WeightedScorer((scorers[0], others), [1.0, 1.0], 0.0)
+    for given_scorers, weights in (((), []), (tuple(scorers[:1]), [1.0, 2.0])):
+        with pytest.raises(ValueError, match="a weight for each of at least one source"):
+            core.WeightedScorer(given_scorers, weights, 0.0)
+    with pytest.raises(RuntimeError, match="cast"):
+        core.WeightedScorer((1,), [1.0], 0.0)

@@ -25,13 +25,23 @@ from isthmus._lbfgs import minimize
 RECORDING = json.loads((Path(__file__).parent / "data" / "torch_gradients.json").read_text())
 
 
-def evaluated(core, model, rows, *, batch_size=256, num_threads=1, regularization=0.7):
+def evaluated(
+    core,
+    model,
+    rows,
+    *,
+    batch_size=256,
+    num_threads=1,
+    regularization=0.7,
+    hidden_regularization=None,
+):
     """The core's loss and gradients, in the columns' own order, at a reference model's weights."""
     trained = core_model(core, model)
     trainer = core_trainer(
         *(core, trained, rows),
         optimizer="momentum",
         regularization=regularization,
+        hidden_regularization=hidden_regularization,
         batch_size=batch_size,
         num_threads=num_threads,
     )
@@ -94,6 +104,19 @@ class TestEvaluation:
             assert error == pytest.approx(model.squared_error(*batch), rel=1e-5)
             assert loss == pytest.approx(model.loss(*batch, 0.7), rel=1e-5)
             assert_weights_close(gradients, model.gradients(*batch, 0.7), 1e-5)
+
+    def test_decays_hidden_layers_by_their_own_lambda(self, core):
+        rows = random_rows(23, 31, seed=1)
+        model = moved(rows, (7, 5, 6), "tanh", "identity")
+        (loss, *_), gradients = evaluated(core, model, rows, hidden_regularization=3.0)
+        batch = rows.inputs_and_targets()
+        hidden = {n: w for n, w in model.weights.items() if "hidden" in n and "weights" in n}
+        extra = (3.0 - 0.7) / 2 * sum(np.sum(w**2) for w in hidden.values())
+        assert loss == pytest.approx(model.loss(*batch, 0.7) + extra, rel=1e-5)
+        expected = model.gradients(*batch, 0.7)
+        for name, weights in hidden.items():
+            expected[name] = expected[name] + (3.0 - 0.7) * weights
+        assert_weights_close(gradients, expected, 1e-5)
 
     def test_has_the_slope_of_its_own_loss(self, core):
         rows = random_rows(40, 30, seed=1)

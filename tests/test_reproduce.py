@@ -55,6 +55,7 @@ class TestRuns:
             assert result["rmse"] == expected["rmse"]
             assert result["epochs"] == 3
             assert result["seconds"] > 0
+            assert result["processor_seconds"] > 0
 
     def test_can_be_of_a_published_split(self, folder):
         train, test = runs.make_split(Experiment("", (), split="test"), folder, 3)
@@ -119,6 +120,24 @@ class TestReport:
         run_all(experiment, folder, tmp_path, splits=1)
         assert "±" not in report.table(experiment, tmp_path)
         assert math.isnan(report.interval([0.8]))
+
+    def test_adds_up_the_time_of_rows_that_have_all_been_run(self, experiment, folder, tmp_path):
+        other = Case("other", "other", BiasedMF, {**QUICK, "epochs": 2})
+        both = Experiment("Two", (*experiment.cases, other))
+        run_all(experiment, folder, tmp_path)
+        assert "One split of all rows" not in report.table(both, tmp_path)
+        run_all(both, folder, tmp_path)
+        times = iter([40.0, 20.0, 5.0, 7.0])
+        assert " of a processor." in report.table(both, tmp_path)
+        for case in both.cases:
+            for number in range(2):
+                path = runs.result_path(tmp_path, both, case, number)
+                result = {**json.loads(path.read_text()), "processor_seconds": next(times)}
+                result["seconds"] = result["processor_seconds"] / 2
+                path.write_text(json.dumps(result))
+        table = report.table(both, tmp_path)
+        assert "| 30 " in table
+        assert table.endswith("One split of all rows takes 18 seconds, 36 of a processor.")
 
     def test_says_what_was_not_run(self, experiment, tmp_path):
         assert "| not run | 0 " in report.table(experiment, tmp_path)

@@ -69,6 +69,14 @@ def _paper(name: str, label: str, published: str = "", **parameters: Any) -> Cas
 
 
 DEEP = PROTOCOLS["deep"][2]
+BY_ADAM: dict[str, Any] = {"optimizer": "adam", "batch_size": 256, "learning_rate_decay": 0.95}
+"""What makes the paper's objective be minimised in mini-batches."""
+PRETRAINED: dict[str, Any] = {
+    "hidden_units": (500, 250, 500),
+    "hidden_regularization": 1.0,
+    "pretraining_epochs": 40,
+    "epochs": 22,
+}
 ML_100K_U1: dict[str, Any] = {
     "hidden_units": (250,),
     "regularization": 86.0,
@@ -133,7 +141,25 @@ EXPERIMENTS: dict[str, Experiment] = {
         (
             Case("u-rbm", "1a: U-RBM", RBM, {"orientation": "user"}, ".881"),
             Case("i-rbm", "1a: I-RBM", RBM, {}, ".854"),
-            _paper("u-autorec", "1a: U-AutoRec", ".874", orientation="user", epochs=200),
+            _paper(
+                "u-autorec",
+                "1a: U-AutoRec, by RProp",
+                ".874",
+                orientation="user",
+                initial_deviation=0.001,
+                learning_rate=1e-5,
+                epochs=146,
+            ),
+            _paper(
+                "u-autorec-adam",
+                "1a: U-AutoRec, by Adam",
+                ".874",
+                orientation="user",
+                initial_deviation=0.001,
+                regularization=100.0,
+                **{**BY_ADAM, "learning_rate_decay": 0.97},
+                epochs=23,
+            ),
             I_AUTOREC,
             _paper(
                 "i-autorec-lbfgs",
@@ -179,9 +205,23 @@ EXPERIMENTS: dict[str, Experiment] = {
     "autorec-deep": Experiment(
         "Shallow and deep",
         (
-            _paper("shallow", "500, the paper's recipe", ".831"),
-            _paper("deep", "500-250-500, the paper's recipe", ".827", hidden_units=(500, 250, 500)),
+            _paper("shallow", "500, by RProp (the paper's recipe)", ".831"),
+            _paper("shallow-by-adam", "500, by Adam", ".831", **BY_ADAM, epochs=40),
+            _paper(
+                "deep-random",
+                "500-250-500, by RProp from random weights",
+                ".827",
+                hidden_units=(500, 250, 500),
+            ),
+            _paper(
+                "deep",
+                "500-250-500, pretrained, by Adam",
+                ".827",
+                **BY_ADAM,
+                **{**PRETRAINED, "hidden_regularization": 1.2, "epochs": 36},
+            ),
             Case("shallow-adam", "500, isthmus' defaults", AutoRec),
+            Case("deep-pretrained", "500-250-500, pretrained", AutoRec, PRETRAINED),
             Case("deep-adam", "500-250-500, tanh and Adam", AutoRec, DEEP),
         ),
     ),

@@ -3,13 +3,12 @@
 import math
 import statistics
 from pathlib import Path
-from typing import Any
 
 from scipy import stats
 
 from benchmarks.common import markdown_table
 from benchmarks.reproduce.experiments import EXPERIMENTS, Case, Experiment
-from benchmarks.reproduce.runs import results_of
+from benchmarks.reproduce.runs import Result, results_of
 from isthmus import Blend
 from isthmus._files import atomic_write
 
@@ -26,20 +25,42 @@ def interval(values: list[float]) -> float:
 
 def table(experiment: Experiment, output: Path) -> str:
     """Published and measured error side by side, as Markdown."""
-    header = (experiment.x or "model", "published", "isthmus", "splits", "seconds", "parameters")
-    rows = [_row(case, results_of(output, experiment, case)) for case in experiment.cases]
-    return markdown_table(header, rows)
+    header = (
+        *(experiment.x or "model", "published", "isthmus", "splits"),
+        *("seconds", "processor seconds", "parameters"),
+    )
+    results = [results_of(output, experiment, case) for case in experiment.cases]
+    rows = map(_row, experiment.cases, results)
+    return f"{markdown_table(header, rows)}{_total(results)}"
 
 
-def _row(case: Case, results: list[dict[str, Any]]) -> tuple[str, ...]:
+def _total(results: list[list[Result]]) -> str:
+    """Say what all rows of a split take, if each has been run."""
+    if len(results) < 2 or not all(results):
+        return ""
+    seconds = sum(_median(row, "seconds") for row in results)
+    processor = sum(_median(row, "processor_seconds") for row in results)
+    known = "" if math.isnan(processor) else f", {processor:,.0f} of a processor"
+    return f"\n\nOne split of all rows takes {seconds:,.0f} seconds{known}."
+
+
+def _median(results: list[Result], name: str) -> float:
+    """Median over the splits that have the figure; NaN where none has."""
+    known = [result[name] for result in results if name in result]
+    return statistics.median(known) if known else math.nan
+
+
+def _row(case: Case, results: list[Result]) -> tuple[str, ...]:
     parameters = _changed(case)
     if not results:
-        return (case.label, case.published, "not run", "0", "", parameters)
+        return (case.label, case.published, "not run", "0", "", "", parameters)
     errors = [result["rmse"] for result in results]
     width = interval(errors)
     measured = f"{statistics.mean(errors):.4f}" + ("" if math.isnan(width) else f" ± {width:.4f}")
-    seconds = f"{statistics.median(result['seconds'] for result in results):.0f}"
-    return (case.label, case.published, measured, str(len(results)), seconds, parameters)
+    seconds = f"{_median(results, 'seconds'):.0f}"
+    processor = _median(results, "processor_seconds")
+    work = "" if math.isnan(processor) else f"{processor:.0f}"
+    return (case.label, case.published, measured, str(len(results)), seconds, work, parameters)
 
 
 def _changed(case: Case) -> str:

@@ -59,7 +59,8 @@ std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64
                                       float regularization, index_t batch_size,
                                       const std::string& corruption, float corruption_level,
                                       float dropout, std::uint64_t seed, int num_threads,
-                                      std::int32_t first_column) {
+                                      std::int32_t first_column,
+                                      std::optional<float> hidden_regularization) {
     require(popularity.size() == model.shape.inputs, "popularity must have a value per input");
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -67,6 +68,7 @@ std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64
     options.optimizer = optimizer_options(optimizer);
     options.optimizer.momentum = momentum;
     options.regularization = regularization;
+    options.hidden_regularization = hidden_regularization.value_or(regularization);
     options.batch_size = batch_size;
     options.corruption = corruption_from_name(corruption);
     options.corruption_level = corruption_level;
@@ -194,7 +196,8 @@ void register_autoencoder(py::module_& module) {
              py::arg("popularity"), py::arg("rows"), py::kw_only(), py::arg("optimizer"),
              py::arg("momentum"), py::arg("regularization"), py::arg("batch_size"),
              py::arg("corruption"), py::arg("corruption_level"), py::arg("dropout"),
-             py::arg("seed"), py::arg("num_threads"), py::arg("first_column") = 0)
+             py::arg("seed"), py::arg("num_threads"), py::arg("first_column") = 0,
+             py::arg("hidden_regularization") = py::none())
         .def("run_epoch", &run_epoch, py::arg("rows"), py::arg("epoch"), py::arg("learning_rate"),
              py::kw_only(), py::arg("progress") = py::none(), py::arg("reduce") = py::none(),
              py::arg("filled") = py::none(),

@@ -75,6 +75,13 @@ void register_scoring(py::module_& module) {
         .def(py::init<Array<std::int64_t>, IndexArray, Array<float>, FloatArray>(),
              py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
              py::arg("values").noconvert(), py::arg("weights"));
+
+    py::class_<WeightedScorer, Scores>(module, "WeightedScorer", py::module_local(),
+                                       "score(q, c) = constant + the weighted sum of several "
+                                       "scores, which must have as many queries and candidates "
+                                       "each.")
+        .def(py::init<py::tuple, std::vector<float>, float>(), py::arg("scores"),
+             py::arg("weights"), py::arg("constant"));
 }
 
 }  // namespace isthmus

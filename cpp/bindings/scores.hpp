@@ -3,6 +3,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "convert.hpp"
 #include "isthmus/scoring.hpp"
@@ -76,6 +77,25 @@ private:
     Array<float> values_;
     FloatArray weights_;
     ProductScores source_;
+};
+
+// Other sources' scores, weighted and summed.
+class WeightedScorer final : public Scores {
+public:
+    WeightedScorer(py::tuple scores, std::vector<float> weights, float constant)
+        : scores_(std::move(scores)), source_(sources(), std::move(weights), constant) {}
+
+    const ScoreSource& source() const override { return source_; }
+
+private:
+    std::vector<const ScoreSource*> sources() const {
+        std::vector<const ScoreSource*> all;
+        for (const py::handle& each : scores_) all.push_back(&each.cast<const Scores&>().source());
+        return all;
+    }
+
+    py::tuple scores_;
+    WeightedScores source_;
 };
 
 // Cells of queries x candidates as CSR with ascending indices in each row; without rows if null.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "isthmus/dense.hpp"
@@ -133,6 +135,44 @@ void ProductScores::list(index_t query, const std::int32_t* candidates, index_t 
         const float x = rows_.values[i];
         const float* weights = weights_.row(rows_.indices[i]);
         for (index_t c = 0; c < count; ++c) out[c] += x * weights[candidates[c]];
+    }
+}
+
+WeightedScores::WeightedScores(std::vector<const ScoreSource*> sources, std::vector<float> weights,
+                               float constant)
+    : sources_(std::move(sources)), weights_(std::move(weights)), constant_(constant) {
+    if (sources_.empty() || sources_.size() != weights_.size()) {
+        throw std::invalid_argument("there must be a weight for each of at least one source");
+    }
+    for (const ScoreSource* source : sources_) {
+        if (source->queries() != queries() || source->candidates() != candidates()) {
+            throw std::invalid_argument("sources must have as many queries and candidates each");
+        }
+    }
+}
+
+void WeightedScores::tile(ColumnRange own, ColumnRange some, MatrixView out) const {
+    Matrix part(own.size(), some.size());
+    for (index_t q = 0; q < own.size(); ++q) std::fill_n(out.row(q), some.size(), constant_);
+    for (std::size_t m = 0; m < sources_.size(); ++m) {
+        sources_[m]->tile(own, some, part.view());
+        for (index_t q = 0; q < own.size(); ++q) {
+            const float* scores = part.row(q);
+            float* sums = out.row(q);
+            for (index_t c = 0; c < some.size(); ++c) sums[c] += weights_[m] * scores[c];
+        }
+    }
+}
+
+void WeightedScores::list(index_t query, const std::int32_t* candidates, index_t count,
+                          float* out) const {
+    std::vector<float> part(static_cast<std::size_t>(count));
+    std::fill_n(out, count, constant_);
+    for (std::size_t m = 0; m < sources_.size(); ++m) {
+        sources_[m]->list(query, candidates, count, part.data());
+        for (index_t i = 0; i < count; ++i) {
+            out[i] += weights_[m] * part[static_cast<std::size_t>(i)];
+        }
     }
 }
 

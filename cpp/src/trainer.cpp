@@ -184,25 +184,29 @@ Evaluation Trainer::evaluate(const CsrView& matrix, const RowTransform& transfor
 }
 
 double Trainer::penalty() const {
-    std::vector<const Matrix*> weights = {&model_.encoder, &model_.decoder};
-    for (const DenseLayer& layer : model_.hidden) weights.push_back(&layer.weights);
-    double squares = 0.0;
-    for (const Matrix* matrix : weights) {
-        std::vector<double> sums(static_cast<std::size_t>(matrix->rows()));
-        parallel_ranges(matrix->rows(), kColumnsPerPiece, options_.num_threads,
-                        [&](index_t begin, index_t end) {
-                            for (index_t r = begin; r < end; ++r) {
-                                const float* row = matrix->row(r);
-                                double sum = 0.0;
-                                for (index_t j = 0; j < matrix->cols(); ++j) {
-                                    sum += double{row[j]} * row[j];
-                                }
-                                sums[static_cast<std::size_t>(r)] = sum;
+    double hidden = 0.0;
+    for (const DenseLayer& layer : model_.hidden) hidden += squared_norm(layer.weights);
+    const double outer = squared_norm(model_.encoder) + squared_norm(model_.decoder);
+    return 0.5 * (double{options_.regularization} * outer +
+                  double{options_.hidden_regularization} * hidden);
+}
+
+double Trainer::squared_norm(const Matrix& weights) const {
+    std::vector<double> sums(static_cast<std::size_t>(weights.rows()));
+    parallel_ranges(weights.rows(), kColumnsPerPiece, options_.num_threads,
+                    [&](index_t begin, index_t end) {
+                        for (index_t r = begin; r < end; ++r) {
+                            const float* row = weights.row(r);
+                            double sum = 0.0;
+                            for (index_t j = 0; j < weights.cols(); ++j) {
+                                sum += double{row[j]} * row[j];
                             }
-                        });
-        for (const double sum : sums) squares += sum;
-    }
-    return 0.5 * double{options_.regularization} * squares;
+                            sums[static_cast<std::size_t>(r)] = sum;
+                        }
+                    });
+    double squares = 0.0;
+    for (const double sum : sums) squares += sum;
+    return squares;
 }
 
 double Trainer::batch_loss(index_t rows) const {
@@ -229,7 +233,7 @@ index_t Trainer::train_batch(const CsrView& matrix, const RowTransform& transfor
     steps_.emplace_back(options_.optimizer, rate, step_, options_.regularization * share);
     decode_and_update();
     phases_.decode += watch.lap();
-    backward(rate, reduce);
+    backward(options_.hidden_regularization * share, rate, reduce);
     phases_.backward += watch.lap();
     work_.batch.swap_lists(before_);
     encoder_waits_ = true;
@@ -315,9 +319,8 @@ void Trainer::decode_and_update() {
     if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, update);
 }
 
-void Trainer::backward(float rate, const Reduction& reduce) {
+void Trainer::backward(float hidden_decay, float rate, const Reduction& reduce) {
     const index_t rows = work_.batch.rows();
-    const float decay = steps_.back().decay;
     const int threads = options_.num_threads;
     const std::size_t layers = model_.shape.hidden.size();
     const Activation activation = model_.shape.hidden_activation;
@@ -354,7 +357,7 @@ void Trainer::backward(float rate, const Reduction& reduce) {
                                 multiply_columns(work_.after[l - 1].view(), error.view(), rows,
                                                  begin, end, gradient.view());
                             });
-            hidden_[l - 1].step(gradient, decay, options_.optimizer, rate, step_);
+            hidden_[l - 1].step(gradient, hidden_decay, options_.optimizer, rate, step_);
         }
     }
 }

@@ -78,6 +78,11 @@ class ProductScorer(Scores):
         self, indptr: _Positions, indices: _Ints, values: _Floats, weights: _Floats
     ) -> None: ...
 
+class WeightedScorer(Scores):
+    def __init__(
+        self, scores: tuple[Scores, ...], weights: Sequence[float], constant: float
+    ) -> None: ...
+
 def rank(
     scores: Scores,
     metrics: Sequence[tuple[str, int]],
@@ -153,6 +158,7 @@ class Trainer(metaclass=_PybindType):
         seed: int,
         num_threads: int,
         first_column: int = 0,
+        hidden_regularization: float | None = None,
     ) -> None: ...
     def run_epoch(
         self,

@@ -14,6 +14,7 @@ from isthmus._checks import check_choice, check_integer, check_layers, check_rea
 from isthmus._csr import CSR, column_counts, row_sums
 from isthmus._epochs import load_weights
 from isthmus._lbfgs import minimize
+from isthmus._pretraining import inner_layers
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus.base import Vectors
 from isthmus.ratings import Ratings
@@ -29,6 +30,9 @@ Floats = NDArray[np.float32]
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
 OPTIMIZERS = ("adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd")
 CENTERINGS = ("none", "global", "row")
+
+OUTER = ("encoder.weights", "encoder.bias", "decoder.weights", "decoder.bias")
+"""Weights that a deep model shares with a shallow one."""
 
 EVALUATED_ROWS = 512
 """Rows whose gradient L-BFGS takes at once: what bounds its memory beside the weights."""
@@ -65,6 +69,20 @@ class AutoRec(RatingModel):
         and back for predictions; that needs ``target_centering="none"``.
     regularization : float, default 300.0
         lambda of the objective, at least 0. All weight matrices are decayed, biases are not.
+    hidden_regularization : float, optional
+        lambda of the matrices between hidden layers of a deep model, at least 0; by default that
+        of the others. Every rating pulls at each of these weights, but only a column's own ones at
+        those of a column, which bear the more decay.
+    pretraining_epochs : int, default 0
+        Of greedy layer-wise pretraining of a deep model, before the epochs of `fit`. The outer
+        layers begin as those of the shallow model, trained for so many epochs; the layers between
+        as those of an autoencoder of its codes (100 epochs of Adam), and so on inwards. Needs an
+        odd number of at least 3 `hidden_units` that read the same in both directions, as
+        ``(500, 250, 500)``. It has no part in `history_`, and Ctrl-C during it leaves no model.
+    initial_deviation : float, optional
+        Standard deviation of the weights before training, above 0. By default each layer's is
+        sqrt(2 / (inputs + outputs)) (Glorot, Bengio, AISTATS 2010). Without centring and
+        corruption, U-AutoRec overfits the less the smaller it is.
     optimizer : {"adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd"}, default "adam"
         With PyTorch's formulas; momentum is .9. The loss is a sum over a batch's ratings, not a
         mean: SGD needs rates as 1e-5. "rprop", the paper's, is meant for ``batch_size=None``; the
@@ -129,7 +147,8 @@ class AutoRec(RatingModel):
     Notes
     -----
     S. Sedhain, A. K. Menon, S. Sanner, L. Xie: AutoRec: Autoencoders Meet Collaborative Filtering,
-    WWW 2015, eq. 1-2. Denoising: P. Vincent et al., ICML 2008.
+    WWW 2015, eq. 1-2. Denoising: P. Vincent et al., ICML 2008. Pretraining: Y. Bengio et al.:
+    Greedy Layer-Wise Training of Deep Networks, NIPS 2006.
 
     Examples
     --------
@@ -159,6 +178,9 @@ class AutoRec(RatingModel):
         encoder_activation: str = "sigmoid",
         decoder_activation: str = "identity",
         regularization: float = 300.0,
+        hidden_regularization: float | None = None,
+        pretraining_epochs: int = 0,
+        initial_deviation: float | None = None,
         optimizer: str = "adam",
         learning_rate: float = 0.001,
         learning_rate_decay: float = 0.95,
@@ -182,6 +204,9 @@ class AutoRec(RatingModel):
         self.encoder_activation = encoder_activation
         self.decoder_activation = decoder_activation
         self.regularization = regularization
+        self.hidden_regularization = hidden_regularization
+        self.pretraining_epochs = pretraining_epochs
+        self.initial_deviation = initial_deviation
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.learning_rate_decay = learning_rate_decay
@@ -253,8 +278,14 @@ class AutoRec(RatingModel):
             seed=self._seed,
             num_threads=self._num_threads(),
         )
+        weights = self._network.weights()
+        if self.initial_deviation is not None:
+            for name, array in weights.items():
+                if name.endswith("weights"):
+                    # the core draws uniformly, with a variance of 2 / (inputs + outputs)
+                    array *= np.float32(self.initial_deviation * np.sqrt(sum(array.shape) / 2))
         if self.target_centering == "none":
-            self._network.weights()["decoder.bias"][...] = self._mean_output(ratings)
+            weights["decoder.bias"][...] = self._mean_output(ratings)
 
     def _mean_output(self, ratings: Ratings) -> float:
         """Give the decoder bias that predicts the mean, which training would else have to find."""
@@ -266,6 +297,8 @@ class AutoRec(RatingModel):
         return logit if self.decoder_activation == "sigmoid" else logit / 2
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
+        if self.pretraining_epochs and not self.history_:
+            self._pretrain(ratings)
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         popularity = column_counts(matrix.indices, matrix.shape[1])
         self._column_seen = popularity > 0
@@ -273,6 +306,32 @@ class AutoRec(RatingModel):
         rows = self._rows(matrix, self._row_offset)
         learner = _LbfgsLearner if self.optimizer == "lbfgs" else _Learner
         return learner(self, matrix, rows, popularity, held_out)
+
+    def _pretrain(self, ratings: Ratings) -> None:
+        """Start from the shallow model, and from autoencoders of its codes."""
+        units = self._structure.hidden_units
+        changed = {
+            "hidden_units": units[:1],
+            "epochs": self.pretraining_epochs,
+            "pretraining_epochs": 0,
+            "validation_fraction": None,
+            "patience": None,
+            "random_state": self._seed,
+            "verbose": False,
+        }
+        shallow = type(self)(**{**self.get_params(), **changed}).fit(ratings)
+        layers = inner_layers(
+            shallow.codes_,
+            units[1:-1],
+            activation=self.encoder_activation,
+            seed=self._seed,
+            num_threads=self._num_threads(),
+        )
+        weights = self._network.weights()
+        load_weights({name: weights[name] for name in OUTER}, dict(shallow._network.weights()))
+        for number, (matrix, bias) in enumerate(layers, 1):
+            weights[f"hidden.{number}.weights"][...] = matrix
+            weights[f"hidden.{number}.bias"][...] = bias
 
     def _finish(self, learner: _Learner, ratings: Ratings) -> None:
         self._codes = learner.finish()
@@ -327,6 +386,11 @@ class AutoRec(RatingModel):
         check_choice("encoder_activation", self.encoder_activation, ACTIVATIONS)
         check_choice("decoder_activation", self.decoder_activation, ACTIVATIONS)
         check_real("regularization", self.regularization, low=0)
+        if self.hidden_regularization is not None:
+            check_real("hidden_regularization", self.hidden_regularization, low=0)
+        self._check_pretraining()
+        if self.initial_deviation is not None:
+            check_real("initial_deviation", self.initial_deviation, low=0, open_low=True)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
@@ -349,6 +413,18 @@ class AutoRec(RatingModel):
                 f"but it was {self.target_centering!r}."
             )
         self._check_shared_parameters()
+
+    def _check_pretraining(self) -> None:
+        check_integer("pretraining_epochs", self.pretraining_epochs, low=0)
+        units = check_layers("hidden_units", self.hidden_units)
+        if self.pretraining_epochs and (
+            len(units) % 2 == 0 or units[::-1] != units or len(units) < 3
+        ):
+            raise ValueError(
+                f"hidden_units must be an odd number of at least 3 that read the same in both "
+                f"directions, as (500, 250, 500), with pretraining_epochs="
+                f"{self.pretraining_epochs}, but it was {self.hidden_units!r}."
+            )
 
     def _check_full_batches(self) -> None:
         for name, needed in (("batch_size", None), ("corruption", 0), ("dropout", 0)):
@@ -560,6 +636,7 @@ class _Learner:
             optimizer=self._core_optimizer(),
             momentum=0.9,
             regularization=float(model.regularization),
+            hidden_regularization=model.hidden_regularization,
             batch_size=self._batch_rows(),
             corruption=model.corruption_kind if model.corruption > 0 else "none",
             corruption_level=float(model.corruption),

@@ -32,7 +32,7 @@ from isthmus.ratings import Ratings, as_ratings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Recommender", "Scorable", "Vectors", "cells_among"]
+__all__ = ["Recommender", "Scorable", "Vectors", "cells_among", "unit_rows"]
 
 Floats = NDArray[np.float32]
 
@@ -600,9 +600,7 @@ class Recommender:
 
     def _similarity(self, items: NDArray[np.int64]) -> Scorable:
         """Score items, in the place of users, for all items."""
-        vectors = self._item_vectors()
-        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, np.newaxis]
-        unit = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+        unit = unit_rows(self._item_vectors())
         return Vectors(unit[items], unit)
 
     def _item_vectors(self) -> Floats:
@@ -704,6 +702,11 @@ class Recommender:
         """Parameters for a file: those that the fitted arrays depend on, as they were in `fit`."""
         return self.get_params()
 
+    @classmethod
+    def _from_saved(cls, parameters: dict[str, Any]) -> Self:
+        """Make a model, not fitted yet, from what `_saved_parameters` gave."""
+        return cls(**parameters)
+
     def __getstate__(self) -> dict[str, Any]:
         state = {n: value for n, value in self.__dict__.items() if n not in self._in_core}
         if self._is_fitted():
@@ -762,6 +765,13 @@ class Recommender:
 
     def _num_threads(self) -> int:
         return resolve_num_threads(getattr(self, "num_threads", 0))
+
+
+def unit_rows(vectors: Floats) -> Floats:
+    """Scale each row to length 1; a row of zeros stays one."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, np.newaxis]
+    unit: Floats = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return unit
 
 
 def cells_among(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from isthmus import _core, persistence
 from isthmus._checks import check_share, seed_from
+from isthmus._csr import CSR
 from isthmus._rating_model import RatingModel
-from isthmus.base import ERRORS
-from isthmus.exceptions import NotFittedError
+from isthmus.base import Recommender, Scorable, unit_rows
 from isthmus.ratings import Ratings, as_ratings
 from isthmus.splits import train_test_split
 
@@ -26,7 +28,26 @@ PENALTY = 10.0
 """Ridge on the weights' distance from equal ones: it weighs as much as so many ratings."""
 
 
-class Blend:
+class _Weighted(NamedTuple):
+    """Scores by a weighted sum of the models' own."""
+
+    members: tuple[Scorable, ...]
+    weights: tuple[float, ...]
+    constant: float
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> _Weighted:
+        """Keep some users and items, in the order given; None keeps all."""
+        return self._replace(members=tuple(member.take(users, items) for member in self.members))
+
+    def scorer(self) -> _core.WeightedScorer:
+        """Hand it to the core."""
+        scores = tuple(member.scorer() for member in self.members)
+        return _core.WeightedScorer(scores, self.weights, self.constant)
+
+
+class Blend(Recommender):
     r"""A weighted sum of several models' predicted ratings.
 
     Models that err in different ways, such as an item- and a user-based AutoRec, err less
@@ -47,9 +68,14 @@ class Blend:
         it is given no validation data.
     random_state : int, numpy.random.Generator or None, default None
         Seed of what is held out; the models have seeds of their own.
+    num_threads : int, default 0
+        For `recommend` and `evaluate`; the models train with their own. 0: all that this process
+        may use.
 
     Attributes
     ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that all of the models know.
     models_ : list
         The fitted copies.
     weights_ : ndarray of float64, shape (n_models,)
@@ -80,13 +106,14 @@ class Blend:
         *,
         validation_fraction: float = 0.1,
         random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
     ) -> None:
         self.models = models
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+        self.num_threads = num_threads
 
-    def __repr__(self) -> str:
-        return f"Blend({list(self.models)!r}, validation_fraction={self.validation_fraction!r})"
+    # Training
 
     def fit(self, X: Any, *, validation: Any = None) -> Self:
         """Fit the models and their weights.
@@ -97,7 +124,8 @@ class Blend:
         validation : Ratings or scipy.sparse array or matrix, optional
             Ratings of users and items of `X` to fit the weights on; the models are then fitted to
             `X` once. Without it, a part of `X` is held out for the weights, and the models are
-            fitted twice: to the rest, and, once the weights are known, to all of `X`.
+            fitted twice: to the rest, and, once the weights are known, to all of `X`. Of so few
+            ratings that the part has none, weights are equal.
 
         Returns
         -------
@@ -108,24 +136,27 @@ class Blend:
         TypeError, ValueError
             If there is no model, one is no model of ratings, or an argument of it is bad.
         """
-        self._check_models()
+        self._check_parameters()
         ratings = as_ratings(X)
         if validation is not None:
-            models = [copy.fit(ratings) for copy in self._copies()]
+            models = [model.fit(ratings) for model in self._copies()]
             self._fit_weights(models, as_ratings(validation))
+        elif ratings.nnz * self.validation_fraction < 1:  # nothing speaks for any of the models
+            models = [model.fit(ratings) for model in self._copies()]
+            self.weights_, self.constant_ = np.full(len(models), 1 / len(models)), 0.0
         else:
-            check_share("validation_fraction", self.validation_fraction)
             part, held_out = train_test_split(
                 ratings,
                 test_size=self.validation_fraction,
                 random_state=seed_from(self.random_state),
             )
-            self._fit_weights([copy.fit(part) for copy in self._copies()], held_out)
-            models = [copy.fit(ratings) for copy in self._copies()]
+            self._fit_weights([model.fit(part) for model in self._copies()], held_out)
+            models = [model.fit(ratings) for model in self._copies()]
         self.models_ = models
+        self._remember(ratings)
         return self
 
-    def _check_models(self) -> None:
+    def _check_parameters(self) -> None:
         if isinstance(self.models, RatingModel) or len(self.models) == 0:
             raise ValueError(f"models must be a list of at least one, but it was {self.models!r}.")
         for model in self.models:
@@ -134,6 +165,9 @@ class Blend:
                     f"models must be models of ratings, as AutoRec and BiasedMF, "
                     f"but one is a {type(model).__name__}."
                 )
+            model._check_parameters()
+        check_share("validation_fraction", self.validation_fraction)
+        self._num_threads()
 
     def _copies(self) -> list[RatingModel]:
         return [type(model)(**model.get_params()) for model in self.models]
@@ -151,50 +185,100 @@ class Blend:
         self.weights_ = equal + np.linalg.lstsq(design, rest, rcond=None)[0]
         self.constant_ = float(truth.mean() - predicted.mean(axis=0) @ self.weights_)
 
-    def predict(self, users: ArrayLike, items: ArrayLike) -> Floats:
-        """Predict the ratings of user and item pairs, as the models do.
+    # Prediction
 
-        Parameters
-        ----------
-        users, items : int, str or array_like of either
-            Ids as in the training data; the two are broadcast against each other.
+    def _vectors(self) -> _Weighted:
+        return self._weigh([model._vectors() for model in self.models_])
 
-        Returns
-        -------
-        ndarray of float32
-            Between the lowest and the highest rating of training.
+    def _weigh(self, members: list[Scorable]) -> _Weighted:
+        return _Weighted(tuple(members), tuple(self.weights_.tolist()), self.constant_)
 
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        """
-        if not hasattr(self, "models_"):
-            raise NotFittedError("This Blend is not fitted yet; call fit first.")
-        total: Any = self.constant_
+    def _predict_positions(self, users: NDArray[Any], items: NDArray[Any]) -> Floats:
+        # of what the models predict, each with its own clipping and default rating
+        total = np.full(len(users), self.constant_)
         for weight, model in zip(self.weights_, self.models_, strict=True):
-            total = total + weight * model.predict(users, items)
-        predicted: Floats = np.clip(total, *self.models_[0]._range).astype(np.float32)
-        return predicted
+            total += weight * model._predict_positions(users, items)
+        return self._finish_scores(total.astype(np.float32))
 
-    def evaluate(self, test: Any) -> dict[str, float]:
-        """Measure the error on held-out ratings.
+    def _finish_scores(self, scores: Floats) -> Floats:
+        low, high = map(np.float32, self._range)
+        return np.clip(scores, low, high)
+
+    def _item_vectors(self) -> Floats:
+        # their cosine is the mean of the models' own
+        return np.hstack([unit_rows(model._item_vectors()) for model in self.models_])
+
+    # New users and items
+
+    def _fold_users(self, ratings: CSR) -> _Weighted:
+        return self._weigh([model._fold_users(ratings) for model in self.models_])
+
+    def fold_in(self, X: Any, *, axis: str = "user") -> Self:
+        """Add users, or items, to each of the models without training anew.
+
+        The weights stay. Where one of the models cannot take them, none does.
 
         Parameters
         ----------
-        test : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
-            A matrix has the users and items of training; Ratings have ids.
+        X, axis
+            As for `AutoRec.fold_in`.
 
         Returns
         -------
-        dict
-            "rmse" and "mae", over all ratings alike.
+        self
 
         Raises
         ------
         NotFittedError
             Before `fit`.
+        ValueError
+            As for `AutoRec.fold_in`.
         """
-        users, items, truth, _ = as_ratings(test).to_arrays()
-        predicted = self.predict(users, items)
-        return {name: error(truth, predicted) for name, error in ERRORS.items()}
+        self._check_fitted()
+        self.models_ = [copy.copy(model).fold_in(X, axis=axis) for model in self.models_]
+        grown = self.models_[0]
+        self._users, self._items, self._seen = grown._users, grown._items, grown._seen
+        return self
+
+    # Files
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)  # the models know how they are pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def _saved_parameters(self) -> dict[str, Any]:
+        models = [persistence.description(model) for model in self.models_]
+        return {**self.get_params(), "models": models}
+
+    @classmethod
+    def _from_saved(cls, parameters: dict[str, Any]) -> Self:
+        models = [persistence.unfitted(**about) for about in parameters["models"]]
+        return cls(**{**parameters, "models": models})
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        members = {
+            f"{number}.{name}": array
+            for number, model in enumerate(self.models_)
+            for name, array in model._tensors().items()
+        }
+        return {"weights": self.weights_, "constant": np.array([self.constant_]), **members}
+
+    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        self.weights_ = tensors["weights"]
+        self.constant_ = float(tensors["constant"][0])
+        self.models_ = self._copies()
+        if self.weights_.shape != (len(self.models_),) or not np.isfinite(self.weights_).all():
+            raise ValueError("weights must be a finite number for each model")
+        for number, model in enumerate(self.models_):
+            model._users, model._items = self._users, self._items
+            model._seen, model._range = self._seen, self._range
+            prefix = f"{number}."
+            model._restore(
+                {
+                    key.removeprefix(prefix): t
+                    for key, t in tensors.items()
+                    if key.startswith(prefix)
+                }
+            )

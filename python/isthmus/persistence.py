@@ -18,7 +18,15 @@ from isthmus._ids import IdArray, IdIndex
 if TYPE_CHECKING:
     from isthmus.base import Recommender
 
-__all__ = ["FORMAT_VERSION", "id_tensors", "ids_from", "load_model", "save_model"]
+__all__ = [
+    "FORMAT_VERSION",
+    "description",
+    "id_tensors",
+    "ids_from",
+    "load_model",
+    "save_model",
+    "unfitted",
+]
 
 FORMAT_VERSION = 1
 """Raised whenever files of a new version could be misread by an older one."""
@@ -37,17 +45,29 @@ def save_model(model: "Recommender", path: str | PathLike[str]) -> None:
         **{_WEIGHTS + name: array for name, array in model._tensors().items()},
     }
     # one entry, since safetensors writes several in random order
-    about = {
-        "format_version": FORMAT_VERSION,
-        "model": type(model).__name__,
-        "parameters": model._saved_parameters(),
-    }
+    about = {"format_version": FORMAT_VERSION, **description(model)}
     metadata = {"isthmus": json.dumps(about, default=_plain)}
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     with atomic_write(path) as temporary:
         mode = temporary.stat().st_mode & 0o7777
         save_file(contiguous, temporary, metadata=metadata)
         temporary.chmod(mode)  # save_file makes a file anew, which nobody else may read
+
+
+def description(model: "Recommender") -> dict[str, Any]:
+    """Say what a fitted model is, for `unfitted` to make another."""
+    return {"model": type(model).__name__, "parameters": model._saved_parameters()}
+
+
+def unfitted(model: str, parameters: dict[str, Any]) -> "Recommender":
+    """Make a model, not fitted yet, from what `description` gave."""
+    from isthmus.base import Recommender
+
+    if model not in Recommender._models:
+        raise ValueError(f"it holds a model of the unknown kind {model!r}")
+    # JSON has no tuples
+    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
+    return Recommender._models[model]._from_saved(plain)
 
 
 def load_model(path: str | PathLike[str]) -> "Recommender":
@@ -82,15 +102,7 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[
 
 
 def _build(about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "Recommender":
-    from isthmus.base import Recommender
-
-    name = about["model"]
-    if name not in Recommender._models:
-        raise ValueError(f"it holds a model of the unknown kind {name!r}")
-    parameters = about["parameters"]
-    model = Recommender._models[name](
-        **{key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
-    )
+    model = unfitted(about["model"], about["parameters"])
     model._check_parameters()
     model._users = IdIndex(ids_from(tensors, "users"), "user")
     model._items = IdIndex(ids_from(tensors, "items"), "item")
@@ -103,10 +115,10 @@ def _build(about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "Recommen
     if not -np.inf < low <= high < np.inf:
         raise ValueError(f"its ratings lie between {low} and {high}")
     model._range = (float(low), float(high))
+    model._seen = CSR(indptr, indices, np.empty(0, np.float32), shape)
     model._restore(
         {key[len(_WEIGHTS) :]: v for key, v in tensors.items() if key.startswith(_WEIGHTS)}
     )
-    model._seen = CSR(indptr, indices, np.empty(0, np.float32), shape)
     return model
 
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "check.hpp"
@@ -86,6 +87,23 @@ void the_best_are_found_and_what_was_seen_is_left_out() {
     }
 }
 
+void weighted_scores_are_sums() {
+    const Fixture f;
+    const isthmus::DotScores dot(f.queries.view(), f.candidates.view(), f.rule);
+    const isthmus::WeightedScores sum({&dot, &dot}, {3.0f, -1.0f}, 0.25f);
+    std::vector<std::int32_t> all(static_cast<std::size_t>(kCandidates));
+    std::iota(all.begin(), all.end(), 0);
+    std::vector<float> listed(all.size());
+    Matrix tile(2, kCandidates);
+    sum.tile({5, 7}, {0, kCandidates}, tile.view());
+    sum.list(6, all.data(), kCandidates, listed.data());
+    for (index_t c = 0; c < kCandidates; ++c) {
+        const double expected = 0.25 + 2.0 * f.score(6, c);
+        CHECK_CLOSE(tile.row(1)[c], expected, 1e-5);
+        CHECK_CLOSE(listed[static_cast<std::size_t>(c)], expected, 1e-5);
+    }
+}
+
 void equal_scores_are_in_order_of_the_candidate() {
     Fixture f;
     f.queries.fill_zero();
@@ -123,6 +141,7 @@ void the_number_of_threads_changes_no_bit() {
 int main() {
     pairs_have_their_scores();
     the_best_are_found_and_what_was_seen_is_left_out();
+    weighted_scores_are_sums();
     equal_scores_are_in_order_of_the_candidate();
     short_lists_end_in_minus_one_and_nan();
     the_number_of_threads_changes_no_bit();

@@ -35,6 +35,7 @@ TrainingOptions options(OptimizerKind optimizer, int num_threads) {
     TrainingOptions all;
     all.optimizer.kind = optimizer;
     all.regularization = 1.0f;
+    all.hidden_regularization = 1.0f;
     all.batch_size = 16;
     all.corruption = Corruption::mask;
     all.corruption_level = 0.3f;

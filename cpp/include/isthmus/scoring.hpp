@@ -3,6 +3,7 @@
 // selected block by block; no matrix of all scores exists. Where scores come from is a ScoreSource.
 
 #include <cstdint>
+#include <vector>
 
 #include "isthmus/activations.hpp"
 #include "isthmus/column_layout.hpp"
@@ -75,6 +76,26 @@ public:
 private:
     CsrView rows_;
     ConstMatrixView weights_;
+};
+
+// Several sources' scores as one: score(q, c) = constant + sum over m of weight_m score_m(q, c).
+class WeightedScores final : public ScoreSource {
+public:
+    // At least one source, all of as many queries and candidates, which must outlive this; throws
+    // std::invalid_argument otherwise, or where there is not a weight for each.
+    WeightedScores(std::vector<const ScoreSource*> sources, std::vector<float> weights,
+                   float constant);
+
+    index_t queries() const override { return sources_.front()->queries(); }
+    index_t candidates() const override { return sources_.front()->candidates(); }
+    void tile(ColumnRange own, ColumnRange some, MatrixView out) const override;
+    void list(index_t query, const std::int32_t* candidates, index_t count,
+              float* out) const override;
+
+private:
+    std::vector<const ScoreSource*> sources_;
+    std::vector<float> weights_;
+    float constant_;
 };
 
 // out[i] = score(queries[i], candidates[i])

@@ -2,7 +2,7 @@
 // Training an autoencoder on observed cells by mini-batches of rows.
 //
 //     min over the weights of  sum over rows, observed cells of (reconstruction - target)^2
-//                              + (lambda / 2) (||V||^2 + ||A||^2 + ||W||^2)
+//                              + (lambda / 2) (||V||^2 + ||W||^2) + (lambda_A / 2) ||A||^2
 //
 // A batch's step has the gradient of its own rows' errors and its share of the rows of the decay:
 // exactly what a dense framework computes with masked squared loss and the same optimizer.
@@ -40,7 +40,8 @@ struct Diverged : std::runtime_error {
 
 struct TrainingOptions {
     OptimizerOptions optimizer;
-    float regularization = 0.0f;  // lambda
+    float regularization = 0.0f;         // lambda of V and W
+    float hidden_regularization = 0.0f;  // lambda of A, between hidden layers
     index_t batch_size = 256;
     Corruption corruption = Corruption::none;
     float corruption_level = 0.0f;
@@ -68,7 +69,7 @@ struct PhaseSeconds {
 
 struct Evaluation {
     EpochResult errors;
-    double penalty = 0.0;  // (lambda / 2) times the squared weights
+    double penalty = 0.0;  // lambda / 2 times the squared weights
 
     double loss() const { return errors.squared_error + penalty; }
 };
@@ -132,10 +133,11 @@ private:
                             const std::vector<std::int32_t>& order, index_t epoch, float rate,
                             const std::function<void(index_t)>& poll, const Reduction& reduce);
     double penalty() const;
+    double squared_norm(const Matrix& weights) const;
     double batch_loss(index_t rows) const;
     void encode_batch(const std::int32_t* ids, index_t epoch, const Reduction& reduce);
     void decode_and_update();
-    void backward(float rate, const Reduction& reduce);
+    void backward(float hidden_decay, float rate, const Reduction& reduce);
     void update_encoder(index_t block);
     void settle();
     index_t steps() const { return static_cast<index_t>(steps_.size()); }

@@ -60,7 +60,9 @@ class Source(NamedTuple):
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name in self.skip:
                 continue
             kind, help_text = helps.get(name, ("", ""))
-            option = _option(name, hints[name], kind, self.parsers.get(name))
+            option = _option(
+                name, hints[name], kind, self.parsers.get(name), default=parameter.default
+            )
             info = typer.Option(
                 *option.names,
                 help=f"{help_text}{_shown_default(parameter.default, name)}".strip() or None,
@@ -159,6 +161,29 @@ def parse_columns(text: str) -> list[str | int | None]:
     ]
 
 
+class _Nothing(enum.Enum):
+    """What an option gives to pass None on: without a value, nothing is passed on."""
+
+    none = None
+
+
+def _or_none(kind: type) -> Callable[[str], Any]:
+    """Read a number, or ``none``."""
+
+    def parse(text: str) -> Any:
+        if text.lower() == "none":
+            return _Nothing.none
+        try:
+            return kind(text)
+        except ValueError:
+            article = "an integer" if kind is int else f"a {kind.__name__}"
+            raise typer.BadParameter(
+                f"it must be {article} or none, but it was {text!r}."
+            ) from None
+
+    return parse
+
+
 class _Option(NamedTuple):
     annotation: Any
     names: tuple[str, ...]
@@ -166,7 +191,9 @@ class _Option(NamedTuple):
     metavar: str | None = None
 
 
-def _option(name: str, hint: Any, kind: str, parser: Callable[[str], Any] | None) -> _Option:
+def _option(
+    name: str, hint: Any, kind: str, parser: Callable[[str], Any] | None, *, default: Any
+) -> _Option:
     flag = "--" + name.replace("_", "-")
     possible = _alternatives(hint)
     if parser is not None:
@@ -181,7 +208,9 @@ def _option(name: str, hint: Any, kind: str, parser: Callable[[str], Any] | None
         return _Option(members | None, (flag,))
     if any(get_origin(p) is tuple for p in possible):
         return _Option(str | None, (flag,), parse_integers, "N,N,...")
-    plain = next((p for p in (float, int, str) if p in possible), str)
+    plain: Any = next((p for p in (float, int, str) if p in possible), str)
+    if types.NoneType in possible and default is not None:
+        return _Option(str | None, (flag,), _or_none(plain), f"{plain.__name__.upper()}|none")
     return _Option(plain | None, (flag,))
 
 

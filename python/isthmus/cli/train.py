@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from isthmus.base import Recommender
+from isthmus.blend import Blend
 from isthmus.cli._data import (
     describe,
     format_metrics,
@@ -46,7 +47,8 @@ def name_of(model: type[Recommender]) -> str:
 MODELS = {
     name_of(model): model
     for model in Recommender._models.values()
-    if model.__module__.startswith("isthmus.")
+    # a blend is made of models, which no option can say
+    if model.__module__.startswith("isthmus.") and model is not Blend
 }
 
 
