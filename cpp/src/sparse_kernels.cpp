@@ -4,56 +4,14 @@
 #include <cmath>
 #include <utility>
 
+#include "isthmus/chunks.hpp"
+
 namespace isthmus {
 
 namespace {
 
-constexpr index_t kChunk = kChunkVectors * kLanes;
 constexpr int kGroup = 4;  // columns decoded at once: they share each load of the row
 constexpr index_t kGroupFloats = round_up(kGroup, kLineFloats);
-
-// Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
-template <int Most, class Body>
-ISTHMUS_INLINE void with_count(index_t n, Body&& body) {
-    if constexpr (Most > 1) {
-        if (n < Most) {
-            with_count<Most - 1>(n, std::forward<Body>(body));
-            return;
-        }
-    }
-    body(std::integral_constant<int, Most>{});
-}
-
-// Cuts [0, width) into chunks of kChunkVectors vectors and a rest: body(offset, vectors).
-template <class Body>
-ISTHMUS_INLINE void for_each_chunk(index_t width, Body&& body) {
-    index_t offset = 0;
-    for (; offset + kChunk <= width; offset += kChunk) {
-        body(offset, std::integral_constant<int, kChunkVectors>{});
-    }
-    if (offset < width) {
-        with_count<kChunkVectors>((width - offset) / kLanes,
-                                  [&](auto vectors) { body(offset, vectors); });
-    }
-}
-
-template <int N>
-ISTHMUS_INLINE void load_vectors(const float* from, Floats (&to)[N]) {
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) to[j] = load(from + j * kLanes);
-}
-
-template <int N>
-ISTHMUS_INLINE void store_vectors(const Floats (&from)[N], float* to) {
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) store(to + j * kLanes, from[j]);
-}
-
-template <int N>
-ISTHMUS_INLINE void add_scaled(Floats (&sums)[N], float factor, const float* vector) {
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) sums[j] += factor * load(vector + j * kLanes);
-}
 
 // Columns of one row whose errors are known, on their way back into the row: dH += error W.
 struct Decoded {

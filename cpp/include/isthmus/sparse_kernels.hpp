@@ -8,14 +8,11 @@
 
 #include "isthmus/activations.hpp"
 #include "isthmus/batch.hpp"
+#include "isthmus/chunks.hpp"
 #include "isthmus/optimizers.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
-
-// Hidden units are taken this many vectors at a time: as many sums as fit the registers beside
-// the operands.
-constexpr int kChunkVectors = 8;
 
 // H += X V over one block, for batch rows in `rows`.
 void encode_block(const Batch& batch, index_t block, ColumnRange rows, ConstMatrixView v,
