@@ -51,6 +51,14 @@ void Philox::words(std::uint32_t row, const std::int32_t* positions, index_t cou
     }
 }
 
+void Philox::all_words(std::uint32_t row, std::uint32_t first, index_t count,
+                       std::uint32_t* out) const {
+    for (index_t i = 0; i < count; ++i) {
+        const auto words = (*this)(row, first + static_cast<std::uint32_t>(i));
+        for (index_t w = 0; w < 4; ++w) out[w * count + i] = words[static_cast<std::size_t>(w)];
+    }
+}
+
 void Philox::normals(std::uint32_t row, index_t count, float* out) const {
     float u[kStrip], v[kStrip];
     for (index_t first = 0; first < count; first += kStrip) {
