@@ -100,8 +100,17 @@ def reference_epoch(weights, rows, settings, seed):
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("regularization", [0.0, 0.3])
 def test_an_epoch_is_that_of_the_reference(name, logistic, tied, regularization):
+    check_epoch(name, logistic, tied, regularization, n_items=60, units=7)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_many_items_and_units_are_those_of_the_reference(tied):
+    # more items than one block of the core's has, and more units than its registers
+    check_epoch("sigmoid", True, tied, 0.0, n_items=1300, units=150)
+
+
+def check_epoch(name, logistic, tied, regularization, n_items, units):
     rng = np.random.default_rng(0)
-    n_items = 60
     rows = [
         np.sort(rng.choice(n_items, size, replace=False)).astype(np.int32)
         for size in rng.integers(1, 25, 19)
@@ -116,7 +125,7 @@ def test_an_epoch_is_that_of_the_reference(name, logistic, tied, regularization)
         "rate": 0.05,
     }
     model = _core.Cdae(
-        *(len(rows), n_items, 7), activation=name, logistic=logistic, tied=tied, seed=11
+        *(len(rows), n_items, units), activation=name, logistic=logistic, tied=tied, seed=11
     )
     weights = {key: array.astype(np.float64) for key, array in model.weights().items()}
     initial = {key: array.copy() for key, array in weights.items()}

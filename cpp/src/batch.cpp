@@ -110,8 +110,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
                 const float value = matrix.values[strip + i];
                 const ColumnLayout::Place to = places[columns[i]];
                 const std::int32_t block = to.block;
-                const bool masked = (masks && Philox::to_uniform(words[i]) < corruption.level) ||
-                                    (corruption.zeros_are_targets && value == 0.0f);
+                const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;
                 float input = (value - input_offset) * input_scale;
                 if (noisy) {
                     input += corruption.level *

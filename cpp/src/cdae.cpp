@@ -6,7 +6,6 @@
 
 #include "isthmus/autoencoder.hpp"
 #include "isthmus/dense.hpp"
-#include "isthmus/negatives.hpp"
 #include "isthmus/parallel.hpp"
 #include "isthmus/random.hpp"
 #include "isthmus/trainer.hpp"
@@ -16,7 +15,6 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kRowsPerPiece = 16;
-constexpr index_t kSampledRows = 32;  // that share one array of marks
 constexpr index_t kEncodeRows = 512;
 
 // Codes of batch rows [begin, end).
@@ -68,8 +66,7 @@ CdaeTrainer::CdaeTrainer(Cdae& model, CdaeOptions options)
       before_(batch_rows_, model.shape.units),
       after_(batch_rows_, model.shape.units),
       error_(batch_rows_, model.shape.units),
-      loss_(static_cast<std::size_t>(batch_rows_)),
-      indptr_(static_cast<std::size_t>(model.shape.users) + 1),
+      output_(layout_, model.shape.units, batch_rows_, model.shape.logistic),
       bias_gradient_(1, model.shape.units) {
     const auto parameter = [this](Matrix& weights) {
         return Parameter(weights, options_.optimizer.kind);
@@ -86,116 +83,75 @@ CdaeResult CdaeTrainer::run_epoch(const CsrView& matrix, index_t epoch, float ra
     std::vector<std::int32_t> order = filled_rows(matrix);
     shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
     const auto rows = static_cast<index_t>(order.size());
-    CorruptionPlan corruption{Corruption::mask, options_.corruption, options_.seed,
-                              static_cast<std::uint32_t>(epoch)};
-    corruption.zeros_are_targets = true;
+    const CorruptionPlan corruption{Corruption::mask, options_.corruption, options_.seed,
+                                    static_cast<std::uint32_t>(epoch)};
+    const Philox draw(options_.seed, Stream::negatives, static_cast<std::uint32_t>(epoch));
+    ones_.resize(static_cast<std::size_t>(matrix.indptr[matrix.rows]), 1.0f);
+    CsrView positives = matrix;
+    positives.values = ones_.data();
     CdaeResult result;
     with_team(options_.num_threads, [&] {
         for (index_t begin = 0; begin < rows; begin += batch_rows_) {
             if (poll) poll(begin);
             const index_t count = std::min(batch_rows_, rows - begin);
-            std::int32_t* ids = order.data() + begin;
-            std::sort(ids, ids + count);
-            const CsrView cells = with_negatives(matrix, ids, count, epoch);
-            batch_.assemble(cells, ids, count, layout_, {}, corruption, options_.num_threads);
+            const std::int32_t* ids = order.data() + begin;
+            output_.sample(positives, ids, count, options_.negatives, draw, options_.num_threads);
+            batch_.assemble(positives, ids, count, layout_, {}, corruption, options_.num_threads);
             ++step_;
-            const double loss = forward_and_back(ids);
+            const double loss = forward(ids);
             if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows_);
+            propagate_error();
             update(ids, static_cast<float>(static_cast<double>(count) / static_cast<double>(rows)),
                    rate);
             result.loss += loss;
-            result.cells += batch_.nnz();
+            result.cells += output_.cells();
         }
     });
     return result;
 }
 
-CsrView CdaeTrainer::with_negatives(const CsrView& matrix, const std::int32_t* ids, index_t count,
-                                    index_t epoch) {
-    const index_t items = matrix.cols;
-    std::int64_t total = 0;
-    for (index_t r = 0; r < count; ++r) {
-        const index_t positives = matrix.row_nnz(ids[r]);
-        // ids ascend: a row's end is where the next one of the batch begins
-        indptr_[static_cast<std::size_t>(ids[r])] = total;
-        total += positives + std::min(options_.negatives * positives, items - positives);
-        indptr_[static_cast<std::size_t>(ids[r]) + 1] = total;
-    }
-    if (indices_.size() < static_cast<std::size_t>(total)) {
-        indices_.resize(static_cast<std::size_t>(total));
-        values_.resize(static_cast<std::size_t>(total));
-    }
-    const Philox draw(options_.seed, Stream::negatives, static_cast<std::uint32_t>(epoch));
-    parallel_ranges(count, kSampledRows, options_.num_threads, [&](index_t begin, index_t end) {
-        std::vector<std::uint8_t> marks(static_cast<std::size_t>(items));
-        std::vector<std::int32_t> negatives;
-        for (index_t r = begin; r < end; ++r) {
-            const std::int32_t* positives = matrix.indices + matrix.indptr[ids[r]];
-            const index_t n = matrix.row_nnz(ids[r]);
-            sample_negatives(draw, static_cast<std::uint32_t>(ids[r]), positives, n, items,
-                             options_.negatives * n, marks, negatives);
-            const auto at = indptr_[static_cast<std::size_t>(ids[r])];
-            std::copy_n(positives, n, indices_.begin() + at);
-            std::copy(negatives.begin(), negatives.end(), indices_.begin() + at + n);
-            std::fill_n(values_.begin() + at, n, 1.0f);
-            std::fill_n(values_.begin() + at + n, negatives.size(), 0.0f);
-        }
-    });
-    return {matrix.rows, items, indptr_.data(), indices_.data(), values_.data()};
+double CdaeTrainer::forward(const std::int32_t* ids) {
+    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
+                    [&](index_t begin, index_t end) {
+                        encode_rows(model_, batch_, ids, begin, end, before_, after_);
+                    });
+    return output_.decode(output(), decoder_bias_, std::as_const(after_).view(),
+                          options_.num_threads);
 }
 
-double CdaeTrainer::forward_and_back(const std::int32_t* ids) {
-    DecodeRule rule;
-    rule.bias = model_.decoder_bias.row(0);
-    rule.logistic = model_.shape.logistic;
-    const ConstMatrixView w = model_.output().view();
+void CdaeTrainer::propagate_error() {
     parallel_ranges(
         batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
-            encode_rows(model_, batch_, ids, begin, end, before_, after_);
             for (index_t r = begin; r < end; ++r) {
-                std::fill_n(error_.row(r), error_.width(), 0.0f);
-                loss_[static_cast<std::size_t>(r)] = 0.0;
-            }
-            for (index_t b = 0; b < layout_.blocks(); ++b) {
-                decode_block(batch_, b, {begin, end}, w, rule, std::as_const(after_).view(),
-                             error_.view(), loss_.data());
-            }
-            for (index_t r = begin; r < end; ++r) {
+                sum_rows(output_.error_parts(), r, error_.row(r), error_.width());
                 through_activation(model_.shape.activation, before_.row(r), after_.row(r), nullptr,
                                    error_.row(r), error_.width());
             }
         });
-    double total = 0.0;
-    for (index_t r = 0; r < batch_.rows(); ++r) total += loss_[static_cast<std::size_t>(r)];
-    return total;
 }
 
 void CdaeTrainer::update(const std::int32_t* ids, float share, float rate) {
-    const ConstMatrixView h = std::as_const(after_).view();
     const ConstMatrixView dz = std::as_const(error_).view();
     const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization * share);
-    const TrainedMatrix encoder = encoder_.view();
-    float* const bias_state[2] = {decoder_bias_.state[0].data(), decoder_bias_.state[1].data()};
-    parallel_for(layout_.blocks(), options_.num_threads, [&](index_t block) {
-        const ColumnRange columns = layout_.block(block);
-        batch_.list_columns(block);
-        if (model_.shape.tied) {
-            update_tied_columns(batch_.lists(), columns, h, dz, encoder, step);
-        } else {
-            update_columns(batch_.lists(), columns, Cells::error, h, decoder_.view(), step);
-            update_columns(batch_.lists(), columns, Cells::input, dz, encoder, step);
-        }
-        update_biases(batch_.lists(), columns, model_.decoder_bias.row(0), bias_state, step);
-    });
-    parallel_ranges(
-        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
-            for (index_t r = begin; r < end; ++r) {
-                users_.step(error_.row(r), ids[r] * model_.users.stride(), error_.width(),
-                            options_.regularization, options_.optimizer, rate, step_);
-            }
+    const SampledOutput::Encoded encoded{&batch_, dz};
+    output_.step(output(), decoder_bias_, std::as_const(after_).view(),
+                 model_.shape.tied ? &encoded : nullptr, step, options_.num_threads);
+    if (!model_.shape.tied) {
+        parallel_for(layout_.blocks(), options_.num_threads, [&](index_t block) {
+            batch_.list_columns(block);
+            update_columns(batch_.lists(), layout_.block(block), Cells::input, dz, encoder_.view(),
+                           step);
         });
+    }
+    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
+                    [&](index_t begin, index_t end) {
+                        for (index_t r = begin; r < end; ++r) {
+                            users_.step(error_.row(r), ids[r] * model_.users.stride(),
+                                        error_.width(), step.with_decay(options_.regularization));
+                        }
+                    });
     sum_columns(dz, batch_.rows(), bias_gradient_.row(0));
-    encoder_bias_.step(bias_gradient_, 0.0f, options_.optimizer, rate, step_);
+    encoder_bias_.step(bias_gradient_, step.with_decay(0.0f));
 }
 
 void CdaeTrainer::keep_best() { best_.keep(model_.parameters()); }

@@ -111,8 +111,9 @@ ContentResult ContentTrainer::run_epoch(const CsrView& matrix, const CodeTarget&
                 throw Diverged(epoch, begin / batch_rows_);
             }
             backward(target, ids);
-            for (index_t l = model_.shape.layers(); l-- > 1;) update_layer(l, rate);
-            update_first(rate);
+            const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization);
+            for (index_t l = model_.shape.layers(); l-- > 1;) update_layer(l, step);
+            update_first(step);
             result.reconstruction += reconstruction;
             result.divergence += code.divergence;
             result.distance += code.distance;
@@ -311,7 +312,7 @@ void ContentTrainer::code_errors(const CodeTarget& target, const std::int32_t* i
 }
 
 // A layer after the first: what encodes and what decodes are one matrix, but for the code.
-void ContentTrainer::update_layer(index_t l, float rate) {
+void ContentTrainer::update_layer(index_t l, const OptimizerStep& step) {
     const auto at = static_cast<std::size_t>(l);
     LayerWork& work = work_[at];
     const LayerWork& below = work_[at - 1];
@@ -325,43 +326,42 @@ void ContentTrainer::update_layer(index_t l, float rate) {
                         if (is_code) return;
                         add_columns(below.d_top.view(), top(l).view(), rows, begin, end, gradient);
                     });
-    update(work.weights, work.weight_gradient, options_.regularization, rate);
+    work.weights.step(work.weight_gradient, step);
     if (is_code) {
         multiply_columns(below.d_top.view(), top(l).view(), rows, 0, model_.shape.latent,
                          work.own_decoder_gradient.view());
-        update(work.own_decoder, work.own_decoder_gradient, options_.regularization, rate);
+        work.own_decoder.step(work.own_decoder_gradient, step);
     }
     sum_columns(work.error.view(), rows, work.bias_gradient.row(0));
-    update(work.bias, work.bias_gradient, 0.0f, rate);
+    work.bias.step(work.bias_gradient, step.with_decay(0.0f));
     sum_columns(below.d_top.view(), rows, work.decoder_bias_gradient.row(0));
-    update(work.decoder_bias, work.decoder_bias_gradient, 0.0f, rate);
+    work.decoder_bias.step(work.decoder_bias_gradient, step.with_decay(0.0f));
 }
 
-void ContentTrainer::update_first(float rate) {
+void ContentTrainer::update_first(const OptimizerStep& step) {
     const auto slices = static_cast<index_t>(slices_.size());
     parallel_for(slices, options_.num_threads, [&](index_t s) {
         for (index_t b = layout_.blocks() * s / slices; b < layout_.blocks() * (s + 1) / slices;
              ++b) {
-            update_block(b, slices_[static_cast<std::size_t>(s)], rate);
+            update_block(b, slices_[static_cast<std::size_t>(s)], step);
         }
     });
     LayerWork& work = work_.front();
     sum_columns(work.error.view(), batch_.rows(), work.bias_gradient.row(0));
-    update(work.bias, work.bias_gradient, 0.0f, rate);
+    work.bias.step(work.bias_gradient, step.with_decay(0.0f));
 }
 
 // One block of the first layer's weights: the decoder's gradient as a dense product, the encoder's
 // on top of it cell by cell, and the step while both are in the cache.
-void ContentTrainer::update_block(index_t block, SliceWork& slice, float rate) {
+void ContentTrainer::update_block(index_t block, SliceWork& slice, const OptimizerStep& step) {
     LayerWork& work = work_.front();
     const ColumnRange own = layout_.block(block);
     const index_t rows = batch_.rows();
     const MatrixView errors = errors_of(block);
     const bool is_code = model_.shape.is_code(0);
-    const auto step = [&](Parameter& parameter, const Matrix& gradient) {
+    const auto move = [&](Parameter& parameter, const Matrix& gradient) {
         parameter.step(gradient.data(), own.begin * gradient.stride(),
-                       own.size() * gradient.stride(), options_.regularization, options_.optimizer,
-                       rate, step_);
+                       own.size() * gradient.stride(), step);
     };
     const auto first_rows = [&](Matrix& matrix) {
         return rows_of(matrix.view(), ColumnRange{0, own.size()});
@@ -371,7 +371,7 @@ void ContentTrainer::update_block(index_t block, SliceWork& slice, float rate) {
                      first_rows(decoder_gradient));
     if (is_code) {
         slice.weight_gradient.fill_zero();
-        step(work.own_decoder, decoder_gradient);
+        move(work.own_decoder, decoder_gradient);
     }
     batch_.list_columns(block);
     const index_t width = slice.weight_gradient.width();
@@ -386,14 +386,10 @@ void ContentTrainer::update_block(index_t block, SliceWork& slice, float rate) {
             }
         }
     }
-    step(work.weights, slice.weight_gradient);
+    move(work.weights, slice.weight_gradient);
     sum_columns(errors, rows, slice.decoder_bias_gradient.row(0));
-    work.decoder_bias.step(slice.decoder_bias_gradient.row(0), own.begin, errors.width(), 0.0f,
-                           options_.optimizer, rate, step_);
-}
-
-void ContentTrainer::update(Parameter& parameter, const Matrix& gradient, float decay, float rate) {
-    parameter.step(gradient, decay, options_.optimizer, rate, step_);
+    work.decoder_bias.step(slice.decoder_bias_gradient.row(0), own.begin, errors.width(),
+                           step.with_decay(0.0f));
 }
 
 void ContentTrainer::keep_best() { best_.keep(model_.parameters()); }

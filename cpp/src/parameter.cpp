@@ -18,18 +18,17 @@ Parameter::Parameter(Matrix& weights_, OptimizerKind kind) : weights(&weights_) 
     }
 }
 
-void Parameter::step(const float* gradient, index_t begin, index_t size, float decay,
-                     const OptimizerOptions& options, float rate, index_t step) {
+void Parameter::step(const float* gradient, index_t begin, index_t size,
+                     const OptimizerStep& step) {
     float* from[2] = {};
     for (int i = 0; i < 2; ++i) {
         if (!state[i].empty()) from[i] = state[i].data() + begin;
     }
-    update_array(weights->data() + begin, gradient, size, from, {options, rate, step, decay});
+    update_array(weights->data() + begin, gradient, size, from, step);
 }
 
-void Parameter::step(const Matrix& gradient, float decay, const OptimizerOptions& options,
-                     float rate, index_t step_) {
-    step(gradient.data(), 0, gradient.size(), decay, options, rate, step_);
+void Parameter::step(const Matrix& gradient, const OptimizerStep& step_) {
+    step(gradient.data(), 0, gradient.size(), step_);
 }
 
 void BestWeights::keep(const std::vector<Matrix*>& weights) {

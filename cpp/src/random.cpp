@@ -1,13 +1,76 @@
 #include "isthmus/random.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <utility>
 
 namespace isthmus {
+
+namespace {
+
+constexpr index_t kStrip = 256;  // normals drawn at once
+
+// log(u) of a positive, normal u to float precision: u = m 2^n with m in [sqrt(1/2), sqrt(2)), and
+// log(m) = 2 artanh((m - 1) / (m + 1)).
+float logarithm(float u) {
+    constexpr std::uint32_t kRootHalf = 0x3F3504F3u;
+    std::uint32_t bits;
+    std::memcpy(&bits, &u, sizeof bits);
+    bits -= kRootHalf;
+    const std::int32_t n = static_cast<std::int32_t>(bits) >> 23;
+    bits = (bits & 0x7FFFFFu) + kRootHalf;
+    float m;
+    std::memcpy(&m, &bits, sizeof m);
+    const float s = (m - 1.0f) / (m + 1.0f);
+    const float q = s * s;
+    const float series = 1.0f + q * (1.0f / 3 + q * (1.0f / 5 + q * (1.0f / 7 + q * (1.0f / 9))));
+    return static_cast<float>(n) * 0.693147180559945f + 2.0f * s * series;
+}
+
+// cos(2 pi v) for v in [0, 1), to float precision: the sine or cosine of what v is off the nearest
+// quarter of a turn.
+float cosine_of_turns(float v) {
+    const auto quarter = static_cast<std::int32_t>(4.0f * v + 0.5f);
+    const float a = 6.28318530717958647692f * (v - 0.25f * static_cast<float>(quarter));
+    const float q = a * a;
+    const float sine =
+        a * (1.0f + q * (-1.0f / 6 + q * (1.0f / 120 + q * (-1.0f / 5040 + q * (1.0f / 362880)))));
+    const float cosine =
+        1.0f + q * (-1.0f / 2 + q * (1.0f / 24 + q * (-1.0f / 720 + q * (1.0f / 40320))));
+    const float value = quarter % 2 == 0 ? cosine : sine;
+    return quarter == 1 || quarter == 2 ? -value : value;
+}
+
+}  // namespace
 
 void Philox::words(std::uint32_t row, const std::int32_t* positions, index_t count,
                    std::uint32_t* out, std::uint32_t shift) const {
     for (index_t i = 0; i < count; ++i) {
         out[i] = (*this)(row, static_cast<std::uint32_t>(positions[i]) + shift)[0];
+    }
+}
+
+void Philox::all_words(std::uint32_t row, std::uint32_t first, index_t count,
+                       std::uint32_t* out) const {
+    for (index_t i = 0; i < count; ++i) {
+        const auto words = (*this)(row, first + static_cast<std::uint32_t>(i));
+        for (index_t w = 0; w < 4; ++w) out[w * count + i] = words[static_cast<std::size_t>(w)];
+    }
+}
+
+void Philox::normals(std::uint32_t row, index_t count, float* out) const {
+    float u[kStrip], v[kStrip];
+    for (index_t first = 0; first < count; first += kStrip) {
+        const index_t size = std::min(kStrip, count - first);
+        for (index_t i = 0; i < size; ++i) {
+            const auto words = (*this)(row, static_cast<std::uint32_t>(first + i));
+            u[i] = (static_cast<float>(words[0] >> 8) + 1.0f) * 0x1p-24f;
+            v[i] = to_uniform(words[1]);
+        }
+        for (index_t i = 0; i < size; ++i) {
+            out[first + i] = std::sqrt(-2.0f * logarithm(u[i])) * cosine_of_turns(v[i]);
+        }
     }
 }
 

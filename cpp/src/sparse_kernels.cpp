@@ -1,61 +1,18 @@
 #include "isthmus/sparse_kernels.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <type_traits>
 #include <utility>
+
+#include "isthmus/chunks.hpp"
 
 namespace isthmus {
 
 namespace {
 
-constexpr index_t kChunk = kChunkVectors * kLanes;
 constexpr int kGroup = 4;  // columns decoded at once: they share each load of the row
 constexpr index_t kGroupFloats = round_up(kGroup, kLineFloats);
 constexpr int kCatchUpVectors = 8;  // whose late steps are taken at once: as registers allow
-
-// Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
-template <int Most, class Body>
-ISTHMUS_INLINE void with_count(index_t n, Body&& body) {
-    if constexpr (Most > 1) {
-        if (n < Most) {
-            with_count<Most - 1>(n, std::forward<Body>(body));
-            return;
-        }
-    }
-    body(std::integral_constant<int, Most>{});
-}
-
-// Cuts [0, width) into chunks of kChunkVectors vectors and a rest: body(offset, vectors).
-template <class Body>
-ISTHMUS_INLINE void for_each_chunk(index_t width, Body&& body) {
-    index_t offset = 0;
-    for (; offset + kChunk <= width; offset += kChunk) {
-        body(offset, std::integral_constant<int, kChunkVectors>{});
-    }
-    if (offset < width) {
-        with_count<kChunkVectors>((width - offset) / kLanes,
-                                  [&](auto vectors) { body(offset, vectors); });
-    }
-}
-
-template <int N>
-ISTHMUS_INLINE void load_vectors(const float* from, Floats (&to)[N]) {
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) to[j] = load(from + j * kLanes);
-}
-
-template <int N>
-ISTHMUS_INLINE void store_vectors(const Floats (&from)[N], float* to) {
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) store(to + j * kLanes, from[j]);
-}
-
-template <int N>
-ISTHMUS_INLINE void add_scaled(Floats (&sums)[N], float factor, const float* vector) {
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) sums[j] += factor * load(vector + j * kLanes);
-}
 
 // Columns of one row whose errors are known, on their way back into the row: dH += error W.
 struct Decoded {
@@ -69,17 +26,7 @@ struct Decoded {
 template <int G>
 ISTHMUS_INLINE void measure_errors(float* z, const DecodeRule& rule, float* target, float* error,
                                    double& squared_error) {
-    if (rule.logistic) {
-        alignas(64) float y[kGroupFloats];
-        for (int at = 0; at < kGroup; at += kLanes) store(y + at, sigmoid(load(z + at)));
-        for (int g = 0; g < G; ++g) {
-            const float chance = target[g] > 0.5f ? y[g] : 1.0f - y[g];
-            const float margin = target[g] > 0.5f ? z[g] : -z[g];
-            // - log sigmoid(margin), which is -margin where the sigmoid has no digits left
-            squared_error += chance > 1e-6f || !(margin < 0.0f) ? -std::log(chance) : -margin;
-            error[g] = y[g] - target[g];
-        }
-    } else if (rule.activation == Activation::identity) {
+    if (rule.activation == Activation::identity) {
 #pragma GCC unroll 8
         for (int g = 0; g < G; ++g) {
             const float difference = z[g] - target[g];
@@ -170,8 +117,8 @@ ISTHMUS_INLINE void step_at(const Optimizer& optimizer, float* weights, Floats g
 
 template <class Optimizer>
 void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, ColumnRange columns,
-                         Cells cells, ConstMatrixView h, const ConstMatrixView* dz,
-                         const TrainedMatrix& trained, float decay) {
+                         Cells cells, ConstMatrixView h, const TrainedMatrix& trained,
+                         float decay) {
     const bool late = trained.taken != nullptr;
     const std::int32_t* rows = lists.row();
     const float* values = cells == Cells::input ? lists.input() : lists.error();
@@ -187,11 +134,6 @@ void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, C
         Floats gradient[N] = {};
         for (index_t i = list.begin; i < end; ++i) {
             add_scaled(gradient, values[i], h.row(rows[i]) + offset);
-        }
-        if (dz != nullptr) {
-            for (index_t i = list.begin; i < list.input_end; ++i) {
-                add_scaled(gradient, lists.input()[i], dz->row(rows[i]) + offset);
-            }
         }
         // a copy, whose constants stay in registers while weights are stored
         const Optimizer own = optimizer;
@@ -345,15 +287,7 @@ void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView
 void update_columns(const ColumnLists& lists, ColumnRange columns, Cells cells, ConstMatrixView h,
                     const TrainedMatrix& trained, const OptimizerStep& step) {
     with_optimizer(step, [&](const auto& optimizer) {
-        update_columns_with(optimizer, lists, columns, cells, h, nullptr, trained, step.decay);
-    });
-}
-
-void update_tied_columns(const ColumnLists& lists, ColumnRange columns, ConstMatrixView h,
-                         ConstMatrixView dz, const TrainedMatrix& trained,
-                         const OptimizerStep& step) {
-    with_optimizer(step, [&](const auto& optimizer) {
-        update_columns_with(optimizer, lists, columns, Cells::error, h, &dz, trained, step.decay);
+        update_columns_with(optimizer, lists, columns, cells, h, trained, step.decay);
     });
 }
 

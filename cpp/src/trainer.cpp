@@ -233,7 +233,7 @@ index_t Trainer::train_batch(const CsrView& matrix, const RowTransform& transfor
     steps_.emplace_back(options_.optimizer, rate, step_, options_.regularization * share);
     decode_and_update();
     phases_.decode += watch.lap();
-    backward(options_.hidden_regularization * share, rate, reduce);
+    backward(options_.hidden_regularization * share, reduce);
     phases_.backward += watch.lap();
     work_.batch.swap_lists(before_);
     encoder_waits_ = true;
@@ -319,7 +319,8 @@ void Trainer::decode_and_update() {
     if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, update);
 }
 
-void Trainer::backward(float hidden_decay, float rate, const Reduction& reduce) {
+void Trainer::backward(float hidden_decay, const Reduction& reduce) {
+    const OptimizerStep& step = steps_.back();
     const index_t rows = work_.batch.rows();
     const int threads = options_.num_threads;
     const std::size_t layers = model_.shape.hidden.size();
@@ -349,7 +350,7 @@ void Trainer::backward(float hidden_decay, float rate, const Reduction& reduce) 
         });
         sum_columns(error.view(), rows, bias_gradient_[l].row(0));
         Parameter& bias = l == 0 ? encoder_bias_ : hidden_bias_[l - 1];
-        bias.step(bias_gradient_[l], 0.0f, options_.optimizer, rate, step_);
+        bias.step(bias_gradient_[l], step.with_decay(0.0f));
         if (l > 0) {
             Matrix& gradient = hidden_gradient_[l - 1];
             parallel_ranges(gradient.cols(), kColumnsPerPiece, threads,
@@ -357,7 +358,7 @@ void Trainer::backward(float hidden_decay, float rate, const Reduction& reduce) 
                                 multiply_columns(work_.after[l - 1].view(), error.view(), rows,
                                                  begin, end, gradient.view());
                             });
-            hidden_[l - 1].step(gradient, hidden_decay, options_.optimizer, rate, step_);
+            hidden_[l - 1].step(gradient, step.with_decay(hidden_decay));
         }
     }
 }

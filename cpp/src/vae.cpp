@@ -15,14 +15,29 @@ namespace isthmus {
 
 namespace {
 
-constexpr index_t kRowsPerPiece = 64;
-constexpr index_t kColumnsPerPiece = 64;
+constexpr index_t kRowsPerPiece = 128;
+constexpr index_t kWeightRowsPerPiece = 64;
 constexpr index_t kEncodeRows = 512;  // rows encoded at a time outside training
 
-// Layers after the first, from the activations of the first, for rows [begin, end). Without noise,
-// the code is its mean.
+// z = mean + noise x deviation, with deviation = exp(log_variance / 2). Outside of training there
+// is no noise, and the code is its mean.
+void draw_code(const float* mean, index_t latent, const float* noise, float* deviation, float* z) {
+    std::copy_n(mean, latent, z);
+    if (noise == nullptr) return;
+    std::copy_n(mean + latent, latent, deviation);
+    for (index_t j = 0; j < latent; j += kLanes) {
+        const Floats sigma = exp(0.5f * load(deviation + j));
+        store(deviation + j, sigma);
+        store(z + j, load(z + j) + load(noise + j) * sigma);
+    }
+    std::fill(deviation + latent, deviation + round_up(latent, kLineFloats), 0.0f);
+}
+
+// Layers after the first, from the activations of the first, for rows [begin, end); with the code's
+// noise and, where it goes, its deviation, or null.
 void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& before,
-                  std::vector<Matrix>& after, const Matrix* noise, index_t begin, index_t end) {
+                  std::vector<Matrix>& after, const Matrix* noise, Matrix* deviation, index_t begin,
+                  index_t end) {
     const MultinomialShape& shape = model.shape;
     for (index_t l = 0; l < shape.layers(); ++l) {
         const auto at = static_cast<std::size_t>(l);
@@ -39,14 +54,19 @@ void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& befo
                 continue;
             }
             add_row(bias, z.row(r), z.width());
-            const float* mean = z.row(r);
-            const float* log_variance = mean + shape.latent;
-            for (index_t j = 0; j < shape.latent; ++j) {
-                h.row(r)[j] = mean[j];
-                if (noise) h.row(r)[j] += noise->row(r)[j] * std::exp(0.5f * log_variance[j]);
-            }
+            draw_code(z.row(r), shape.latent, noise ? noise->row(r) : nullptr,
+                      deviation ? deviation->row(r) : nullptr, h.row(r));
         }
     }
+}
+
+// KL of N(mean, deviation^2) from N(0, I); the log-variances follow the means.
+double divergence_of(const float* mean, const float* deviation, index_t latent) {
+    double total = 0.0;
+    for (index_t j = 0; j < latent; ++j) {
+        total += double{mean[j] * mean[j] + deviation[j] * deviation[j] - 1.0f - mean[latent + j]};
+    }
+    return 0.5 * total;
 }
 
 }  // namespace
@@ -112,7 +132,17 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
         after_.emplace_back(batch_rows_, shape.outputs(l));
         error_.emplace_back(batch_rows_, shape.units(l));
     }
-    if (shape.latent > 0) noise_ = Matrix(batch_rows_, shape.latent);
+    if (shape.latent > 0) {
+        noise_ = Matrix(batch_rows_, shape.latent);
+        deviation_ = Matrix(batch_rows_, shape.latent);
+        divergence_.resize(static_cast<std::size_t>(batch_rows_));
+    }
+    for (std::size_t layer = 0; layer < model.hidden.size(); ++layer) {
+        const index_t units = model.hidden[layer].weights.rows();
+        for (index_t begin = 0; begin < units; begin += kWeightRowsPerPiece) {
+            weight_pieces_.push_back({layer, begin, std::min(begin + kWeightRowsPerPiece, units)});
+        }
+    }
     if (options_.sampled_items > 0) {
         using Axis = SampledParameter::Axis;
         sampling_.reset(new Sampling{{shape.inputs, options_.sampled_items},
@@ -181,13 +211,14 @@ void MultinomialTrainer::step(const Items& items, const std::int32_t* ids, index
     h.rows = count;
     const OutputLayer::Task task{
         items.decoder, items.decoder_bias, items.log_weight, layout_.cols(), items.matrix, ids, h};
-    const StepOptions options{options_.optimizer, options_.regularization, rate, step_,
-                              options_.num_threads};
+    const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization);
     const double loss = output_.score(task, options_.num_threads);
-    const double kl = divergence();
+    const double kl = divergence_.empty()
+                          ? 0.0
+                          : std::accumulate(divergence_.begin(), divergence_.begin() + count, 0.0);
     if (!std::isfinite(loss + kl)) throw Diverged(epoch, result.rows / batch_rows_);
-    output_.step(task, options);
-    backward(items, beta, options);
+    output_.step(task, step, options_.num_threads);
+    backward(items, beta, step);
     result.likelihood += loss;
     result.divergence += kl;
     result.rows += count;
@@ -196,60 +227,63 @@ void MultinomialTrainer::step(const Items& items, const std::int32_t* ids, index
 void MultinomialTrainer::forward(const Items& items, const std::int32_t* ids, index_t epoch) {
     const ConstMatrixView v = std::as_const(*items.encoder->weights).view();
     const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(epoch));
-    parallel_ranges(
-        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
-            encode_rows(batch_, {begin, end}, v, before_.front().view());
-            for (index_t r = begin; r < end && !noise_.empty(); ++r) {
-                for (index_t j = 0; j < noise_.cols(); ++j) {
-                    noise_.row(r)[j] =
-                        options_.noise * draw.normal(static_cast<std::uint32_t>(ids[r]),
-                                                     static_cast<std::uint32_t>(j));
-                }
-            }
-            forward_rows(model_, before_, after_, noise_.empty() ? nullptr : &noise_, begin, end);
-        });
+    const index_t latent = model_.shape.latent;
+    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
+                    [&](index_t begin, index_t end) {
+                        encode_rows(batch_, {begin, end}, v, before_.front().view());
+                        if (latent == 0) {
+                            forward_rows(model_, before_, after_, nullptr, nullptr, begin, end);
+                            return;
+                        }
+                        for (index_t r = begin; r < end; ++r) {
+                            draw.normals(static_cast<std::uint32_t>(ids[r]), latent, noise_.row(r));
+                            for (index_t j = 0; j < latent; ++j) noise_.row(r)[j] *= options_.noise;
+                        }
+                        forward_rows(model_, before_, after_, &noise_, &deviation_, begin, end);
+                        const Matrix& code = before_[model_.shape.encoder.size()];
+                        for (index_t r = begin; r < end; ++r) {
+                            divergence_[static_cast<std::size_t>(r)] =
+                                divergence_of(code.row(r), deviation_.row(r), latent);
+                        }
+                    });
 }
 
-double MultinomialTrainer::divergence() const {
-    const MultinomialShape& shape = model_.shape;
-    if (shape.latent == 0) return 0.0;
-    const Matrix& code = before_[shape.encoder.size()];
-    double total = 0.0;
-    for (index_t r = 0; r < batch_.rows(); ++r) {
-        const float* mean = code.row(r);
-        const float* log_variance = mean + shape.latent;
-        for (index_t j = 0; j < shape.latent; ++j) {
-            total += double{mean[j] * mean[j] + std::exp(log_variance[j]) - 1.0f - log_variance[j]};
-        }
-    }
-    return 0.5 * total;
-}
-
-void MultinomialTrainer::backward(const Items& items, float beta, const StepOptions& options) {
+void MultinomialTrainer::backward(const Items& items, float beta, const OptimizerStep& step) {
     const index_t rows = batch_.rows();
     const index_t layers = model_.shape.layers();
     for (index_t l = layers; l-- > 0;) propagate_error(l, beta / static_cast<float>(rows));
-    for (index_t l = layers; l-- > 0;) {
-        const auto at = static_cast<std::size_t>(l);
-        const Matrix& error = error_[at];
-        sum_columns(error.view(), rows, bias_gradient_[at].row(0));
-        update(l == 0 ? encoder_bias_ : hidden_bias_[at - 1], bias_gradient_[at], 0.0f, options);
-        if (l == 0) continue;
-        Matrix& gradient = hidden_gradient_[at - 1];
-        parallel_ranges(gradient.cols(), kColumnsPerPiece, options.num_threads,
-                        [&](index_t begin, index_t end) {
-                            multiply_columns(after_[at - 1].view(), error.view(), rows, begin, end,
-                                             gradient.view());
-                        });
-        update(hidden_[at - 1], gradient, options.decay, options);
+    for (std::size_t l = 0; l < error_.size(); ++l) {
+        sum_columns(error_[l].view(), rows, bias_gradient_[l].row(0));
+        (l == 0 ? encoder_bias_ : hidden_bias_[l - 1])
+            .step(bias_gradient_[l], step.with_decay(0.0f));
     }
     const ConstMatrixView error = std::as_const(error_.front()).view();
     const TrainedMatrix encoder = items.encoder->view();
-    parallel_for(layout_.blocks(), options.num_threads, [&](index_t block) {
-        batch_.list_columns(block);
-        update_columns(batch_.lists(), layout_.block(block), Cells::input, error, encoder,
-                       {options.optimizer, options.rate, options.step, options.decay});
+    // all in one loop, so that no worker waits for the others between layers
+    const auto pieces = static_cast<index_t>(weight_pieces_.size());
+    parallel_for(layout_.blocks() + pieces, options_.num_threads, [&](index_t piece) {
+        if (piece >= layout_.blocks()) {
+            update_weights(weight_pieces_[static_cast<std::size_t>(piece - layout_.blocks())],
+                           step);
+            return;
+        }
+        batch_.list_columns(piece);
+        update_columns(batch_.lists(), layout_.block(piece), Cells::input, error, encoder, step);
     });
+}
+
+// The gradient of some rows of a hidden layer's weights, and their step.
+void MultinomialTrainer::update_weights(const WeightPiece& piece, const OptimizerStep& step) {
+    Matrix& gradient = hidden_gradient_[piece.layer];
+    const ConstMatrixView error = std::as_const(error_[piece.layer + 1]).view();
+    ConstMatrixView inputs = std::as_const(after_[piece.layer]).view();
+    inputs.data += piece.begin;
+    inputs.cols = piece.end - piece.begin;
+    MatrixView out = gradient.view();
+    out.data += piece.begin * out.stride;
+    out.rows = inputs.cols;
+    multiply_columns(inputs, error, batch_.rows(), 0, error.cols, out);
+    hidden_[piece.layer].step(out.data, piece.begin * out.stride, out.rows * out.stride, step);
 }
 
 // The gradient with respect to what a layer computes, from that of the layer after it; kl weighs
@@ -260,11 +294,11 @@ void MultinomialTrainer::propagate_error(index_t layer, float kl) {
     Matrix& error = error_[at];
     const auto through_code = [&](index_t r) {
         const float* mean = before_[at].row(r);
+        const float* sigma = deviation_.row(r);
         float* e = error.row(r);
         for (index_t j = 0; j < shape.latent; ++j) {
-            const float log_variance = mean[shape.latent + j];
-            e[shape.latent + j] = e[j] * noise_.row(r)[j] * 0.5f * std::exp(0.5f * log_variance) +
-                                  kl * 0.5f * (std::exp(log_variance) - 1.0f);
+            e[shape.latent + j] = e[j] * noise_.row(r)[j] * 0.5f * sigma[j] +
+                                  kl * 0.5f * (sigma[j] * sigma[j] - 1.0f);
             e[j] += kl * mean[j];
         }
     };
@@ -292,15 +326,6 @@ void MultinomialTrainer::propagate_error(index_t layer, float kl) {
         });
 }
 
-void MultinomialTrainer::update(Parameter& parameter, const Matrix& gradient, float decay,
-                                const StepOptions& options) {
-    constexpr index_t kPiece = 1 << 14;
-    parallel_ranges(gradient.size(), kPiece, options.num_threads, [&](index_t begin, index_t end) {
-        parameter.step(gradient.data() + begin, begin, end - begin, decay, options.optimizer,
-                       options.rate, options.step);
-    });
-}
-
 void MultinomialTrainer::keep_best() { best_.keep(model_.parameters()); }
 
 void MultinomialTrainer::restore_best() { best_.restore(model_.parameters()); }
@@ -319,7 +344,7 @@ void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matr
     const auto encode = [&](const std::int32_t*, index_t first, index_t count) {
         parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
             encode_rows(batch, {begin, end}, model.encoder.view(), before.front().view());
-            forward_rows(model, before, after, nullptr, begin, end);
+            forward_rows(model, before, after, nullptr, nullptr, begin, end);
             for (index_t r = begin; r < end; ++r) {
                 std::copy_n(after.back().row(r), codes.cols, codes.row(first + r));
             }

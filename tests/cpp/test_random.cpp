@@ -52,6 +52,23 @@ void draws_follow_from_the_words() {
     CHECK_EQUAL(Philox::to_uniform(0xffffffff), 1.0f - 0x1p-24f);
 }
 
+void normals_at_many_positions_are_those_at_each() {
+    const Philox draw(11, Stream::latent, 2);
+    std::vector<float> normals(3001, 42.0f);
+    double sum = 0.0, squares = 0.0;
+    draw.normals(9, 3000, normals.data());
+    for (std::uint32_t position = 0; position < 3000; ++position) {
+        const float value = normals[position];
+        CHECK_CLOSE(value, draw.normal(9, position), 1e-5);
+        sum += double{value};
+        squares += double{value} * value;
+    }
+    CHECK_EQUAL(normals.back(), 42.0f);
+    // standard deviations of .018 and .026
+    CHECK_CLOSE(sum / 3000, 0.0, 0.08);
+    CHECK_CLOSE(squares / 3000, 1.0, 0.12);
+}
+
 void streams_follow_layers() {
     CHECK_EQUAL(static_cast<int>(Stream::dropout + 2), 18);
     CHECK_EQUAL(static_cast<int>(Stream::initialization + 0), 64);
@@ -76,6 +93,7 @@ int main() {
     known_answers();
     words_at_many_positions_are_the_first_ones();
     draws_follow_from_the_words();
+    normals_at_many_positions_are_those_at_each();
     streams_follow_layers();
     shuffles_are_for_good();
     return check::result();

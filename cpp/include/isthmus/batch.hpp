@@ -31,8 +31,7 @@ struct CorruptionPlan {
     float level = 0.0f;  // probability (mask) or standard deviation (gaussian)
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
-    std::int32_t first_column = 0;   // of the matrix, among the columns of all machines
-    bool zeros_are_targets = false;  // a stored 0 never reaches the input: a sampled negative
+    std::int32_t first_column = 0;  // of the matrix, among the columns of all machines
 };
 
 // A batch's cells once more, by column: what the gradients of weights walk.

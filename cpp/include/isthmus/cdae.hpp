@@ -13,6 +13,7 @@
 #include "isthmus/csr_view.hpp"
 #include "isthmus/optimizers.hpp"
 #include "isthmus/parameter.hpp"
+#include "isthmus/sampled_output.hpp"
 #include "isthmus/sparse_kernels.hpp"
 #include "isthmus/types.hpp"
 
@@ -61,9 +62,9 @@ class CdaeTrainer {
 public:
     CdaeTrainer(Cdae& model, CdaeOptions options);
 
-    // One pass over the users with any cell; a batch's step has the gradient of its own users' loss
-    // and its share of the users of W's and W''s decay. `poll` is called before each batch with the
-    // number of users done.
+    // One pass over the users with any cell, each of which counts 1; a batch's step has the
+    // gradient of its own users' loss and its share of the users of W's and W''s decay. `poll` is
+    // called before each batch with the number of users done.
     CdaeResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
                          const std::function<void(index_t)>& poll);
 
@@ -71,23 +72,19 @@ public:
     void restore_best();
 
 private:
-    CsrView with_negatives(const CsrView& matrix, const std::int32_t* ids, index_t count,
-                           index_t epoch);
-    double forward_and_back(const std::int32_t* ids);
+    double forward(const std::int32_t* ids);
+    void propagate_error();
     void update(const std::int32_t* ids, float share, float rate);
+    Parameter& output() { return model_.shape.tied ? encoder_ : decoder_; }
 
     Cdae& model_;
     CdaeOptions options_;
     ColumnLayout layout_;
-    Batch batch_;
+    Batch batch_;  // of positives
     index_t batch_rows_;
     Matrix before_, after_, error_;  // rows x units
-    std::vector<double> loss_;       // per row
-    // The batch's positives (1) and negatives (0), where the users' ids say: rows of a matrix of
-    // all users of which only the batch's are there.
-    std::vector<std::int64_t> indptr_;
-    std::vector<std::int32_t> indices_;
-    std::vector<float> values_;
+    SampledOutput output_;
+    std::vector<float> ones_;  // the positives' values
     Parameter encoder_, encoder_bias_, users_, decoder_, decoder_bias_;
     Matrix bias_gradient_;
     BestWeights best_;

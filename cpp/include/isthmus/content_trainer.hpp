@@ -87,10 +87,9 @@ private:
     ContentResult code_losses(const CodeTarget& target, const std::int32_t* ids) const;
     void backward(const CodeTarget& target, const std::int32_t* ids);
     void code_errors(const CodeTarget& target, const std::int32_t* ids, index_t begin, index_t end);
-    void update_layer(index_t layer, float rate);
-    void update_first(float rate);
-    void update_block(index_t block, SliceWork& slice, float rate);
-    void update(Parameter& parameter, const Matrix& gradient, float decay, float rate);
+    void update_layer(index_t layer, const OptimizerStep& step);
+    void update_first(const OptimizerStep& step);
+    void update_block(index_t block, SliceWork& slice, const OptimizerStep& step);
 
     ContentNetwork& model_;
     ContentOptions options_;

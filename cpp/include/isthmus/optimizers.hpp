@@ -31,6 +31,13 @@ struct OptimizerStep {
     // `step` counts from 1; decay x weight is added to the gradient.
     OptimizerStep(const OptimizerOptions& options, float rate, index_t step, float decay);
 
+    // The same step for weights of another decay, as biases, which have none.
+    OptimizerStep with_decay(float other) const {
+        OptimizerStep step = *this;
+        step.decay = other;
+        return step;
+    }
+
     OptimizerKind kind;
     float rate, epsilon;  // for Adam, with all that does not change from weight to weight
     float momentum, beta1, beta2;

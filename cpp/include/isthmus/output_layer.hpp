@@ -26,15 +26,6 @@ enum class Likelihood { multinomial, bernoulli, gaussian };
 // Throws std::invalid_argument naming the choices.
 Likelihood likelihood_from_name(const std::string& name);
 
-// How a step moves weights.
-struct StepOptions {
-    OptimizerOptions optimizer;
-    float decay = 0.0f;  // of weights; biases have none
-    float rate = 0.0f;
-    index_t step = 1;
-    int num_threads = 1;
-};
-
 class OutputLayer {
 public:
     // For at most `items` items and `batch_rows` rows; units: columns of W.
@@ -56,28 +47,36 @@ public:
     // The negative log likelihood, summed over the batch's rows.
     double score(const Task& task, int num_threads);
 
-    // After score: moves weights and biases along the gradient of the mean over the rows.
-    void step(const Task& task, const StepOptions& options);
+    // After score: moves weights and biases along the gradient of the mean over the rows. Biases
+    // do not decay.
+    void step(const Task& task, const OptimizerStep& step, int num_threads);
 
     // After step: the loss's gradient with respect to h is the sum of these, in their order.
     const std::vector<Matrix>& error_parts() const { return parts_; }
 
 private:
     ColumnRange block(index_t b) const;
+    std::size_t share(index_t b, index_t row) const {
+        return static_cast<std::size_t>(b * batch_rows_ + row);
+    }
     void score_block(const Task& task, index_t b);
-    void sum_row(index_t row, float* logits, index_t cols, index_t b);
-    double total_of(index_t row);
+    void score_row(const Task& task, index_t b, index_t row, const float* base, float* logits);
+    double loss_of(const Task& task, index_t row);
     void errors_of_block(const Task& task, index_t b, MatrixView errors, float* bias_gradient);
 
     Likelihood likelihood_;
-    index_t batch_rows_, items_ = 0, blocks_ = 0, block_columns_ = 0, widest_;
-    std::vector<Matrix> logits_;    // per block of items: rows x block's items
+    index_t batch_rows_, items_ = 0, blocks_ = 0, widest_;
+    // Per block of items: rows x block's items. The softmax leaves exp(logit - top) here, of which
+    // the errors are made without another exponential; the other likelihoods leave the logits.
+    std::vector<Matrix> logits_;
     std::vector<Matrix> parts_;     // per slice of blocks: rows x units
     std::vector<Matrix> gradient_;  // per slice: block's items x units
-    // blocks x rows: a block's share of the row's softmax or likelihood. The former is sum x
-    // exp(top).
+    // blocks x rows: a block's greatest logit, its share of the row's softmax or likelihood (the
+    // former's is sum x exp(top)), and the sum of the logits of the row's own items.
     std::vector<float> block_top_, block_sum_;
+    std::vector<double> block_own_;
     std::vector<float> log_total_;  // per row: log of the sum of exp of all logits
+    std::vector<double> row_loss_;
 };
 
 }  // namespace isthmus

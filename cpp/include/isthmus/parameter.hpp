@@ -24,12 +24,10 @@ struct Parameter {
 
     // One step of `size` floats from `begin` on (on a cache line; padding counts), along
     // `gradient`.
-    void step(const float* gradient, index_t begin, index_t size, float decay,
-              const OptimizerOptions& options, float rate, index_t step);
+    void step(const float* gradient, index_t begin, index_t size, const OptimizerStep& step);
 
     // The same for all of them.
-    void step(const Matrix& gradient, float decay, const OptimizerOptions& options, float rate,
-              index_t step);
+    void step(const Matrix& gradient, const OptimizerStep& step);
 };
 
 class BestWeights {

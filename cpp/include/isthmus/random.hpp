@@ -76,6 +76,14 @@ public:
     void words(std::uint32_t row, const std::int32_t* positions, index_t count, std::uint32_t* out,
                std::uint32_t shift = 0) const;
 
+    // All words at the `count` positions of a row from `first` on: the first words of all, then the
+    // second ones, and so on; the loop vectorises.
+    void all_words(std::uint32_t row, std::uint32_t first, index_t count, std::uint32_t* out) const;
+
+    // normal() at each of the first `count` positions of a row, but for the last digits: the loop
+    // vectorises.
+    void normals(std::uint32_t row, index_t count, float* out) const;
+
     static float to_uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 
 private:

@@ -8,14 +8,11 @@
 
 #include "isthmus/activations.hpp"
 #include "isthmus/batch.hpp"
+#include "isthmus/chunks.hpp"
 #include "isthmus/optimizers.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
-
-// Hidden units are taken this many vectors at a time: as many sums as fit the registers beside
-// the operands.
-constexpr int kChunkVectors = 8;
 
 // H += X V over one block, for batch rows in `rows`.
 void encode_block(const Batch& batch, index_t block, ColumnRange rows, ConstMatrixView v,
@@ -24,16 +21,14 @@ void encode_block(const Batch& batch, index_t block, ColumnRange rows, ConstMatr
 // H = X V over all blocks of the batch's layout, for batch rows in `rows`.
 void encode_rows(const Batch& batch, ColumnRange rows, ConstMatrixView v, MatrixView h);
 
-// What decoding needs to know of the model's output and loss.
+// What decoding needs to know of the model's output.
 struct DecodeRule {
     Activation activation = Activation::identity;
     const float* bias = nullptr;  // per internal column
-    bool logistic = false;        // cross-entropy of sigmoid(z) and a target of 0 or 1
 };
 
 // For every observed cell: z = W_column . H_row + bias; its error 2 (f(z) - target) f'(z) replaces
-// the target in the batch; dH += E W; squared_error[row] += (f(z) - target)^2. With the logistic
-// loss: the error is sigmoid(z) - target, and the loss takes the place of the squared error.
+// the target in the batch; dH += E W; squared_error[row] += (f(z) - target)^2.
 void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView w,
                   const DecodeRule& rule, ConstMatrixView h, MatrixView dh, double* squared_error);
 
@@ -63,12 +58,6 @@ void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trai
 // The same for all columns in a range.
 void catch_up_columns(ColumnRange columns, const TrainedMatrix& trained, const OptimizerStep* steps,
                       index_t count);
-
-// The same for weights that both encode and decode: the sum over the column's cells of error x
-// H_row and, those of the input, of input x dZ_row.
-void update_tied_columns(const ColumnLists& lists, ColumnRange columns, ConstMatrixView h,
-                         ConstMatrixView dz, const TrainedMatrix& trained,
-                         const OptimizerStep& step);
 
 // The output bias of the columns: the same with 1 for H, and no decay, always in time.
 void update_biases(const ColumnLists& lists, ColumnRange columns, float* bias,

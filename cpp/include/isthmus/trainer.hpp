@@ -137,7 +137,7 @@ private:
     double batch_loss(index_t rows) const;
     void encode_batch(const std::int32_t* ids, index_t epoch, const Reduction& reduce);
     void decode_and_update();
-    void backward(float hidden_decay, float rate, const Reduction& reduce);
+    void backward(float hidden_decay, const Reduction& reduce);
     void update_encoder(index_t block);
     void settle();
     index_t steps() const { return static_cast<index_t>(steps_.size()); }

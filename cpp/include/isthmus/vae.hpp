@@ -109,6 +109,12 @@ private:
         const float* log_weight;  // or null
     };
 
+    // Rows of a hidden layer's weights that are moved together.
+    struct WeightPiece {
+        std::size_t layer;
+        index_t begin, end;
+    };
+
     Items all_items(const CsrView& matrix);
     Items gather_sample(const CsrView& matrix, const std::int32_t* ids, index_t count,
                         index_t epoch, index_t batch);
@@ -116,11 +122,9 @@ private:
     void step(const Items& items, const std::int32_t* ids, index_t count, index_t epoch, float beta,
               float rate, MultinomialResult& result);
     void forward(const Items& items, const std::int32_t* ids, index_t epoch);
-    double divergence() const;
-    void backward(const Items& items, float beta, const StepOptions& options);
+    void backward(const Items& items, float beta, const OptimizerStep& step);
     void propagate_error(index_t layer, float kl);
-    void update(Parameter& parameter, const Matrix& gradient, float decay,
-                const StepOptions& options);
+    void update_weights(const WeightPiece& piece, const OptimizerStep& step);
 
     MultinomialAutoencoder& model_;
     MultinomialOptions options_;
@@ -128,12 +132,14 @@ private:
     Batch batch_;
     index_t batch_rows_;
     std::vector<Matrix> before_, after_, error_;  // per layer: rows x units (after_: outputs)
-    Matrix noise_;                                // rows x latent
+    Matrix noise_, deviation_;                    // rows x latent
+    std::vector<double> divergence_;              // per row; empty without a code
     OutputLayer output_;
     std::unique_ptr<Sampling> sampling_;  // null: all items
     Parameter encoder_, encoder_bias_, decoder_, decoder_bias_;
     std::vector<Parameter> hidden_, hidden_bias_;
     std::vector<Matrix> hidden_gradient_, bias_gradient_;
+    std::vector<WeightPiece> weight_pieces_;
     BestWeights best_;
     index_t step_ = 0;
 };
