@@ -354,22 +354,6 @@ class TestParameters:
             fit(**{name: value})
 
 
-def test_both_forms_of_evaluation_are_named(model):
-    test = sparse.csr_array(make_data(1)[0] * (1 - LIKES.toarray()))
-    test.eliminate_zeros()
-    forms = model.evaluate_forms(test, ["recall@5", "recall@20"])
-    assert list(forms) == [f"recall@{k} ({form})" for form in ("paper", "masked") for k in (5, 20)]
-    scores = model.user_factors_ @ model.item_factors_.T
-    for form, seen in (("paper", 0.0), ("masked", np.inf)):
-        ranked = np.argsort(
-            -(scores - np.where(LIKES.toarray() > 0, seen, 0)), axis=1, kind="stable"
-        )
-        hits = np.take_along_axis(test.toarray(), ranked[:, :20], axis=1).sum(axis=1)
-        positives = np.diff(test.indptr)
-        expected = np.mean(hits[positives > 0] / positives[positives > 0])
-        assert forms[f"recall@20 ({form})"] == pytest.approx(expected, abs=1e-6)
-
-
 def test_popular_synthetic_data_trains_without_content():
     model = CVAE(**{**SMALL, "epochs": 3}).fit(synthetic_ratings(60, 50, 900, random_state=0))
     assert np.isfinite(model.predict(np.arange(60)[:, None], np.arange(50))).all()

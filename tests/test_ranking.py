@@ -326,3 +326,73 @@ class TestEvaluate:
         assert (np.diff(scores, axis=1) <= 0).all()
         assert np.abs(scores).max() <= 1 + 1e-6
         assert model.similar_items(3, n=2)[0].tolist() == ids[0, :2].tolist()
+
+
+class TestEvaluateForms:
+    """Both published forms of evaluation, on a model whose scores are known."""
+
+    def model(self, scores, train):
+        from isthmus import CVAE
+
+        n_users, n_items = np.shape(scores)
+        cells = [(f"u{user}", f"i{item}") for user, row in enumerate(train) for item in row]
+        users, items = zip(*cells, strict=True)
+        ratings = Ratings.from_arrays(
+            *(users, items, np.ones(len(cells))),
+            user_ids=[f"u{user}" for user in range(n_users)],
+            item_ids=[f"i{item}" for item in range(n_items)],
+        )
+        model = CVAE(latent_units=n_items, epochs=1, random_state=0).fit(ratings)
+        model._codes = np.asarray(scores, np.float32)
+        model._item_factors = np.eye(n_items, dtype=np.float32)
+        return model
+
+    def test_by_hand(self):
+        # lists: 0, 1, ... for the first user, 4, 3, ... for the others
+        model = self.model([[5, 4, 3, 2, 1], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]], [[0, 2], [0], [4]])
+        test = Ratings.from_arrays(["u0", "u0", "u1"], ["i1", "i4", "i3"], [1, 1, 1])
+        forms = model.evaluate_forms(test, ["recall@2", "hr@1"])
+        assert forms == pytest.approx(
+            {
+                # of 0 1 2 4, the list 0 1; of 0 3, the list 4 3; without a test item, no user
+                "recall@2 (paper)": (2 / 4 + 1 / 2) / 2,
+                "hr@1 (paper)": (1 + 0) / 2,
+                # of 1 4, the list 1 3; of 3, the list 4 3
+                "recall@2 (masked)": (1 / 2 + 1 / 1) / 2,
+                "hr@1 (masked)": (1 + 0) / 2,
+            }
+        )
+        assert list(forms) == [
+            *("recall@2 (paper)", "hr@1 (paper)"),
+            *("recall@2 (masked)", "hr@1 (masked)"),
+        ]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_is_what_brute_force_counts(self, seed):
+        rng = np.random.default_rng(seed)
+        scores = rng.permuted(np.tile(np.arange(30.0), (40, 1)), axis=1)
+        part = rng.choice(3, (40, 30), p=[0.6, 0.25, 0.15])
+        part[::4][part[::4] == 2] = 0  # users with nothing in testing
+        part[1::8][part[1::8] == 1] = 0  # and with nothing in training
+        train, test = part == 1, part == 2
+        model = self.model(scores, [np.flatnonzero(row) for row in train])
+        users, items = np.nonzero(test)
+        held_out = Ratings.from_arrays(
+            *([f"u{u}" for u in users], [f"i{i}" for i in items], np.ones(len(users)))
+        )
+        forms = model.evaluate_forms(held_out, ["recall@3", "recall@12"])
+        for form, wanted, left in (
+            ("paper", train | test, np.ones_like(test)),
+            ("masked", test, ~train),
+        ):
+            for k in (3, 12):
+                ranked = np.argsort(-np.where(left, scores, -np.inf), axis=1)[:, :k]
+                found = np.take_along_axis(wanted, ranked, axis=1).sum(axis=1)
+                some = test.any(axis=1)
+                expected = np.mean(found[some] / wanted.sum(axis=1)[some])
+                assert forms[f"recall@{k} ({form})"] == pytest.approx(expected)
+
+    def test_refuses_test_items_of_training(self):
+        model = self.model(np.eye(3), [[0], [1], [2]])
+        with pytest.raises(ValueError, match=r"1 of its 2 cells"):
+            model.evaluate_forms(Ratings.from_arrays(["u0", "u1"], ["i0", "i2"], [1, 1]), "mrr")

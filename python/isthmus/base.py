@@ -26,7 +26,7 @@ from isthmus._ids import IdArray, IdIndex
 from isthmus._threads import resolve_num_threads
 from isthmus.exceptions import NotFittedError
 from isthmus.metrics import mae, rmse
-from isthmus.ranking import RankingMetric, parse_metrics, rank
+from isthmus.ranking import RankingMetric, parse_metrics, rank, with_training
 from isthmus.ratings import Ratings, as_ratings
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ Floats = NDArray[np.float32]
 
 ERRORS = {"rmse": rmse, "mae": mae}
 """Metrics of predicted ratings; all others are of rankings."""
-
-FORMS = {"paper": False, "masked": True}
-"""Forms of evaluation by name: whether what a user has in training is left out of the ranking."""
 
 
 class Scorable(Protocol):
@@ -338,7 +335,13 @@ class Recommender:
     def evaluate_forms(
         self, test: Any, metrics: str | Iterable[str] | None = None
     ) -> dict[str, float]:
-        """Measure rankings of the training users in both published forms, each named.
+        """Measure rankings of the users with a test rating in both published forms, each named.
+
+        *masked* is what `evaluate` gives: what a user has in training is left out, and the test
+        items are to be found among all others. In *paper*, as several papers on content have it,
+        nothing is left out, and the training items are to be found as well as the test items:
+        recall is the share of all of a user's items that is in the list. That rewards remembering
+        the training part, the more so the less of a user's items is in testing.
 
         Parameters
         ----------
@@ -348,17 +351,31 @@ class Recommender:
         Returns
         -------
         dict
-            Values by metric and form, as "recall@50 (paper)" and "recall@50 (masked)": *paper*
-            ranks what a user has in training among the candidates, where it takes places of the
-            list and can be no hit, as several papers on content do; *masked* leaves it out, as
-            `evaluate` does.
+            Values by metric and form, as "recall@50 (paper)" and "recall@50 (masked)".
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `evaluate` does.
         """
-        chosen = [m.label for m in parse_metrics(metrics or self._default_ranking)]
-        values: dict[str, float] = {}
-        for form, exclude_seen in FORMS.items():
-            found = self.evaluate(test, chosen, exclude_seen=exclude_seen)
-            values |= {f"{label} ({form})": value for label, value in found.items()}
-        return values
+        asked = metrics if metrics is not None else self._default_ranking
+        chosen = [metric.label for metric in parse_metrics(asked)]
+        values = {
+            "paper": self.evaluate(self._with_training(test), chosen, exclude_seen=False),
+            "masked": self.evaluate(test, chosen),
+        }
+        return {
+            f"{label} ({form})": value
+            for form, found in values.items()
+            for label, value in found.items()
+        }
+
+    def _with_training(self, test: Any) -> Ratings:
+        """Give the test cells, and the training cells of the users who have one."""
+        cells = with_training(self._known_pattern(test, "test"), self._seen)
+        return Ratings.from_matrix(
+            as_scipy(cells), user_ids=self._users.ids, item_ids=self._items.ids
+        )
 
     def evaluate_users(
         self,

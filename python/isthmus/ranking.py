@@ -13,7 +13,7 @@ from scipy import sparse
 from isthmus import _core
 from isthmus._csr import CSR
 
-__all__ = ["METRICS", "RankingMetric", "parse_metrics", "rank"]
+__all__ = ["METRICS", "RankingMetric", "parse_metrics", "rank", "with_training"]
 
 METRICS = {
     "precision": "positives among the first k, by k",
@@ -144,6 +144,25 @@ def rank(
         else np.array([np.count_nonzero(places < metric.k) / len(places)])
         for metric in metrics
     }
+
+
+def with_training(test: CSR, train: CSR) -> CSR:
+    """Give the positives of the *paper* form of evaluation: all items of the users tested.
+
+    Parameters
+    ----------
+    test, train : CSR
+        Of users x items, by their cells alone.
+
+    Returns
+    -------
+    CSR
+        Cells of either, of the users who have one in `test`.
+    """
+    tested, counts = np.diff(test.indptr) > 0, np.diff(train.indptr)
+    indptr = np.concatenate(([0], np.cumsum(np.where(tested, counts, 0))))
+    indices = train.indices[np.repeat(tested, counts)]
+    return _union(test, train._replace(indptr=indptr, indices=indices))
 
 
 def _union(one: CSR, other: CSR) -> CSR:
