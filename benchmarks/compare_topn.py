@@ -19,10 +19,9 @@ of these; what is timed is its recommend, top 10 of all users by dot products of
 
 import importlib
 import statistics
-import tempfile
+import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -31,7 +30,7 @@ from scipy import sparse
 
 from benchmarks.common import load, parser, print_table, write_results
 from benchmarks.topn_protocols import recbole_parts
-from isthmus import CDAE, EASE, MultVAE, Ratings, Recommender
+from isthmus import CDAE, EASE, Epoch, MultVAE, Ratings, Recommender
 
 SETTINGS: dict[str, Any] = {
     "hidden_units": (600,),
@@ -47,6 +46,7 @@ SETTINGS: dict[str, Any] = {
 }
 REGULARIZATION = 800.0
 CDAE_UNITS = 64
+MOST_EPOCHS = 1000
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 clock: Callable[[], float] = time.perf_counter
 Result = TypeVar("Result")
@@ -59,15 +59,53 @@ class Entry(NamedTuple):
     ----------
     library, model : str
     run_epoch : callable
-        Trains for an epoch, or in closed form, and returns the seconds; None: not timed.
+        Trains for an epoch, or in closed form, and returns the seconds.
     evaluate : callable
         Returns the seconds, and NDCG@10 or NaN.
     """
 
     library: str
     model: str
-    run_epoch: Callable[[], float] | None
+    run_epoch: Callable[[], float]
     evaluate: Callable[[], tuple[float, float]]
+
+
+class Paced:
+    """A model's fit in a thread of its own, which pauses after each epoch.
+
+    What is timed is what the peers' epochs are: the first one's setting up and the users' encoding
+    after the last are not in the median.
+    """
+
+    def __init__(self, model: MultVAE | CDAE, train: Ratings) -> None:
+        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._over = False
+        self._thread = threading.Thread(target=self._fit, args=(model, train), daemon=True)
+        self._thread.start()
+
+    def _fit(self, model: MultVAE | CDAE, train: Ratings) -> None:
+        self._go.acquire()
+        try:
+            model.fit(train, callbacks=[self._pause])
+        finally:
+            self._done.release()  # also where fit fails
+
+    def _pause(self, _: Epoch) -> bool:
+        self._done.release()
+        self._go.acquire()
+        return self._over
+
+    def run_epoch(self) -> float:
+        start = clock()
+        self._go.release()
+        self._done.acquire()
+        return clock() - start
+
+    def finish(self) -> None:
+        """Let fit return; evaluation comes afterwards."""
+        self._over = True
+        self._go.release()
+        self._thread.join()
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:
@@ -85,15 +123,26 @@ def unit_matrix(ratings: Ratings) -> sparse.csr_matrix:
 
 
 def isthmus_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
+    vae = MultVAE(**SETTINGS, epochs=MOST_EPOCHS, num_threads=threads)
+    cdae = CDAE(hidden_units=CDAE_UNITS, epochs=MOST_EPOCHS, random_state=0, num_threads=threads)
     ease = EASE(regularization=REGULARIZATION, num_threads=threads)
-    cdae = CDAE(hidden_units=CDAE_UNITS, epochs=1, random_state=0, num_threads=threads)
 
-    def evaluate(model: Recommender) -> Callable[[], tuple[float, float]]:
-        return lambda: timed(lambda: model.evaluate(held_out, "ndcg@10")["ndcg@10"])
+    def measure(model: Recommender) -> tuple[float, float]:
+        return timed(lambda: model.evaluate(held_out, "ndcg@10")["ndcg@10"])
+
+    def paced(model: MultVAE | CDAE) -> Entry:
+        training = Paced(model, train)
+
+        def evaluate() -> tuple[float, float]:
+            training.finish()
+            return measure(model)
+
+        return Entry("isthmus", type(model).__name__, training.run_epoch, evaluate)
 
     return [
-        Entry("isthmus", "EASE", lambda: timed(lambda: ease.fit(train))[0], evaluate(ease)),
-        Entry("isthmus", "CDAE", lambda: timed(lambda: cdae.partial_fit(train))[0], evaluate(cdae)),
+        paced(vae),
+        paced(cdae),
+        Entry("isthmus", "EASE", lambda: timed(lambda: ease.fit(train))[0], lambda: measure(ease)),
     ]
 
 
@@ -188,34 +237,13 @@ def cornac_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entr
 
 
 def recbole_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
-    # RecBole 1.2.1 asks for names that NumPy 2 no longer has
-    for dropped, kind in (("float_", "float64"), ("complex_", "complex128"), ("unicode_", "str_")):
-        if not hasattr(np, dropped):
-            setattr(np, dropped, getattr(np, kind))
-    import torch
-    from recbole.config import Config
-    from recbole.data import create_dataset, data_preparation
-    from recbole.utils import get_model, get_trainer, init_seed
+    from benchmarks.peer_recbole import prepare
 
-    torch.set_num_threads(threads)
-    # RecBole holds its splits in files; it keeps what it makes of them in memory
-    folder = Path(tempfile.mkdtemp())
-    for name, part in (("train", train), ("valid", held_out), ("test", held_out)):
-        write_interactions(part, folder / "split" / f"split.{name}.inter")
     shared = {
-        "data_path": str(folder),
-        "benchmark_filename": ["train", "valid", "test"],
-        "load_col": {"inter": ["user_id", "item_id"]},
-        "use_gpu": False,
-        "show_progress": False,
-        "state": "ERROR",
         "metrics": ["NDCG"],
-        "topk": [10],
         "valid_metric": "NDCG@10",
-        "eval_batch_size": 4096,
         "train_batch_size": SETTINGS["batch_size"],
         "learning_rate": SETTINGS["learning_rate"],
-        "checkpoint_dir": str(folder),
     }
     vae = {
         "mlp_hidden_size": [600],
@@ -226,35 +254,24 @@ def recbole_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Ent
     }
 
     def entry(name: str, settings: dict[str, Any]) -> Entry:
-        config = Config(model=name, dataset="split", config_dict={**shared, **settings})
-        init_seed(0, True)
-        train_data, valid_data, _ = data_preparation(config, create_dataset(config))
-        model = get_model(name)(config, train_data.dataset)
-        trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)
+        parts = (train, held_out, held_out)
+        recbole = prepare(name, parts, {**shared, **settings}, threads)
         epochs = iter(range(10**6))
 
         def measure() -> float:
-            found = trainer.evaluate(valid_data, load_best_model=False, show_progress=False)
+            found = recbole.trainer.evaluate(
+                recbole.validation, load_best_model=False, show_progress=False
+            )
             return float(found["ndcg@10"])
 
         return Entry(
             "RecBole",
             name,
-            lambda: timed(lambda: trainer._train_epoch(train_data, next(epochs)))[0],
+            lambda: timed(lambda: recbole.trainer._train_epoch(recbole.train, next(epochs)))[0],
             lambda: timed(measure),
         )
 
     return [entry("MultiVAE", vae), entry("CDAE", {"embedding_size": CDAE_UNITS})]
-
-
-def write_interactions(ratings: Ratings, path: Path) -> None:
-    """A file of users and items with RecBole's header."""
-    path.parent.mkdir(exist_ok=True)
-    users = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
-    with path.open("w") as file:
-        file.write("user_id:token\titem_id:token\n")
-        for user, item in zip(users.tolist(), ratings.indices.tolist(), strict=True):
-            file.write(f"{user}\t{item}\n")
 
 
 def implicit_entries(train: Ratings, held_out: Ratings, threads: int) -> list[Entry]:
@@ -298,7 +315,6 @@ def main() -> None:
     clock = CLOCKS[args.clock]
     train, held_out, _ = recbole_parts(load("ml-1m")[0], seed=0)
 
-    vae = MultVAE(**SETTINGS, epochs=args.epochs, num_threads=args.threads)
     entries = isthmus_entries(train, held_out, args.threads)
     for name in args.only:
         try:
@@ -306,27 +322,11 @@ def main() -> None:
             entries += PEERS[name](train, held_out, args.threads)
         except ImportError as error:
             print(f"{name} is left out: {error}")
-    own: list[float] = []
     seconds: list[list[float]] = [[] for _ in entries]
-
-    def take_turns(_: Any) -> None:
-        own.append(clock() - started[-1])
-        for entry, taken in zip(entries, seconds, strict=True):
-            if entry.run_epoch is not None:
-                taken.append(entry.run_epoch())
-        started.append(clock())
-
-    started = [clock()]
-    vae.fit(train, callbacks=[take_turns])
-    ours = Entry(
-        "isthmus",
-        "MultVAE",
-        None,
-        lambda: timed(lambda: vae.evaluate(held_out, "ndcg@10")["ndcg@10"]),
-    )
-    entries.insert(0, ours)
-    seconds.insert(0, own)
     ranked: list[list[tuple[float, float]]] = [[] for _ in entries]
+    for _ in range(args.epochs):
+        for entry, taken in zip(entries, seconds, strict=True):
+            taken.append(entry.run_epoch())
     for _ in range(args.epochs):
         for entry, measured in zip(entries, ranked, strict=True):
             measured.append(entry.evaluate())

@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "ncf": {
         "EASE": {"regularization": 1000.0},
-        "MultDAE": {"hidden_units": (200,), "dropout": 0.7, "batch_size": 250},
+        "MultDAE": {"hidden_units": (200,), "regularization": 1e-4, "batch_size": 250},
     },
 }
 PUBLISHED = {
