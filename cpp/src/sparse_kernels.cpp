@@ -12,7 +12,6 @@ namespace {
 
 constexpr int kGroup = 4;  // columns decoded at once: they share each load of the row
 constexpr index_t kGroupFloats = round_up(kGroup, kLineFloats);
-constexpr int kCatchUpVectors = 8;  // whose late steps are taken at once: as registers allow
 
 // Columns of one row whose errors are known, on their way back into the row: dH += error W.
 struct Decoded {
@@ -172,38 +171,30 @@ void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, C
 template <class Optimizer>
 void take_steps(const TrainedMatrix& trained, index_t column, const OptimizerStep* begin,
                 const OptimizerStep* end) {
-    constexpr int N = kCatchUpVectors;
-    float* const weights = trained.weights.row(column);
-    float* state[2] = {};
-    for (int i = 0; i < Optimizer::states; ++i) state[i] = trained.state[i].row(column);
-    const auto take = [&](index_t offset, auto vectors) {
-        constexpr int M = decltype(vectors)::value;
-        Floats w[M], s[M][2];
-        for (int j = 0; j < M; ++j) {
-            const index_t p = offset + j * kLanes;
-            w[j] = load(weights + p);
-            for (int i = 0; i < Optimizer::states; ++i) s[j][i] = load(state[i] + p);
+    constexpr int kStates = Optimizer::states;
+    for_each_chunk(trained.weights.width(), [&](index_t offset, auto vectors) {
+        constexpr int N = decltype(vectors)::value;
+        float* const weights = trained.weights.row(column) + offset;
+        float* state[2] = {};
+        for (int i = 0; i < kStates; ++i) state[i] = trained.state[i].row(column) + offset;
+        Floats w[N], s[N][2];
+        for (int j = 0; j < N; ++j) {
+            w[j] = load(weights + j * kLanes);
+            for (int i = 0; i < kStates; ++i) s[j][i] = load(state[i] + j * kLanes);
         }
         for (const OptimizerStep* step = begin; step < end; ++step) {
             const Optimizer optimizer(*step);
             // the zero keeps decay x weight from contracting with what follows: the same bits as
             // with a gradient
-            for (int j = 0; j < M; ++j) {
+            for (int j = 0; j < N; ++j) {
                 w[j] = optimizer.step(w[j], Floats{} + step->decay * w[j], s[j]);
             }
         }
-        for (int j = 0; j < M; ++j) {
-            const index_t p = offset + j * kLanes;
-            store(weights + p, w[j]);
-            for (int i = 0; i < Optimizer::states; ++i) store(state[i] + p, s[j][i]);
+        for (int j = 0; j < N; ++j) {
+            store(weights + j * kLanes, w[j]);
+            for (int i = 0; i < kStates; ++i) store(state[i] + j * kLanes, s[j][i]);
         }
-    };
-    const index_t width = trained.weights.width();
-    index_t offset = 0;
-    for (; offset + N * kLanes <= width; offset += N * kLanes) {
-        take(offset, std::integral_constant<int, N>{});
-    }
-    for (; offset < width; offset += kLanes) take(offset, std::integral_constant<int, 1>{});
+    });
 }
 
 // Lets columns take what they miss of the first `count` steps: body(catch_up), catch_up(column).
