@@ -15,7 +15,6 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kRowsPerPiece = 16;
-constexpr index_t kEncodeRows = 512;  // rows encoded at a time outside training
 
 void drop(const Dropout& dropout, int layer, const std::int32_t* ids, index_t begin, index_t end,
           Matrix& after, Matrix& kept) {
@@ -148,7 +147,7 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
 
 void encode_matrix(const Autoencoder& model, const ColumnLayout& layout, const CsrView& matrix,
                    const RowTransform& transform, int num_threads, MatrixView codes) {
-    const index_t step = std::min(kEncodeRows, std::max<index_t>(matrix.rows, 1));
+    const index_t step = rows_at_once(matrix);
     Workspace work(model.shape, layout, step, false, false);
     for_each_batch(work.batch, matrix, step, layout, transform, num_threads,
                    [&](const std::int32_t* ids, index_t first, index_t count) {

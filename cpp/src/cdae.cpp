@@ -15,7 +15,6 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kRowsPerPiece = 16;
-constexpr index_t kEncodeRows = 512;
 
 // Codes of batch rows [begin, end).
 void encode_rows(const Cdae& model, const Batch& batch, const std::int32_t* ids, index_t begin,
@@ -160,19 +159,13 @@ void CdaeTrainer::restore_best() { best_.restore(model_.parameters()); }
 
 void encode_cdae(const Cdae& model, const CsrView& matrix, bool known, int num_threads,
                  MatrixView codes) {
-    const index_t step = std::min(kEncodeRows, std::max<index_t>(matrix.rows, 1));
-    const ColumnLayout layout = ColumnLayout::in_order(model.shape.items);
-    Matrix before(step, model.shape.units), after(step, model.shape.units);
-    Batch batch;
-    const auto encode = [&](const std::int32_t* ids, index_t first, index_t count) {
-        parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-            encode_rows(model, batch, known ? ids : nullptr, begin, end, before, after);
-            for (index_t r = begin; r < end; ++r) {
-                std::copy_n(after.row(r), codes.cols, codes.row(first + r));
-            }
-        });
+    const index_t rows = rows_at_once(matrix);
+    Matrix before(rows, model.shape.units), after(rows, model.shape.units);
+    const auto encode = [&](const Batch& batch, const std::int32_t* ids, index_t begin,
+                            index_t end) {
+        encode_rows(model, batch, known ? ids : nullptr, begin, end, before, after);
     };
-    for_each_batch(batch, matrix, step, layout, {}, num_threads, encode);
+    encode_in_batches(matrix, kRowsPerPiece, num_threads, after, codes, encode);
 }
 
 }  // namespace isthmus

@@ -13,7 +13,6 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kRowsPerPiece = 32;
-constexpr index_t kEncodeRows = 512;  // rows encoded at a time outside training
 
 // A layer's z = its inputs' products + bias, and what it hands on: the sigmoid, or the code's mean.
 void finish_layer(const ContentShape& shape, index_t layer, const Matrix& bias, Matrix& before,
@@ -73,23 +72,15 @@ void encode_rows(const ContentNetwork& model, const Batch& batch, index_t begin,
 void encode_content(const ContentNetwork& model, const CsrView& matrix, int num_threads,
                     MatrixView codes) {
     const ContentShape& shape = model.shape;
-    const index_t step = std::min(kEncodeRows, std::max<index_t>(matrix.rows, 1));
-    const ColumnLayout layout = ColumnLayout::in_order(shape.inputs);
     std::vector<Matrix> before, after;
     for (index_t l = 0; l < shape.layers(); ++l) {
-        before.emplace_back(step, shape.units(l));
-        after.emplace_back(step, shape.outputs(l));
+        before.emplace_back(rows_at_once(matrix), shape.units(l));
+        after.emplace_back(rows_at_once(matrix), shape.outputs(l));
     }
-    Batch batch;
-    const auto encode = [&](const std::int32_t*, index_t first, index_t count) {
-        parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-            encode_rows(model, batch, begin, end, before, after);
-            for (index_t r = begin; r < end; ++r) {
-                std::copy_n(after.back().row(r), codes.cols, codes.row(first + r));
-            }
-        });
+    const auto encode = [&](const Batch& batch, const std::int32_t*, index_t begin, index_t end) {
+        encode_rows(model, batch, begin, end, before, after);
     };
-    for_each_batch(batch, matrix, step, layout, {}, num_threads, encode);
+    encode_in_batches(matrix, kRowsPerPiece, num_threads, after.back(), codes, encode);
 }
 
 }  // namespace isthmus

@@ -17,7 +17,6 @@ namespace {
 
 constexpr index_t kRowsPerPiece = 128;
 constexpr index_t kWeightRowsPerPiece = 64;
-constexpr index_t kEncodeRows = 512;  // rows encoded at a time outside training
 
 // z = mean + noise x deviation, with deviation = exp(log_variance / 2). Outside of training there
 // is no noise, and the code is its mean.
@@ -333,24 +332,16 @@ void MultinomialTrainer::restore_best() { best_.restore(model_.parameters()); }
 void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matrix, int num_threads,
                         MatrixView codes) {
     const MultinomialShape& shape = model.shape;
-    const index_t step = std::min(kEncodeRows, std::max<index_t>(matrix.rows, 1));
-    const ColumnLayout layout = ColumnLayout::in_order(shape.inputs);
     std::vector<Matrix> before, after;
     for (index_t l = 0; l < shape.layers(); ++l) {
-        before.emplace_back(step, shape.units(l));
-        after.emplace_back(step, shape.outputs(l));
+        before.emplace_back(rows_at_once(matrix), shape.units(l));
+        after.emplace_back(rows_at_once(matrix), shape.outputs(l));
     }
-    Batch batch;
-    const auto encode = [&](const std::int32_t*, index_t first, index_t count) {
-        parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-            encode_rows(batch, {begin, end}, model.encoder.view(), before.front().view());
-            forward_rows(model, before, after, nullptr, nullptr, begin, end);
-            for (index_t r = begin; r < end; ++r) {
-                std::copy_n(after.back().row(r), codes.cols, codes.row(first + r));
-            }
-        });
+    const auto encode = [&](const Batch& batch, const std::int32_t*, index_t begin, index_t end) {
+        encode_rows(batch, {begin, end}, model.encoder.view(), before.front().view());
+        forward_rows(model, before, after, nullptr, nullptr, begin, end);
     };
-    for_each_batch(batch, matrix, step, layout, {}, num_threads, encode);
+    encode_in_batches(matrix, kRowsPerPiece, num_threads, after.back(), codes, encode);
 }
 
 }  // namespace isthmus

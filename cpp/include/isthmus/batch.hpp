@@ -128,4 +128,28 @@ void for_each_batch(Batch& batch, const CsrView& matrix, index_t most, const Col
     });
 }
 
+// How many rows of `matrix` are encoded at a time outside training.
+inline index_t rows_at_once(const CsrView& matrix) {
+    return std::clamp(matrix.rows, index_t{1}, index_t{512});
+}
+
+// Codes of every row of `matrix`, uncorrupted, its columns in their order: encode(batch, ids,
+// begin, end) is to leave those of batch rows [begin, end), rows of the matrix by ids, in
+// `encoded`, which has room for rows_at_once(matrix). Pieces have `grain` rows.
+template <class Encode>
+void encode_in_batches(const CsrView& matrix, index_t grain, int num_threads, const Matrix& encoded,
+                       MatrixView codes, Encode&& encode) {
+    const ColumnLayout layout = ColumnLayout::in_order(matrix.cols);
+    Batch batch;
+    const auto encode_batch = [&](const std::int32_t* ids, index_t first, index_t count) {
+        parallel_ranges(count, grain, num_threads, [&](index_t begin, index_t end) {
+            encode(std::as_const(batch), ids, begin, end);
+            for (index_t r = begin; r < end; ++r) {
+                std::copy_n(encoded.row(r), codes.cols, codes.row(first + r));
+            }
+        });
+    };
+    for_each_batch(batch, matrix, rows_at_once(matrix), layout, {}, num_threads, encode_batch);
+}
+
 }  // namespace isthmus
