@@ -183,6 +183,9 @@ class TestEvaluation:
             trainer.evaluate(core_rows(core, rows))
 
 
+AS_THEY_ARE = {"a": np.ones((1, 1), np.float32), "b": np.ones((), np.float32)}
+
+
 class TestMinimize:
     """On a quadratic whose minimum is known."""
 
@@ -208,6 +211,7 @@ class TestMinimize:
         losses = []
         minimize(
             *(evaluate, weights, gradients),
+            scales=AS_THEY_ARE,
             iterations=1000,
             finish_iteration=lambda: losses.append(evaluate()),
         )
@@ -215,6 +219,25 @@ class TestMinimize:
         np.testing.assert_allclose(weights["b"], 5, rtol=1e-4)
         assert len(losses) < 100
         assert losses == sorted(losses, reverse=True)
+
+    def test_needs_one_iteration_where_scales_make_it_round(self):
+        weights, gradients, evaluate = self.make()
+        stretch = np.arange(1, 13, dtype=np.float32).reshape(3, 4)
+        after = []
+
+        def finish():
+            after.append(weights["a"].copy())
+            return False
+
+        minimize(
+            *(evaluate, weights, gradients),
+            scales={"a": stretch**-0.5, "b": np.float32(1)},
+            iterations=50,
+            finish_iteration=finish,
+        )
+        # the first step's length is a guess; the second has seen the one curvature that there is
+        np.testing.assert_allclose(after[1], self.CENTRE, atol=1e-4)
+        np.testing.assert_allclose(weights["b"], 5, rtol=1e-4)
 
     def test_ends_where_it_is_told_to(self):
         weights, gradients, evaluate = self.make()
@@ -224,7 +247,12 @@ class TestMinimize:
             after.append(weights["a"].copy())
             return len(after) == 3
 
-        minimize(evaluate, weights, gradients, iterations=50, finish_iteration=finish)
+        minimize(
+            *(evaluate, weights, gradients),
+            scales=AS_THEY_ARE,
+            iterations=50,
+            finish_iteration=finish,
+        )
         assert len(after) == 3
         np.testing.assert_array_equal(weights["a"], after[-1])
 
@@ -243,7 +271,12 @@ class TestMinimize:
             return False
 
         with pytest.raises(ZeroDivisionError):
-            minimize(failing, weights, gradients, iterations=50, finish_iteration=finish)
+            minimize(
+                *(failing, weights, gradients),
+                scales={"a": np.array([[0.5], [2.0], [3.0]], np.float32), "b": np.float32(0.1)},
+                iterations=50,
+                finish_iteration=finish,
+            )
         np.testing.assert_array_equal(weights["a"], after[-1])
 
 
@@ -280,7 +313,7 @@ def objective(model, train):
 class TestAutoRec:
     def test_goes_the_way_of_l_bfgs_on_the_reference(self, parts):
         train = parts[0]
-        model = AutoRec.paper(**SMALL).fit(train)
+        model = AutoRec.paper(**SMALL, initial_deviation=None).fit(train)
         matrix = train.to_matrix().T.tocsr()
         rows = reference.Rows(
             matrix.indptr.astype(np.int64),
@@ -293,6 +326,17 @@ class TestAutoRec:
         names = list(network.weights)
         batch = rows.inputs_and_targets()
 
+        # in variables that have alike second derivatives
+        counts = np.bincount(matrix.indices, minlength=train.n_users)[:, np.newaxis]
+        column = 2.0 + 2.0 * counts
+        scales = {
+            "encoder.weights": column,
+            "encoder.bias": np.array(2.0 * matrix.nnz),
+            "decoder.weights": column,
+            "decoder.bias": np.maximum(2.0 * counts.T, 1.0),
+        }
+        scales = {name: array**-0.5 for name, array in scales.items()}
+
         def flat(arrays):
             return np.concatenate([arrays[name].ravel() for name in names])
 
@@ -300,13 +344,17 @@ class TestAutoRec:
             start = 0
             for name in names:
                 array = network.weights[name]
-                array[:] = x[start : start + array.size].reshape(array.shape)
+                array[:] = x[start : start + array.size].reshape(array.shape) * scales[name]
                 start += array.size
-            return network.loss(*batch, 2.0), flat(network.gradients(*batch, 2.0))
+            gradients = network.gradients(*batch, 2.0)
+            return network.loss(*batch, 2.0), flat({n: gradients[n] * scales[n] for n in names})
 
         options = {"maxiter": 6, "ftol": 0, "gtol": 0}
         found = optimize.minimize(
-            loss, flat(network.weights), jac=True, method="L-BFGS-B", options=options
+            *(loss, flat({n: network.weights[n] / scales[n] for n in names})),
+            jac=True,
+            method="L-BFGS-B",
+            options=options,
         )
         loss(found.x)
         assert objective(model, train) == pytest.approx(found.fun, rel=1e-4)
@@ -323,7 +371,7 @@ class TestAutoRec:
         [
             {},
             {"orientation": "user"},
-            {"hidden_units": (7, 3, 5), "encoder_activation": "tanh"},
+            {"hidden_units": (7, 3, 5), "encoder_activation": "tanh", "initial_deviation": None},
             {"decoder_activation": "sigmoid"},
             {"target_centering": "row"},
         ],

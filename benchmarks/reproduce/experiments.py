@@ -69,7 +69,12 @@ def _paper(name: str, label: str, published: str = "", **parameters: Any) -> Cas
 
 
 DEEP = PROTOCOLS["deep"][2]
-BY_ADAM: dict[str, Any] = {"optimizer": "adam", "batch_size": 256, "learning_rate_decay": 0.95}
+BY_ADAM: dict[str, Any] = {
+    "optimizer": "adam",
+    "batch_size": 256,
+    "learning_rate_decay": 0.95,
+    "initial_deviation": None,
+}
 """What makes the paper's objective be minimised in mini-batches."""
 PRETRAINED: dict[str, Any] = {
     "hidden_units": (500, 250, 500),
@@ -151,13 +156,22 @@ EXPERIMENTS: dict[str, Experiment] = {
                 epochs=146,
             ),
             _paper(
+                "u-autorec-lbfgs",
+                "1a: U-AutoRec, by L-BFGS",
+                ".874",
+                orientation="user",
+                optimizer="lbfgs",
+                initial_deviation=0.001,
+                regularization=100.0,
+                epochs=55,
+            ),
+            _paper(
                 "u-autorec-adam",
                 "1a: U-AutoRec, by Adam",
                 ".874",
                 orientation="user",
-                initial_deviation=0.001,
                 regularization=100.0,
-                **{**BY_ADAM, "learning_rate_decay": 0.97},
+                **{**BY_ADAM, "initial_deviation": 0.001, "learning_rate_decay": 0.97},
                 epochs=23,
             ),
             I_AUTOREC,
@@ -166,7 +180,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 "1a, 1b, 1c: I-AutoRec, by L-BFGS",
                 ".831",
                 optimizer="lbfgs",
-                epochs=80,
+                epochs=75,
             ),
             _paper(
                 "identity-identity",
@@ -212,6 +226,7 @@ EXPERIMENTS: dict[str, Experiment] = {
                 "500-250-500, by RProp from random weights",
                 ".827",
                 hidden_units=(500, 250, 500),
+                initial_deviation=None,
             ),
             _paper(
                 "deep",

@@ -230,8 +230,8 @@ class AutoRec(RatingModel):
         """Make a model with the original's recipe.
 
         Raw ratings in and out, no denoising, one hidden layer of 500 sigmoid units, full batches
-        with RProp, lambda as in the authors' code, and 3 for users and items without ratings.
-        Their code trains I-AutoRec with ``optimizer="lbfgs"``.
+        with RProp, 3 for users and items without ratings; lambda and the deviation of the first
+        weights are those of the authors' code, which trains I-AutoRec with ``optimizer="lbfgs"``.
 
         Parameters
         ----------
@@ -258,6 +258,7 @@ class AutoRec(RatingModel):
             "corruption": 0.0,
             "target_centering": "none",
             "default_rating": 3.0,
+            "initial_deviation": 0.01,
         }
         return cls(**{**recipe, **parameters})
 
@@ -625,6 +626,7 @@ class _Learner:
     ) -> None:
         self._model = model
         self._rows = rows
+        self._popularity = popularity
         self._nnz = len(matrix.indices)
         self._n_rows = matrix.shape[0]
         self._held_out = held_out
@@ -723,6 +725,30 @@ class _LbfgsLearner(_Learner):
             evaluate,
             self._model._network.weights(),
             self._trainer.gradients(),
+            scales=self._scales(),
             iterations=epochs,
             finish_iteration=finish_iteration,
         )
+
+    def _scales(self) -> dict[str, Floats]:
+        """One by the root of what each weight's second derivative can be told to be beforehand.
+
+        That is lambda, and twice the number of ratings that the weight has a part in: a popular
+        column's weights are as far from their best in fewer of their units than a rare one's.
+        """
+        ratings = np.empty((len(self._popularity), 1), np.float32)
+        ratings[self._trainer.column_rows, 0] = self._popularity
+        outer = float(self._model.regularization)
+        hidden = self._model.hidden_regularization
+        inner = outer if hidden is None else float(hidden)
+        curvature = {
+            "encoder.weights": outer + 2 * ratings,
+            "decoder.weights": outer + 2 * ratings,
+            "decoder.bias": 2 * ratings.T,
+        }
+        scales = {}
+        for name in self._model._network.weights():
+            decay = inner if name.endswith("weights") else 0.0
+            bound = curvature.get(name, np.array(decay + 2 * self._nnz, np.float32))
+            scales[name] = np.where(bound > 0, bound, 1).astype(np.float32) ** np.float32(-0.5)
+        return scales
