@@ -17,9 +17,9 @@ import sys
 from time import perf_counter
 from typing import Any
 
-from benchmarks.common import load, parser, print_table, write_results
+from benchmarks.common import parser, print_table, write_results
 from benchmarks.select_topn import KINDS
-from isthmus import mask_split
+from benchmarks.topn_protocols import gowalla_parts
 
 METRICS = ("recall@20", "ndcg@20")
 SAMPLED = "MultVAE, 2000 sampled items"
@@ -30,12 +30,7 @@ LIMIT = 8.0
 
 def run(name: str, epochs: int, threads: int) -> dict[str, Any]:
     """Train and test one model in this process."""
-    ratings, arrays = load("gowalla")
-    where = {"users": arrays["user"], "items": arrays["item"]}
-    known, test = mask_split(ratings, arrays["fold"] == 2, **where)
-    kept = arrays["fold"] != 2
-    where = {key: ids[kept] for key, ids in where.items()}
-    train, validation = mask_split(known, arrays["fold"][kept] == 1, **where)
+    train, validation, test = gowalla_parts()
     model = KINDS[name.partition(",")[0]](num_threads=threads)
     if "epochs" in model.get_params():
         model.set_params(epochs=epochs, random_state=0)

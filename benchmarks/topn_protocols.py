@@ -1,4 +1,4 @@
-"""The published protocols that top-N models are measured by on ml-1m."""
+"""The published protocols that top-N models are measured by."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.common import data_folder, load, published_split
-from isthmus import Ratings, leave_one_out
+from isthmus import Ratings, mask_split
 
 METRICS = {
     "recbole": ("recall@10", "mrr@10", "ndcg@10"),
@@ -44,9 +44,25 @@ def recbole_parts(ratings: Ratings, seed: int) -> tuple[Ratings, Ratings, Rating
     return train, validation, test
 
 
+def gowalla_parts() -> tuple[Ratings, Ratings, Ratings]:
+    """Train, validation and test of LightGCN's split of gowalla."""
+    ratings, arrays = load("gowalla")
+    where = {"users": arrays["user"], "items": arrays["item"]}
+    known, test = mask_split(ratings, arrays["fold"] == 2, **where)
+    kept = arrays["fold"] != 2
+    where = {key: ids[kept] for key, ids in where.items()}
+    train, validation = mask_split(known, arrays["fold"][kept] == 1, **where)
+    return train, validation, test
+
+
 def ncf_parts() -> Parts:
     """The published leave-one-out: each user's latest rating among 99 sampled items."""
     ratings, arrays = load("ml-1m")
+    ratings = Ratings.from_arrays(
+        *(arrays["user"], arrays["item"], arrays["rating"], arrays["timestamp_partial"]),
+        user_ids=ratings.user_ids,
+        item_ids=ratings.item_ids,
+    )
     train, test = published_split(ratings, arrays, arrays["ncf_loo_test"])
     with np.load(data_folder() / "ml-1m" / "ncf_leave_one_out.npz") as file:
         negatives = file["negatives"]
@@ -54,18 +70,25 @@ def ncf_parts() -> Parts:
 
 
 def ncf_validation(train: Ratings, seed: int) -> Parts:
-    """The same of the training part alone: another rating of each user's, drawn at random.
+    """The same of the training part alone: the rating of each user's that is now the latest.
 
-    Its 99 items are drawn from all that the user has not in the training part.
+    It is known of the 2,999 users who have timestamps here; the others are trained on and not
+    measured. The 99 items are drawn from all that the user has not in the training part.
     """
-    shorter, held_out = leave_one_out(train, random_state=seed)
+    assert train.timestamps is not None
+    rows = np.repeat(np.arange(train.n_users), np.diff(train.indptr))
+    latest = np.lexsort((train.timestamps, rows))[train.indptr[1:] - 1]
+    held_out = np.zeros(train.nnz, bool)
+    held_out[latest[train.timestamps[latest] >= 0]] = True
     random = np.random.default_rng(seed)
     negatives = np.empty((train.n_users, NEGATIVES), np.int64)
     for user in range(train.n_users):
         own = train.indices[train.indptr[user] : train.indptr[user + 1]]
         others = np.setdiff1d(np.arange(train.n_items), own, assume_unique=True)
         negatives[user] = random.choice(others, NEGATIVES, replace=False)
-    return Parts(shorter, held_out, _as_candidates(negatives, train.shape))
+    return Parts(
+        train.select(~held_out), train.select(held_out), _as_candidates(negatives, train.shape)
+    )
 
 
 def _as_candidates(items: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
