@@ -2,11 +2,12 @@
 
     python -m benchmarks.select_topn recbole                    # all models
     python -m benchmarks.select_topn ncf --models MultDAE --trials 8
+    python -m benchmarks.select_topn ncf --models MultDAE --set dropout=0.5 batch_size=250
 
 Each model is tried with some of its settings in GRIDS, drawn at random without repeats, and
-measured on the validation part of the first split of the protocol: for ncf on another rating of
-each user's among 99 sampled items, as in the test. No model is tested here. What comes out first
-is what benchmarks.reproduce_topn uses, which is the one to run on test data, and once.
+measured on the validation part of the first split of the protocol: for ncf on the latest rating of
+each user's in training among 99 sampled items, as in the test. No model is tested here. What comes
+out first is what benchmarks.reproduce_topn uses, which is the one to run on test data, and once.
 """
 
 from itertools import product
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import load, parser, print_table, write_results
+from benchmarks.common import load, parse_settings, parser, print_table, write_results
 from benchmarks.topn_protocols import METRICS, Parts, ncf_parts, ncf_validation, recbole_parts
 from isthmus import CDAE, EASE, MultDAE, MultVAE, Recommender
 
@@ -31,7 +32,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
         "hidden_units": [(200,), (600,), (1000,)],
         "learning_rate": [0.001, 0.002],
         "dropout": [0.5, 0.7],
-        "regularization": [0.0, 1e-4],
+        "regularization": [0.0, 1e-4, 3e-4, 1e-3],
         "batch_size": [250, 500],
     },
     "MultVAE": {
@@ -63,9 +64,9 @@ def validation_parts(protocol: str) -> Parts:
     return Parts(train, validation)
 
 
-def settings_of(name: str, trials: int, seed: int) -> list[dict[str, Any]]:
+def settings_of(name: str, trials: int, seed: int, fixed: dict[str, Any]) -> list[dict[str, Any]]:
     """Some of a model's settings: all of a small grid."""
-    grid = GRIDS[name]
+    grid = {**GRIDS[name], **{key: [value] for key, value in fixed.items()}}
     every = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     chosen = np.random.default_rng(seed).permutation(len(every))
     return every if len(grid) == 1 else [every[i] for i in chosen[:trials]]
@@ -102,12 +103,13 @@ def main() -> None:
     p.add_argument("--models", nargs="*", choices=list(KINDS), default=list(KINDS))
     p.add_argument("--trials", type=int, default=8, help="settings of each model but EASE")
     p.add_argument("--seed", type=int, default=0, help="of the settings that are drawn")
+    p.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="what is not varied")
     args = p.parse_args()
     parts = validation_parts(args.protocol)
     metrics = METRICS[args.protocol]
     for name in args.models:
         trials = []
-        for settings in settings_of(name, args.trials, args.seed):
+        for settings in settings_of(name, args.trials, args.seed, parse_settings(args.set)):
             trials.append(measure(name, settings, parts, args.protocol, args.threads))
             print(name, trials[-1], flush=True)
         trials.sort(key=lambda trial: -trial["ndcg@10"])
