@@ -31,7 +31,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "MultDAE": {
         "hidden_units": [(200,), (600,), (1000,)],
         "learning_rate": [0.001, 0.002],
-        "dropout": [0.5, 0.7],
+        "dropout": [0.3, 0.5, 0.7],
         "regularization": [0.0, 1e-4, 3e-4, 1e-3],
         "batch_size": [250, 500],
     },
