@@ -220,7 +220,7 @@ class TestMinimize:
         assert len(losses) < 100
         assert losses == sorted(losses, reverse=True)
 
-    def test_needs_one_iteration_where_scales_make_it_round(self):
+    def test_needs_two_iterations_where_scales_make_it_round(self):
         weights, gradients, evaluate = self.make()
         stretch = np.arange(1, 13, dtype=np.float32).reshape(3, 4)
         after = []

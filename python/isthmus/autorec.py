@@ -731,10 +731,10 @@ class _LbfgsLearner(_Learner):
         )
 
     def _scales(self) -> dict[str, Floats]:
-        """One by the root of what each weight's second derivative can be told to be beforehand.
+        """One by the root of what can be told beforehand of each weight's second derivative.
 
-        That is lambda, and twice the number of ratings that the weight has a part in: a popular
-        column's weights are as far from their best in fewer of their units than a rare one's.
+        That is lambda, and twice the number of ratings that the weight has a part in. Without
+        them, L-BFGS fits popular columns long before the others.
         """
         ratings = np.empty((len(self._popularity), 1), np.float32)
         ratings[self._trainer.column_rows, 0] = self._popularity
@@ -749,6 +749,6 @@ class _LbfgsLearner(_Learner):
         scales = {}
         for name in self._model._network.weights():
             decay = inner if name.endswith("weights") else 0.0
-            bound = curvature.get(name, np.array(decay + 2 * self._nnz, np.float32))
-            scales[name] = np.where(bound > 0, bound, 1).astype(np.float32) ** np.float32(-0.5)
+            own = curvature.get(name, np.array(decay + 2 * self._nnz, np.float32))
+            scales[name] = np.where(own > 0, own, 1).astype(np.float32) ** np.float32(-0.5)
         return scales
