@@ -35,12 +35,15 @@ def load(name: str) -> tuple[Ratings, dict[str, NDArray[Any]]]:
 
 
 def load_folder(folder: Path) -> tuple[Ratings, dict[str, NDArray[Any]]]:
-    """Ratings of a folder (positions are the ids), and the arrays beside them."""
+    """Ratings of a folder (positions are the ids), and the arrays beside them.
+
+    They have timestamps where the folder has any; -1 is an unknown one.
+    """
     with np.load(folder / "ratings.npz") as file:
         arrays = {key: file[key] for key in file.files}
     n_users, n_items = arrays["shape"]
     ratings = Ratings.from_arrays(
-        *(arrays["user"], arrays["item"], arrays["rating"]),
+        *(arrays["user"], arrays["item"], arrays["rating"], arrays.get("timestamp_partial")),
         user_ids=np.arange(n_users),
         item_ids=np.arange(n_items),
     )

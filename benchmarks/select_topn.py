@@ -105,11 +105,12 @@ def main() -> None:
     p.add_argument("--seed", type=int, default=0, help="of the settings that are drawn")
     p.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="what is not varied")
     args = p.parse_args()
+    fixed = parse_settings(args.set)
     parts = validation_parts(args.protocol)
     metrics = METRICS[args.protocol]
     for name in args.models:
         trials = []
-        for settings in settings_of(name, args.trials, args.seed, parse_settings(args.set)):
+        for settings in settings_of(name, args.trials, args.seed, fixed):
             trials.append(measure(name, settings, parts, args.protocol, args.threads))
             print(name, trials[-1], flush=True)
         trials.sort(key=lambda trial: -trial["ndcg@10"])

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.common import data_folder, load, published_split
-from isthmus import Ratings, mask_split
+from isthmus import Ratings
 
 METRICS = {
     "recbole": ("recall@10", "mrr@10", "ndcg@10"),
@@ -47,22 +47,15 @@ def recbole_parts(ratings: Ratings, seed: int) -> tuple[Ratings, Ratings, Rating
 def gowalla_parts() -> tuple[Ratings, Ratings, Ratings]:
     """Train, validation and test of LightGCN's split of gowalla."""
     ratings, arrays = load("gowalla")
-    where = {"users": arrays["user"], "items": arrays["item"]}
-    known, test = mask_split(ratings, arrays["fold"] == 2, **where)
-    kept = arrays["fold"] != 2
-    where = {key: ids[kept] for key, ids in where.items()}
-    train, validation = mask_split(known, arrays["fold"][kept] == 1, **where)
+    train, validation, test = (
+        published_split(ratings, arrays, arrays["fold"] == number)[1] for number in range(3)
+    )
     return train, validation, test
 
 
 def ncf_parts() -> Parts:
     """The published leave-one-out: each user's latest rating among 99 sampled items."""
     ratings, arrays = load("ml-1m")
-    ratings = Ratings.from_arrays(
-        *(arrays["user"], arrays["item"], arrays["rating"], arrays["timestamp_partial"]),
-        user_ids=ratings.user_ids,
-        item_ids=ratings.item_ids,
-    )
     train, test = published_split(ratings, arrays, arrays["ncf_loo_test"])
     with np.load(data_folder() / "ml-1m" / "ncf_leave_one_out.npz") as file:
         negatives = file["negatives"]
