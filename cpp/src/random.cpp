@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 namespace isthmus {
@@ -10,6 +11,18 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kStrip = 256;  // normals drawn at once
+constexpr int kVectors = 2;      // of words drawn at once
+constexpr index_t kDrawn = kVectors * kLanes;
+
+// The first of a strip's words, if there are fewer than it has.
+ISTHMUS_INLINE void copy_words(const void* from, void* to, index_t count) {
+    constexpr std::size_t kBytes = kDrawn * sizeof(std::uint32_t);
+    if (count >= kDrawn) {
+        std::memcpy(to, from, kBytes);  // of a known size: no call
+    } else {
+        std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(std::uint32_t));
+    }
+}
 
 // log(u) of a positive, normal u to float precision: u = m 2^n with m in [sqrt(1/2), sqrt(2)), and
 // log(m) = 2 artanh((m - 1) / (m + 1)).
@@ -44,29 +57,65 @@ float cosine_of_turns(float v) {
 
 }  // namespace
 
+template <int N>
+void Philox::draw(std::uint32_t row, const Words (&positions)[N], Words (&drawn)[4][N]) const {
+    Words(&c0)[N] = drawn[0], (&c1)[N] = drawn[1], (&c2)[N] = drawn[2], (&c3)[N] = drawn[3];
+    for (int n = 0; n < N; ++n) {
+        c0[n] = positions[n];
+        c1[n] = row - Words{};
+        c2[n] = epoch_ - Words{};
+        c3[n] = stream_ - Words{};
+    }
+    std::uint32_t k0 = key0_, k1 = key1_;
+#pragma GCC unroll 10
+    for (int round = 0; round < kRounds; ++round) {
+#pragma GCC unroll 2
+        for (int n = 0; n < N; ++n) {
+            const Products p0 = multiply_wide(c0[n], kFactor0);
+            const Products p1 = multiply_wide(c2[n], kFactor1);
+            c0[n] = p1.high ^ c1[n] ^ k0;
+            c2[n] = p0.high ^ c3[n] ^ k1;
+            c1[n] = p1.low;
+            c3[n] = p0.low;
+        }
+        k0 += kWeyl0;
+        k1 += kWeyl1;
+    }
+}
+
 void Philox::words(std::uint32_t row, const std::int32_t* positions, index_t count,
                    std::uint32_t* out, std::uint32_t shift) const {
-    for (index_t i = 0; i < count; ++i) {
-        out[i] = (*this)(row, static_cast<std::uint32_t>(positions[i]) + shift)[0];
+    for (index_t first = 0; first < count; first += kDrawn) {
+        Words at[kVectors] = {}, drawn[4][kVectors];
+        copy_words(positions + first, at, count - first);
+        for (Words& vector : at) vector += shift;
+        draw(row, at, drawn);
+        copy_words(drawn[0], out + first, count - first);
     }
 }
 
 void Philox::all_words(std::uint32_t row, std::uint32_t first, index_t count,
                        std::uint32_t* out) const {
-    for (index_t i = 0; i < count; ++i) {
-        const auto words = (*this)(row, first + static_cast<std::uint32_t>(i));
-        for (index_t w = 0; w < 4; ++w) out[w * count + i] = words[static_cast<std::size_t>(w)];
+    std::uint32_t places[kDrawn];
+    std::iota(places, places + kDrawn, first);
+    for (index_t i = 0; i < count; i += kDrawn) {
+        Words at[kVectors], drawn[4][kVectors];
+        copy_words(places, at, kDrawn);
+        for (Words& vector : at) vector += static_cast<std::uint32_t>(i);
+        draw(row, at, drawn);
+        for (index_t w = 0; w < 4; ++w) copy_words(drawn[w], out + w * count + i, count - i);
     }
 }
 
 void Philox::normals(std::uint32_t row, index_t count, float* out) const {
     float u[kStrip], v[kStrip];
+    std::uint32_t words[4 * kStrip];
     for (index_t first = 0; first < count; first += kStrip) {
         const index_t size = std::min(kStrip, count - first);
+        all_words(row, static_cast<std::uint32_t>(first), size, words);
         for (index_t i = 0; i < size; ++i) {
-            const auto words = (*this)(row, static_cast<std::uint32_t>(first + i));
-            u[i] = (static_cast<float>(words[0] >> 8) + 1.0f) * 0x1p-24f;
-            v[i] = to_uniform(words[1]);
+            u[i] = (static_cast<float>(words[i] >> 8) + 1.0f) * 0x1p-24f;
+            v[i] = to_uniform(words[size + i]);
         }
         for (index_t i = 0; i < size; ++i) {
             out[first + i] = std::sqrt(-2.0f * logarithm(u[i])) * cosine_of_turns(v[i]);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "isthmus/simd.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
@@ -43,17 +44,17 @@ public:
     std::array<std::uint32_t, 4> operator()(std::uint32_t row, std::uint32_t position) const {
         std::uint32_t c0 = position, c1 = row, c2 = epoch_, c3 = stream_;
         std::uint32_t k0 = key0_, k1 = key1_;
-        for (int round = 0; round < 10; ++round) {
-            const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c0;
-            const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * c2;
+        for (int round = 0; round < kRounds; ++round) {
+            const std::uint64_t p0 = std::uint64_t{kFactor0} * c0;
+            const std::uint64_t p1 = std::uint64_t{kFactor1} * c2;
             const std::uint32_t n0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
             const std::uint32_t n2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
             c1 = static_cast<std::uint32_t>(p1);
             c3 = static_cast<std::uint32_t>(p0);
             c0 = n0;
             c2 = n2;
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
+            k0 += kWeyl0;
+            k1 += kWeyl1;
         }
         return {c0, c1, c2, c3};
     }
@@ -72,21 +73,29 @@ public:
         return std::sqrt(-2.0f * std::log(u)) * std::cos(6.28318530717958647692f * v);
     }
 
-    // The first word at each of `count` positions of a row, shifted; the loop vectorises.
+    // The first word at each of `count` positions of a row, shifted; in vectors.
     void words(std::uint32_t row, const std::int32_t* positions, index_t count, std::uint32_t* out,
                std::uint32_t shift = 0) const;
 
     // All words at the `count` positions of a row from `first` on: the first words of all, then the
-    // second ones, and so on; the loop vectorises.
+    // second ones, and so on; in vectors.
     void all_words(std::uint32_t row, std::uint32_t first, index_t count, std::uint32_t* out) const;
 
-    // normal() at each of the first `count` positions of a row, but for the last digits: the loop
-    // vectorises.
+    // normal() at each of the first `count` positions of a row, but for the last digits: in
+    // vectors.
     void normals(std::uint32_t row, index_t count, float* out) const;
 
     static float to_uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 
 private:
+    static constexpr int kRounds = 10;
+    static constexpr std::uint32_t kFactor0 = 0xD2511F53u, kFactor1 = 0xCD9E8D57u;
+    static constexpr std::uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
+
+    // The four words at N vectors of positions, which wait for one another's products in turn.
+    template <int N>
+    void draw(std::uint32_t row, const Words (&positions)[N], Words (&drawn)[4][N]) const;
+
     std::uint32_t key0_, key1_, epoch_, stream_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "isthmus/types.hpp"
 
@@ -25,6 +26,7 @@ constexpr index_t kLanes = 4;
 
 using Floats = float __attribute__((vector_size(kLanes * sizeof(float)), may_alias));
 using Ints = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t)), may_alias));
+using Words = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t)), may_alias));
 
 ISTHMUS_INLINE Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
 ISTHMUS_INLINE void store(float* p, Floats v) { *reinterpret_cast<Floats*>(p) = v; }
@@ -84,6 +86,39 @@ ISTHMUS_INLINE float sum(Floats v) {
 #endif
 }
 
+// The sums of four vectors' lanes, in fewer steps than four times one: to[i] += sum of v[i].
+ISTHMUS_INLINE void add_sums(const Floats (&v)[4], float* to) {
+#if defined(__AVX512F__)
+    // halves of two vectors beside each other, then quarters of four, then within quarters
+    const auto fold = [](Floats a, Floats b, auto low, auto high) {
+        const auto x = (__m512)a, y = (__m512)b;
+        return (Floats)_mm512_maskz_shuffle_f32x4(0xFFFF, x, y, decltype(low)::value) +
+               (Floats)_mm512_maskz_shuffle_f32x4(0xFFFF, x, y, decltype(high)::value);
+    };
+    using std::integral_constant;
+    constexpr integral_constant<int, 0x44> front;
+    constexpr integral_constant<int, 0xEE> back;
+    constexpr integral_constant<int, 0x88> even;
+    constexpr integral_constant<int, 0xDD> odd;
+    Floats s = fold(fold(v[0], v[1], front, back), fold(v[2], v[3], front, back), even, odd);
+    s += (Floats)_mm512_maskz_permute_ps(0xFFFF, (__m512)s, 0x4E);
+    s += (Floats)_mm512_maskz_permute_ps(0xFFFF, (__m512)s, 0xB1);
+    const __m512 first = _mm512_maskz_compress_ps(0x1111, (__m512)s);
+    _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), _mm512_castps512_ps128(first)));
+#elif defined(__AVX__)
+    const auto beside = [](Floats a, Floats b) {
+        return _mm256_add_ps(_mm256_permute2f128_ps((__m256)a, (__m256)b, 0x20),
+                             _mm256_permute2f128_ps((__m256)a, (__m256)b, 0x31));
+    };
+    const __m256 pairs = _mm256_hadd_ps(beside(v[0], v[1]), beside(v[2], v[3]));
+    const __m256 s = _mm256_hadd_ps(pairs, pairs);
+    const __m128 all = _mm_unpacklo_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), all));
+#else
+    for (int i = 0; i < 4; ++i) to[i] += sum(v[i]);
+#endif
+}
+
 // a / (sqrt(b) + epsilon) for b >= 0, to 4 ulp: what Adagrad and Adam divide by. Where the
 // hardware estimates reciprocals to 14 bits, one Newton step each replaces a square root and a
 // division, which would cost more than the rest of the update.
@@ -106,6 +141,31 @@ ISTHMUS_INLINE Floats divide_by_root(Floats a, Floats b, float epsilon) {
     for (index_t i = 0; i < kLanes; ++i) root[i] = __builtin_sqrtf(b[i]);
     return a / (root + epsilon);
 #endif
+}
+
+// Both halves of the 64-bit products of words and a factor.
+struct Products {
+    Words low, high;
+};
+ISTHMUS_INLINE Products multiply_wide(Words words, std::uint32_t factor) {
+    using Pairs = std::uint64_t __attribute__((vector_size(sizeof(Words)), may_alias));
+    constexpr std::uint64_t kLow = 0xFFFFFFFFu;
+    // of the lower word of each pair: one instruction, where a product of Pairs would take three
+    const auto product = [factor](Pairs a) {
+        const Pairs b = factor - Pairs{};
+#if defined(__AVX512F__)
+        return (Pairs)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+        return (Pairs)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__) && !defined(__AVX__)
+        return (Pairs)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+        return (a & kLow) * b;
+#endif
+    };
+    const Pairs even = product((Pairs)words);
+    const Pairs odd = product((Pairs)words >> 32);
+    return {(Words)((even & kLow) | (odd << 32)), (Words)((even >> 32) | (odd & ~kLow))};
 }
 
 // exp(x) to 2 ulp over [-87.3, 88.7], clamped below and infinite above: x = n ln2 + r, a
