@@ -134,6 +134,7 @@ def check_epoch(name, logistic, tied, regularization, n_items, units):
         optimizer="adagrad",
         regularization=regularization,
         batch_size=6,
+        positives=sum(map(len, rows)),
         negatives=3,
         corruption=0.4,
         seed=11,
@@ -141,8 +142,7 @@ def check_epoch(name, logistic, tied, regularization, n_items, units):
     )
     indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
     indices = np.concatenate(rows)
-    ones = np.ones(len(indices), np.float32)
-    loss, cells = trainer.run_epoch(model, indptr, indices, ones, 0, 0.05)
+    loss, cells = trainer.run_epoch(model, indptr, indices, 0, 0.05)
     expected, expected_cells = reference_epoch(weights, rows, settings, 11)
     assert cells == expected_cells
     assert loss == pytest.approx(expected, rel=1e-5)

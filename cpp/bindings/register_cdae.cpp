@@ -44,8 +44,9 @@ py::array_t<float> bind_encode_cdae(const Cdae& model, const Array<std::int64_t>
 
 std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& optimizer,
                                                float regularization, index_t batch_size,
-                                               index_t negatives, float corruption,
-                                               std::uint64_t seed, int num_threads) {
+                                               index_t positives, index_t negatives,
+                                               float corruption, std::uint64_t seed,
+                                               int num_threads) {
     require(batch_size >= 1, "batch_size must be at least 1");
     require(negatives >= 0, "negatives must be at least 0");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -53,6 +54,7 @@ std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& o
     options.optimizer = optimizer_options(optimizer);
     options.regularization = regularization;
     options.batch_size = batch_size;
+    options.positives = positives;
     options.negatives = negatives;
     options.corruption = corruption;
     options.seed = seed;
@@ -62,9 +64,9 @@ std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& o
 }
 
 py::tuple run_cdae_epoch(CdaeTrainer& trainer, const Cdae& model, const Array<std::int64_t>& indptr,
-                         const Array<std::int32_t>& indices, const Array<float>& values,
-                         index_t epoch, float learning_rate, const py::object& progress) {
-    const CsrView rows = csr_view(indptr, indices, values, model.shape.items);
+                         const Array<std::int32_t>& indices, index_t epoch, float learning_rate,
+                         const py::object& progress) {
+    const CsrView rows = csr_pattern(indptr, indices, model.shape.items);
     require(rows.rows == model.shape.users, "there must be a row per user");
     CdaeResult result;
     {
@@ -84,10 +86,10 @@ py::array_t<std::int32_t> bind_sample_negatives(std::uint64_t seed, std::uint32_
         require(positives.data()[i] >= 0 && positives.data()[i] < items,
                 "positives must lie within the items");
     }
-    std::vector<std::uint8_t> marks(static_cast<std::size_t>(items));
+    ItemSet chosen(items);
     std::vector<std::int32_t> out;
     sample_negatives(Philox(seed, Stream::negatives, epoch), row, positives.data(),
-                     positives.size(), items, count, marks, out);
+                     positives.size(), items, count, chosen, out);
     return py::array_t<std::int32_t>(static_cast<py::ssize_t>(out.size()), out.data());
 }
 
@@ -109,10 +111,11 @@ void register_cdae(py::module_& module) {
     py::class_<CdaeTrainer>(module, "CdaeTrainer", py::module_local(), "Trains a Cdae.")
         .def(py::init(&make_cdae_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::kw_only(),
              py::arg("optimizer"), py::arg("regularization"), py::arg("batch_size"),
-             py::arg("negatives"), py::arg("corruption"), py::arg("seed"), py::arg("num_threads"))
+             py::arg("positives"), py::arg("negatives"), py::arg("corruption"), py::arg("seed"),
+             py::arg("num_threads"))
         .def("run_epoch", &run_cdae_epoch, py::arg("model"), py::arg("indptr").noconvert(),
-             py::arg("indices").noconvert(), py::arg("values").noconvert(), py::arg("epoch"),
-             py::arg("learning_rate"), py::kw_only(), py::arg("progress") = py::none(),
+             py::arg("indices").noconvert(), py::arg("epoch"), py::arg("learning_rate"),
+             py::kw_only(), py::arg("progress") = py::none(),
              "One pass; returns the loss, summed over positives and negatives, and their number.")
         .def("keep_best", &CdaeTrainer::keep_best)
         .def("restore_best", &CdaeTrainer::restore_best);

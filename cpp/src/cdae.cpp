@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "isthmus/autoencoder.hpp"
+#include "isthmus/chunks.hpp"
 #include "isthmus/dense.hpp"
 #include "isthmus/parallel.hpp"
 #include "isthmus/random.hpp"
@@ -60,12 +61,15 @@ std::vector<Matrix*> Cdae::parameters() {
 CdaeTrainer::CdaeTrainer(Cdae& model, CdaeOptions options)
     : model_(model),
       options_(options),
-      layout_(ColumnLayout::in_order(model.shape.items)),
       batch_rows_(std::min(options.batch_size, std::max<index_t>(model.shape.users, 1))),
+      batch_(SampledBatch::Options{
+          model.shape.items, model.shape.units, batch_rows_,
+          static_cast<double>(options.positives) / static_cast<double>(model.shape.users),
+          options.negatives, options.corruption}),
       before_(batch_rows_, model.shape.units),
       after_(batch_rows_, model.shape.units),
       error_(batch_rows_, model.shape.units),
-      output_(layout_, model.shape.units, batch_rows_, model.shape.logistic),
+      output_(batch_, model.shape.units, batch_rows_, model.shape.logistic),
       bias_gradient_(1, model.shape.units) {
     const auto parameter = [this](Matrix& weights) {
         return Parameter(weights, options_.optimizer.kind);
@@ -82,40 +86,60 @@ CdaeResult CdaeTrainer::run_epoch(const CsrView& matrix, index_t epoch, float ra
     std::vector<std::int32_t> order = filled_rows(matrix);
     shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
     const auto rows = static_cast<index_t>(order.size());
-    const CorruptionPlan corruption{Corruption::mask, options_.corruption, options_.seed,
-                                    static_cast<std::uint32_t>(epoch)};
-    const Philox draw(options_.seed, Stream::negatives, static_cast<std::uint32_t>(epoch));
-    ones_.resize(static_cast<std::size_t>(matrix.indptr[matrix.rows]), 1.0f);
-    CsrView positives = matrix;
-    positives.values = ones_.data();
+    const auto draw = [&](Stream stream) {
+        return Philox(options_.seed, stream, static_cast<std::uint32_t>(epoch));
+    };
+    const Philox negatives = draw(Stream::negatives), mask = draw(Stream::corruption);
     CdaeResult result;
-    with_team(options_.num_threads, [&] {
+    const int threads = options_.num_threads;
+    with_team(threads, [&] {
         for (index_t begin = 0; begin < rows; begin += batch_rows_) {
             if (poll) poll(begin);
             const index_t count = std::min(batch_rows_, rows - begin);
             const std::int32_t* ids = order.data() + begin;
-            output_.sample(positives, ids, count, options_.negatives, draw, options_.num_threads);
-            batch_.assemble(positives, ids, count, layout_, {}, corruption, options_.num_threads);
-            ++step_;
-            const double loss = forward(ids);
+            batch_.start(matrix, ids, count);
+            parallel_ranges(count, kRowsPerPiece, threads, [&](index_t first, index_t last) {
+                batch_.sample(matrix, ids, first, last, negatives, mask);
+                encode(ids, first, last);
+            });
+            const auto share =
+                static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
+            const OptimizerStep step(options_.optimizer, rate, ++step_,
+                                     options_.regularization * share);
+            const double loss =
+                output_.decode(output(), decoder_bias_, std::as_const(after_).view(),
+                               model_.shape.tied ? nullptr : &step, threads);
             if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows_);
             propagate_error();
-            update(ids, static_cast<float>(static_cast<double>(count) / static_cast<double>(rows)),
-                   rate);
+            update(ids, step);
             result.loss += loss;
-            result.cells += output_.cells();
+            result.cells += batch_.cells();
         }
     });
     return result;
 }
 
-double CdaeTrainer::forward(const std::int32_t* ids) {
-    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
-                    [&](index_t begin, index_t end) {
-                        encode_rows(model_, batch_, ids, begin, end, before_, after_);
-                    });
-    return output_.decode(output(), decoder_bias_, std::as_const(after_).view(),
-                          options_.num_threads);
+// Codes of batch rows [begin, end).
+void CdaeTrainer::encode(const std::int32_t* ids, index_t begin, index_t end) {
+    const float input = batch_.input();
+    const ConstMatrixView weights = std::as_const(model_.encoder).view();
+    for (index_t r = begin; r < end; ++r) {
+        const float* own = model_.users.row(ids[r]);
+        float* z = before_.row(r);
+        for_each_chunk(weights.width(), [&](index_t offset, auto vectors) {
+            Floats sums[decltype(vectors)::value];
+            load_vectors(own + offset, sums);
+            for (index_t b = 0; b < batch_.blocks(); ++b) {
+                const SampledBatch::Cells cells = batch_.cells(b, r);
+                for (index_t i = 0; i < cells.inputs; ++i) {
+                    add_scaled(sums, input, weights.row(cells.item[i]) + offset);
+                }
+            }
+            store_vectors(sums, z + offset);
+        });
+        activate_row(model_.shape.activation, model_.encoder_bias.row(0), z, after_.row(r),
+                     before_.cols());
+    }
 }
 
 void CdaeTrainer::propagate_error() {
@@ -129,18 +153,14 @@ void CdaeTrainer::propagate_error() {
         });
 }
 
-void CdaeTrainer::update(const std::int32_t* ids, float share, float rate) {
+// What decoding has not moved yet.
+void CdaeTrainer::update(const std::int32_t* ids, const OptimizerStep& step) {
     const ConstMatrixView dz = std::as_const(error_).view();
-    const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization * share);
-    const SampledOutput::Encoded encoded{&batch_, dz};
-    output_.step(output(), decoder_bias_, std::as_const(after_).view(),
-                 model_.shape.tied ? &encoded : nullptr, step, options_.num_threads);
-    if (!model_.shape.tied) {
-        parallel_for(layout_.blocks(), options_.num_threads, [&](index_t block) {
-            batch_.list_columns(block);
-            update_columns(batch_.lists(), layout_.block(block), Cells::input, dz, encoder_.view(),
-                           step);
-        });
+    if (model_.shape.tied) {
+        output_.step(encoder_, decoder_bias_, std::as_const(after_).view(), dz, step,
+                     options_.num_threads);
+    } else {
+        output_.step_inputs(encoder_, dz, step, options_.num_threads);
     }
     parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
                     [&](index_t begin, index_t end) {

@@ -16,7 +16,7 @@ constexpr index_t kItemsPerPiece = 256;
 
 ItemSample::ItemSample(index_t items, index_t drawn)
     : drawn_(drawn),
-      marks_(static_cast<std::size_t>(items)),
+      set_(items),
       place_(static_cast<std::size_t>(items)) {}
 
 void ItemSample::choose(const CsrView& matrix, const std::int32_t* ids, index_t count,
@@ -24,15 +24,12 @@ void ItemSample::choose(const CsrView& matrix, const std::int32_t* ids, index_t 
     std::vector<std::int32_t> own, others;
     for (index_t r = 0; r < count; ++r) {
         for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
-            std::uint8_t& mark = marks_[static_cast<std::size_t>(matrix.indices[i])];
-            if (!mark) own.push_back(matrix.indices[i]);
-            mark = 1;
+            set_.insert(matrix.indices[i]);
         }
     }
-    std::sort(own.begin(), own.end());
+    set_.drain([&](std::int32_t item) { own.push_back(item); });
     const auto n_own = static_cast<index_t>(own.size());
-    sample_negatives(draw, batch, own.data(), n_own, matrix.cols, drawn_, marks_, others);
-    std::sort(others.begin(), others.end());
+    sample_negatives(draw, batch, own.data(), n_own, matrix.cols, drawn_, set_, others);
     items_.resize(own.size() + others.size());
     std::merge(own.begin(), own.end(), others.begin(), others.end(), items_.begin());
 

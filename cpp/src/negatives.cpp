@@ -1,72 +1,54 @@
 #include "isthmus/negatives.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace isthmus {
 
 namespace {
 
-// Numbers below limits, from all four words at a row's positions 0, 1, 2, ..., of which some are
-// drawn at once.
-class Draws {
-public:
-    Draws(const Philox& draw, std::uint32_t row) : draw_(draw), row_(row) {}
+// Words are drawn at positions 0, 1, 2, ..., all four of each, strip by strip: the first words of a
+// strip, then the second ones, and so on.
+constexpr index_t kPositions = 16;
+constexpr index_t kStrips = 2;  // drawn at once
 
-    index_t below(index_t limit) {
-        if (at_ == 4 * kPositions) draw_strip();
-        const std::uint64_t word = words_[at_++];
-        return static_cast<index_t>((word * static_cast<std::uint64_t>(limit)) >> 32);
+// Inserts `wanted` items below `limit` that were not there.
+void insert_some(const Philox& draw, std::uint32_t row, index_t limit, index_t wanted,
+                 ItemSet& chosen) {
+    std::uint32_t words[kStrips * 4 * kPositions];
+    for (std::uint32_t first = 0; wanted > 0; first += kStrips * kPositions) {
+        draw.all_words(row, first, kStrips * kPositions, words);
+        for (index_t run = 0; run < kStrips * 4; ++run) {
+            const index_t strip = run / 4, word = run % 4;
+            const std::uint32_t* drawn = words + (word * kStrips + strip) * kPositions;
+            for (index_t i = 0; i < kPositions && wanted > 0; ++i) {
+                const std::uint64_t item = drawn[i] * static_cast<std::uint64_t>(limit) >> 32;
+                wanted -= chosen.insert(static_cast<std::int32_t>(item)) ? 1 : 0;
+            }
+        }
     }
-
-private:
-    static constexpr index_t kPositions = 16;
-
-    void draw_strip() {
-        draw_.all_words(row_, first_, kPositions, words_);
-        first_ += kPositions;
-        at_ = 0;
-    }
-
-    const Philox& draw_;
-    std::uint32_t row_, first_ = 0, words_[4 * kPositions] = {};
-    index_t at_ = 4 * kPositions;
-};
+}
 
 }  // namespace
 
 void sample_negatives(const Philox& draw, std::uint32_t row, const std::int32_t* positives,
-                      index_t n_positives, index_t items, index_t count,
-                      std::vector<std::uint8_t>& marks, std::vector<std::int32_t>& out) {
-    out.clear();
-    count = std::min(count, items - n_positives);
-    for (index_t i = 0; i < n_positives; ++i) marks[static_cast<std::size_t>(positives[i])] = 1;
-    Draws draws(draw, row);
-    if (2 * (n_positives + count) <= items) {
-        // at least every other draw is a new negative
-        out.resize(static_cast<std::size_t>(count));
-        for (std::size_t found = 0; found < out.size();) {
-            const index_t item = draws.below(items);
-            std::uint8_t& mark = marks[static_cast<std::size_t>(item)];
-            out[found] = static_cast<std::int32_t>(item);
-            found += 1u - mark;  // no branch, which would be mispredicted
-            mark = 1;
-        }
-        for (const std::int32_t item : out) marks[static_cast<std::size_t>(item)] = 0;
+                      index_t n_positives, index_t items, index_t count, ItemSet& chosen,
+                      std::vector<std::int32_t>& out) {
+    const index_t others = items - n_positives;
+    count = std::min(count, others);
+    out.resize(static_cast<std::size_t>(count));
+    // which are taken or, if those are fewer, which are left: at most half of the others, so that
+    // items are seldom drawn in vain
+    const bool taken = count <= others - count;
+    for (index_t i = 0; i < n_positives; ++i) chosen.insert(positives[i]);
+    insert_some(draw, row, items, taken ? count : others - count, chosen);
+    std::int32_t* next = out.data();
+    const auto put = [&](std::int32_t item) { *next++ = item; };
+    if (taken) {
+        for (index_t i = 0; i < n_positives; ++i) chosen.erase(positives[i]);
+        chosen.drain(put);
     } else {
-        // the first places of a permutation of all that there are
-        for (index_t item = 0; item < items; ++item) {
-            if (!marks[static_cast<std::size_t>(item)])
-                out.push_back(static_cast<std::int32_t>(item));
-        }
-        const auto free = static_cast<index_t>(out.size());
-        for (index_t i = 0; i < count; ++i) {
-            const index_t other = i + draws.below(free - i);
-            std::swap(out[static_cast<std::size_t>(i)], out[static_cast<std::size_t>(other)]);
-        }
-        out.resize(static_cast<std::size_t>(count));
+        chosen.drain_complement(put);
     }
-    for (index_t i = 0; i < n_positives; ++i) marks[static_cast<std::size_t>(positives[i])] = 0;
 }
 
 }  // namespace isthmus

@@ -171,6 +171,7 @@ class CDAE(ImplicitRecommender):
             optimizer=self.optimizer,
             regularization=float(self.regularization),
             batch_size=int(self.batch_size),
+            positives=len(rows.indices),
             negatives=int(self.negatives),
             corruption=float(self.corruption),
             seed=self._seed,
@@ -181,7 +182,7 @@ class CDAE(ImplicitRecommender):
         self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
     ) -> float:
         loss, cells = trainer.run_epoch(
-            *(self._network, rows.indptr, rows.indices, _ones(rows), index),
+            *(self._network, rows.indptr, rows.indices, index),
             float(self.learning_rate),
             progress=progress,
         )
@@ -189,7 +190,7 @@ class CDAE(ImplicitRecommender):
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
         codes: Floats = self._network.encode(
-            *(rows.indptr, rows.indices, _ones(rows)),
+            *(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32)),
             known=known,
             num_threads=self._num_threads(),
         )
@@ -202,7 +203,3 @@ class CDAE(ImplicitRecommender):
 
     def _sizes(self, tensors: dict[str, NDArray[Any]]) -> tuple[int, int]:
         return len(tensors["users"]), len(tensors["encoder.weights"])
-
-
-def _ones(rows: CSR) -> NDArray[np.float32]:
-    return np.ones(len(rows.indices), np.float32)

@@ -31,11 +31,11 @@ namespace {
 
 std::vector<std::int32_t> sampled(std::uint32_t row, const std::vector<std::int32_t>& positives,
                                   index_t items, index_t count) {
-    std::vector<std::uint8_t> marks(static_cast<std::size_t>(items));
+    isthmus::ItemSet chosen(items);
     std::vector<std::int32_t> out;
     isthmus::sample_negatives(Philox(7, Stream::negatives, 2), row, positives.data(),
-                              static_cast<index_t>(positives.size()), items, count, marks, out);
-    CHECK(std::count(marks.begin(), marks.end(), 0) == items);
+                              static_cast<index_t>(positives.size()), items, count, chosen, out);
+    chosen.drain([](std::int32_t) { CHECK(false); });
     return out;
 }
 
@@ -117,12 +117,12 @@ void a_step_follows_the_gradient_of_the_loss() {
         const std::vector<std::int32_t> own(data.indices.begin() + data.indptr[at],
                                             data.indices.begin() + data.indptr[at + 1]);
         if (own.empty()) continue;
-        std::vector<std::uint8_t> marks(static_cast<std::size_t>(items));
+        isthmus::ItemSet chosen(items);
         std::vector<std::int32_t> wanted;
         isthmus::sample_negatives(Philox(plain.seed, Stream::negatives, 0),
                                   static_cast<std::uint32_t>(u), own.data(),
                                   static_cast<index_t>(own.size()), items,
-                                  negatives * static_cast<index_t>(own.size()), marks, wanted);
+                                  negatives * static_cast<index_t>(own.size()), chosen, wanted);
         const std::size_t drawn = wanted.size();
         wanted.insert(wanted.end(), own.begin(), own.end());
         std::vector<double> z(units), back(units);

@@ -36,16 +36,25 @@ ISTHMUS_INLINE Floats expm1(Floats z) {
     return select(z * z < 0.01f, series, exp(z) - 1.0f);
 }
 
-// log(1 + exp(z)), the cross-entropy of sigmoid(z) and a target of 0, to float precision: with
-// e = exp(-|z|), log(1 + e) = 2 artanh(e / (2 + e)), whose argument is at most 1/3
-ISTHMUS_INLINE Floats softplus(Floats z) {
+// The cross-entropy of sigmoid(z) and a target of 0, log(1 + exp(z)), and its slope, sigmoid(z).
+struct CrossEntropy {
+    Floats loss, slope;
+};
+ISTHMUS_INLINE CrossEntropy cross_entropy(Floats z) {
+    // with e = exp(-|z|), log(1 + e) = 2 artanh(e / (2 + e)), whose argument is at most 1/3; and
+    // one division for both quotients
     const Floats e = exp(select(z < 0.0f, z, -z));
-    const Floats s = e / (2.0f + e);
+    const Floats one = 1.0f + e, two = 2.0f + e;
+    const Floats inverse = 1.0f / (one * two);
+    const Floats s = e * (one * inverse);
     const Floats q = s * s;
     const Floats series =
         1.0f + q * (1.0f / 3 + q * (1.0f / 5 + q * (1.0f / 7 + q * (1.0f / 9 + q * (1.0f / 11)))));
-    return max(z, Floats{}) + 2.0f * s * series;
+    return {max(z, Floats{}) + 2.0f * s * series,
+            select(z < 0.0f, e, broadcast(1.0f)) * (two * inverse)};
 }
+
+ISTHMUS_INLINE Floats softplus(Floats z) { return cross_entropy(z).loss; }
 
 ISTHMUS_INLINE Floats activate(Activation kind, Floats z) {
     switch (kind) {

@@ -9,12 +9,11 @@
 #include <vector>
 
 #include "isthmus/activations.hpp"
-#include "isthmus/batch.hpp"
 #include "isthmus/csr_view.hpp"
 #include "isthmus/optimizers.hpp"
 #include "isthmus/parameter.hpp"
+#include "isthmus/sampled_batch.hpp"
 #include "isthmus/sampled_output.hpp"
-#include "isthmus/sparse_kernels.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
@@ -47,6 +46,7 @@ struct CdaeOptions {
     OptimizerOptions optimizer;
     float regularization = 0.0f;  // lambda of + (lambda / 2) (||W||^2 + ||W'||^2 + ||V||^2)
     index_t batch_size = 256;
+    index_t positives = 0;  // of the matrix that it trains on
     index_t negatives = 5;  // sampled for each positive
     float corruption = 0.5f;
     std::uint64_t seed = 0;
@@ -72,19 +72,17 @@ public:
     void restore_best();
 
 private:
-    double forward(const std::int32_t* ids);
+    void encode(const std::int32_t* ids, index_t begin, index_t end);
     void propagate_error();
-    void update(const std::int32_t* ids, float share, float rate);
+    void update(const std::int32_t* ids, const OptimizerStep& step);
     Parameter& output() { return model_.shape.tied ? encoder_ : decoder_; }
 
     Cdae& model_;
     CdaeOptions options_;
-    ColumnLayout layout_;
-    Batch batch_;  // of positives
     index_t batch_rows_;
+    SampledBatch batch_;
     Matrix before_, after_, error_;  // rows x units
     SampledOutput output_;
-    std::vector<float> ones_;  // the positives' values
     Parameter encoder_, encoder_bias_, users_, decoder_, decoder_bias_;
     Matrix bias_gradient_;
     BestWeights best_;

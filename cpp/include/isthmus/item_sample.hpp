@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "isthmus/csr_view.hpp"
+#include "isthmus/item_set.hpp"
 #include "isthmus/parameter.hpp"
 #include "isthmus/random.hpp"
 #include "isthmus/types.hpp"
@@ -38,7 +39,7 @@ public:
 
 private:
     index_t drawn_;
-    std::vector<std::uint8_t> marks_;  // per item of all: whether a row has it
+    ItemSet set_;                      // of those that are being chosen
     std::vector<std::int32_t> place_;  // per item of all, of those that were chosen
     std::vector<std::int32_t> items_;
     std::vector<float> log_weight_;

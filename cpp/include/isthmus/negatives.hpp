@@ -4,15 +4,16 @@
 #include <cstdint>
 #include <vector>
 
+#include "isthmus/item_set.hpp"
 #include "isthmus/random.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
 
-// `count` items that are not among `positives` (ascending), each once, or all such items if there
-// are no more: a function of (draw, row) alone. `marks`, zeros for every item, is left so.
+// `count` items that are not among `positives` (ascending), ascending, each once, or all such items
+// if there are no more: a function of (draw, row) alone. `chosen` is empty, and left so.
 void sample_negatives(const Philox& draw, std::uint32_t row, const std::int32_t* positives,
-                      index_t n_positives, index_t items, index_t count,
-                      std::vector<std::uint8_t>& marks, std::vector<std::int32_t>& out);
+                      index_t n_positives, index_t items, index_t count, ItemSet& chosen,
+                      std::vector<std::int32_t>& out);
 
 }  // namespace isthmus
