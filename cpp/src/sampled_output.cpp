@@ -114,7 +114,7 @@ SampledOutput::SampledOutput(const SampledBatch& batch, index_t units, index_t r
     for (index_t s = 0; s < slices_; ++s) {
         parts_.emplace_back(rows, units);
         work_.push_back({Matrix(1, items), Matrix(items, units), Matrix(1, items),
-                         std::vector<std::uint8_t>(static_cast<std::size_t>(items))});
+                         std::vector<std::uint8_t>(static_cast<std::size_t>(items)), 0.0});
     }
 }
 
@@ -134,19 +134,19 @@ double SampledOutput::decode(Parameter& weights, Parameter& bias, ConstMatrixVie
     if (step == nullptr && error_.size() < cells) error_.resize(cells);
     const ConstMatrixView w = std::as_const(*weights.weights).view();
     const index_t rows = batch_->rows();
-    std::vector<double> losses(static_cast<std::size_t>(slices_));
     for_each_slice(num_threads, [&](std::size_t slice, ColumnRange blocks) {
         Matrix& dh = parts_[slice];
         Work& work = work_[slice];
         float* values = work.values.row(0);
+        work.loss = 0.0;
         for (index_t r = 0; r < rows; ++r) std::fill_n(dh.row(r), dh.width(), 0.0f);
         for (index_t block = blocks.begin; block < blocks.end; ++block) {
             for (index_t r = 0; r < rows; ++r) {
                 const SampledBatch::Cells own = batch_->cells(block, r);
                 if (own.size == 0) continue;
                 multiply_items(own, w, bias.weights->row(0), h.row(r), values);
-                losses[slice] += logistic_ ? measure<true>(values, own.positives, own.size)
-                                           : measure<false>(values, own.positives, own.size);
+                work.loss += logistic_ ? measure<true>(values, own.positives, own.size)
+                                       : measure<false>(values, own.positives, own.size);
                 add_items(own, w, values, dh.row(r));
                 if (step) {
                     add_output(block, own, h.row(r), values, work);
@@ -157,7 +157,8 @@ double SampledOutput::decode(Parameter& weights, Parameter& bias, ConstMatrixVie
             if (step) step_block(block, weights, &bias, *step, work);
         }
     });
-    return std::accumulate(losses.begin(), losses.end(), 0.0);
+    return std::accumulate(work_.begin(), work_.end(), 0.0,
+                           [](double loss, const Work& work) { return loss + work.loss; });
 }
 
 void SampledOutput::step(Parameter& weights, Parameter& bias, ConstMatrixView h,

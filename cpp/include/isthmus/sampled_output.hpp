@@ -48,6 +48,7 @@ private:
         Matrix values;                      // of a row's cells in a block
         Matrix gradient, bias_gradient;     // of a block's items, zeros between uses
         std::vector<std::uint8_t> touched;  // which of them are not, likewise
+        double loss;                        // of its blocks
     };
 
     template <class Body>
