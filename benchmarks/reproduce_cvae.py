@@ -30,7 +30,7 @@ from scipy import sparse
 from benchmarks.common import data_folder, load, parser, print_table, published_split, write_results
 from isthmus import CVAE, EASE, Content, Ratings, _core, train_test_split
 from isthmus._csr import CSR, as_pattern
-from isthmus.base import Vectors
+from isthmus._scorable import Vectors
 from isthmus.ranking import parse_metrics, rank, with_training
 
 CUTS = (50, 100, 150, 200, 250, 300)

@@ -3,9 +3,10 @@ import pytest
 from scipy import sparse
 
 from isthmus import Ratings, Recommender
+from isthmus._alignment import cells_among
 from isthmus._csr import CSR
 from isthmus._ids import IdIndex
-from isthmus.base import Vectors, cells_among
+from isthmus._scorable import Vectors
 
 
 class Plain(Recommender):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR
 from isthmus._epochs import EpochModel, load_weights
-from isthmus.base import Floats, Recommender, Vectors
+from isthmus._scorable import Floats, Vectors
+from isthmus.base import Recommender
 from isthmus.ranking import parse_metrics, rank
 from isthmus.ratings import Ratings
 from isthmus.splits import HeldOutUsers
@@ -194,7 +195,7 @@ class _Learner:
             return None
         if isinstance(validation, HeldOutUsers):
             fold, test = (
-                model._align(part, f"validation.{name}", axis="user")
+                model._rows_among(part, f"validation.{name}", axis="user")
                 for part, name in zip(validation, HeldOutUsers._fields, strict=True)
             )
             return test, fold, False

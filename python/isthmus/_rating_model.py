@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._alignment import cells_among
 from isthmus._checks import check_real
 from isthmus._csr import column_counts
 from isthmus._epochs import EpochModel
 from isthmus._ids import IdIndex
-from isthmus.base import Scorable, cells_among
+from isthmus._scorable import Scorable
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings
 from isthmus.training import Callback, Learner

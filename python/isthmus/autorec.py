@@ -16,7 +16,7 @@ from isthmus._epochs import load_weights
 from isthmus._lbfgs import minimize
 from isthmus._pretraining import inner_layers
 from isthmus._rating_model import HeldOut, RatingModel
-from isthmus.base import Vectors
+from isthmus._scorable import Vectors
 from isthmus.ratings import Ratings
 from isthmus.training import by_rows
 

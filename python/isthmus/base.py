@@ -5,24 +5,25 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from isthmus import _core, persistence
+from isthmus import persistence
+from isthmus._alignment import cells_among, check_same_users, rows_among
 from isthmus._checks import check_choice, check_integer
 from isthmus._csr import (
     CSR,
     append,
     as_pattern,
     as_scipy,
-    row_numbers,
     select_rows,
     take_columns,
 )
 from isthmus._ids import IdArray, IdIndex
+from isthmus._scorable import Floats, Scorable, Vectors, unit_rows
 from isthmus._threads import resolve_num_threads
 from isthmus.exceptions import NotFittedError
 from isthmus.metrics import mae, rmse
@@ -32,71 +33,10 @@ from isthmus.ratings import Ratings, as_ratings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Recommender", "Scorable", "Vectors", "cells_among", "unit_rows"]
-
-Floats = NDArray[np.float32]
+__all__ = ["ERRORS", "Recommender"]
 
 ERRORS = {"rmse": rmse, "mae": mae}
 """Metrics of predicted ratings; all others are of rankings."""
-
-
-class Scorable(Protocol):
-    """What a model scores users and items by."""
-
-    def take(
-        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
-    ) -> Scorable:
-        """Keep some users and items, in the order given; None keeps all."""
-
-    def scorer(self) -> _core.Scores:
-        """Hand it to the core."""
-
-
-class Vectors(NamedTuple):
-    """Scores by dot products of users' and items' vectors.
-
-    ``score = f(user . item + user_bias + item_bias) / scale + user_offset + item_offset``, with
-    the activation f; what is None counts 0.
-    """
-
-    users: Floats
-    items: Floats
-    user_bias: Floats | None = None
-    item_bias: Floats | None = None
-    user_offset: Floats | None = None
-    item_offset: Floats | None = None
-    activation: str = "identity"
-    scale: float = 1.0
-
-    def take(
-        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
-    ) -> Vectors:
-        """Keep some users and items, in the order given; None keeps all."""
-
-        def rows(array: Floats | None, index: NDArray[np.int64] | None) -> Floats | None:
-            return array if array is None or index is None else array[index]
-
-        return self._replace(
-            users=self.users if users is None else self.users[users],
-            items=self.items if items is None else self.items[items],
-            user_bias=rows(self.user_bias, users),
-            item_bias=rows(self.item_bias, items),
-            user_offset=rows(self.user_offset, users),
-            item_offset=rows(self.item_offset, items),
-        )
-
-    def scorer(self) -> _core.Scorer:
-        """Hand the vectors to the core."""
-        return _core.Scorer(
-            self.users,
-            self.items,
-            activation=self.activation,
-            scale=self.scale,
-            query_bias=self.user_bias,
-            candidate_bias=self.item_bias,
-            query_offset=self.user_offset,
-            candidate_offset=self.item_offset,
-        )
 
 
 class Recommender:
@@ -437,11 +377,11 @@ class Recommender:
             )
         else:
             positives, rows = (
-                self._align(X, name, axis="user")
+                self._rows_among(X, name, axis="user")
                 for X, name in ((test, "test"), (ratings, "ratings"))
             )
             lists, out = (
-                None if X is None else self._align(X, name, axis="user")
+                None if X is None else self._rows_among(X, name, axis="user")
                 for name, X in others.items()
             )
             for part, X, name in zip(
@@ -451,7 +391,7 @@ class Recommender:
                 strict=True,
             ):
                 if part is not None:
-                    _check_same_users(test, positives, X, part, name)
+                    check_same_users(test, positives, X, part, name)
             ids = as_ratings(test).user_ids
         users = np.flatnonzero(np.diff(positives.indptr))
         everyone = len(users) == positives.shape[0]
@@ -545,7 +485,7 @@ class Recommender:
         if ratings is not None and users is not None:
             raise ValueError("users and ratings must not both be given, but they were.")
         if ratings is not None:
-            seen = self._align(ratings, "ratings", axis="user")
+            seen = self._rows_among(ratings, "ratings", axis="user")
             vectors = self._fold_users(seen)
             single = False
         else:
@@ -662,7 +602,7 @@ class Recommender:
         self._check_fitted()
         check_choice("axis", axis, ("user", "item"))
         new = self._users if axis == "user" else self._items
-        rows = self._align(X, "X", axis=axis)
+        rows = self._rows_among(X, "X", axis=axis)
         if isinstance(X, Ratings):
             ids = X.user_ids if axis == "user" else X.item_ids
             if ids.dtype.kind != new.ids.dtype.kind:
@@ -692,26 +632,8 @@ class Recommender:
             self._items = grown
         return self
 
-    def _align(self, X: Any, name: str, *, axis: str) -> CSR:
-        """Rows of new users (or items) whose columns are the model's items (or users)."""
-        ratings = as_ratings(X)
-        known, kind = (self._items, "item") if axis == "user" else (self._users, "user")
-        rows = ratings.rows("user" if axis == "user" else "item")
-        if not isinstance(X, Ratings):
-            if rows.shape[1] != len(known):
-                raise ValueError(
-                    f"{name} must have {len(known)} {kind}s, as the model has, but it is a matrix "
-                    f"of {ratings.shape[0]} users x {ratings.shape[1]} items."
-                )
-            return rows
-        ids = ratings.item_ids if axis == "user" else ratings.user_ids
-        positions = _rated_positions(known, ids, rows.indices, f"{kind}s of {name}")
-        matrix = sparse.csr_array(
-            (rows.values, positions[rows.indices].astype(np.int32), rows.indptr),
-            shape=(rows.shape[0], len(known)),
-        )
-        matrix.sort_indices()
-        return CSR(rows.indptr, matrix.indices.astype(np.int32), matrix.data, matrix.shape)
+    def _rows_among(self, X: Any, name: str, *, axis: str) -> CSR:
+        return rows_among(self._users, self._items, X, name, axis=axis)
 
     # Files
 
@@ -784,55 +706,6 @@ class Recommender:
         return resolve_num_threads(getattr(self, "num_threads", 0))
 
 
-def unit_rows(vectors: Floats) -> Floats:
-    """Scale each row to length 1; a row of zeros stays one."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, np.newaxis]
-    unit: Floats = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
-    return unit
-
-
-def cells_among(
-    users: IdIndex, items: IdIndex, X: Any, name: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Positions of a matrix's cells among known users and items, and the cells' values."""
-    ratings = as_ratings(X)
-    rows = row_numbers(ratings.indptr).astype(np.int64)
-    columns = ratings.indices.astype(np.int64)
-    if not isinstance(X, Ratings):
-        if ratings.shape != (len(users), len(items)):
-            raise ValueError(
-                f"{name} must be a matrix of {len(users)} users x {len(items)} items, as the model "
-                f"was fitted to, but its shape is {ratings.shape}."
-            )
-        return rows, columns, ratings.values
-    row_positions = _rated_positions(users, ratings.user_ids, rows, f"users of {name}")
-    column_positions = _rated_positions(items, ratings.item_ids, columns, f"items of {name}")
-    return row_positions[rows], column_positions[columns], ratings.values
-
-
-def _rated_positions(
-    known: IdIndex, ids: IdArray, used: NDArray[Any], name: str
-) -> NDArray[np.int64]:
-    """Positions of those ids that have ratings; others may be unknown and get 0."""
-    if known.matches(IdIndex(ids, known.kind)):
-        return np.arange(len(ids))
-    rated = np.flatnonzero(np.bincount(used, minlength=len(ids)))
-    positions = np.zeros(len(ids), np.int64)
-    positions[rated] = known.positions(ids[rated], name)
-    return positions
-
-
 def _mean(values: NDArray[np.float64]) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def _check_same_users(test: Any, positives: CSR, X: Any, part: CSR, name: str) -> None:
-    same = part.shape[0] == positives.shape[0]
-    if isinstance(test, Ratings) and isinstance(X, Ratings):
-        same = test._users.matches(X._users)
-    if not same:
-        raise ValueError(
-            f"{name} must have the users of test in the same order, but it has "
-            f"{part.shape[0]:,} users and test has {positives.shape[0]:,}, or other ids."
-        )

@@ -13,7 +13,8 @@ from isthmus import _core, persistence
 from isthmus._checks import check_share, seed_from
 from isthmus._csr import CSR
 from isthmus._rating_model import RatingModel
-from isthmus.base import Recommender, Scorable, unit_rows
+from isthmus._scorable import Scorable, unit_rows
+from isthmus.base import Recommender
 from isthmus.ratings import Ratings, as_ratings
 from isthmus.splits import train_test_split
 

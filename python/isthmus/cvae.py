@@ -16,7 +16,7 @@ from isthmus._csr import CSR, append, check_structure, select_rows, transpose
 from isthmus._epochs import load_weights
 from isthmus._ids import IdArray, IdIndex
 from isthmus._implicit import ImplicitRecommender
-from isthmus.base import Floats
+from isthmus._scorable import Floats
 from isthmus.content import Content, as_content, as_rows, is_sparse
 from isthmus.exceptions import ConvergenceError
 from isthmus.persistence import id_tensors, ids_from

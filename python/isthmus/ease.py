@@ -12,7 +12,8 @@ from isthmus import _core
 from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR, select_rows, transpose
 from isthmus._memory import available_memory, format_bytes
-from isthmus.base import Floats, Recommender
+from isthmus._scorable import Floats
+from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import as_ratings
 

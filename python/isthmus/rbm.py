@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus._alignment import cells_among
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
 from isthmus._ids import IdIndex
 from isthmus._rating_model import HeldOut, RatingModel
-from isthmus.base import cells_among
 from isthmus.ratings import Ratings
 from isthmus.training import Callback, by_rows
 

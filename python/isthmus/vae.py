@@ -13,7 +13,7 @@ from isthmus import _core
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR
 from isthmus._implicit import ImplicitRecommender
-from isthmus.base import Floats
+from isthmus._scorable import Floats
 
 __all__ = ["MultDAE", "MultVAE"]
 

@@ -1,0 +1,80 @@
+"""What users and items are scored by: vectors, or what stands in their place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+
+__all__ = ["Floats", "Scorable", "Vectors", "unit_rows"]
+
+Floats = NDArray[np.float32]
+
+
+class Scorable(Protocol):
+    """What a model scores users and items by."""
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> Scorable:
+        """Keep some users and items, in the order given; None keeps all."""
+
+    def scorer(self) -> _core.Scores:
+        """Hand it to the core."""
+
+
+class Vectors(NamedTuple):
+    """Scores by dot products of users' and items' vectors.
+
+    ``score = f(user . item + user_bias + item_bias) / scale + user_offset + item_offset``, with
+    the activation f; what is None counts 0.
+    """
+
+    users: Floats
+    items: Floats
+    user_bias: Floats | None = None
+    item_bias: Floats | None = None
+    user_offset: Floats | None = None
+    item_offset: Floats | None = None
+    activation: str = "identity"
+    scale: float = 1.0
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> Vectors:
+        """Keep some users and items, in the order given; None keeps all."""
+
+        def rows(array: Floats | None, index: NDArray[np.int64] | None) -> Floats | None:
+            return array if array is None or index is None else array[index]
+
+        return self._replace(
+            users=self.users if users is None else self.users[users],
+            items=self.items if items is None else self.items[items],
+            user_bias=rows(self.user_bias, users),
+            item_bias=rows(self.item_bias, items),
+            user_offset=rows(self.user_offset, users),
+            item_offset=rows(self.item_offset, items),
+        )
+
+    def scorer(self) -> _core.Scorer:
+        """Hand the vectors to the core."""
+        return _core.Scorer(
+            self.users,
+            self.items,
+            activation=self.activation,
+            scale=self.scale,
+            query_bias=self.user_bias,
+            candidate_bias=self.item_bias,
+            query_offset=self.user_offset,
+            candidate_offset=self.item_offset,
+        )
+
+
+def unit_rows(vectors: Floats) -> Floats:
+    """Scale each row to length 1; a row of zeros stays one."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, np.newaxis]
+    unit: Floats = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return unit
