@@ -6,6 +6,7 @@ import pytest
 from isthmus import CDAE, Ratings, _core, synthetic_ratings
 
 CORRUPTION_STREAM = 1
+DRAWN = [4052, 38237, 41160, 58271, 61103, 77388]
 
 
 class TestNegatives:
@@ -22,6 +23,15 @@ class TestNegatives:
             assert (drawn < items).all()
             again = _core.sample_negatives(7, 2, row, positives, items, 5 * n_positives)
             np.testing.assert_array_equal(drawn, again)
+
+    def test_are_the_same_by_every_instruction_set(self):
+        drawn = _core.sample_negatives(7, 2, 3, np.array([1, 4, 30], np.int32), 100_000, 6)
+        np.testing.assert_array_equal(drawn, DRAWN)
+
+    def test_need_positives_that_ascend(self):
+        for positives in ([4, 1], [0, 0], [2, 9], [-1]):
+            with pytest.raises(ValueError, match="positives must ascend within the items"):
+                _core.sample_negatives(0, 0, 0, np.array(positives, np.int32), 9, 1)
 
     def test_are_drawn_evenly_and_anew(self):
         positives = np.array([1, 4], np.int32)
@@ -134,7 +144,7 @@ def check_epoch(name, logistic, tied, regularization, n_items, units):
         optimizer="adagrad",
         regularization=regularization,
         batch_size=6,
-        positives=sum(map(len, rows)),
+        cells=sum(map(len, rows)),
         negatives=3,
         corruption=0.4,
         seed=11,
@@ -142,7 +152,7 @@ def check_epoch(name, logistic, tied, regularization, n_items, units):
     )
     indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
     indices = np.concatenate(rows)
-    loss, cells = trainer.run_epoch(model, indptr, indices, 0, 0.05)
+    loss, cells = trainer.run_epoch(indptr, indices, 0, 0.05)
     expected, expected_cells = reference_epoch(weights, rows, settings, 11)
     assert cells == expected_cells
     assert loss == pytest.approx(expected, rel=1e-5)
@@ -171,3 +181,31 @@ def test_users_who_were_folded_in_can_be_trained_on(tmp_path):
     assert len(model.history_) == 3
     assert len(model._network.weights()["users"]) == 41
     assert 0 < np.abs(model._network.weights()["users"][:40] - before).max() < 0.5
+
+
+def test_rows_that_do_not_ascend_are_refused():
+    model = _core.Cdae(1, 700, 4, activation="sigmoid", logistic=True, tied=False, seed=0)
+    trainer = _core.CdaeTrainer(
+        model,
+        optimizer="adagrad",
+        regularization=0.0,
+        batch_size=1,
+        cells=2,
+        negatives=3,
+        corruption=0.0,
+        seed=0,
+        num_threads=1,
+    )
+    indptr = np.array([0, 2], np.int64)
+    for row in ([600, 3], [3, 3]):
+        with pytest.raises(ValueError, match="must ascend"):
+            trainer.run_epoch(indptr, np.array(row, np.int32), 0, 0.1)
+
+
+def test_more_negatives_than_there_are_items_are_all_of_them():
+    ratings = synthetic_ratings(40, 30, 200, random_state=0)
+    losses = [
+        CDAE(hidden_units=4, epochs=2, negatives=n, random_state=0).fit(ratings).history_[-1].loss
+        for n in (30, 10**30)
+    ]
+    assert losses[0] == losses[1]

@@ -47,6 +47,20 @@ inline CsrView csr_pattern(const Array<std::int64_t>& indptr, const Array<std::i
     return {rows, cols, p, columns, nullptr};
 }
 
+// The same, where each row's indices are to ascend strictly.
+inline CsrView ascending_pattern(const Array<std::int64_t>& indptr,
+                                 const Array<std::int32_t>& indices, index_t cols) {
+    const CsrView view = csr_pattern(indptr, indices, cols);
+    bool ascends = true;
+    for (index_t r = 0; r < view.rows; ++r) {
+        for (index_t i = view.indptr[r] + 1; i < view.indptr[r + 1]; ++i) {
+            ascends = ascends && view.indices[i - 1] < view.indices[i];
+        }
+    }
+    require(ascends, "the indices of a row must ascend, none of them twice");
+    return view;
+}
+
 // The three arrays of a CSR matrix.
 inline CsrView csr_view(const Array<std::int64_t>& indptr, const Array<std::int32_t>& indices,
                         const Array<float>& values, index_t cols) {

@@ -44,9 +44,8 @@ py::array_t<float> bind_encode_cdae(const Cdae& model, const Array<std::int64_t>
 
 std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& optimizer,
                                                float regularization, index_t batch_size,
-                                               index_t positives, index_t negatives,
-                                               float corruption, std::uint64_t seed,
-                                               int num_threads) {
+                                               index_t cells, index_t negatives, float corruption,
+                                               std::uint64_t seed, int num_threads) {
     require(batch_size >= 1, "batch_size must be at least 1");
     require(negatives >= 0, "negatives must be at least 0");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -54,7 +53,7 @@ std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& o
     options.optimizer = optimizer_options(optimizer);
     options.regularization = regularization;
     options.batch_size = batch_size;
-    options.positives = positives;
+    options.cells = cells;
     options.negatives = negatives;
     options.corruption = corruption;
     options.seed = seed;
@@ -63,11 +62,12 @@ std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& o
     return std::make_unique<CdaeTrainer>(model, options);
 }
 
-py::tuple run_cdae_epoch(CdaeTrainer& trainer, const Cdae& model, const Array<std::int64_t>& indptr,
+py::tuple run_cdae_epoch(CdaeTrainer& trainer, const Array<std::int64_t>& indptr,
                          const Array<std::int32_t>& indices, index_t epoch, float learning_rate,
                          const py::object& progress) {
-    const CsrView rows = csr_pattern(indptr, indices, model.shape.items);
-    require(rows.rows == model.shape.users, "there must be a row per user");
+    const CdaeShape& shape = trainer.shape();
+    const CsrView rows = ascending_pattern(indptr, indices, shape.items);
+    require(rows.rows == shape.users, "there must be a row per user");
     CdaeResult result;
     {
         const auto poll = make_poll(progress);
@@ -83,8 +83,9 @@ py::array_t<std::int32_t> bind_sample_negatives(std::uint64_t seed, std::uint32_
                                                 const Array<std::int32_t>& positives, index_t items,
                                                 index_t count) {
     for (index_t i = 0; i < positives.size(); ++i) {
-        require(positives.data()[i] >= 0 && positives.data()[i] < items,
-                "positives must lie within the items");
+        const std::int32_t item = positives.data()[i];
+        require(item < items && item > (i == 0 ? -1 : positives.data()[i - 1]),
+                "positives must ascend within the items");
     }
     ItemSet chosen(items);
     std::vector<std::int32_t> out;
@@ -111,9 +112,9 @@ void register_cdae(py::module_& module) {
     py::class_<CdaeTrainer>(module, "CdaeTrainer", py::module_local(), "Trains a Cdae.")
         .def(py::init(&make_cdae_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::kw_only(),
              py::arg("optimizer"), py::arg("regularization"), py::arg("batch_size"),
-             py::arg("positives"), py::arg("negatives"), py::arg("corruption"), py::arg("seed"),
+             py::arg("cells"), py::arg("negatives"), py::arg("corruption"), py::arg("seed"),
              py::arg("num_threads"))
-        .def("run_epoch", &run_cdae_epoch, py::arg("model"), py::arg("indptr").noconvert(),
+        .def("run_epoch", &run_cdae_epoch, py::arg("indptr").noconvert(),
              py::arg("indices").noconvert(), py::arg("epoch"), py::arg("learning_rate"),
              py::kw_only(), py::arg("progress") = py::none(),
              "One pass; returns the loss, summed over positives and negatives, and their number.")

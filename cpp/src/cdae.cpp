@@ -64,7 +64,7 @@ CdaeTrainer::CdaeTrainer(Cdae& model, CdaeOptions options)
       batch_rows_(std::min(options.batch_size, std::max<index_t>(model.shape.users, 1))),
       batch_(SampledBatch::Options{
           model.shape.items, model.shape.units, batch_rows_,
-          static_cast<double>(options.positives) / static_cast<double>(model.shape.users),
+          static_cast<double>(options.cells) / static_cast<double>(model.shape.users),
           options.negatives, options.corruption}),
       before_(batch_rows_, model.shape.units),
       after_(batch_rows_, model.shape.units),

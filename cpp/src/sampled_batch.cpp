@@ -18,11 +18,11 @@ constexpr index_t kMostBlockFloats = 1 << 18;
 constexpr double kWantedCells = 16.0;
 
 index_t block_shift(const SampledBatch::Options& options) {
-    const double cells = options.positives * static_cast<double>(1 + options.negatives);
+    const double cells = options.mean_positives * (1.0 + static_cast<double>(options.negatives));
     const double density = cells / static_cast<double>(options.items);
     index_t shift = kLeastShift;
     while (static_cast<double>(index_t{1} << shift) * density < kWantedCells &&
-           (options.units << (shift + 1)) <= kMostBlockFloats) {
+           (round_up(options.units, kLineFloats) << (shift + 1)) <= kMostBlockFloats) {
         ++shift;
     }
     return shift;
@@ -35,7 +35,9 @@ SampledBatch::SampledBatch(const Options& options)
       shift_(block_shift(options)),
       blocks_((options.items + block_items() - 1) / block_items()),
       start_(static_cast<std::size_t>(options.rows + 1)),
-      segment_(static_cast<std::size_t>(blocks_ * options.rows)) {}
+      segment_(static_cast<std::size_t>(blocks_ * options.rows)) {
+    options_.negatives = std::min(options.negatives, options.items);  // whose product is to fit
+}
 
 ColumnRange SampledBatch::block(index_t block) const {
     return {block << shift_, std::min((block + 1) << shift_, options_.items)};
@@ -80,7 +82,7 @@ void SampledBatch::sample_row(const CsrView& matrix, std::int32_t id, index_t ro
     const std::int32_t* const others_end = others + wanted;
     scratch.words.resize(static_cast<std::size_t>(n));
     const std::uint32_t* word = scratch.words.data();
-    mask.words(key, own, n, scratch.words.data());
+    if (options_.corruption > 0.0f) mask.words(key, own, n, scratch.words.data());
 
     std::uint32_t at = first;
     for (index_t b = 0; b < blocks_; ++b) {

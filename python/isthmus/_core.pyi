@@ -265,7 +265,7 @@ class CdaeTrainer(metaclass=_PybindType):
         optimizer: str,
         regularization: float,
         batch_size: int,
-        positives: int,
+        cells: int,
         negatives: int,
         corruption: float,
         seed: int,
@@ -273,7 +273,6 @@ class CdaeTrainer(metaclass=_PybindType):
     ) -> None: ...
     def run_epoch(
         self,
-        model: Cdae,
         indptr: _Positions,
         indices: _Ints,
         epoch: int,

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
+
+from isthmus._scorable import Floats
 
 __all__ = ["minimize"]
 
-Floats = NDArray[np.float32]
 Doubles = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 PAIRS = 10

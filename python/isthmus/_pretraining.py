@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus._scorable import Floats
 
 __all__ = ["inner_layers"]
-
-Floats = NDArray[np.float32]
 
 EPOCHS = 100
 LEARNING_RATE = 0.002

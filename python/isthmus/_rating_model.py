@@ -13,7 +13,7 @@ from isthmus._checks import check_real
 from isthmus._csr import column_counts
 from isthmus._epochs import EpochModel
 from isthmus._ids import IdIndex
-from isthmus._scorable import Scorable
+from isthmus._scorable import Floats, Scorable
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings
 from isthmus.training import Callback, Learner
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["HeldOut", "RatingModel"]
-
-Floats = NDArray[np.float32]
 
 
 class HeldOut(NamedTuple):

@@ -15,15 +15,13 @@ from isthmus._csr import CSR, column_counts, row_sums
 from isthmus._epochs import load_weights
 from isthmus._pretraining import inner_layers
 from isthmus._rating_model import HeldOut, RatingModel
-from isthmus._scorable import Vectors
+from isthmus._scorable import Floats, Vectors
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["AutoRec"]
-
-Floats = NDArray[np.float32]
 
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
 OPTIMIZERS = ("adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd")

@@ -13,15 +13,13 @@ from isthmus._checks import check_choice, check_integer, check_real
 from isthmus._csr import CSR, column_counts
 from isthmus._epochs import load_weights
 from isthmus._rating_model import HeldOut, RatingModel
-from isthmus._scorable import Vectors
+from isthmus._scorable import Floats, Vectors
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["BiasedMF"]
-
-Floats = NDArray[np.float32]
 
 OPTIMIZERS = ("sgd", "als")
 

@@ -13,7 +13,7 @@ from isthmus import _core, persistence
 from isthmus._checks import check_share, seed_from
 from isthmus._csr import CSR
 from isthmus._rating_model import RatingModel
-from isthmus._scorable import Scorable, unit_rows
+from isthmus._scorable import Floats, Scorable, unit_rows
 from isthmus.base import Recommender
 from isthmus.ratings import Ratings, as_ratings
 from isthmus.splits import train_test_split
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Blend"]
-
-Floats = NDArray[np.float32]
 
 PENALTY = 10.0
 """Ridge on the weights' distance from equal ones: it weighs as much as so many ratings."""

@@ -46,7 +46,8 @@ class CDAE(ImplicitRecommender):
         Whether the decoder's weights W' are the encoder's W.
     regularization : float, default 0.0
         lambda of + (lambda / 2) (||W||^2 + ||W'||^2 + ||V||^2), where the loss is summed over users
-        and cells. Above 0, a batch steps the weights of all items, and not of its own alone.
+        and cells. Above 0, or with Adam or momentum, a batch steps the weights of all items, and
+        not of its own alone.
     corruption : float, default 0.5
         Probability that a cell of the input is masked in training; the others are scaled up.
     negatives : int, default 5
@@ -171,8 +172,8 @@ class CDAE(ImplicitRecommender):
             optimizer=self.optimizer,
             regularization=float(self.regularization),
             batch_size=int(self.batch_size),
-            positives=len(rows.indices),
-            negatives=int(self.negatives),
+            cells=len(rows.indices),
+            negatives=min(int(self.negatives), rows.shape[1]),
             corruption=float(self.corruption),
             seed=self._seed,
             num_threads=self._num_threads(),
@@ -182,7 +183,7 @@ class CDAE(ImplicitRecommender):
         self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
     ) -> float:
         loss, cells = trainer.run_epoch(
-            *(self._network, rows.indptr, rows.indices, index),
+            *(rows.indptr, rows.indices, index),
             float(self.learning_rate),
             progress=progress,
         )

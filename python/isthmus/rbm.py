@@ -15,6 +15,7 @@ from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
 from isthmus._ids import IdIndex
 from isthmus._rating_model import HeldOut, RatingModel
+from isthmus._scorable import Floats
 from isthmus.ratings import Ratings
 from isthmus.training import Callback, by_rows
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["RBM"]
-
-Floats = NDArray[np.float32]
 
 MAX_LEVELS = 100
 """Ratings of more values than this are no scale of levels."""

@@ -41,7 +41,7 @@ std::vector<std::int32_t> sampled(std::uint32_t row, const std::vector<std::int3
 
 void negatives_are_no_positives_each_once_and_a_function_of_the_row() {
     const std::vector<std::int32_t> positives = {2, 3, 11};
-    // few of many are drawn until they are new; many of few are a permutation's first places
+    // few of many are drawn until they are new; of many of few, those that are left out
     for (const index_t items : {20, 400}) {
         for (const index_t count : {1, 5, 12}) {
             const auto one = sampled(4, positives, items, count);
@@ -75,7 +75,7 @@ void negatives_are_drawn_alike() {
 }
 
 const Sparse& positives() {
-    static const Sparse sparse = testing::random_sparse(60, 500, 5);
+    static const Sparse sparse = testing::random_sparse(60, 500, 40);
     return sparse;
 }
 
@@ -84,6 +84,7 @@ CdaeOptions options(OptimizerKind optimizer, int num_threads) {
     all.optimizer.kind = optimizer;
     all.regularization = 0.1f;
     all.batch_size = 16;
+    all.cells = positives().view().nnz();  // so many that there are several blocks
     all.negatives = 3;
     all.corruption = 0.3f;
     all.seed = 7;

@@ -39,6 +39,20 @@ void words_at_many_positions_are_the_first_ones() {
     CHECK_EQUAL(words.back(), 42u);
 }
 
+void all_words_at_many_positions_are_theirs() {
+    const Philox draw(12345678901234567u, Stream::negatives, 3);
+    constexpr std::uint32_t kFirst = 7;
+    for (const std::uint32_t count : {1u, 16u, 32u, 37u, 100u}) {
+        std::vector<std::uint32_t> words(4 * count + 1, 42);
+        draw.all_words(5, kFirst, count, words.data());
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const Words expected = draw(5, kFirst + i);
+            for (std::uint32_t w = 0; w < 4; ++w) CHECK_EQUAL(words[w * count + i], expected[w]);
+        }
+        CHECK_EQUAL(words.back(), 42u);
+    }
+}
+
 void draws_follow_from_the_words() {
     const Philox draw(7, Stream::noise, 1);
     for (std::uint32_t position = 0; position < 1000; ++position) {
@@ -92,6 +106,7 @@ void shuffles_are_for_good() {
 int main() {
     known_answers();
     words_at_many_positions_are_the_first_ones();
+    all_words_at_many_positions_are_theirs();
     draws_follow_from_the_words();
     normals_at_many_positions_are_those_at_each();
     streams_follow_layers();

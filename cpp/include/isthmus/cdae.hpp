@@ -46,8 +46,8 @@ struct CdaeOptions {
     OptimizerOptions optimizer;
     float regularization = 0.0f;  // lambda of + (lambda / 2) (||W||^2 + ||W'||^2 + ||V||^2)
     index_t batch_size = 256;
-    index_t positives = 0;  // of the matrix that it trains on
-    index_t negatives = 5;  // sampled for each positive
+    index_t cells = 0;      // stored ones of the matrix that it trains on
+    index_t negatives = 5;  // sampled for each of them
     float corruption = 0.5f;
     std::uint64_t seed = 0;
     int num_threads = 1;
@@ -62,9 +62,12 @@ class CdaeTrainer {
 public:
     CdaeTrainer(Cdae& model, CdaeOptions options);
 
+    const CdaeShape& shape() const { return model_.shape; }
+
     // One pass over the users with any cell, each of which counts 1; a batch's step has the
     // gradient of its own users' loss and its share of the users of W's and W''s decay. `poll` is
-    // called before each batch with the number of users done.
+    // called before each batch with the number of users done. The columns of a row must ascend.
+    // Once it has thrown Diverged, the weights are of no use until restore_best().
     CdaeResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
                          const std::function<void(index_t)>& poll);
 

@@ -18,13 +18,13 @@ public:
     struct Options {
         index_t items, units;   // of the weights that are to be trained on it
         index_t rows;           // at most
-        double positives;       // of a row, on average
+        double mean_positives;  // of a row
         index_t negatives = 5;  // for each positive
         float corruption = 0;   // probability that a positive is masked in the input
     };
     explicit SampledBatch(const Options& options);
 
-    // Takes rows ids[0..count) of `matrix`, whose cells sample() is to fill in.
+    // Takes rows ids[0..count) of `matrix`, whose columns ascend; sample() fills in their cells.
     void start(const CsrView& matrix, const std::int32_t* ids, index_t count);
 
     // Fills in rows [begin, end), functions of the draws and the rows' ids alone. Threads may share
