@@ -490,11 +490,20 @@ class TestPartialFit:
 
     def test_refuses_other_users_and_items(self, parts):
         model = AutoRec(**SMALL).fit(parts[0])
-        message = "X must have the 60 users and 45 items of the model in its order"
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match="X must be a matrix of 60 users x 45 items"):
             model.partial_fit(parts[0].to_matrix()[:50])
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match="users of X must be among the 60 user ids"):
             model.partial_fit(Ratings.from_matrix(parts[0].to_matrix(), user_ids=range(1, 61)))
+
+    def test_takes_ids_in_any_order(self, parts):
+        train = parts[0]
+        order = np.random.default_rng(0).permutation(train.n_users)
+        other = Ratings.from_matrix(train.to_matrix()[order], user_ids=train.user_ids[order])
+        one, two = (
+            AutoRec(**SMALL).fit(train).partial_fit(ratings, epochs=2) for ratings in (train, other)
+        )
+        np.testing.assert_array_equal(predict_all(one), predict_all(two))
+        np.testing.assert_array_equal(one.user_ids_, two.user_ids_)
 
 
 class TestFoldIn:

@@ -309,7 +309,7 @@ TABLE = {
     "validation_fraction of too little": (
         fit(validation_fraction=0.001),
         ValueError,
-        r"test_size must leave ratings in both parts, but 0\.001 takes 0 of 60",
+        r"validation_fraction must leave ratings in both parts, but 0\.001 takes 0 of 60",
     ),
     "patience of 0": (fit(patience=0), ValueError, r"patience must be an integer of at least 1"),
     "patience without data": (fit(patience=2), ValueError, r"patience needs validation data"),
@@ -405,7 +405,12 @@ TABLE = {
         ValueError,
         r"ratings must have 9 items, as the model has, but it is a matrix of 2 users x 3 items",
     ),
-    "dense ratings": (lambda: MODEL.recommend(ratings=np.ones((1, 9))), TypeError, r"X must be sp"),
+    "dense ratings": (
+        lambda: MODEL.recommend(ratings=np.ones((1, 9))),
+        TypeError,
+        r"ratings must be sparse",
+    ),
+    "a dense test": (lambda: MODEL.evaluate(np.ones((12, 9))), TypeError, r"test must be sparse"),
     # Folding in, and training on
     "known users folded in": (
         lambda: MODEL.fold_in(RATINGS),
@@ -425,7 +430,7 @@ TABLE = {
     "partial_fit of others": (
         lambda: MODEL.partial_fit(csr()),
         ValueError,
-        r"X must have the 12 users and 9 items of the model in its order.*2 users x 3 items",
+        r"X must be a matrix of 12 users x 9 items, .* but its shape is \(2, 3\)",
     ),
     "partial_fit of no epochs": (
         lambda: MODEL.partial_fit(RATINGS, epochs=0),

@@ -515,3 +515,30 @@ class TestCopies:
         for left, right in zip(again.recommend(n=7), model.recommend(n=7), strict=True):
             np.testing.assert_array_equal(left, right)
         assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_users_without_ratings_are_served_alone_as_in_company(fitted):
+    n_items = len(fitted.item_ids_)
+    alone = sparse.csr_array((1, n_items), dtype=np.float32)
+    company = sparse.csr_array(([4.0], ([0], [2])), shape=(2, n_items), dtype=np.float32)
+    one, both = (fitted.recommend(ratings=X, n=5) for X in (alone, company))
+    for left, right in zip(one, both, strict=True):
+        np.testing.assert_array_equal(left[0], right[1])
+    n_users = len(fitted.user_ids_)
+    fitted.fold_in(alone)
+    assert len(fitted.user_ids_) == n_users + 1
+    assert np.isfinite(predict_all(fitted)).all()
+
+
+def test_no_candidates_leave_empty_lists(fitted):
+    ids, scores = fitted.recommend(fitted.user_ids_[:2], n=3, candidates=[])
+    np.testing.assert_array_equal(ids, -np.ones((2, 3)))
+    assert np.isnan(scores).all()
+
+
+def test_errors_name_the_argument(fitted):
+    dense = np.ones((len(fitted.user_ids_), len(fitted.item_ids_)), np.float32)
+    with pytest.raises(TypeError, match=r"^ratings must be sparse"):
+        fitted.recommend(ratings=dense[:1])
+    with pytest.raises(TypeError, match=r"^test must be sparse"):
+        fitted.evaluate(dense)

@@ -12,26 +12,43 @@ from isthmus._csr import CSR, row_numbers
 from isthmus._ids import IdArray, IdIndex
 from isthmus.ratings import Ratings, as_ratings
 
-__all__ = ["cells_among", "check_same_users", "rows_among"]
+__all__ = ["cells_among", "check_same_users", "ratings_among", "rows_among"]
 
 
 def cells_among(
     users: IdIndex, items: IdIndex, X: Any, name: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Positions of a matrix's cells among known users and items, and the cells' values."""
-    ratings = as_ratings(X)
+    ratings = as_ratings(X, name)
     rows = row_numbers(ratings.indptr).astype(np.int64)
     columns = ratings.indices.astype(np.int64)
     if not isinstance(X, Ratings):
-        if ratings.shape != (len(users), len(items)):
-            raise ValueError(
-                f"{name} must be a matrix of {len(users)} users x {len(items)} items, as the model "
-                f"was fitted to, but its shape is {ratings.shape}."
-            )
+        _check_shape(users, items, ratings, name)
         return rows, columns, ratings.values
     row_positions = _rated_positions(users, ratings.user_ids, rows, f"users of {name}")
     column_positions = _rated_positions(items, ratings.item_ids, columns, f"items of {name}")
     return row_positions[rows], column_positions[columns], ratings.values
+
+
+def ratings_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> Ratings:
+    """Ratings of the known users and items, in their order."""
+    if not isinstance(X, Ratings):
+        ratings = as_ratings(X, name)
+        _check_shape(users, items, ratings, name)
+        return Ratings(ratings.rows("user"), user_ids=users, item_ids=items)
+    if users.matches(X._users) and items.matches(X._items):
+        return X
+    rows, columns, values = cells_among(users, items, X, name)
+    matrix = sparse.coo_array((values, (rows, columns)), shape=(len(users), len(items)))
+    return Ratings.from_matrix(matrix, user_ids=users.ids, item_ids=items.ids)
+
+
+def _check_shape(users: IdIndex, items: IdIndex, ratings: Ratings, name: str) -> None:
+    if ratings.shape != (len(users), len(items)):
+        raise ValueError(
+            f"{name} must be a matrix of {len(users)} users x {len(items)} items, as the model "
+            f"was fitted to, but its shape is {ratings.shape}."
+        )
 
 
 def _rated_positions(
@@ -48,16 +65,24 @@ def _rated_positions(
 
 def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) -> CSR:
     """Rows of new users (or items) whose columns are the known items (or users)."""
-    ratings = as_ratings(X)
     known, kind = (items, "item") if axis == "user" else (users, "user")
-    rows = ratings.rows("user" if axis == "user" else "item")
     if not isinstance(X, Ratings):
-        if rows.shape[1] != len(known):
+        empty = _without_cells(X)  # as ratings to train on may not be
+        matrix = X if empty else as_ratings(X, name)
+        n_users, n_items = matrix.shape
+        if (n_items if axis == "user" else n_users) != len(known):
             raise ValueError(
                 f"{name} must have {len(known)} {kind}s, as the model has, but it is a matrix "
-                f"of {ratings.shape[0]} users x {ratings.shape[1]} items."
+                f"of {n_users} users x {n_items} items."
             )
+        if empty:
+            n_rows = n_users if axis == "user" else n_items
+            none = np.empty(0, np.int32), np.empty(0, np.float32)
+            return CSR(np.zeros(n_rows + 1, np.int64), *none, (n_rows, len(known)))
+        rows: CSR = matrix.rows("user" if axis == "user" else "item")
         return rows
+    ratings = X
+    rows = ratings.rows("user" if axis == "user" else "item")
     ids = ratings.item_ids if axis == "user" else ratings.user_ids
     positions = _rated_positions(known, ids, rows.indices, f"{kind}s of {name}")
     matrix = sparse.csr_array(
@@ -66,6 +91,10 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
     )
     matrix.sort_indices()
     return CSR(rows.indptr, matrix.indices.astype(np.int32), matrix.data, matrix.shape)
+
+
+def _without_cells(X: Any) -> bool:
+    return sparse.issparse(X) and X.nnz == 0  # type: ignore[attr-defined]
 
 
 def check_same_users(test: Any, positives: CSR, X: Any, part: CSR, name: str) -> None:

@@ -43,7 +43,9 @@ def csr_from_cells(
                 f"a user may rate an item once, but {len(repeats):,} "
                 f"{'rating repeats' if len(repeats) == 1 else 'ratings repeat'} an earlier pair, "
                 f"first that of user {user_ids[row].item()!r} and item "
-                f'{item_ids[column].item()!r}; pass duplicates="mean" or "last" to merge them.'
+                f"{item_ids[column].item()!r}; "
+                'pass duplicates="mean" or "last" to Ratings.from_matrix, or to what else makes '
+                "ratings, to merge them."
             )
         first = np.flatnonzero(np.diff(cell, prepend=-1))
         count = np.diff(first, append=len(cell))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus._alignment import ratings_among
 from isthmus._checks import check_integer, check_share, seed_from
 from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
@@ -64,12 +65,16 @@ class EpochModel(Recommender, abstract=True):
         ratings = as_ratings(X)
         seed = seed_from(self.random_state)
         if validation is None and self.validation_fraction is not None:
-            ratings, validation = train_test_split(
-                ratings,
-                test_size=self.validation_fraction,
-                random_state=seed,
-                by=self._split_by,
-            )
+            try:
+                ratings, validation = train_test_split(
+                    ratings,
+                    test_size=self.validation_fraction,
+                    random_state=seed,
+                    by=self._split_by,
+                )
+            except ValueError as error:
+                message = str(error).replace("test_size", "validation_fraction")
+                raise ValueError(message) from None
         self._forget()
         self._seed = seed
         self._structure = self._current_structure()
@@ -95,8 +100,8 @@ class EpochModel(Recommender, abstract=True):
         ----------
         X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
             All ratings as they are now, old and new: the model is trained on them alone, and they
-            become the seen items. Users and items must be known to the model (see `fold_in`), in
-            its order.
+            become the seen items. Users and items must be known to the model (see `fold_in`);
+            those of a matrix are in the model's order.
         epochs : int, default 1
         validation, callbacks
             As for `fit`.
@@ -109,19 +114,7 @@ class EpochModel(Recommender, abstract=True):
         check_integer("epochs", epochs, low=1)
         if not self._is_fitted():
             return self._start(X, epochs, validation, callbacks)
-        ratings = as_ratings(X)
-        known = (len(self._users), len(self._items))
-        if isinstance(X, Ratings):
-            same = self._users.matches(ratings._users) and self._items.matches(ratings._items)
-        else:
-            same = ratings.shape == known
-        if not same:
-            raise ValueError(
-                f"X must have the {known[0]} users and {known[1]} items of the model in its "
-                f"order, but it is {ratings!r}; fold_in makes the model know new ones."
-            )
-        if not isinstance(X, Ratings):
-            ratings = Ratings.from_matrix(X, user_ids=self._users.ids, item_ids=self._items.ids)
+        ratings = ratings_among(self._users, self._items, X, "X")
         self._train(ratings, epochs, validation, callbacks)
         return self
 

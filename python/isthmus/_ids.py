@@ -113,9 +113,9 @@ class IdIndex:
     def positions(self, wanted: Any, name: str) -> NDArray[np.int64]:
         """Look ids up; the result has the shape of `wanted`."""
         array = np.asarray(wanted, dtype=None if hasattr(wanted, "__array__") else object)
-        ids = as_ids(array.reshape(-1), name)
-        if len(ids) == 0:
+        if array.size == 0:
             return np.zeros(array.shape, np.int64)
+        ids = as_ids(array.reshape(-1), name)
         self._check_type(ids, name)
         found, position = self._find(ids)
         if not found.all():

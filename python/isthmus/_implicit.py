@@ -79,7 +79,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
         self._check_course()
         check_integer("batch_size", self.batch_size, low=1)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
-        if parse_metrics([self.validation_metric])[0].name == "coverage":
+        if parse_metrics([self.validation_metric], "validation_metric")[0].name == "coverage":
             raise ValueError("validation_metric must be a metric of users, not coverage.")
 
     # Training
@@ -151,7 +151,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
         if axis == "item":
             raise ValueError(
                 f'axis must be "user" for {name}, whose loss for an item weighs it against all '
-                f"others; fit or partial_fit it with the new items."
+                f"others; fit it anew with the new items."
             )
         self._codes = np.vstack([self._codes, self._encode(ratings, known=False)])
 

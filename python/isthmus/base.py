@@ -69,7 +69,8 @@ class Recommender:
         Parameters
         ----------
         deep : bool, default True
-            Without effect: no argument is a model. Here for scikit-learn.
+            Without effect: a model's own parameters are not listed beside it. Here for
+            scikit-learn.
         """
         return {name: getattr(self, name) for name in self._parameter_names()}
 
@@ -392,7 +393,7 @@ class Recommender:
             ):
                 if part is not None:
                     check_same_users(test, positives, X, part, name)
-            ids = as_ratings(test).user_ids
+            ids = as_ratings(test, "test").user_ids
         users = np.flatnonzero(np.diff(positives.indptr))
         everyone = len(users) == positives.shape[0]
         if not everyone:
@@ -500,6 +501,10 @@ class Recommender:
         if candidates is not None:
             # in the model's order, each once: so that ties are broken as they are without
             pool = np.unique(self._items.positions(np.atleast_1d(candidates), "candidates"))
+            if len(pool) == 0:
+                nothing = np.full((seen.shape[0], n), np.nan, np.float32)
+                ids = self._ids_at(np.full(nothing.shape, -1, np.int32))
+                return (ids[0], nothing[0]) if single else (ids, nothing)
             vectors = vectors.take(items=pool)
             seen = take_columns(seen, pool)
         positions, scores = vectors.scorer().top_k(

@@ -50,7 +50,7 @@ class RankingMetric(NamedTuple):
     k: int
 
 
-def parse_metrics(metrics: str | Iterable[str]) -> list[RankingMetric]:
+def parse_metrics(metrics: str | Iterable[str], name: str = "metrics") -> list[RankingMetric]:
     """Read names of metrics with cut-offs.
 
     Parameters
@@ -58,6 +58,8 @@ def parse_metrics(metrics: str | Iterable[str]) -> list[RankingMetric]:
     metrics : str or iterable of str
         As ``"ndcg@10"``; "hr" is short for "hit_rate". "auc" takes no cut-off, and "mrr" may do
         without.
+    name : str, default "metrics"
+        What the caller calls them, for messages.
 
     Returns
     -------
@@ -75,18 +77,18 @@ def parse_metrics(metrics: str | Iterable[str]) -> list[RankingMetric]:
     """
     listed = [metrics] if isinstance(metrics, str) else list(metrics)
     if not listed:
-        raise ValueError("metrics must name at least one, but it is empty.")
-    return [_parse(label) for label in listed]
+        raise ValueError(f"{name} must name at least one, but it is empty.")
+    return [_parse(label, name) for label in listed]
 
 
-def _parse(label: Any) -> RankingMetric:
+def _parse(label: Any, argument: str) -> RankingMetric:
     if not isinstance(label, str):
-        raise TypeError(f"metrics must be strings, as 'ndcg@10', but one was {label!r}.")
+        raise TypeError(f"{argument} must be strings, as 'ndcg@10', but one was {label!r}.")
     name, at, cut = label.strip().lower().partition("@")
     name = _ALIASES.get(name, name)
     if name not in METRICS:
         raise ValueError(
-            f"metrics must be one of {', '.join(METRICS)}, with @k, but one was {label!r}."
+            f"{argument} must be one of {', '.join(METRICS)}, with @k, but one was {label!r}."
         )
     if not at and name in _WHOLE:
         return RankingMetric(label, name, 0)

@@ -1,5 +1,6 @@
 """The matrix of ratings that every model learns from."""
 
+import re
 from functools import cached_property
 from typing import Any, Literal
 
@@ -573,12 +574,14 @@ class Ratings:
         )
 
 
-def as_ratings(X: Any) -> Ratings:
+def as_ratings(X: Any, name: str = "X") -> Ratings:
     """Take what a model is fitted to: ratings as they are, a sparse matrix as ratings.
 
     Parameters
     ----------
     X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+    name : str, default "X"
+        What the caller calls it, for messages.
 
     Returns
     -------
@@ -589,7 +592,13 @@ def as_ratings(X: Any) -> Ratings:
     TypeError, ValueError
         If `X` is neither, or holds what it may not.
     """
-    return X if isinstance(X, Ratings) else Ratings.from_matrix(X)
+    if isinstance(X, Ratings):
+        return X
+    try:
+        return Ratings.from_matrix(X)
+    except (TypeError, ValueError) as error:
+        message = re.sub(r"^X\b", name, str(error))
+        raise type(error)(message) from None
 
 
 def _place(

@@ -42,9 +42,22 @@ class Group(TyperGroup):
             raise typer.Exit(FAILED) from None
 
 
+OPTIONS = {
+    "exclude_seen=False": "--include-seen",
+    "implicit=True": "--implicit",
+    'duplicates="mean" or "last" to Ratings.from_matrix, or to what else makes ratings,': (
+        "--duplicates mean or last"
+    ),
+    "validation=... to fit, or set validation_fraction": "--validation or --validation-fraction",
+}
+"""What messages call arguments of Python's, and the program's options for them."""
+
+
 def _sentence(error: Exception) -> str:
     """Say what went wrong in one line."""
     text = " ".join(str(error).split())
+    for argument, option in OPTIONS.items():
+        text = text.replace(argument, option)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
