@@ -15,9 +15,7 @@ constexpr index_t kItemsPerPiece = 256;
 }  // namespace
 
 ItemSample::ItemSample(index_t items, index_t drawn)
-    : drawn_(drawn),
-      set_(items),
-      place_(static_cast<std::size_t>(items)) {}
+    : drawn_(drawn), set_(items), place_(static_cast<std::size_t>(items)) {}
 
 void ItemSample::choose(const CsrView& matrix, const std::int32_t* ids, index_t count,
                         const Philox& draw, std::uint32_t batch) {
