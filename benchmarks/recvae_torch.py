@@ -2,7 +2,7 @@
 
     pip install torch==2.13.0
     python -m benchmarks.recvae_torch                   # the authors' weight of the divergence
-    python -m benchmarks.recvae_torch --gamma 0.002
+    python -m benchmarks.recvae_torch --rate 0.002
 
 I. Shenbin, A. Alekseev, E. Tutubalina, V. Malykh, S. I. Nikolenko: RecVAE, WSDM 2020. A round is
 three passes of the encoder, with dropout, and one of the decoder, without; training stops 13 rounds
