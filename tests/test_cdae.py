@@ -119,6 +119,20 @@ def test_many_items_and_units_are_those_of_the_reference(tied):
     check_epoch("sigmoid", True, tied, 0.0, n_items=1300, units=150)
 
 
+def make_trainer(model, cells, regularization=0.0):
+    return _core.CdaeTrainer(
+        model,
+        optimizer="adagrad",
+        regularization=regularization,
+        batch_size=6,
+        cells=cells,
+        negatives=3,
+        corruption=0.4,
+        seed=11,
+        num_threads=2,
+    )
+
+
 def check_epoch(name, logistic, tied, regularization, n_items, units):
     rng = np.random.default_rng(0)
     rows = [
@@ -139,17 +153,7 @@ def check_epoch(name, logistic, tied, regularization, n_items, units):
     )
     weights = {key: array.astype(np.float64) for key, array in model.weights().items()}
     initial = {key: array.copy() for key, array in weights.items()}
-    trainer = _core.CdaeTrainer(
-        model,
-        optimizer="adagrad",
-        regularization=regularization,
-        batch_size=6,
-        cells=sum(map(len, rows)),
-        negatives=3,
-        corruption=0.4,
-        seed=11,
-        num_threads=2,
-    )
+    trainer = make_trainer(model, sum(map(len, rows)), regularization)
     indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
     indices = np.concatenate(rows)
     loss, cells = trainer.run_epoch(indptr, indices, 0, 0.05)
@@ -185,17 +189,7 @@ def test_users_who_were_folded_in_can_be_trained_on(tmp_path):
 
 def test_rows_that_do_not_ascend_are_refused():
     model = _core.Cdae(1, 700, 4, activation="sigmoid", logistic=True, tied=False, seed=0)
-    trainer = _core.CdaeTrainer(
-        model,
-        optimizer="adagrad",
-        regularization=0.0,
-        batch_size=1,
-        cells=2,
-        negatives=3,
-        corruption=0.0,
-        seed=0,
-        num_threads=1,
-    )
+    trainer = make_trainer(model, cells=2)
     indptr = np.array([0, 2], np.int64)
     for row in ([600, 3], [3, 3]):
         with pytest.raises(ValueError, match="must ascend"):
