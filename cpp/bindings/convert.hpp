@@ -75,13 +75,13 @@ inline CsrView csr_view(const Array<std::int64_t>& indptr, const Array<std::int3
 // Rows with any stride between them, unit stride within: slices and padded matrices alike.
 inline ConstMatrixView matrix_view(const py::array_t<float>& array, const char* name) {
     require(array.ndim() == 2, std::string(name) + " must have 2 dimensions");
-    const bool rows_are_whole = array.shape(1) <= 1 || array.strides(1) == sizeof(float);
-    const bool strided =
-        array.shape(0) == 0 ||
-        (array.strides(0) >= 0 && array.strides(0) % py::ssize_t{sizeof(float)} == 0);
+    constexpr py::ssize_t item = sizeof(float);
+    // NumPy gives an empty array any strides
+    if (array.size() == 0) return {array.data(), array.shape(0), array.shape(1), array.shape(1)};
+    const bool rows_are_whole = array.shape(1) == 1 || array.strides(1) == item;
+    const bool strided = array.strides(0) >= 0 && array.strides(0) % item == 0;
     require(rows_are_whole && strided, std::string(name) + " must have contiguous rows");
-    return {array.data(), array.shape(0), array.shape(1),
-            array.strides(0) / static_cast<py::ssize_t>(sizeof(float))};
+    return {array.data(), array.shape(0), array.shape(1), array.strides(0) / item};
 }
 
 // A copy, padded as the core wants it.

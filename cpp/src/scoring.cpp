@@ -197,7 +197,7 @@ void top_k(const ScoreSource& source, const CsrView& seen, index_t n, int num_th
         std::vector<Best> best(static_cast<std::size_t>(count));
         std::vector<index_t> seen_at(static_cast<std::size_t>(count));
         for (index_t q = 0; q < count; ++q) {
-            best[static_cast<std::size_t>(q)].reset(n);
+            best[static_cast<std::size_t>(q)].reset(std::min(n, candidates));
             if (seen.rows > 0) seen_at[static_cast<std::size_t>(q)] = seen.indptr[begin + q];
         }
         for (index_t first = 0; first < candidates; first += kTileCandidates) {

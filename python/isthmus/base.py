@@ -493,18 +493,12 @@ class Recommender:
             wanted = None if users is None else self._users.positions(users, "users")
             single = wanted is not None and wanted.ndim == 0
             chosen = None if wanted is None else wanted.reshape(-1)
-            if chosen is not None and len(chosen) == 0:
-                return self._ids_at(np.empty((0, n), np.int32)), np.empty((0, n), np.float32)
             vectors = self._vectors().take(users=chosen)
             seen = self._seen if chosen is None else select_rows(self._seen, chosen)
         pool = None
         if candidates is not None:
             # in the model's order, each once: so that ties are broken as they are without
             pool = np.unique(self._items.positions(np.atleast_1d(candidates), "candidates"))
-            if len(pool) == 0:
-                nothing = np.full((seen.shape[0], n), np.nan, np.float32)
-                ids = self._ids_at(np.full(nothing.shape, -1, np.int32))
-                return (ids[0], nothing[0]) if single else (ids, nothing)
             vectors = vectors.take(items=pool)
             seen = take_columns(seen, pool)
         positions, scores = vectors.scorer().top_k(
@@ -514,7 +508,7 @@ class Recommender:
             num_threads=self._num_threads(),
         )
         if pool is not None:
-            positions = np.where(positions < 0, -1, pool[positions])
+            positions = np.append(pool, -1)[positions]  # a list's end, -1, stays one
         ids = self._ids_at(positions)
         scores = self._finish_scores(scores)
         return (ids[0], scores[0]) if single else (ids, scores)

@@ -129,6 +129,21 @@ void short_lists_end_in_minus_one_and_nan() {
     }
 }
 
+void no_candidates_leave_empty_lists() {
+    Fixture f;
+    f.candidates = Matrix(0, kUnits);
+    f.rule = {};
+    const std::vector<std::int64_t> nothing_seen(kQueries + 1);
+    CsrView seen;
+    seen.rows = kQueries;
+    seen.indptr = nothing_seen.data();
+    for (const CsrView& out : {CsrView{}, seen}) {
+        const Lists lists = best(f, out, 2, 2);
+        for (const std::int32_t item : lists.items) CHECK_EQUAL(item, -1);
+        for (const float score : lists.scores) CHECK(std::isnan(score));
+    }
+}
+
 void the_number_of_threads_changes_no_bit() {
     const Fixture f;
     const Lists one = best(f, f.seen.view(), 30, 1), four = best(f, f.seen.view(), 30, 4);
@@ -144,6 +159,7 @@ int main() {
     weighted_scores_are_sums();
     equal_scores_are_in_order_of_the_candidate();
     short_lists_end_in_minus_one_and_nan();
+    no_candidates_leave_empty_lists();
     the_number_of_threads_changes_no_bit();
     return check::result();
 }
