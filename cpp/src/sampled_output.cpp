@@ -62,24 +62,6 @@ void add_items(const SampledBatch::Cells& cells, ConstMatrixView weights, const 
     });
 }
 
-// Row items[i] - first of `to` += factor(i) x units.
-template <class Factor>
-ISTHMUS_INLINE void add_to_items(const std::int32_t* items, index_t size, index_t first,
-                                 const float* units, const Factor& factor, MatrixView to) {
-    for_each_chunk(to.width(), [&](index_t offset, auto vectors) {
-        Floats row[decltype(vectors)::value];
-        load_vectors(units + offset, row);
-        for (index_t i = 0; i < size; ++i) {
-            Floats sums[decltype(vectors)::value];
-            float* at = to.row(items[i] - first) + offset;
-            load_vectors(at, sums);
-#pragma GCC unroll 8
-            for (int j = 0; j < decltype(vectors)::value; ++j) sums[j] += factor(i) * row[j];
-            store_vectors(sums, at);
-        }
-    });
-}
-
 // Turns values, whose first are the positives', into errors, and gives the loss.
 template <bool Logistic>
 double measure(float* values, index_t positives, index_t size) {
@@ -107,6 +89,25 @@ double measure(float* values, index_t positives, index_t size) {
 }
 
 }  // namespace
+
+// Row items[i] - first of the gradient += factor(i) x units.
+template <class Factor>
+ISTHMUS_INLINE void SampledOutput::Work::add(const std::int32_t* items, index_t size, index_t first,
+                                             const float* units, const Factor& factor) {
+    for (index_t i = 0; i < size; ++i) touched[static_cast<std::size_t>(items[i] - first)] = 1;
+    for_each_chunk(gradient.width(), [&](index_t offset, auto vectors) {
+        Floats row[decltype(vectors)::value];
+        load_vectors(units + offset, row);
+        for (index_t i = 0; i < size; ++i) {
+            Floats sums[decltype(vectors)::value];
+            float* at = gradient.row(items[i] - first) + offset;
+            load_vectors(at, sums);
+#pragma GCC unroll 8
+            for (int j = 0; j < decltype(vectors)::value; ++j) sums[j] += factor(i) * row[j];
+            store_vectors(sums, at);
+        }
+    });
+}
 
 SampledOutput::SampledOutput(const SampledBatch& batch, index_t units, index_t rows, bool logistic)
     : batch_(&batch), logistic_(logistic), slices_(std::min(kMostSlices, batch.blocks())) {
@@ -193,26 +194,16 @@ void SampledOutput::add_output(index_t block, const SampledBatch::Cells& cells, 
                                const float* errors, Work& work) const {
     const index_t first = batch_->block(block).begin;
     float* bias = work.bias_gradient.row(0);
-    for (index_t i = 0; i < cells.size; ++i) {
-        bias[cells.item[i] - first] += errors[i];
-        work.touched[static_cast<std::size_t>(cells.item[i] - first)] = 1;
-    }
-    add_to_items(
-        cells.item, cells.size, first, h, [&](index_t i) { return errors[i]; },
-        work.gradient.view());
+    for (index_t i = 0; i < cells.size; ++i) bias[cells.item[i] - first] += errors[i];
+    work.add(cells.item, cells.size, first, h, [&](index_t i) { return errors[i]; });
 }
 
 // A row's part of the gradient of a block's weights that encode.
 void SampledOutput::add_input(index_t block, const SampledBatch::Cells& cells, const float* error,
                               Work& work) const {
-    const index_t first = batch_->block(block).begin;
     const float input = batch_->input();
-    for (index_t i = 0; i < cells.inputs; ++i) {
-        work.touched[static_cast<std::size_t>(cells.item[i] - first)] = 1;
-    }
-    add_to_items(
-        cells.item, cells.inputs, first, error, [&](index_t) { return input; },
-        work.gradient.view());
+    work.add(cells.item, cells.inputs, batch_->block(block).begin, error,
+             [&](index_t) { return input; });
 }
 
 // Steps along the work's gradients, which are zeros afterwards.

@@ -49,6 +49,10 @@ private:
         Matrix gradient, bias_gradient;     // of a block's items, zeros between uses
         std::vector<std::uint8_t> touched;  // which of them are not, likewise
         double loss;                        // of its blocks
+
+        template <class Factor>
+        void add(const std::int32_t* items, index_t size, index_t first, const float* units,
+                 const Factor& factor);
     };
 
     template <class Body>
