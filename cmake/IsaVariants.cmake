@@ -46,6 +46,7 @@ function(isthmus_add_core isa)
     ${core}
     PUBLIC EIGEN_DONT_PARALLELIZE # the core has its own threads
            EIGEN_MPL2_ONLY
+           EIGEN_GEMM_TO_COEFFBASED_THRESHOLD=1 # small products sum in the order of large ones
            $<$<CONFIG:Debug>:EIGEN_RUNTIME_NO_MALLOC> # so that a batch can forbid allocations
            ${threads_definition})
 

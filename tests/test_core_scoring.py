@@ -133,6 +133,16 @@ def test_short_lists_end_in_minus_one_and_nan(core):
     assert np.isnan(best).all()
 
 
+@pytest.mark.parametrize("queries", [0, 3])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_no_candidates_leave_empty_lists(core, queries, order):
+    empty = np.empty((0, 4), np.float32, order=order)
+    scorer = core.Scorer(np.ones((queries, 4), np.float32), empty)
+    items, best = scorer.top_k(2, **csr([set()] * queries), num_threads=2)
+    assert_array_equal(items, np.full((queries, 2), -1))
+    assert_array_equal(best, np.full((queries, 2), np.nan))
+
+
 def test_the_number_of_threads_changes_no_bit(core):
     scorer, _ = random_scorer(core, 100, 1500, 40, activation="tanh")
     pairs = np.random.default_rng(2).integers(0, 100, (2, 5000)).astype(np.int32)
@@ -144,6 +154,18 @@ def test_the_number_of_threads_changes_no_bit(core):
         ]
         for a, e in zip(actual, expected, strict=True):
             assert a.tobytes() == e.tobytes()
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 7, 30, 1100])
+@pytest.mark.parametrize("k", [1, 3, 16, 40, 300])
+def test_a_query_scores_alone_as_in_company(core, candidates, k):
+    rng = np.random.default_rng(k)
+    queries, others = (rng.normal(size=(n, k)).astype(np.float32) for n in (135, candidates))
+    items, scores = core.Scorer(queries, others).top_k(candidates, num_threads=1)
+    for first, last in ((0, 1), (2, 5), (127, 129), (133, 134), (134, 135)):
+        some = core.Scorer(queries[first:last], others).top_k(candidates, num_threads=1)
+        assert_array_equal(some[0], items[first:last])
+        assert_array_equal(some[1], scores[first:last])
 
 
 def test_vectors_may_be_rows_of_a_wider_or_padded_matrix(core):

@@ -20,18 +20,42 @@ const bool fixed_cache_sizes = [] {
 ConstMap map(ConstMatrixView m) { return {m.data, m.rows, m.cols, Eigen::OuterStride<>(m.stride)}; }
 Map map(MatrixView m) { return {m.data, m.rows, m.cols, Eigen::OuterStride<>(m.stride)}; }
 
+// Calls product(rows of a, their rows of out) for rows [begin, end). Eigen multiplies four rows at
+// once and sums those that are left over in another order, so these come among four, the others
+// zeros: a row's bits do not depend on how many there are.
+template <class Product>
+void by_fours(ConstMatrixView a, index_t begin, index_t end, MatrixView out,
+              const Product& product) {
+    constexpr index_t kRows = 4;
+    const index_t left = (end - begin) % kRows, whole = end - begin - left;
+    if (whole > 0) {
+        product({a.row(begin), whole, a.cols, a.stride},
+                {out.row(begin), whole, out.cols, out.stride});
+    }
+    if (left == 0) return;
+    Matrix rows(kRows, a.cols), results(kRows, out.cols);
+    for (index_t r = 0; r < left; ++r) {
+        std::copy_n(a.row(begin + whole + r), a.cols, rows.row(r));
+    }
+    product(rows.view(), results.view());
+    for (index_t r = 0; r < left; ++r) {
+        std::copy_n(results.row(r), out.cols, out.row(begin + whole + r));
+    }
+}
+
 }  // namespace
 
 void multiply_rows(ConstMatrixView a, ConstMatrixView b, index_t begin, index_t end,
                    MatrixView out) {
-    map(out).middleRows(begin, end - begin).noalias() =
-        map(a).middleRows(begin, end - begin) * map(b);
+    by_fours(a, begin, end, out,
+             [&](ConstMatrixView rows, MatrixView to) { map(to).noalias() = map(rows) * map(b); });
 }
 
 void multiply_rows_transposed(ConstMatrixView a, ConstMatrixView b, index_t begin, index_t end,
                               MatrixView out) {
-    map(out).middleRows(begin, end - begin).noalias() =
-        map(a).middleRows(begin, end - begin) * map(b).transpose();
+    by_fours(a, begin, end, out, [&](ConstMatrixView rows, MatrixView to) {
+        map(to).noalias() = map(rows) * map(b).transpose();
+    });
 }
 
 void multiply_columns(ConstMatrixView a, ConstMatrixView b, index_t rows, index_t begin,

@@ -10,6 +10,8 @@
 
 namespace isthmus {
 
+// Rows of these two products have the same bits whatever rows they are multiplied with.
+
 // out[begin:end] = a[begin:end] b.   a: rows x m, b: m x n
 void multiply_rows(ConstMatrixView a, ConstMatrixView b, index_t begin, index_t end,
                    MatrixView out);
