@@ -64,5 +64,7 @@ def test_bad_arguments_are_refused(ratings):
         hold_out_users(ratings, test_users=60, validation_users=60)
     with pytest.raises(ValueError, match='by must be "random" or "time"'):
         hold_out_users(ratings, by="user")
-    with pytest.raises(TypeError, match="must be a float or an integer"):
+    with pytest.raises(TypeError, match="test_users must be a float or an integer"):
         hold_out_users(ratings, test_users="10")
+    with pytest.raises(ValueError, match=r"validation_users must lie .* but it was 1\.5"):
+        hold_out_users(ratings, validation_users=1.5)

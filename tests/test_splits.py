@@ -6,7 +6,7 @@ from scipy import sparse
 
 from isthmus.io import read_ratings
 from isthmus.ratings import Ratings
-from isthmus.splits import kfold, leave_one_out, mask_split, train_test_split
+from isthmus.splits import kfold, leave_one_out, mask_split, split_off, train_test_split
 
 
 def made(n=200, seed=0, *, timestamps=True):
@@ -192,7 +192,19 @@ BAD = {
     ),
     "by": (
         lambda: train_test_split(PLAIN, by="item"),
-        *(ValueError, r'by must be "rating", .* or "user_time", but it was \'item\'\.'),
+        *(ValueError, r"by must be one of 'rating', .*, 'user_time', but it was 'item'\."),
+    ),
+    "size of another name": (
+        lambda: split_off(PLAIN, 1.5, name="share", random_state=0, by="rating"),
+        *(ValueError, r"^share must lie between 0 and 1 as a share, but it was 1\.5\."),
+    ),
+    "size of another name that takes all": (
+        lambda: split_off(PLAIN, 0.001, name="share", random_state=0, by="rating"),
+        *(ValueError, r"^share must leave ratings in both parts"),
+    ),
+    "size of another name that takes none of users'": (
+        lambda: split_off(PLAIN, 30, name="share", random_state=0, by="user"),
+        *(ValueError, r"^share must take ratings of some user"),
     ),
     "no timestamps": (
         lambda: train_test_split(PLAIN, by="time"),

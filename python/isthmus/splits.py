@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from isthmus._checks import check_choice
 from isthmus._csr import CSR, row_numbers
 from isthmus._random import RandomState, as_generator
 from isthmus.ratings import Ratings, as_ratings
@@ -17,6 +18,7 @@ __all__ = [
     "kfold",
     "leave_one_out",
     "mask_split",
+    "split_off",
     "train_test_split",
 ]
 
@@ -62,10 +64,17 @@ def train_test_split(
     >>> train.nnz, test.nnz, test.shape
     (3, 1, (2, 2))
     """
-    ratings = as_ratings(ratings)
-    if by not in ("rating", "user", "time", "user_time"):
-        raise ValueError(f'by must be "rating", "user", "time" or "user_time", but it was {by!r}.')
-    size = _check_test_size(test_size)
+    return split_off(
+        as_ratings(ratings), test_size, name="test_size", random_state=random_state, by=by
+    )
+
+
+def split_off(
+    ratings: Ratings, size: float | int, *, name: str, random_state: RandomState, by: str
+) -> tuple[Ratings, Ratings]:
+    """Split as `train_test_split` does; `name` is what the caller calls the size, for messages."""
+    check_choice("by", by, ("rating", "user", "time", "user_time"))
+    size = _check_size(name, size)
     if by in ("user", "user_time"):
         count = np.diff(ratings.indptr)
         taken = _portion(count, size)
@@ -73,22 +82,22 @@ def train_test_split(
         mask = _last_of_users(ratings, order, np.where(taken < count, taken, 0))
         if not mask.any():
             raise ValueError(
-                f"test_size must take ratings of some user, but {test_size} takes none "
+                f"{name} must take ratings of some user, but {size} takes none "
                 f"where the most active user has {count.max():,}."
             )
         return mask_split(ratings, mask)
-    n_test = int(_portion(np.array(ratings.nnz), size))
-    if not 0 < n_test < ratings.nnz:
+    n_taken = int(_portion(np.array(ratings.nnz), size))
+    if not 0 < n_taken < ratings.nnz:
         raise ValueError(
-            f"test_size must leave ratings in both parts, but {test_size} takes {n_test:,} of "
+            f"{name} must leave ratings in both parts, but {size} takes {n_taken:,} of "
             f"{ratings.nnz:,}."
         )
     mask = np.zeros(ratings.nnz, np.bool_)
     if by == "time":
-        mask[np.argsort(_timestamps(ratings), kind="stable")[-n_test:]] = True
+        mask[np.argsort(_timestamps(ratings), kind="stable")[-n_taken:]] = True
     else:
         random = as_generator(random_state)
-        mask[random.choice(ratings.nnz, n_test, replace=False, shuffle=False)] = True
+        mask[random.choice(ratings.nnz, n_taken, replace=False, shuffle=False)] = True
     return mask_split(ratings, mask)
 
 
@@ -315,13 +324,14 @@ def hold_out_users(
     ratings = as_ratings(ratings)
     if by not in ("random", "time"):
         raise ValueError(f'by must be "random" or "time", but it was {by!r}.')
-    size = _check_test_size(test_size)
+    size = _check_size("test_size", test_size)
     random = as_generator(random_state)
     people = random.permutation(np.flatnonzero(np.diff(ratings.indptr)))
     total = np.array(len(people))
+    wanted = {"test_users": test_users, "validation_users": validation_users}
     counts = [
-        0 if users is None else int(_portion(total, _check_test_size(users)))
-        for users in (test_users, validation_users)
+        0 if users is None else int(_portion(total, _check_size(name, users)))
+        for name, users in wanted.items()
     ]
     if counts[0] < 1 or sum(counts) >= len(people):
         raise ValueError(
@@ -378,18 +388,18 @@ def _fold(
     return HeldOutUsers(*mask_split(ratings, _last_of_users(ratings, order, taken)))
 
 
-def _check_test_size(test_size: float | int) -> float | int:
-    if isinstance(test_size, (bool, np.bool_)) or not isinstance(
-        test_size, (int, float, np.integer, np.floating)
+def _check_size(name: str, value: float | int) -> float | int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
     ):
-        raise TypeError(f"test_size must be a float or an integer, but it was {test_size!r}.")
-    if isinstance(test_size, (int, np.integer)):
-        if test_size < 1:
-            raise ValueError(f"test_size must be at least 1 as a number, but it was {test_size}.")
-        return int(test_size)
-    if not 0 < test_size < 1:
-        raise ValueError(f"test_size must lie between 0 and 1 as a share, but it was {test_size}.")
-    return float(test_size)
+        raise TypeError(f"{name} must be a float or an integer, but it was {value!r}.")
+    if isinstance(value, (int, np.integer)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1 as a number, but it was {value}.")
+        return int(value)
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must lie between 0 and 1 as a share, but it was {value}.")
+    return float(value)
 
 
 def _portion(count: NDArray[np.int64], size: float | int) -> NDArray[np.int64]:
