@@ -385,8 +385,8 @@ class TestEarlyStopping:
         model = AutoRec(**self.SETTINGS, validation_fraction=0.25, patience=2).fit(parts[0])
         assert len(model.history_) < 200
         assert "rmse" in model.history_[0].metrics
-        # what is held out is not known to be seen, and is a quarter of the ratings
-        assert len(model._seen.indices) == parts[0].nnz - int(parts[0].nnz * 0.25)
+        trained_on, _ = train_test_split(parts[0], test_size=0.25, random_state=0)
+        assert model._mean == trained_on.mean
 
     def test_needs_something_to_measure(self, parts):
         with pytest.raises(ValueError, match=r"patience needs validation data: pass validation"):
@@ -442,6 +442,23 @@ class TestDivergence:
             model.predict(0, 0)
         model.set_params(optimizer="adam", learning_rate=0.001).fit(parts[0])
         assert np.isfinite(predict_all(model)).all()
+
+    def test_seen_by_validation_is_one_too(self, parts):
+        model = AutoRec(**{**SMALL, "epochs": 100}, optimizer="sgd", learning_rate=10.0)
+        with pytest.raises(ConvergenceError, match=r"diverged in epoch \d+"):
+            model.fit(parts[0], validation=parts[1])
+
+    def test_in_pretraining_leaves_no_model(self, parts, monkeypatch):
+        model = AutoRec(**{**SMALL, "hidden_units": (5, 3, 5)}, pretraining_epochs=3).fit(parts[0])
+
+        def interrupt(*args, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("isthmus.autorec.inner_layers", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(parts[0])
+        with pytest.raises(ValueError, match="is not fitted yet"):
+            model.predict(0, 0)
 
 
 class TestPartialFit:

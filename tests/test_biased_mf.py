@@ -269,7 +269,7 @@ class TestSgd:
             ConvergenceError, match=r"epoch 1.*Lower learning_rate \(it is 50\) or raise reg"
         ):
             model.fit(many)
-        assert not model._is_fitted()
+        assert not model._fitted
 
     def test_notices_a_divergence_in_the_last_steps(self):
         # the loss is of the weights before each step, and those of the only epoch are fine
@@ -277,7 +277,7 @@ class TestSgd:
         extreme = sparse.csr_array(np.diag([1.0, 1.0, 9.0]).astype(np.float32))
         with pytest.raises(ConvergenceError, match=r"epoch 1: a weight is no longer finite"):
             model.fit(extreme)
-        assert not model._is_fitted()
+        assert not model._fitted
 
 
 @pytest.mark.parametrize("optimizer", ["als", "sgd"])

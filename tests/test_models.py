@@ -6,20 +6,26 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn.exceptions
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
 import isthmus
 from isthmus import (
     RBM,
     AutoRec,
     BiasedMF,
+    ConvergenceError,
     NotFittedError,
     Ratings,
     Recommender,
     synthetic_ratings,
     train_test_split,
 )
+from isthmus._epochs import EpochModel
 from isthmus.metrics import mae, rmse
 
 # A few quick settings of each model. A new one does not pass before it is listed here.
@@ -515,6 +521,108 @@ class TestCopies:
         for left, right in zip(again.recommend(n=7), model.recommend(n=7), strict=True):
             np.testing.assert_array_equal(left, right)
         assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def epochal(model):
+    """Whether it is trained in epochs."""
+    return isinstance(model, EpochModel)
+
+
+class TestFitThatIsRefused:
+    @pytest.mark.parametrize(
+        ("arguments", "parameters", "error", "message"),
+        [
+            ({"validation": sparse.csr_array(np.ones((2, 2)))}, {}, ValueError, "^validation must"),
+            ({"callbacks": None}, {}, TypeError, "^callbacks must be a list of functions"),
+            ({"callbacks": print}, {}, TypeError, "^callbacks must be a list of functions"),
+            ({"callbacks": [3]}, {}, TypeError, "^callbacks must be a list of functions"),
+            ({}, {"patience": 2}, ValueError, "^patience needs validation data"),
+            ({}, {"validation_fraction": 1e-9}, ValueError, "^validation_fraction must"),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_leaves_the_model_as_it_was(
+        self, fitted, parts, method, arguments, parameters, error, message
+    ):
+        if not epochal(fitted):
+            pytest.skip("it is not trained in epochs")
+        before = predict_all(fitted)
+        fitted.set_params(**parameters)
+        with pytest.raises(error, match=message):
+            getattr(fitted, method)(parts[1], **arguments)
+        np.testing.assert_array_equal(predict_all(fitted), before)
+        assert len(fitted.history_) == fitted.epochs
+
+
+class TestValidationFraction:
+    def test_goes_on_in_partial_fit(self, make, parts):
+        model = make()
+        if not epochal(model):
+            pytest.skip("it is not trained in epochs")
+        model.set_params(validation_fraction=0.2, patience=2).fit(parts[0])
+        epochs = len(model.history_)
+        model.partial_fit(parts[0])
+        assert len(model.history_) == epochs + 1
+        assert model.history_[-1].metrics.keys() == model.history_[0].metrics.keys() != set()
+
+    def test_recommends_nothing_that_was_held_out(self, make, parts):
+        model = make()
+        if "validation_fraction" not in model.get_params():
+            pytest.skip("it holds nothing out")
+        model.set_params(validation_fraction=0.2).fit(parts[0])
+        ids, _ = model.recommend(n=len(model.item_ids_))
+        had = parts[0].to_matrix().toarray() > 0
+        for user, listed in enumerate(ids):
+            assert not np.isin(listed, model.item_ids_[had[user]]).any()
+
+
+def test_a_model_that_fit_returns_is_finite(make, parts):
+    model = make()
+    if "learning_rate" not in model.get_params():
+        pytest.skip("it has no learning rate")
+    model.set_params(epochs=1, learning_rate=3e38)  # the last step's, which no loss shows
+    if model.get_params().get("optimizer") in ("adam", "adagrad"):
+        model.set_params(optimizer="sgd")
+    try:
+        model.fit(parts[0])
+    except ConvergenceError:
+        with pytest.raises(NotFittedError):
+            model.recommend()
+    else:
+        assert all(np.isfinite(array).all() for array in model._tensors().values())
+
+
+def test_fitted_arrays_cannot_be_written_to(fitted):
+    for name in dir(type(fitted)):
+        if name.endswith("_") and not name.startswith("_"):
+            array = getattr(fitted, name)
+            assert not isinstance(array, np.ndarray) or not array.flags.writeable, name
+
+
+def test_files_whose_tensors_do_not_fit_are_refused(fitted, tmp_path):
+    path = tmp_path / "model"
+    fitted.save(path)
+    with safe_open(path, framework="numpy") as file:
+        about = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, array in tensors.items():
+        # a network may have fewer users than the model, which others were folded into
+        if name.endswith(("history", "losses", "seed", "model.users")) or array.size == 0:
+            continue
+        broken = [array[:-1]]
+        if array.dtype.kind == "f":
+            broken.append(np.full_like(array, np.nan))
+        for other in broken:
+            save_file({**tensors, name: np.ascontiguousarray(other)}, path, metadata=about)
+            with pytest.raises(ValueError, match="is damaged"):
+                Recommender.load(path)
+
+
+def test_scikit_learn_knows_what_is_fitted(make, parts):
+    model = make()
+    with pytest.raises(sklearn.exceptions.NotFittedError):
+        check_is_fitted(model)
+    check_is_fitted(model.fit(parts[0]))
 
 
 def test_users_without_ratings_are_served_alone_as_in_company(fitted):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from isthmus.training import Epoch, train
@@ -87,6 +88,10 @@ def test_stops_where_a_callback_returns_true_and_nothing_else():
 
     assert len(run(Learner(), callbacks=(first, second))) == 2
     assert calls == [("first", 0), ("second", 0), ("first", 1), ("second", 1)]
+
+
+def test_numpys_true_is_true():
+    assert len(run(Learner(), callbacks=(lambda epoch: np.bool_(epoch.index == 1),))) == 2
 
 
 def test_restores_the_best_and_keeps_the_history_where_it_is_interrupted():

@@ -113,6 +113,11 @@ class TestModels:
         assert measured == found.value == max(t.value for t in found.study.trials)
         assert "epochs" not in found.parameters
 
+    def test_give_a_model_that_holds_nothing_out(self, parts):
+        model = AutoRec(**{**MODEL.get_params(), "validation_fraction": 0.3, "patience": 1})
+        found = tune(model, parts[0], regularization, trials=2, random_state=0)
+        assert found.model.validation_fraction is found.model.patience is None
+
     def test_that_diverge_are_passed_over(self, parts):
         def rate(trial):
             return {"learning_rate": trial.suggest_categorical("learning_rate", [0.01, 1e9])}

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from isthmus._csr import CSR, row_numbers
+from isthmus._csr import CSR, as_pattern, row_numbers
 from isthmus._ids import IdArray, IdIndex
 from isthmus.ratings import Ratings, as_ratings
 
-__all__ = ["cells_among", "check_same_users", "ratings_among", "rows_among"]
+__all__ = ["cells_among", "check_same_users", "pattern_among", "ratings_among", "rows_among"]
 
 
 def cells_among(
@@ -28,6 +28,13 @@ def cells_among(
     row_positions = _rated_positions(users, ratings.user_ids, rows, f"users of {name}")
     column_positions = _rated_positions(items, ratings.item_ids, columns, f"items of {name}")
     return row_positions[rows], column_positions[columns], ratings.values
+
+
+def pattern_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> CSR:
+    """Which of the known users' and items' cells a matrix has; without values."""
+    rows, columns, _ = cells_among(users, items, X, name)
+    ones = np.ones(len(rows), np.int8)
+    return as_pattern(sparse.csr_array((ones, (rows, columns)), shape=(len(users), len(items))))
 
 
 def ratings_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> Ratings:

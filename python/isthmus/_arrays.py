@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_timestamps", "as_values", "blocks", "check_same_length", "read_only"]
+__all__ = [
+    "as_timestamps",
+    "as_values",
+    "blocks",
+    "check_same_length",
+    "is_finite",
+    "read_only",
+]
 
 
 def as_values(values: Any, name: str) -> NDArray[np.float32]:
@@ -52,6 +59,12 @@ def check_same_length(name: str, array: NDArray[Any], other: str, model: NDArray
             f"{name} must have one entry for each of {other}, {len(model):,}, "
             f"but it has {len(array):,}."
         )
+
+
+def is_finite(array: NDArray[Any]) -> bool:
+    """Say whether an array of any shape has neither infinities nor NaN."""
+    rows = max(1, (1 << 22) // max(1, array[:1].size))
+    return all(bool(np.isfinite(array[block]).all()) for block in blocks(len(array), rows))
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._alignment import ratings_among
+from isthmus._arrays import is_finite
 from isthmus._checks import check_integer, check_share, seed_from
 from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import Ratings, as_ratings
-from isthmus.splits import train_test_split
-from isthmus.training import Callback, Epoch, Learner, train
+from isthmus.splits import split_off
+from isthmus.training import Callback, Epoch, Learner, as_callbacks, train
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,8 +28,8 @@ __all__ = ["EpochModel", "load_weights"]
 class EpochModel(Recommender, abstract=True):
     """Base of the models that are trained in epochs.
 
-    Beside what `Recommender` asks for, a subclass implements `_initialize`, `_train`, which makes a
-    `Learner` and hands it to `_run`, and `_finish`; and it takes the parameters annotated here.
+    Beside what `Recommender` asks for, a subclass implements `_prepare`, `_initialize`, `_learner`
+    and `_finish`, and takes the parameters annotated here.
     """
 
     _structural: ClassVar[tuple[str, ...]] = ()
@@ -36,9 +37,6 @@ class EpochModel(Recommender, abstract=True):
 
     `set_params` may change the parameters at any time, for the next `fit`.
     """
-
-    _split_by: ClassVar[Literal["rating", "user"]] = "rating"
-    """How `validation_fraction` is split off."""
 
     _higher_is_better: ClassVar[bool] = False
     """Of the metric that early stopping watches."""
@@ -62,26 +60,17 @@ class EpochModel(Recommender, abstract=True):
     ) -> Self:
         """Train from the start; `data` is what `_initialize` takes beside the ratings."""
         self._check_parameters()
+        callbacks = as_callbacks(callbacks)
         ratings = as_ratings(X)
         seed = seed_from(self.random_state)
-        if validation is None and self.validation_fraction is not None:
-            try:
-                ratings, validation = train_test_split(
-                    ratings,
-                    test_size=self.validation_fraction,
-                    random_state=seed,
-                    by=self._split_by,
-                )
-            except ValueError as error:
-                message = str(error).replace("test_size", "validation_fraction")
-                raise ValueError(message) from None
+        part, held_out = self._hold_out(ratings, validation, seed)
+        self._check_ratings(part, anew=True)
         self._forget()
         self._seed = seed
         self._structure = self._current_structure()
         self.history_ = []
-        self._initialize(ratings, **data)
-        self._train(ratings, epochs, validation, callbacks)
-        return self
+        self._initialize(part, **data)
+        return self._train(ratings, part, epochs, held_out, callbacks)
 
     def partial_fit(
         self,
@@ -94,7 +83,7 @@ class EpochModel(Recommender, abstract=True):
         """Train on, from where `fit` or an earlier `partial_fit` stopped.
 
         Epochs, and with them the learning rate's decay, are counted on; the optimizer's averages
-        start anew.
+        start anew. `validation_fraction` holds out the same ratings of the same data as `fit` did.
 
         Parameters
         ----------
@@ -112,61 +101,104 @@ class EpochModel(Recommender, abstract=True):
         """
         self._check_parameters()
         check_integer("epochs", epochs, low=1)
-        if not self._is_fitted():
+        callbacks = as_callbacks(callbacks)
+        if not self._fitted:
             return self._start(X, epochs, validation, callbacks)
         ratings = ratings_among(self._users, self._items, X, "X")
-        self._train(ratings, epochs, validation, callbacks)
-        return self
+        part, held_out = self._hold_out(ratings, validation, self._seed)
+        self._check_ratings(part, anew=False)
+        return self._train(ratings, part, epochs, held_out, callbacks)
 
-    def _check_patience(self, validation: Any) -> None:
-        if validation is None and self.patience is not None:
+    def _hold_out(self, ratings: Ratings, validation: Any, seed: int) -> tuple[Ratings, Any]:
+        """Give the ratings to train on, and what `_prepare` makes of those to validate on."""
+        if validation is None and self.validation_fraction is not None:
+            ratings, validation = split_off(
+                ratings,
+                self.validation_fraction,
+                name="validation_fraction",
+                random_state=seed,
+                by=self._split_by,
+            )
+        if validation is not None:
+            return ratings, self._prepare(ratings, validation)
+        if self.patience is not None:
             raise ValueError(
                 "patience needs validation data: pass validation=... to fit, "
                 "or set validation_fraction."
             )
+        return ratings, None
 
-    def _run(
-        self, learner: Learner, ratings: Ratings, epochs: int, callbacks: Iterable[Callback]
-    ) -> None:
-        """Train, and take what prediction needs, also where an exception ends it."""
+    def _train(
+        self,
+        ratings: Ratings,
+        part: Ratings,
+        epochs: int,
+        held_out: Any,
+        callbacks: Sequence[Callback],
+    ) -> Self:
+        """Train on a part of the ratings; what prediction needs is taken however it ends."""
+        self._remember(part)
+        learner = self._learner(part, held_out)
+        self._fitted = False  # callbacks would see weights and codes that do not belong together
         try:
             train(
                 learner,
                 first=len(self.history_),
                 epochs=epochs,
-                ratings=ratings.nnz,
+                ratings=part.nnz,
                 patience=self.patience,
                 higher_is_better=self._higher_is_better,
                 callbacks=callbacks,
                 verbose=self.verbose,
                 history=self.history_,
             )
+            self._complete(learner, ratings)
+            self._check_finite()
+            return self
         except _core.Diverged as error:
             self._forget()
             raise ConvergenceError(f"{error}. {self._remedy()}") from None
         except BaseException:
             # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
-            self._finish(learner, ratings)
+            self._complete(learner, ratings)
             raise
-        self._finish(learner, ratings)
+
+    def _complete(self, learner: Learner, ratings: Ratings) -> None:
+        self._finish(learner)
+        self._see(ratings)  # what was held out has been seen as well
+        self._fitted = True
+
+    def _check_finite(self) -> None:
+        # a loss is of the weights before their last step
+        for array in self._tensors().values():
+            if not is_finite(array):
+                raise _core.Diverged(
+                    f"training diverged in epoch {len(self.history_)}: a weight is no longer finite"
+                )
 
     def _forget(self) -> None:
+        self._fitted = False
         for name in ("_seen", *self._in_core):
             self.__dict__.pop(name, None)
 
     # To be implemented by a model
 
+    def _prepare(self, ratings: Ratings, validation: Any) -> Any:
+        """Turn validation data into what the learner takes, or refuse it."""
+        raise NotImplementedError
+
+    def _check_ratings(self, ratings: Ratings, *, anew: bool) -> None:
+        """Refuse ratings that the model cannot be trained on, from the start or further."""
+
     def _initialize(self, ratings: Ratings) -> None:
         """Make an untrained model; the seed and the structure are set."""
         raise NotImplementedError
 
-    def _train(
-        self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
-    ) -> None:
-        """Make a learner, and `_run` it."""
+    def _learner(self, ratings: Ratings, held_out: Any) -> Learner:
+        """Make what trains the model; `_remember` has been called."""
         raise NotImplementedError
 
-    def _finish(self, learner: Any, ratings: Ratings) -> None:
+    def _finish(self, learner: Any) -> None:
         """Take what prediction needs from the learner, once training is over."""
         raise NotImplementedError
 

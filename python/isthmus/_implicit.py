@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._alignment import pattern_among, rows_among
 from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR
 from isthmus._epochs import EpochModel, load_weights
+from isthmus._ids import IdIndex
 from isthmus._scorable import Floats, Vectors
 from isthmus.base import Recommender
 from isthmus.ranking import parse_metrics, rank
@@ -30,6 +32,16 @@ class Trainer(Protocol):
     def keep_best(self) -> None: ...
 
     def restore_best(self) -> None: ...
+
+
+class HeldOut(NamedTuple):
+    """Validation data: what should rank high, and what users who are not in training had before.
+
+    Without the latter, the rows are the users of training.
+    """
+
+    positives: CSR
+    fold_in: CSR | None
 
 
 class ImplicitRecommender(EpochModel, abstract=True):
@@ -115,17 +127,21 @@ class ImplicitRecommender(EpochModel, abstract=True):
     def _initialize(self, ratings: Ratings) -> None:
         self._network = self._make_network(ratings.n_users, ratings.n_items, self._seed)
 
-    def _train(
-        self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
-    ) -> None:
-        self._check_patience(validation)
-        self._remember(ratings)
-        seen = self.__dict__.pop("_seen")  # the model is not fitted before it is trained
-        self._run(_Learner(self, ratings, seen, validation), ratings, epochs, callbacks)
+    def _prepare(self, ratings: Ratings, validation: Any) -> HeldOut:
+        users, items = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
+        if isinstance(validation, HeldOutUsers):
+            fold_in, test = (
+                rows_among(users, items, part, f"validation.{name}", axis="user")
+                for part, name in zip(validation, HeldOutUsers._fields, strict=True)
+            )
+            return HeldOut(test, fold_in)
+        return HeldOut(pattern_among(users, items, validation, "validation"), None)
 
-    def _finish(self, learner: _Learner, ratings: Ratings) -> None:
+    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
+        return _Learner(self, ratings, held_out)
+
+    def _finish(self, learner: _Learner) -> None:
         self._codes = self._encode(learner.rows, known=True)
-        self._seen = learner.rows
 
     def _remedy(self) -> str:
         return f"Lower learning_rate (it is {self.learning_rate:g})."
@@ -164,6 +180,13 @@ class ImplicitRecommender(EpochModel, abstract=True):
             **self._course_tensors(),
         }
 
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        units = tensors["decoder.weights"].shape[-1]
+        return {
+            "codes": (len(self._users), units),
+            "decoder.weights": (len(self._items), units),
+        }
+
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._restore_course(tensors)
         self._codes = np.ascontiguousarray(tensors["codes"])
@@ -179,32 +202,14 @@ class _Learner:
     """A model's side of the training loop."""
 
     def __init__(
-        self, model: ImplicitRecommender, ratings: Ratings, seen: CSR, validation: Any
+        self, model: ImplicitRecommender, ratings: Ratings, held_out: HeldOut | None
     ) -> None:
         self._model = model
         self._nnz = ratings.nnz
-        self.rows = seen
-        self._filled = int(np.count_nonzero(np.diff(seen.indptr)))
-        self._held_out = self._prepare(ratings, validation)
-        self._trainer = model._make_trainer(seen)
-
-    def _prepare(self, ratings: Ratings, validation: Any) -> tuple[CSR, CSR, bool] | None:
-        """Give positives, what is encoded for them, and whether these are the users of training."""
-        model = self._model
-        if validation is None:
-            return None
-        if isinstance(validation, HeldOutUsers):
-            fold, test = (
-                model._rows_among(part, f"validation.{name}", axis="user")
-                for part, name in zip(validation, HeldOutUsers._fields, strict=True)
-            )
-            return test, fold, False
-        model._seen = self.rows
-        try:
-            positives = model._known_pattern(validation, "validation")
-        finally:
-            del model._seen
-        return positives, self.rows, True
+        self.rows = model._seen
+        self._filled = int(np.count_nonzero(np.diff(self.rows.indptr)))
+        self._held_out = held_out
+        self._trainer = model._make_trainer(self.rows)
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         report = by_rows(progress, self._nnz, self._filled)
@@ -213,10 +218,11 @@ class _Learner:
     def validate(self) -> dict[str, float]:
         if self._held_out is None:
             return {}
-        positives, rows, known = self._held_out
+        positives, fold_in = self._held_out
         model = self._model
+        rows = self.rows if fold_in is None else fold_in
         values = rank(
-            model._assemble(model._encode(rows, known=known)).scorer(),
+            model._assemble(model._encode(rows, known=fold_in is None)).scorer(),
             parse_metrics([model.validation_metric]),
             positives,
             seen=rows,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus import _core
 from isthmus._alignment import cells_among
+from isthmus._arrays import is_finite
 from isthmus._checks import check_real
 from isthmus._csr import column_counts
 from isthmus._epochs import EpochModel
@@ -16,7 +18,7 @@ from isthmus._ids import IdIndex
 from isthmus._scorable import Floats, Scorable
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings
-from isthmus.training import Callback, Learner
+from isthmus.training import Callback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,8 +37,8 @@ class HeldOut(NamedTuple):
 class RatingModel(EpochModel, abstract=True):
     """Base of the models that predict ratings.
 
-    Beside what `EpochModel` asks for, a subclass implements `_learner` in the place of `_train`,
-    and takes the parameters that are annotated here.
+    A subclass implements what `EpochModel` asks for but `_prepare`, and takes the parameters that
+    are annotated here.
     """
 
     default_rating: float | None
@@ -75,17 +77,20 @@ class RatingModel(EpochModel, abstract=True):
         """
         return self._start(X, self.epochs, validation, callbacks)
 
+    def _prepare(self, ratings: Ratings, validation: Any) -> HeldOut:
+        users, items = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
+        return HeldOut(*cells_among(users, items, validation, "validation"))
+
     def _train(
-        self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
-    ) -> None:
-        held_out = None
-        if validation is not None:
-            users, items = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
-            held_out = HeldOut(*cells_among(users, items, validation, "validation"))
-        self._check_patience(validation)
-        self._mean = ratings.mean
-        self._remember(ratings)
-        self._run(self._learner(ratings, held_out), ratings, epochs, callbacks)
+        self,
+        ratings: Ratings,
+        part: Ratings,
+        epochs: int,
+        held_out: Any,
+        callbacks: Sequence[Callback],
+    ) -> Self:
+        self._mean = part.mean
+        return super()._train(ratings, part, epochs, held_out, callbacks)
 
     def _measure(
         self,
@@ -105,14 +110,13 @@ class RatingModel(EpochModel, abstract=True):
         scores = vectors.scorer().score_pairs(
             rows.astype(np.int32), columns.astype(np.int32), num_threads=self._num_threads()
         )
+        if not is_finite(scores):
+            raise _core.Diverged(
+                f"training diverged in epoch {len(self.history_) + 1}: a prediction is no longer "
+                f"finite"
+            )
         predicted = self._finish_predictions(scores, held_out.users, held_out.items)
         return {"rmse": rmse(held_out.values, predicted)}
-
-    # To be implemented by a model
-
-    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
-        """Make what trains the model."""
-        raise NotImplementedError
 
     # Parameters
 

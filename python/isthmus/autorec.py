@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus._arrays import read_only
 from isthmus._autorec_learners import LbfgsLearner, Learner
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR, column_counts, row_sums
@@ -327,7 +328,7 @@ class AutoRec(RatingModel):
             weights[f"hidden.{number}.weights"][...] = matrix
             weights[f"hidden.{number}.bias"][...] = bias
 
-    def _finish(self, learner: Learner, ratings: Ratings) -> None:
+    def _finish(self, learner: Learner) -> None:
         self._codes = learner.finish()
         weights = self._network.weights()
         # what no rating has touched would predict the noise it was initialised with
@@ -523,9 +524,7 @@ class AutoRec(RatingModel):
 
     def _weight(self, name: str) -> Floats:
         self._check_fitted()
-        array: Floats = self._network.weights()[name]
-        array.flags.writeable = False
-        return array
+        return read_only(self._network.weights()[name])
 
     @property
     def encoder_weights_(self) -> Floats:
@@ -551,9 +550,7 @@ class AutoRec(RatingModel):
     def codes_(self) -> Floats:
         """Last hidden layer of every row."""
         self._check_fitted()
-        array = self._codes.array
-        array.flags.writeable = False
-        return array
+        return read_only(self._codes.array)
 
     # Files
 
@@ -565,33 +562,24 @@ class AutoRec(RatingModel):
         tensors["column_seen"] = self._column_seen
         return {**tensors, **self._training_tensors()}
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
-        self._restore_training(tensors)
-        self._check_tensors(tensors)
-        self._load_network(tensors)
-        self._codes = _core.Matrix(tensors["codes"])
-        self._row_offset = tensors.get("row_offset")
-        self._column_seen = tensors["column_seen"]
-
-    def _check_tensors(self, tensors: dict[str, NDArray[Any]]) -> None:
-        """Refuse arrays that do not fit each other: a file may be damaged."""
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        structure = self._current_structure()
         shape = (len(self._users), len(self._items))
-        n_columns, n_rows = shape if self._structure.orientation == "item" else shape[::-1]
-        units = self._structure.hidden_units[-1]
-        shapes: dict[str, tuple[int, ...]] = {
+        n_columns, n_rows = shape if structure.orientation == "item" else shape[::-1]
+        units = structure.hidden_units[-1]
+        return {
             "decoder.weights": (n_columns, units),
             "codes": (n_rows, units),
             "column_seen": (n_columns,),
             "row_offset": (n_rows,),
         }
-        for name, expected in shapes.items():
-            if name in tensors and tensors[name].shape != expected:
-                raise ValueError(
-                    f"{name} has shape {tensors[name].shape}, but it must be {expected}"
-                )
-        for name, array in tensors.items():
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} must be finite")
+
+    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        self._restore_training(tensors)
+        self._load_network(tensors)
+        self._codes = _core.Matrix(tensors["codes"])
+        self._row_offset = tensors.get("row_offset")
+        self._column_seen = tensors["column_seen"]
 
     def _load_network(self, tensors: dict[str, NDArray[Any]]) -> None:
         network = _core.Autoencoder(

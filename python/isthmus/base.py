@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 from isthmus import persistence
-from isthmus._alignment import cells_among, check_same_users, rows_among
+from isthmus._alignment import cells_among, check_same_users, pattern_among, rows_among
+from isthmus._arrays import is_finite
 from isthmus._checks import check_choice, check_integer
 from isthmus._csr import (
     CSR,
@@ -43,11 +43,14 @@ class Recommender:
     """Base of all models; see `AutoRec` for what the methods do by example.
 
     A subclass stores its keyword-only constructor arguments untouched, checks them in `fit`, and
-    implements `_vectors`, `_fold_users`, `_fold_in`, `_tensors` and `_restore`.
+    implements `_vectors`, `_fold_users`, `_fold_in`, `_tensors`, `_tensor_shapes` and `_restore`.
     """
 
     _in_core: ClassVar[tuple[str, ...]] = ()
     """Attributes that live in the core: pickles hold what `_tensors` gives in their place."""
+
+    _split_by: ClassVar[Literal["rating", "user"]] = "rating"
+    """How ratings to validate on are split off."""
 
     _models: ClassVar[dict[str, type[Recommender]]] = {}
     """Every model by its name, for files that say which one they hold."""
@@ -103,6 +106,8 @@ class Recommender:
 
     # What training leaves behind
 
+    _fitted = False
+    """Whether all that prediction needs is there."""
     _users: IdIndex
     _items: IdIndex
     _seen: CSR
@@ -114,14 +119,27 @@ class Recommender:
         """Keep what prediction needs of the training data: ids, seen items, the scale's ends."""
         self._users = IdIndex(ratings.user_ids, "user")
         self._items = IdIndex(ratings.item_ids, "item")
-        self._seen = CSR(ratings.indptr, ratings.indices, np.empty(0, np.float32), ratings.shape)
         self._range = (ratings.min, ratings.max)
+        self._see(ratings)
 
-    def _is_fitted(self) -> bool:
-        return hasattr(self, "_seen")
+    def _see(self, ratings: Ratings) -> None:
+        """Keep which items every user has had."""
+        self._seen = CSR(ratings.indptr, ratings.indices, np.empty(0, np.float32), ratings.shape)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags  # which is what asks for them
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            input_tags=InputTags(sparse=True),
+        )
 
     def _check_fitted(self) -> None:
-        if not self._is_fitted():
+        if not self._fitted:
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit first.")
 
     @property
@@ -160,6 +178,10 @@ class Recommender:
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         """Fitted arrays, for a file."""
+        raise NotImplementedError
+
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        """Say what shapes a file's tensors must have to fit the ids, and each other."""
         raise NotImplementedError
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
@@ -427,10 +449,8 @@ class Recommender:
         )
 
     def _known_pattern(self, X: Any, name: str) -> CSR:
-        users, items, _ = self._known_cells(X, name)
-        ones = np.ones(len(users), np.int8)
-        shape = (len(self._users), len(self._items))
-        return as_pattern(sparse.csr_array((ones, (users, items)), shape=shape))
+        self._check_fitted()
+        return pattern_among(self._users, self._items, X, name)
 
     def _known_cells(
         self, X: Any, name: str
@@ -647,7 +667,7 @@ class Recommender:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {n: value for n, value in self.__dict__.items() if n not in self._in_core}
-        if self._is_fitted():
+        if self._fitted:
             state["_tensors"] = self._tensors()
         return state
 
@@ -658,6 +678,17 @@ class Recommender:
         if tensors is not None:
             self._restore(tensors)
             self.__dict__.update(state)  # which is more than files hold
+
+    def _load_tensors(self, tensors: dict[str, NDArray[Any]]) -> None:
+        """Take a file's tensors, which may be damaged."""
+        for name, array in tensors.items():
+            if not is_finite(array):
+                raise ValueError(f"{name} must be finite")
+        for name, shape in self._tensor_shapes(tensors).items():
+            if name in tensors and tensors[name].shape != shape:
+                raise ValueError(f"{name} has shape {tensors[name].shape}, but it must be {shape}")
+        self._restore(tensors)
+        self._fitted = True
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to a file: weights, ids, parameters and seen items.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus._arrays import read_only
 from isthmus._checks import check_choice, check_integer, check_real
 from isthmus._csr import CSR, column_counts
 from isthmus._epochs import load_weights
@@ -217,7 +218,7 @@ class BiasedMF(RatingModel):
             model.weights()[f"{side}_bias"][0, count == 0] = 0.0
         return _Learner(self, ratings, held_out)
 
-    def _finish(self, learner: _Learner, ratings: Ratings) -> None:
+    def _finish(self, learner: _Learner) -> None:
         """Nothing is left to do: training works on the model's own weights."""
 
     def _penalty(self) -> dict[str, float]:
@@ -284,9 +285,7 @@ class BiasedMF(RatingModel):
 
     def _weight(self, name: str) -> Floats:
         self._check_fitted()
-        array = self._weights()[name]
-        array.flags.writeable = False
-        return array
+        return read_only(self._weights()[name])
 
     @property
     def mean_(self) -> float:
@@ -325,6 +324,13 @@ class BiasedMF(RatingModel):
     def _tensors(self) -> dict[str, NDArray[Any]]:
         scale = {"scale": np.array([self._scale])}
         return {**self._weights(), **scale, **self._training_tensors()}
+
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        factors = int(self.factors)
+        return {
+            "user_factors": (len(self._users), factors),
+            "item_factors": (len(self._items), factors),
+        }
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._restore_training(tensors)

@@ -153,6 +153,7 @@ class Blend(Recommender):
             models = [model.fit(ratings) for model in self._copies()]
         self.models_ = models
         self._remember(ratings)
+        self._fitted = True
         return self
 
     def _check_parameters(self) -> None:
@@ -264,17 +265,18 @@ class Blend(Recommender):
         }
         return {"weights": self.weights_, "constant": np.array([self.constant_]), **members}
 
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        return {"weights": (len(self.models),), "constant": (1,)}  # the models know their own
+
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self.weights_ = tensors["weights"]
         self.constant_ = float(tensors["constant"][0])
         self.models_ = self._copies()
-        if self.weights_.shape != (len(self.models_),) or not np.isfinite(self.weights_).all():
-            raise ValueError("weights must be a finite number for each model")
         for number, model in enumerate(self.models_):
             model._users, model._items = self._users, self._items
             model._seen, model._range = self._seen, self._range
             prefix = f"{number}."
-            model._restore(
+            model._load_tensors(
                 {
                     key.removeprefix(prefix): t
                     for key, t in tensors.items()

@@ -202,5 +202,9 @@ class CDAE(ImplicitRecommender):
         name = "encoder.weights" if self._structure.tied else "decoder.weights"
         return weights[name], weights["decoder.bias"][0]
 
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        units = int(self.hidden_units)
+        return {"codes": (len(self._users), units), "encoder.weights": (len(self._items), units)}
+
     def _sizes(self, tensors: dict[str, NDArray[Any]]) -> tuple[int, int]:
         return len(tensors["users"]), len(tensors["encoder.weights"])

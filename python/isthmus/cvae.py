@@ -11,6 +11,7 @@ from scipy import sparse
 from tqdm import tqdm
 
 from isthmus import _core
+from isthmus._arrays import read_only
 from isthmus._checks import check_integer, check_layers, check_real
 from isthmus._csr import CSR, append, check_structure, select_rows, transpose
 from isthmus._epochs import load_weights
@@ -407,13 +408,13 @@ class CVAE(ImplicitRecommender):
     def user_factors_(self) -> Floats:
         """u, one row a user."""
         self._check_fitted()
-        return self._codes
+        return read_only(self._codes)
 
     @property
     def item_factors_(self) -> Floats:
         """v, one row an item."""
         self._check_fitted()
-        return self._item_factors
+        return read_only(self._item_factors)
 
     @property
     def losses_(self) -> dict[str, NDArray[np.float64]]:
@@ -525,6 +526,15 @@ class CVAE(ImplicitRecommender):
             "losses": np.array(self._losses).reshape(-1, len(LOSSES)),
             "pretraining_losses": self.pretraining_losses_,
             **self._course_tensors(),
+        }
+
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        latent = int(self.latent_units)
+        return {
+            "codes": (len(self._users), latent),
+            "item_factors": (len(self._items), latent),
+            "item_gram": (latent, latent),
+            "content.values": tensors["content.indices"].shape,
         }
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:

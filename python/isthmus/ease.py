@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus._arrays import read_only
 from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR, select_rows, transpose
 from isthmus._memory import available_memory, format_bytes
@@ -87,6 +88,7 @@ class EASE(Recommender):
 
     _in_core = ("_weights",)
     _default_metrics = Recommender._default_ranking
+    _split_by = "user"
 
     def __init__(
         self, *, regularization: float = 500.0, num_threads: int = 0, verbose: bool = False
@@ -124,8 +126,8 @@ class EASE(Recommender):
         rows = _ones(ratings.rows("user"))
         columns = transpose(rows)
         start = perf_counter()
-        self.__dict__.pop("_seen", None)
-        self.__dict__.pop("_weights", None)
+        self._fitted = False
+        self.__dict__.pop("_weights", None)  # before there is room for others
         try:
             self._weights = _core.ease(
                 *(rows.indptr, rows.indices, rows.values),
@@ -140,6 +142,7 @@ class EASE(Recommender):
         if self.verbose:
             print(f"EASE: {ratings.n_items:,} items in {perf_counter() - start:.2f} s", flush=True)
         self._remember(ratings)
+        self._fitted = True
         return self
 
     def _check_parameters(self) -> None:
@@ -151,9 +154,7 @@ class EASE(Recommender):
     def item_weights_(self) -> Floats:
         """B: row i holds what having item i adds to the scores of all items."""
         self._check_fitted()
-        array = self._weights.array
-        array.flags.writeable = False
-        return array
+        return read_only(self._weights.array)
 
     def _vectors(self) -> Products:
         return Products(self._seen, self._weights.array)
@@ -178,6 +179,9 @@ class EASE(Recommender):
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         return {"weights": self._weights.array}
+
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        return {"weights": (len(self._items), len(self._items))}
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._weights = _core.Matrix(tensors["weights"])

@@ -116,7 +116,7 @@ def _build(about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "Recommen
         raise ValueError(f"its ratings lie between {low} and {high}")
     model._range = (float(low), float(high))
     model._seen = CSR(indptr, indices, np.empty(0, np.float32), shape)
-    model._restore(
+    model._load_tensors(
         {key[len(_WEIGHTS) :]: v for key, v in tensors.items() if key.startswith(_WEIGHTS)}
     )
     return model

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._alignment import cells_among
+from isthmus._arrays import read_only
 from isthmus._checks import check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
 from isthmus._ids import IdIndex
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._scorable import Floats
-from isthmus.ratings import Ratings
+from isthmus.ratings import Ratings, as_ratings
 from isthmus.training import Callback, by_rows
 
 if TYPE_CHECKING:
@@ -248,13 +249,20 @@ class RBM(RatingModel):
         """
         if rated is not None and not self.conditional:
             raise ValueError("rated needs conditional=True: without, nothing would look at it.")
-        self._rated = rated
-        try:
-            return super().fit(X, validation=validation, callbacks=callbacks)
-        finally:
-            del self._rated
+        self._check_parameters()
+        ratings = as_ratings(X)
+        cells = None
+        if rated is not None:
+            ids = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
+            cells = cells_among(*ids, rated, "rated")[:2]
+        return self._start(ratings, self.epochs, validation, callbacks, rated=cells)
 
-    def _initialize(self, ratings: Ratings) -> None:
+    def _initialize(
+        self,
+        ratings: Ratings,
+        rated: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
+    ) -> None:
+        self._rated = None if rated is None else self._all_rated(ratings, *rated)
         self._levels = _distinct(ratings)
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         self._model = _core.Rbm(
@@ -273,26 +281,24 @@ class RBM(RatingModel):
         frequencies = (counts + shares) / (counts.sum(1, keepdims=True) + 1)
         self._model.weights()["visible_bias"][...] = np.log(frequencies)
 
-    def _train(
-        self, ratings: Ratings, epochs: int, validation: Any, callbacks: Iterable[Callback]
-    ) -> None:
-        # what is refused is refused before the model remembers these ratings
-        self._level_of(ratings.rows("user"), "X")
-        if self._rated is not None:
-            self._rated = self._all_rated(ratings)
-        super()._train(ratings, epochs, validation, callbacks)
+    def _check_ratings(self, ratings: Ratings, *, anew: bool) -> None:
+        if anew:
+            _distinct(ratings)
+        else:
+            self._level_of(ratings.rows("user"), "X")
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         # what no rating will touch would predict the noise it was initialised with
         unseen = column_counts(matrix.indices, matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
-        return _Learner(self, matrix, self._cells(matrix, "X", self._rated), held_out)
+        rated, self._rated = self._rated, None
+        return _Learner(self, matrix, self._cells(matrix, "X", rated), held_out)
 
-    def _all_rated(self, ratings: Ratings) -> CSR:
+    def _all_rated(
+        self, ratings: Ratings, more_users: NDArray[np.int64], more_items: NDArray[np.int64]
+    ) -> CSR:
         """Give the pattern of the ratings, and of those that are known to be there."""
-        ids = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
-        more_users, more_items, _ = cells_among(*ids, self._rated, "rated")
         users = np.concatenate([row_numbers(ratings.indptr).astype(np.int64), more_users])
         items = np.concatenate([ratings.indices.astype(np.int64), more_items])
         by_item = self._structure.orientation == "item"
@@ -303,7 +309,7 @@ class RBM(RatingModel):
         columns = (places % n_columns).astype(np.int32)
         return CSR(indptr, columns, np.empty(0, np.float32), (n_rows, n_columns))
 
-    def _finish(self, learner: _Learner, ratings: Ratings) -> None:
+    def _finish(self, learner: _Learner) -> None:
         self._codes = learner.encode()
 
     def _level_of(self, matrix: CSR, name: str) -> NDArray[np.uint8]:
@@ -401,35 +407,31 @@ class RBM(RatingModel):
     def levels_(self) -> NDArray[np.float64]:
         """Distinct ratings, in increasing order."""
         self._check_fitted()
-        return self._levels
+        return read_only(self._levels)
 
     @property
     def weights_(self) -> Floats:
         """W: a row per column of the data, level and hidden unit."""
         self._check_fitted()
-        return self._shaped_weights()
+        return read_only(self._shaped_weights())
 
     @property
     def visible_bias_(self) -> Floats:
         """Bias of every column's levels."""
         self._check_fitted()
-        bias: Floats = self._bias().copy()
-        return bias
+        return read_only(self._bias())
 
     @property
     def hidden_bias_(self) -> Floats:
         """Bias of every hidden unit."""
         self._check_fitted()
-        bias: Floats = self._model.weights()["hidden_bias"][0].copy()
-        return bias
+        return read_only(self._model.weights()["hidden_bias"][0])
 
     @property
     def codes_(self) -> Floats:
         """Probabilities of every row's hidden units."""
         self._check_fitted()
-        array = self._codes.array
-        array.flags.writeable = False
-        return array
+        return read_only(self._codes.array)
 
     # Files
 
@@ -438,6 +440,14 @@ class RBM(RatingModel):
         tensors["codes"] = self._codes.array
         tensors["levels"] = self._levels
         return {**tensors, **self._training_tensors()}
+
+    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+        shape = (len(self._users), len(self._items))
+        n_columns, n_rows = shape if self.orientation == "item" else shape[::-1]
+        return {
+            "visible_bias": (n_columns, len(tensors["levels"])),
+            "codes": (n_rows, int(self.hidden_units)),
+        }
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._restore_training(tensors)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from tqdm.auto import tqdm
 
-__all__ = ["Callback", "Epoch", "Learner", "SelfPacedLearner", "by_rows", "train"]
+__all__ = ["Callback", "Epoch", "Learner", "SelfPacedLearner", "as_callbacks", "by_rows", "train"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,16 @@ class SelfPacedLearner(Learner, Protocol):
         """
 
 
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """Take a caller's callbacks, or refuse them."""
+    listed: list[Callback] = list(callbacks) if isinstance(callbacks, Iterable) else []
+    if not isinstance(callbacks, Iterable) or not all(map(callable, listed)):
+        raise TypeError(
+            f"callbacks must be a list of functions of an Epoch, but it was {callbacks!r}."
+        )
+    return listed
+
+
 def by_rows(
     progress: Callable[[int], None] | None, ratings: int, rows: int
 ) -> Callable[[int], None] | None:
@@ -84,7 +95,7 @@ def train(
     ratings: int,
     patience: int | None,
     higher_is_better: bool = False,
-    callbacks: Iterable[Callback] = (),
+    callbacks: Sequence[Callback] = (),
     verbose: bool = False,
     history: list[Epoch],
 ) -> None:
@@ -95,7 +106,7 @@ def train(
     `history`, which is complete also where an exception ends it.
     """
     with _progress_bar(epochs, ratings, verbose) as bar:
-        course = _Course(learner, first, patience, higher_is_better, list(callbacks), bar, history)
+        course = _Course(learner, first, patience, higher_is_better, callbacks, bar, history)
         try:
             if isinstance(learner, SelfPacedLearner):
                 learner.run_epochs(first, epochs, course.finish_epoch)
@@ -114,7 +125,7 @@ class _Course:
     first: int
     patience: int | None
     higher_is_better: bool
-    callbacks: list[Callback]
+    callbacks: Sequence[Callback]
     bar: _Bar | None
     history: list[Epoch]
     done: int = 0
@@ -138,7 +149,7 @@ class _Course:
         self.done += 1
         out_of_patience = self._is_out_of_patience(epoch)
         # every callback is called, whatever an earlier one returned
-        stops = [callback(epoch) is True for callback in self.callbacks]
+        stops = [_is_true(callback(epoch)) for callback in self.callbacks]
         self.started = perf_counter()
         return any(stops) or out_of_patience
 
@@ -153,6 +164,10 @@ class _Course:
         else:
             self.waited += 1
         return self.waited >= self.patience
+
+
+def _is_true(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_) and bool(value)
 
 
 class _Bar:

@@ -12,7 +12,7 @@ from isthmus._epochs import EpochModel
 from isthmus.base import ERRORS, Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import as_ratings
-from isthmus.splits import train_test_split
+from isthmus.splits import split_off
 from isthmus.training import Epoch
 
 if TYPE_CHECKING:
@@ -121,8 +121,12 @@ def tune(
     train = X
     if validation is None:
         check_share("validation_fraction", validation_fraction)
-        train, validation = train_test_split(
-            as_ratings(X), test_size=validation_fraction, random_state=seed
+        train, validation = split_off(
+            as_ratings(X),
+            validation_fraction,
+            name="validation_fraction",
+            random_state=seed,
+            by=model._split_by,
         )
     with_epochs = isinstance(model, EpochModel)
     higher = model._higher_is_better if isinstance(model, EpochModel) else None
@@ -184,9 +188,10 @@ def _result(model: Recommender, study: Any) -> Tuned:
     parameters = dict(best.user_attrs["parameters"])
     if "epochs" in best.user_attrs:
         parameters["epochs"] = best.user_attrs["epochs"]
-    changes = dict(parameters)
-    if "patience" in model.get_params():
-        changes["patience"] = None  # the number of epochs is known, and all data is for training
+    # the number of epochs is known, and all data is for training
+    changes = parameters | {
+        name: None for name in ("patience", "validation_fraction") if name in model.get_params()
+    }
     return Tuned(_copy(model, changes), parameters, float(best.value), study)
 
 
