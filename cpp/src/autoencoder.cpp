@@ -104,8 +104,7 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
     if (prepare && pieces > 1) parallel_for(layout.blocks(), num_threads, prepare);
     parallel_for(slices * pieces, num_threads, [&](index_t task) {
         const index_t slice = task / pieces;
-        const index_t piece = task % pieces;
-        const ColumnRange own{rows * piece / pieces, rows * (piece + 1) / pieces};
+        const ColumnRange own = batch.rows_of(task % pieces, pieces);
         MatrixView sums = work.partial[static_cast<std::size_t>(slice)].view();
         sums.cols = first;
         for (index_t r = own.begin; r < own.end; ++r) std::fill_n(sums.row(r), width, 0.0f);

@@ -27,7 +27,14 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     layout_ = &layout;
     rows_ = count;
     index_t cells = 0;
-    for (index_t r = 0; r < count; ++r) cells += matrix.row_nnz(ids[r]);
+    work_.resize(static_cast<std::size_t>(count + 1));
+    for (index_t r = 0; r < count; ++r) {
+        const index_t own = matrix.row_nnz(ids[r]);
+        cells += own;
+        // even an empty row is looked at in every block
+        work_[static_cast<std::size_t>(r + 1)] =
+            work_[static_cast<std::size_t>(r)] + own + layout.blocks() + 1;
+    }
     if (cells > std::numeric_limits<std::uint32_t>::max()) {
         throw std::invalid_argument("a batch may hold at most 4,294,967,295 ratings, and one has " +
                                     std::to_string(cells) + ": lower batch_size");
@@ -36,7 +43,8 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     segment_.resize(static_cast<std::size_t>(segments + 1));
     segment_.back() = 0;
     grow(input_end_, segments);
-    grow(scratch_, (count + kRowsPerPiece - 1) / kRowsPerPiece * 2 * layout.blocks());
+    const index_t pieces = (count + kRowsPerPiece - 1) / kRowsPerPiece;
+    grow(scratch_, pieces * 2 * layout.blocks());
     grow(column_, cells);
     grow(input_, cells);
     grow(target_, cells);
@@ -47,25 +55,34 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     grow(lists_.input_end_, layout.cols());
     grow(lists_.end_, layout.cols());
 
-    parallel_ranges(count, kRowsPerPiece, num_threads,
-                    [&](index_t begin, index_t end) { count_cells(matrix, ids, begin, end); });
+    parallel_for(pieces, num_threads, [&](index_t piece) {
+        count_cells(matrix, ids, rows_of(piece, pieces), scratch_of(piece));
+    });
     std::uint32_t total = 0;
     for (auto& start : segment_) {
         const std::uint32_t size = start;
         start = total;
         total += size;
     }
-    parallel_ranges(count, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-        place_cells(matrix, ids, begin, end, transform, corruption);
+    parallel_for(pieces, num_threads, [&](index_t piece) {
+        place_cells(matrix, ids, rows_of(piece, pieces), transform, corruption, scratch_of(piece));
     });
 }
 
-void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin,
-                        index_t end) {
+ColumnRange Batch::rows_of(index_t piece, index_t pieces) const {
+    const auto first_after = [&](index_t share) {
+        const index_t before = work_[static_cast<std::size_t>(rows_)] * share / pieces;
+        const auto end = work_.begin() + rows_ + 1;
+        return std::lower_bound(work_.begin(), end, before) - work_.begin();
+    };
+    return {first_after(piece), first_after(piece + 1)};
+}
+
+void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, ColumnRange rows,
+                        std::uint32_t* sizes) {
     const ColumnLayout::Place* places = layout_->places();
     const auto blocks = static_cast<std::size_t>(layout_->blocks());
-    std::uint32_t* sizes = scratch_of(begin);
-    for (index_t r = begin; r < end; ++r) {
+    for (index_t r = rows.begin; r < rows.end; ++r) {
         std::fill_n(sizes, blocks, 0);
         for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
             ++sizes[places[matrix.indices[i]].block];
@@ -76,8 +93,9 @@ void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
     }
 }
 
-void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
-                        const RowTransform& transform, const CorruptionPlan& corruption) {
+void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, ColumnRange rows,
+                        const RowTransform& transform, const CorruptionPlan& corruption,
+                        std::uint32_t* front) {
     const ColumnLayout::Place* places = layout_->places();
     const index_t blocks = layout_->blocks();
     const bool masks = corruption.kind == Corruption::mask && corruption.level > 0.0f;
@@ -88,11 +106,10 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
     const float survivor_scale =
         masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
     const float input_scale = transform.input_scale * survivor_scale;
-    std::uint32_t* front = scratch_of(begin);
     std::uint32_t* back = front + blocks;
     std::uint32_t words[kStrip];
 
-    for (index_t r = begin; r < end; ++r) {
+    for (index_t r = rows.begin; r < rows.end; ++r) {
         const std::int32_t id = ids[r];
         const float input_offset = transform.input_offset ? transform.input_offset[id] : 0.0f;
         const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;
@@ -129,8 +146,8 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, index_t 
     }
 }
 
-std::uint32_t* Batch::scratch_of(index_t first_row) {
-    return scratch_.data() + first_row / kRowsPerPiece * 2 * layout_->blocks();
+std::uint32_t* Batch::scratch_of(index_t piece) {
+    return scratch_.data() + piece * 2 * layout_->blocks();
 }
 
 void Batch::list_columns(index_t block) {

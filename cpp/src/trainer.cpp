@@ -276,7 +276,6 @@ void Trainer::settle() {
 // weights are read while they are in the cache.
 void Trainer::decode_and_update() {
     Batch& batch = work_.batch;
-    const index_t rows = batch.rows();
     const index_t batch_rows = work_.before.front().rows();
     const index_t slices = layout_.slices();
     const index_t pieces = row_pieces(slices, options_.num_threads);
@@ -300,8 +299,7 @@ void Trainer::decode_and_update() {
     if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, catch_up);
     parallel_for(slices * pieces, options_.num_threads, [&](index_t task) {
         const index_t slice = task / pieces;
-        const index_t piece = task % pieces;
-        const ColumnRange own{rows * piece / pieces, rows * (piece + 1) / pieces};
+        const ColumnRange own = batch.rows_of(task % pieces, pieces);
         MatrixView dh = work_.partial[static_cast<std::size_t>(slice)].view();
         dh.cols = codes;
         double* squared_error = work_.squared_error.data() + slice * batch_rows;

@@ -1,5 +1,6 @@
 #include "isthmus/batch.hpp"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 #include <vector>
@@ -104,6 +105,29 @@ void check_lists(Batch& batch, const Cells& expected) {
     CHECK_EQUAL(listed, batch.nnz());
 }
 
+// Pieces of rows cover the batch once, and none has more than its share and the row it ends with.
+void check_pieces(const Batch& batch, const Sparse& sparse, const std::vector<std::int32_t>& ids,
+                  index_t pieces) {
+    const auto work = [&](index_t r) {
+        const auto id = static_cast<std::size_t>(ids[static_cast<std::size_t>(r)]);
+        return sparse.indptr[id + 1] - sparse.indptr[id] + batch.layout().blocks() + 1;
+    };
+    index_t all = 0, next = 0;
+    for (index_t r = 0; r < batch.rows(); ++r) all += work(r);
+    for (index_t piece = 0; piece < pieces; ++piece) {
+        const ColumnRange rows = batch.rows_of(piece, pieces);
+        CHECK_EQUAL(rows.begin, next);
+        next = rows.end;
+        index_t own = 0, heaviest = 0;
+        for (index_t r = rows.begin; r < rows.end; ++r) {
+            own += work(r);
+            heaviest = std::max(heaviest, work(r));
+        }
+        CHECK(own <= all / pieces + 1 + heaviest);
+    }
+    CHECK_EQUAL(next, batch.rows());
+}
+
 }  // namespace
 
 int main() {
@@ -132,6 +156,9 @@ int main() {
                 CHECK_EQUAL(batch.nnz(), static_cast<index_t>(expected.size()));
                 check_segments(batch, expected);
                 check_lists(batch, expected);
+                for (const index_t pieces : {1, 2, 7, 100}) {
+                    check_pieces(batch, sparse, ids, pieces);
+                }
             }
         }
     }

@@ -71,6 +71,10 @@ public:
     void list_columns(index_t block);
 
     index_t rows() const { return rows_; }
+
+    // The rows of one of `pieces` that are much the same work, however their cells are spread.
+    ColumnRange rows_of(index_t piece, index_t pieces) const;
+
     index_t nnz() const { return static_cast<index_t>(segment_[segment_.size() - 1]); }
     const ColumnLayout& layout() const { return *layout_; }
 
@@ -96,14 +100,17 @@ public:
     void swap_lists(ColumnLists& other) { std::swap(lists_, other); }
 
 private:
-    void count_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end);
-    void place_cells(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
-                     const RowTransform& transform, const CorruptionPlan& corruption);
-    // Room for two numbers a block, of the piece of rows that begins at first_row.
-    std::uint32_t* scratch_of(index_t first_row);
+    void count_cells(const CsrView& matrix, const std::int32_t* ids, ColumnRange rows,
+                     std::uint32_t* scratch);
+    void place_cells(const CsrView& matrix, const std::int32_t* ids, ColumnRange rows,
+                     const RowTransform& transform, const CorruptionPlan& corruption,
+                     std::uint32_t* scratch);
+    // Room for two numbers a block and piece of rows.
+    std::uint32_t* scratch_of(index_t piece);
 
     const ColumnLayout* layout_ = nullptr;
     index_t rows_ = 0;
+    std::vector<index_t> work_;             // of the rows before each, and of all
     std::vector<std::uint32_t> segment_;    // blocks x rows + 1
     std::vector<std::uint32_t> input_end_;  // blocks x rows
     std::vector<std::uint32_t> scratch_;
