@@ -3,6 +3,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,8 +214,8 @@ class TestTrainErrors:
             (["--patience", "3"], "patience needs validation data"),
             (["--test-size", "1.5"], "test_size must lie between 0 and 1"),
             (["--validation", "nowhere.csv"], "nowhere.csv must be a file, but there is none."),
-            (["--output", "nowhere/m"], "--output must lie in a folder, but nowhere is none."),
-            (["--output", "."], "--output must be a file, but . is a folder."),
+            (["--output", "nowhere/m"], "nowhere/m cannot be written: the folder"),
+            (["--output", "."], ". cannot be written: it is a folder."),
             (["--columns", "who"], "columns must name user, item"),
             (["--encoding", "klingon"], "encoding must be known to Python"),
         ],
@@ -248,6 +249,19 @@ class TestTrainErrors:
         code, out, err = run("train", folder / "ratings.csv", *args)
         assert (code, out) == (2, "")
         assert message in " ".join(err.split())
+
+    @pytest.mark.parametrize("option", ["ratings", "--validation", "--content"])
+    def test_an_output_that_is_an_input_stays_as_it_was(self, run, folder, tmp_path, option):
+        there = tmp_path / "there.csv"
+        shutil.copy(folder / "ratings.csv", there)
+        before = there.read_bytes()
+        again = tmp_path / ".." / tmp_path.name / there.name
+        read = [there] if option == "ratings" else [folder / "ratings.csv", option, there]
+        args = ["--model", "cvae", "--epochs", "1", "--output", again]
+        code, out, err = run("train", *read, *args)
+        assert (code, out) == (1, "")
+        assert f"--output must be none of the files that are read, but it was {again}" in err
+        assert there.read_bytes() == before
 
     def test_name_the_line_of_a_file(self, run, tmp_path):
         (tmp_path / "r.csv").write_text("user,item,rating\n1,2,3\n1,3,many\n")
@@ -689,6 +703,19 @@ class TestPredict:
         got, out, err = run("predict", folder / "model.safetensors", *args)
         assert (got, out) == (code, "")
         assert message in " ".join(err.split())
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "p.csv"])
+    def test_refuses_an_output_that_it_reads(self, run, folder, tmp_path, name):
+        shutil.copy(folder / "model.safetensors", tmp_path)
+        (tmp_path / "p.csv").write_text("user,item\n103,507\n")
+        before = (tmp_path / name).read_bytes()
+        code, _, err = run(
+            *("predict", tmp_path / "model.safetensors", tmp_path / "p.csv"),
+            *("--output", tmp_path / name),
+        )
+        assert code == 1
+        assert "--output must be none of the files that are read" in err
+        assert (tmp_path / name).read_bytes() == before
 
 
 class TestRecommend:

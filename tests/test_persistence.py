@@ -117,6 +117,14 @@ class TestFile:
         assert path.read_bytes() == before
         assert os.listdir(path.parent) == [path.name]
 
+    @pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes")
+    def test_takes_the_place_of_files_alone(self, model, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match=r"pipe cannot be written: it is a device, or a pipe"):
+            model.save(tmp_path / "pipe")
+        assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+        assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
     def test_needs_no_pickle(self, path, monkeypatch):
         monkeypatch.setitem(sys.modules, "pickle", None)
         Recommender.load(path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "check_writable"]
 
 
 @contextmanager
@@ -30,10 +30,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises
     ------
-    FileNotFoundError
-        If the folder of `path` does not exist.
-    IsADirectoryError
-        If `path` is a folder.
+    OSError
+        As `check_writable` does.
 
     Examples
     --------
@@ -44,11 +42,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     >>> target.read_text()
     'hello'
     """
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: the folder {target.parent} is missing.")
-    if target.is_dir():
-        raise IsADirectoryError(f"{path} cannot be written: it is a folder.")
+    target = check_writable(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     # Unlike tempfile's, this mode is subject to the umask, as that of any new file is.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -63,6 +57,39 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, nor need it be
         _flush_to_disk(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Say which file a path stands for, unless none can be put there.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A file or what is to be one; links are followed.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        If the folder of `path` does not exist, or may not be written.
+    IsADirectoryError, OSError
+        If `path` is a folder, or another thing that is no file, such as a device or a pipe.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: the folder {target.parent} is missing.")
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder.")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{path} cannot be written: it is a device, or a pipe, and no file.")
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(
+            f"{path} cannot be written: the folder {target.parent} may not be written."
+        )
+    return target
 
 
 def _flush_to_disk(path: Path, flags: int) -> None:

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from isthmus._columns import resolve_columns
 from isthmus._csr import row_numbers
+from isthmus._files import check_writable
 from isthmus._frames import frame_cells
 from isthmus._ids import IdArray
 from isthmus._text import read_text
@@ -23,6 +24,7 @@ from isthmus.ranking import parse_metrics
 from isthmus.ratings import CSR, Ratings
 
 __all__ = [
+    "check_output",
     "describe",
     "format_metrics",
     "ids_from_text",
@@ -54,6 +56,16 @@ def load(path: Path, num_threads: int | None) -> Recommender:
     """Read a model, to be used with another number of threads than it was trained with."""
     model = Recommender.load(path)
     return model.set_params(num_threads=num_threads or 0)
+
+
+def check_output(output: Path, *inputs: Path | None) -> None:
+    """Refuse an output that cannot be written, or is one of the inputs, before any work."""
+    target = check_writable(output)
+    for path in inputs:
+        if path is not None and target.exists() and path.exists() and target.samefile(path):
+            raise ValueError(
+                f"--output must be none of the files that are read, but it was {output}."
+            )
 
 
 def describe(ratings: Ratings) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isthmus._files import atomic_write
 from isthmus._ids import IdArray
 from isthmus.cli._data import (
+    check_output,
     ids_from_text,
     load,
     of_users,
@@ -121,6 +122,8 @@ def predict(
     """
     if (pairs is None) == (user is None and item is None) or (user is None) != (item is None):
         raise typer.BadParameter("there must be either a file of pairs, or --user and --item.")
+    if output is not None:
+        check_output(output, model, pairs)
     recommender = load(model, num_threads)
     if pairs is None:
         users = ids_from_text([user or ""], recommender.user_ids_, "--user")

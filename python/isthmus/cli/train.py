@@ -2,7 +2,6 @@
 
 import enum
 import inspect
-import os
 import re
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from isthmus.base import Recommender
 from isthmus.blend import Blend
 from isthmus.cli._data import (
+    check_output,
     describe,
     format_metrics,
     read_content,
@@ -142,7 +142,7 @@ def train(
     if metrics is not None and test_size is None:
         raise typer.BadParameter("--metrics must come with --test-size, which holds out a test.")
     if output is not None:
-        _check_writable(output)
+        check_output(output, ratings, validation, content)
     reading, parameters = context.obj
     recommender = MODELS[model](**parameters)
     recommender._check_parameters()
@@ -202,13 +202,3 @@ def _training(model: Any, ratings: Ratings) -> str:
 
 def _takes_content(model: type[Recommender]) -> bool:
     return "content" in inspect.signature(model.fit).parameters
-
-
-def _check_writable(output: Path) -> None:
-    # said before training, not after
-    if output.is_dir():
-        raise IsADirectoryError(f"--output must be a file, but {output} is a folder.")
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"--output must lie in a folder, but {output.parent} is none.")
-    if not os.access(output.parent, os.W_OK):
-        raise PermissionError(f"--output must lie in a folder that may be written, not {output}.")
