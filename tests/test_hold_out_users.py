@@ -62,7 +62,7 @@ def test_by_time_the_latest_are_to_be_found():
 def test_bad_arguments_are_refused(ratings):
     with pytest.raises(ValueError, match="must leave users in every part"):
         hold_out_users(ratings, test_users=60, validation_users=60)
-    with pytest.raises(ValueError, match='by must be "random" or "time"'):
+    with pytest.raises(ValueError, match="by must be one of 'random', 'time'"):
         hold_out_users(ratings, by="user")
     with pytest.raises(TypeError, match="test_users must be a float or an integer"):
         hold_out_users(ratings, test_users="10")

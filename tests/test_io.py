@@ -193,7 +193,7 @@ BAD = {
     "only a header": ("user,item,rating\n", {}, r"at least one rating, but it has only a header"),
     "binary": (b"\x7fELF\0\0\0\0", {}, r"must be a text, Parquet or npz file, but it is another"),
     "no separator": ("hello\n", {}, r"must have fields separated by .* line is 'hello'; pass sep"),
-    "format": (GOOD, {"format": "xlsx"}, r"format must be one of csv, .* but it was 'xlsx'\."),
+    "format": (GOOD, {"format": "xlsx"}, r"format must be one of 'csv', .* but it was 'xlsx'\."),
     "separator": (GOOD, {"separator": "ab"}, r'separator must be one character or "::", .*\'ab\''),
     "unknown encoding": (GOOD, {"encoding": "u8x"}, r"encoding must be known to Python, .*'u8x'"),
     "unknown name": (

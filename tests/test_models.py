@@ -172,6 +172,23 @@ def test_every_model_is_tested_and_exported():
     assert MODELS.keys() <= set(isthmus.__all__)
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (model, name)
+        for model in MODELS.values()
+        for name, parameter in inspect.signature(model).parameters.items()
+        if isinstance(parameter.default, bool) and name != "weighted_regularization"
+    ],
+)
+def test_what_is_true_or_false_is_a_truth_value_of_python_or_numpy(model, name):
+    for value in (np.True_, np.False_):
+        model(**{name: value})._check_parameters()
+    for value in ("no", 1, None):
+        with pytest.raises(TypeError, match=f"{name} must be True or False, but it was {value!r}"):
+            model(**{name: value})._check_parameters()
+
+
 OTHERS = {
     "orientation": {"item": "user", "user": "item"},
     "tied": {False: True, True: False},

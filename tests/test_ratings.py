@@ -377,7 +377,7 @@ BAD = {
         arrays(users=[7, 7], items=["b", "b"]),
         *(ValueError, r"1 rating repeats an earlier pair, first that of user 7 and item 'b'; pass"),
     ),
-    "duplicates argument": (arrays(duplicates="sum"), ValueError, r'"last", but it was \'sum\'\.'),
+    "duplicates argument": (arrays(duplicates="sum"), ValueError, r"'last', but it was 'sum'\."),
     "no ratings": (
         arrays(users=[], items=[], ratings=[]),
         *(ValueError, r"ratings must hold at least one rating, but it is empty"),
@@ -509,7 +509,7 @@ BAD = {
     ),
     "orientation": (
         lambda: example().rows("column"),
-        *(ValueError, r"orientation must be \"user\" or \"item\", but it was 'column'"),
+        *(ValueError, r"orientation must be one of 'user', 'item', but it was 'column'"),
     ),
     "mask type": (lambda: example().select([1, 0, 1, 0]), TypeError, r"mask must hold booleans"),
     "mask length": (
@@ -525,7 +525,11 @@ BAD = {
         lambda: example().k_core(users=9, items=1),
         *(ValueError, r"users and items must leave some ratings, but no user has 9"),
     ),
-    "backend": (lambda: example().to_frame("dask"), ValueError, r"backend must be \"pyarrow\""),
+    "backend": (
+        lambda: example().to_frame("dask"),
+        ValueError,
+        r"backend must be one of 'pyarrow'",
+    ),
 }
 
 

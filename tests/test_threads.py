@@ -30,7 +30,7 @@ def cgroup(tmp_path):
     return quota
 
 
-@pytest.mark.parametrize("num_threads", [1, 5, np.int64(5)])
+@pytest.mark.parametrize("num_threads", [1, 5, np.int64(5), 1024])
 def test_a_positive_number_is_taken_as_it_is(eight_cpus, num_threads):
     assert resolve_num_threads(num_threads) == num_threads
     assert type(resolve_num_threads(num_threads)) is int
@@ -38,13 +38,15 @@ def test_a_positive_number_is_taken_as_it_is(eight_cpus, num_threads):
 
 @pytest.mark.parametrize("num_threads", [1.0, "2", None, True, np.bool_(True), [1]])
 def test_what_is_no_integer_is_refused(num_threads):
-    with pytest.raises(TypeError, match=r"^num_threads is .*; it must be an integer"):
+    with pytest.raises(TypeError, match=r"^num_threads must be an integer from 0 to 1,024"):
         resolve_num_threads(num_threads)
 
 
-def test_a_negative_number_is_refused():
-    with pytest.raises(ValueError, match=r"^num_threads is -1; it must be the number of threads"):
-        resolve_num_threads(-1)
+@pytest.mark.parametrize("num_threads", [-1, 1025, 10**9])
+def test_what_no_machine_has_is_refused(num_threads):
+    message = f"^num_threads must be an integer from 0 to 1,024, but it was {num_threads}"
+    with pytest.raises(ValueError, match=message):
+        resolve_num_threads(num_threads)
 
 
 def test_zero_means_the_cpus_of_this_process():

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._arrays import as_values
+from isthmus._checks import check_choice
 from isthmus._csr import CSR, check_structure, sorting_order
 from isthmus._ids import IdArray
 
@@ -25,10 +26,7 @@ def csr_from_cells(
     item_ids: IdArray,
 ) -> tuple[CSR, NDArray[np.int64] | None]:
     """Sort cells by row and column, and refuse or merge those that occur more than once."""
-    if duplicates not in ("error", "mean", "last"):
-        raise ValueError(
-            f'duplicates must be "error", "mean" or "last", but it was {duplicates!r}.'
-        )
+    check_choice("duplicates", duplicates, ("error", "mean", "last"))
     shape = (len(user_ids), len(item_ids))
     cell = rows.astype(np.int64) * shape[1] + columns
     if not (cell[1:] > cell[:-1]).all():

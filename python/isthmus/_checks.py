@@ -7,25 +7,39 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "ACTIVATIONS",
+    "check_bool",
     "check_choice",
     "check_integer",
     "check_layers",
     "check_real",
     "check_share",
-    "seed_from",
 ]
 
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
+"""What the core can apply to the units of a layer."""
 
-def check_integer(name: str, value: Any, *, low: int) -> int:
-    """Return an integer that is at least `low`."""
+
+def check_bool(name: str, value: Any) -> bool:
+    """Return a truth value, Python's or NumPy's."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name} must be True or False, but it was {value!r} ({type(value).__name__})."
+        )
+    return bool(value)
+
+
+def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
+    """Return an integer within bounds."""
+    bounds = f"of at least {low}" if high is None else f"from {low} to {high:,}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"{name} must be an integer of at least {low}, but it was {value!r} "
-            f"({type(value).__name__})."
+            f"{name} must be an integer {bounds}, but it was {value!r} ({type(value).__name__})."
         )
-    if value < low:
-        raise ValueError(f"{name} must be an integer of at least {low}, but it was {value}.")
-    return int(value)
+    number = int(value)
+    if number < low or (high is not None and number > high):
+        raise ValueError(f"{name} must be an integer {bounds}, but it was {value}.")
+    return number
 
 
 def check_real(
@@ -73,22 +87,3 @@ def check_layers(name: str, value: Any) -> tuple[int, ...]:
             f"{name} must be the units of at least one layer, as (500,), but it was {value!r}."
         )
     return tuple(check_integer(f"every entry of {name}", units, low=1) for units in value)
-
-
-def seed_from(random_state: Any) -> int:
-    """Return a 64-bit seed: an int is one, a generator draws one, None asks the system."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**64, dtype=np.uint64))
-    if not isinstance(random_state, bool) and isinstance(random_state, numbers.Integral):
-        seed = int(random_state)
-        if not 0 <= seed < 2**64:
-            raise ValueError(
-                f"random_state must lie in [0, 2**64) if it is an integer, but it was {seed}."
-            )
-        return seed
-    raise TypeError(
-        f"random_state must be an integer, a numpy.random.Generator or None, "
-        f"but it was {random_state!r} ({type(random_state).__name__})."
-    )

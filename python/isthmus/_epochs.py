@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._alignment import ratings_among
 from isthmus._arrays import is_finite
-from isthmus._checks import check_integer, check_share, seed_from
+from isthmus._checks import check_bool, check_integer, check_share
+from isthmus._random import seed_from
 from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import Ratings, as_ratings
@@ -215,6 +216,7 @@ class EpochModel(Recommender, abstract=True):
             check_share("validation_fraction", self.validation_fraction)
         if self.patience is not None:
             check_integer("patience", self.patience, low=1)
+        check_bool("verbose", self.verbose)
         self._num_threads()
 
     def _current_structure(self) -> SimpleNamespace:

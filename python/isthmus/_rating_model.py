@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._alignment import cells_among
 from isthmus._arrays import is_finite
-from isthmus._checks import check_real
+from isthmus._checks import check_bool, check_real
 from isthmus._csr import column_counts
 from isthmus._epochs import EpochModel
 from isthmus._ids import IdIndex
@@ -124,6 +124,7 @@ class RatingModel(EpochModel, abstract=True):
         self._check_course()
         if self.default_rating is not None:
             check_real("default_rating", self.default_rating)
+        check_bool("clip", self.clip)
 
     # Prediction
 

@@ -1,11 +1,15 @@
 """How many threads this process may use."""
 
 import math
-import numbers
 import os
 from pathlib import Path
 
+from isthmus._checks import check_integer
+
 __all__ = ["resolve_num_threads"]
+
+_MOST_THREADS = 1024
+"""More would not be faster anywhere, and OpenMP ends the process where the system has no more."""
 
 
 def resolve_num_threads(num_threads: int) -> int:
@@ -14,8 +18,8 @@ def resolve_num_threads(num_threads: int) -> int:
     Parameters
     ----------
     num_threads : int
-        At least 0. 0 stands for all that this process may use: the CPUs that it is bound to, no
-        more than its control group's CPU quota (rounded up) and ``OMP_NUM_THREADS`` allow.
+        From 0 to 1,024. 0 stands for all that this process may use: the CPUs that it is bound to,
+        no more than its control group's CPU quota (rounded up) and ``OMP_NUM_THREADS`` allow.
 
     Returns
     -------
@@ -27,31 +31,18 @@ def resolve_num_threads(num_threads: int) -> int:
     TypeError
         If `num_threads` is no integer.
     ValueError
-        If `num_threads` is negative.
+        If `num_threads` is not from 0 to 1,024.
 
     Examples
     --------
     >>> resolve_num_threads(3)
     3
     """
-    if not _is_integer(num_threads):
-        raise TypeError(
-            f"num_threads is {num_threads!r}; it must be an integer: the number of threads, "
-            "or 0 for all that this process may use."
-        )
-    if num_threads < 0:
-        raise ValueError(
-            f"num_threads is {num_threads}; it must be the number of threads, "
-            "or 0 for all that this process may use."
-        )
+    check_integer("num_threads", num_threads, low=0, high=_MOST_THREADS)
     if num_threads > 0:
         return int(num_threads)
     limits = (_affinity(), _cgroup_quota(), _omp_num_threads())
     return max(1, min(limit for limit in limits if limit is not None))
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _affinity() -> int:

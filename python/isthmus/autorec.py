@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._arrays import read_only
 from isthmus._autorec_learners import LbfgsLearner, Learner
-from isthmus._checks import check_choice, check_integer, check_layers, check_real
+from isthmus._checks import ACTIVATIONS, check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR, column_counts, row_sums
 from isthmus._epochs import load_weights
 from isthmus._pretraining import inner_layers
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoRec"]
 
-ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
 OPTIMIZERS = ("adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd")
 CENTERINGS = ("none", "global", "row")
 

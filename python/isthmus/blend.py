@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core, persistence
-from isthmus._checks import check_share, seed_from
+from isthmus._checks import check_share
 from isthmus._csr import CSR
+from isthmus._random import seed_from
 from isthmus._rating_model import RatingModel
 from isthmus._scorable import Floats, Scorable, unit_rows
 from isthmus.base import Recommender

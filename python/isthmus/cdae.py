@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus._checks import check_choice, check_integer, check_real
+from isthmus._checks import ACTIVATIONS, check_bool, check_choice, check_integer, check_real
 from isthmus._csr import CSR
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
 
 __all__ = ["CDAE"]
 
-ACTIVATIONS = ("sigmoid", "identity", "tanh", "relu", "elu", "selu", "swish")
 OPTIMIZERS = ("adagrad", "adam", "momentum", "sgd")
 
 
@@ -140,8 +139,7 @@ class CDAE(ImplicitRecommender):
         check_integer("hidden_units", self.hidden_units, low=1)
         check_choice("encoder_activation", self.encoder_activation, ACTIVATIONS)
         check_choice("loss", self.loss, ("logistic", "square"))
-        if not isinstance(self.tied, bool):
-            raise TypeError(f"tied must be True or False, but it was {self.tied!r}.")
+        check_bool("tied", self.tied)
         check_real("regularization", self.regularization, low=0)
         check_real("corruption", self.corruption, low=0, high=1, open_high=True)
         check_integer("negatives", self.negatives, low=0)
@@ -152,7 +150,7 @@ class CDAE(ImplicitRecommender):
             *(n_users, n_items, int(self._structure.hidden_units)),
             activation=self._structure.encoder_activation,
             logistic=self._structure.loss == "logistic",
-            tied=self._structure.tied,
+            tied=bool(self._structure.tied),
             seed=seed,
             num_threads=self._num_threads(),
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._arrays import read_only
-from isthmus._checks import check_integer, check_real
+from isthmus._checks import check_bool, check_real
 from isthmus._csr import CSR, select_rows, transpose
 from isthmus._memory import available_memory, format_bytes
 from isthmus._scorable import Floats
@@ -147,7 +147,7 @@ class EASE(Recommender):
 
     def _check_parameters(self) -> None:
         check_real("regularization", self.regularization, low=0, open_low=True)
-        check_integer("num_threads", self.num_threads, low=0)
+        check_bool("verbose", self.verbose)
         self._num_threads()
 
     @property

@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from scipy import sparse
 
+from isthmus._checks import check_choice
 from isthmus._columns import FIELDS, field_of, resolve_columns
 from isthmus._csr import row_numbers
 from isthmus._files import atomic_write
@@ -89,8 +90,8 @@ def read_ratings(
     Ratings(1 users x 2 items, 2 ratings in [3, 5])
     """
     path = _existing(path)
-    if format is not None and format not in _FORMATS:
-        raise ValueError(f"format must be one of {', '.join(_FORMATS)}, but it was {format!r}.")
+    if format is not None:
+        check_choice("format", format, _FORMATS)
     if columns is not None:
         _check_columns(columns)
         implicit = implicit or len(columns) == 2 or columns[2] is None

@@ -12,6 +12,7 @@ from scipy import sparse
 from isthmus import _csr
 from isthmus._arrays import as_timestamps, as_values, check_same_length, read_only
 from isthmus._cells import Duplicates, csr_from_cells, matrix_cells, matrix_rows
+from isthmus._checks import check_choice
 from isthmus._columns import FIELDS
 from isthmus._csr import CSR
 from isthmus._frames import frame_cells
@@ -403,8 +404,7 @@ class Ratings:
         ValueError
             If `orientation` is another.
         """
-        if orientation not in ("user", "item"):
-            raise ValueError(f'orientation must be "user" or "item", but it was {orientation!r}.')
+        check_choice("orientation", orientation, ("user", "item"))
         by_user = CSR(self.indptr, self.indices, self.values, self.shape)
         return by_user if orientation == "user" else _csr.transpose(by_user)
 
@@ -440,19 +440,16 @@ class Ratings:
         ValueError
             If `backend` is another.
         """
+        check_choice("backend", backend, ("pyarrow", "pandas", "polars"))
         columns = dict(zip(FIELDS, self.to_arrays(), strict=True))
         table = pa.table({name: array for name, array in columns.items() if array is not None})
         if backend == "pyarrow":
             return table
         if backend == "pandas":
             return table.to_pandas()
-        if backend == "polars":
-            import polars
+        import polars
 
-            return polars.from_arrow(table)
-        raise ValueError(
-            f'backend must be "pyarrow", "pandas" or "polars", but it was {backend!r}.'
-        )
+        return polars.from_arrow(table)
 
     def to_matrix(self) -> Any:
         """Give a ``scipy.sparse.csr_array``, users x items."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._alignment import cells_among
 from isthmus._arrays import read_only
-from isthmus._checks import check_choice, check_integer, check_layers, check_real
+from isthmus._checks import check_bool, check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
 from isthmus._ids import IdIndex
@@ -202,8 +202,7 @@ class RBM(RatingModel):
     def _check_parameters(self) -> None:
         check_choice("orientation", self.orientation, ("item", "user"))
         check_integer("hidden_units", self.hidden_units, low=1)
-        if not isinstance(self.conditional, bool | np.bool_):
-            raise TypeError(f"conditional must be True or False, but it was {self.conditional!r}.")
+        check_bool("conditional", self.conditional)
         check_real("regularization", self.regularization, low=0)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)

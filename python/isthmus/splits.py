@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus._checks import check_choice
+from isthmus._checks import check_choice, check_integer
 from isthmus._csr import CSR, row_numbers
 from isthmus._random import RandomState, as_generator
 from isthmus.ratings import Ratings, as_ratings
@@ -134,8 +134,7 @@ def leave_one_out(
     array([3., 5.], dtype=float32)
     """
     ratings = as_ratings(ratings)
-    if by not in ("random", "time"):
-        raise ValueError(f'by must be "random" or "time", but it was {by!r}.')
+    check_choice("by", by, ("random", "time"))
     count = np.diff(ratings.indptr)
     if count.max() < 2:
         raise ValueError("ratings must have a user with two ratings or more, but none has.")
@@ -172,13 +171,7 @@ def kfold(
     [2, 1, 1]
     """
     ratings = as_ratings(ratings)
-    if isinstance(n_splits, bool) or not isinstance(n_splits, (int, np.integer)):
-        raise TypeError(f"n_splits must be an integer, but it was {n_splits!r}.")
-    if not 2 <= n_splits <= ratings.nnz:
-        raise ValueError(
-            f"n_splits must lie between 2 and the number of ratings, {ratings.nnz:,}, "
-            f"but it was {n_splits}."
-        )
+    check_integer("n_splits", n_splits, low=2, high=ratings.nnz)
     random = as_generator(random_state)
     fold = random.permutation(np.arange(ratings.nnz) % n_splits)
     return (mask_split(ratings, fold == number) for number in range(n_splits))
@@ -322,8 +315,7 @@ def hold_out_users(
     ((7, 5), 12, 3)
     """
     ratings = as_ratings(ratings)
-    if by not in ("random", "time"):
-        raise ValueError(f'by must be "random" or "time", but it was {by!r}.')
+    check_choice("by", by, ("random", "time"))
     size = _check_size("test_size", test_size)
     random = as_generator(random_state)
     people = random.permutation(np.flatnonzero(np.diff(ratings.indptr)))

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus._checks import check_choice, check_integer, check_real, check_share
 from isthmus._csr import CSR
 from isthmus._random import RandomState, as_generator
 from isthmus.ratings import Ratings
@@ -102,9 +103,7 @@ def synthetic_ratings(
     >>> synthetic_ratings(100, 50, 1000)
     Ratings(100 users x 50 items, 1,000 ratings in [1, 5])
     """
-    if shape not in _PRESETS:
-        raise ValueError(f"shape must be one of {', '.join(_PRESETS)}, but it was {shape!r}.")
-    preset = _PRESETS[shape]
+    preset = _PRESETS[check_choice("shape", shape, tuple(_PRESETS))]
     sizes = _check_sizes(n_users, n_items, n_ratings, preset)
     lowest, highest = preset.scale if scale is None else scale
     step = preset.step if step is None else step
@@ -269,10 +268,7 @@ def _check_sizes(
     if n_users is None or n_items is None or n_ratings is None:
         raise ValueError("n_users, n_items and n_ratings must be given together, or none of them.")
     for name, size in (("n_users", n_users), ("n_items", n_items), ("n_ratings", n_ratings)):
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
-            raise TypeError(f"{name} must be an integer, but it was {size!r}.")
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, but it was {size}.")
+        check_integer(name, size, low=1)
     if n_ratings > n_users * n_items:
         raise ValueError(
             f"n_ratings must be at most n_users x n_items, {n_users * n_items:,}, "
@@ -284,12 +280,9 @@ def _check_sizes(
 def _check_ranges(
     rank: int, noise: float | None, lowest: float, highest: float, step: float, top_share: float
 ) -> None:
-    if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)):
-        raise TypeError(f"rank must be an integer, but it was {rank!r}.")
-    if rank < 0:
-        raise ValueError(f"rank must be at least 0, but it was {rank}.")
-    if noise is not None and not (np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise must be finite and at least 0, but it was {noise}.")
+    check_integer("rank", rank, low=0)
+    if noise is not None:
+        check_real("noise", noise, low=0)
     if not (np.isfinite([lowest, highest]).all() and lowest < highest):
         raise ValueError(
             f"scale must be a lower and a higher finite number, but it was ({lowest}, {highest})."
@@ -299,5 +292,4 @@ def _check_ranges(
             f"step must lie between 0 and the length of the scale, {highest - lowest:g}, "
             f"but it was {step}."
         )
-    if not 0 < top_share < 1:
-        raise ValueError(f"top_share must lie between 0 and 1, but it was {top_share}.")
+    check_share("top_share", top_share)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from isthmus._checks import check_integer, check_real, check_share, seed_from
+from isthmus._checks import check_integer, check_real, check_share
 from isthmus._epochs import EpochModel
+from isthmus._random import seed_from
 from isthmus.base import ERRORS, Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import as_ratings

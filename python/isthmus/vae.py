@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus._checks import check_choice, check_integer, check_layers, check_real
+from isthmus._checks import ACTIVATIONS, check_choice, check_integer, check_layers, check_real
 from isthmus._csr import CSR
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
 
 __all__ = ["MultDAE", "MultVAE"]
 
-ACTIVATIONS = ("tanh", "identity", "sigmoid", "relu", "elu", "selu", "swish")
 OPTIMIZERS = ("adam", "adagrad", "sgd")
 LIKELIHOODS = ("multinomial", "bernoulli", "gaussian")
 
