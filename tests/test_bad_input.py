@@ -421,6 +421,25 @@ TABLE = {
         ValueError,
         r"the users of X must be new to the model, but it knows 0 already",
     ),
+    "users folded in without ids": (
+        lambda: NAMED_MODEL.fold_in(RATINGS.to_matrix()),
+        ValueError,
+        r"X must come with user ids, since the model's are strings, as 'u0'",
+    ),
+    "users folded in with ids of another type": (
+        lambda: NAMED_MODEL.fold_in(Ratings.from_arrays([5], [100], [3])),
+        ValueError,
+        r"the user ids of X must be of the type of the model's, as 'u0', but one is 5",
+    ),
+    "users folded in where integers end": (
+        lambda: (
+            AutoRec(**SMALL)
+            .fit(Ratings.from_arrays([0, 2**63 - 2], [0, 1], [3, 4]))
+            .fold_in(csr()[:, :2])
+        ),
+        ValueError,
+        r"since the model's go up to 9223372036854775806, and int64 has not 2 more",
+    ),
     "axis": (
         lambda: MODEL.fold_in(RATINGS, axis="row"),
         ValueError,

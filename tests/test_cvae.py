@@ -330,6 +330,12 @@ class TestNewItems:
         with pytest.raises(ValueError, match=sentence):
             call(model)
 
+    def test_need_ids_where_integers_end(self):
+        model = fit().fold_in_items(WORDS[:1], item_ids=[2**63 - 2]).fold_in_items(WORDS[:1])
+        assert model.item_ids_[-1] == 2**63 - 1
+        with pytest.raises(ValueError, match=r"content must come with item ids, since the model's"):
+            model.fold_in_items(WORDS[:1])
+
 
 class TestParameters:
     @pytest.mark.parametrize(

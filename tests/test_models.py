@@ -501,7 +501,7 @@ class TestFoldIn:
 
     def test_needs_strings_where_ids_are_strings(self, make, parts):
         model = make().fit(named(parts[0]))
-        with pytest.raises(ValueError, match="must be Ratings, with the new users' ids"):
+        with pytest.raises(ValueError, match="X must come with user ids, since the model's are"):
             model.fold_in(parts[1].to_matrix())
         with pytest.raises(ValueError, match="must be of the type of the model's"):
             model.fold_in(Ratings.from_arrays([1], ["film 000"], [5]))

@@ -104,6 +104,39 @@ class IdIndex:
                 f"but {ids[counts > 1][0].item()!r} occurs {counts[counts > 1][0]} times."
             )
 
+    def check_new(self, ids: IdArray, name: str) -> None:
+        """Raise ValueError if an id of what is to be added is known, or of another type."""
+        if ids.dtype.kind != self.ids.dtype.kind:
+            raise ValueError(
+                f"the {self.kind} ids of {name} must be of the type of the model's, "
+                f"as {self.ids[0].item()!r}, but one is {ids[0].item()!r}."
+            )
+        again = np.isin(ids, self.ids)
+        if again.any():
+            raise ValueError(
+                f"the {self.kind}s of {name} must be new to the model, "
+                f"but it knows {ids[again][0].item()!r} already."
+            )
+
+    def next_ids(self, n: int, name: str) -> IdArray:
+        """Give the integers that follow the greatest id to what is to be added and has no ids."""
+        if self.ids.dtype.kind != "i":
+            raise ValueError(
+                f"{name} must come with {self.kind} ids, since the model's are strings, "
+                f"as {self.ids[0].item()!r}."
+            )
+        last = int(self.ids.max())
+        if n > np.iinfo(np.int64).max - last:
+            raise ValueError(
+                f"{name} must come with {self.kind} ids, since the model's go up to {last}, "
+                f"and int64 has not {n:,} more."
+            )
+        return last + np.arange(1, n + 1)
+
+    def extended(self, ids: IdArray) -> "IdIndex":
+        """Give an index with further ids behind those that there are."""
+        return IdIndex(np.concatenate([self.ids, ids]), self.kind)
+
     def matches(self, other: "IdIndex") -> bool:
         """Say whether both have the same ids in the same order."""
         return self is other or (

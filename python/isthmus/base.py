@@ -624,26 +624,11 @@ class Recommender:
         rows = self._rows_among(X, "X", axis=axis)
         if isinstance(X, Ratings):
             ids = X.user_ids if axis == "user" else X.item_ids
-            if ids.dtype.kind != new.ids.dtype.kind:
-                raise ValueError(
-                    f"the {axis} ids of X must be of the type of the model's, "
-                    f"as {new.ids[0].item()!r}, but one is {ids[0].item()!r}."
-                )
-            again = np.isin(ids, new.ids)
-            if again.any():
-                raise ValueError(
-                    f"the {axis}s of X must be new to the model, "
-                    f"but it knows {ids[again][0].item()!r} already."
-                )
-        elif new.ids.dtype.kind != "i":
-            raise ValueError(
-                f"X must be Ratings, with the new {axis}s' ids, since the model's are strings."
-            )
+            new.check_new(ids, "X")
         else:
-            first = int(new.ids.max()) + 1
-            ids = np.arange(first, first + rows.shape[0])
+            ids = new.next_ids(rows.shape[0], "X")
         self._fold_in(rows, axis)
-        grown = IdIndex(np.concatenate([new.ids, ids]), axis)
+        grown = new.extended(ids)
         self._seen = append(self._seen, rows, axis)
         if axis == "user":
             self._users = grown

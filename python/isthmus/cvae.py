@@ -15,7 +15,6 @@ from isthmus._arrays import read_only
 from isthmus._checks import check_integer, check_layers, check_real
 from isthmus._csr import CSR, append, check_structure, select_rows, transpose
 from isthmus._epochs import load_weights
-from isthmus._ids import IdArray, IdIndex
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
 from isthmus.content import Content, as_content, as_rows, is_sparse
@@ -459,12 +458,7 @@ class CVAE(ImplicitRecommender):
                 "content needs a model that was fitted with content, but this one was not."
             )
         new = self._new_content(content, item_ids)
-        again = np.isin(new.item_ids, self._items.ids)
-        if again.any():
-            raise ValueError(
-                f"content must be of items that are new to the model, "
-                f"but it knows {new.item_ids[again][0].item()!r} already."
-            )
+        self._items.check_new(new.item_ids, "content")
         new = new.with_vocabulary(self._vocabulary, self._content.shape[1])
         n_new = new.rows.shape[0]
         self._item_factors = np.vstack([self._item_factors, self._encode_content(new.rows)])
@@ -476,30 +470,17 @@ class CVAE(ImplicitRecommender):
             *(np.empty(0, np.int32), np.empty(0, np.float32), (n_new, len(self._users))),
         )
         self._seen = append(self._seen, empty, "item")
-        self._items = IdIndex(np.concatenate([self._items.ids, new.item_ids]), "item")
+        self._items = self._items.extended(new.item_ids)
         return self
 
     def _new_content(self, content: Any, item_ids: ArrayLike | None) -> Content:
         if not is_sparse(content):
             if item_ids is not None:
                 raise ValueError("item_ids must not be given where content has ids itself.")
-            new = as_content(content, 0, item_ids=None)
-        else:
-            if item_ids is None:
-                item_ids = self._next_ids(content.shape[0])
-            new = Content(content, item_ids=item_ids)
-        if new.item_ids.dtype.kind != self._items.ids.dtype.kind:
-            raise ValueError(
-                f"the item ids of content must be of the type of the model's, "
-                f"as {self._items.ids[0].item()!r}, but one is {new.item_ids[0].item()!r}."
-            )
-        return new
-
-    def _next_ids(self, n: int) -> IdArray:
-        if self._items.ids.dtype.kind != "i":
-            raise ValueError("item_ids must be given, since the model's are strings.")
-        first = int(self._items.ids.max()) + 1
-        return np.arange(first, first + n)
+            return as_content(content, 0, item_ids=None)
+        if item_ids is None:
+            item_ids = self._items.next_ids(content.shape[0], "content")
+        return Content(content, item_ids=item_ids)
 
     def _fold_in(self, ratings: CSR, axis: str) -> None:
         if axis == "item":
