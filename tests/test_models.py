@@ -255,6 +255,10 @@ class TestParameters:
         model = make()
         assert parameters(eval(repr(model), vars(isthmus).copy())) == parameters(model)
 
+    def test_that_are_arrays_are_shown(self):
+        model = AutoRec(hidden_units=np.array([4, 2, 4]), epochs=3)
+        assert repr(model) == "AutoRec(hidden_units=array([4, 2, 4]), epochs=3)"
+
 
 class TestFit:
     def test_returns_the_model_with_finite_predictions(self, make, parts):

@@ -100,7 +100,7 @@ class Recommender:
         changed = (
             f"{name}={value!r}"
             for name, value in self.get_params().items()
-            if value is not defaults[name].default and value != defaults[name].default
+            if not np.array_equal(value, defaults[name].default)
         )
         return f"{type(self).__name__}({', '.join(changed)})"
 
