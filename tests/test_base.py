@@ -22,6 +22,7 @@ class Plain(Recommender):
         self.users = generator.normal(size=(ratings.n_users, 5)).astype(np.float32)
         self.items = generator.normal(size=(ratings.n_items, 5)).astype(np.float32)
         self._remember(ratings)
+        self._fitted = True
         return self
 
     def _vectors(self):
