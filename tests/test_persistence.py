@@ -10,7 +10,14 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from isthmus import AutoRec, Ratings, Recommender, synthetic_ratings
+from isthmus import (
+    AutoRec,
+    MultDAE,
+    Ratings,
+    Recommender,
+    synthetic_ratings,
+    train_test_split,
+)
 from isthmus.persistence import FORMAT_VERSION
 
 
@@ -68,6 +75,16 @@ class TestFile:
         loaded = Recommender.load(tmp_path / "model")
         assert (loaded.hidden_units, loaded.orientation) == (model.hidden_units, model.orientation)
         assert loaded.epochs == 7
+
+    def test_keeps_the_course_of_training(self, tmp_path):
+        train, held_out = train_test_split(
+            synthetic_ratings(20, 15, 100, random_state=0), random_state=0
+        )
+        for model, metric in ((AutoRec(epochs=2), "rmse"), (MultDAE(epochs=2), "ndcg@10")):
+            model.fit(train, validation=held_out).partial_fit(train)
+            assert [list(epoch.metrics) for epoch in model.history_] == [[metric], [metric], []]
+            model.save(tmp_path / "model")
+            assert Recommender.load(tmp_path / "model").history_ == model.history_
 
     def test_keeps_ids_that_are_strings_of_any_language(self, model, path):
         ids = Recommender.load(path).item_ids_
@@ -164,6 +181,7 @@ class TestRefused:
                 {"model__encoder__weights": np.zeros((20, 5), np.float32)},
                 r"is damaged: encoder\.weights has shape \(20, 5\)",
             ),
+            ({"model__history__rmse": np.zeros(3)}, "is damaged"),
             ({"model__codes": np.zeros((14, 3), np.float32)}, "is damaged: codes"),
             ({"model__codes": np.zeros((15, 2), np.float32)}, "is damaged: codes"),
             ({"model__codes": np.zeros(15, np.float32)}, "is damaged"),
@@ -179,6 +197,19 @@ class TestRefused:
     def test_changed(self, path, changes, message):
         rewrite(path, **changes)
         with pytest.raises(ValueError, match=r"model\.safetensors " + message):
+            Recommender.load(path)
+
+    @pytest.mark.parametrize(
+        ("metadata", "message"),
+        [
+            ("[]", r"its metadata is no JSON object, but \[\]\."),
+            ("null", r"its metadata is no JSON object, but None\."),
+            ("{", r"its metadata is no JSON: Expecting"),
+        ],
+    )
+    def test_without_a_description(self, path, metadata, message):
+        save_file(load_file(path), path, metadata={"isthmus": metadata})
+        with pytest.raises(ValueError, match=rf"model\.safetensors is damaged: {message}"):
             Recommender.load(path)
 
     @pytest.mark.parametrize("content", [b"user,item\n1,2\n", b"\x80\x04K\x01.", b"PK\x03\x04"])

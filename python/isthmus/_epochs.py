@@ -228,8 +228,13 @@ class EpochModel(Recommender, abstract=True):
     # Files
 
     def _course_tensors(self) -> dict[str, NDArray[Any]]:
+        measured: dict[str, list[tuple[int, float]]] = {}
+        for epoch in self.history_:
+            for name, value in epoch.metrics.items():
+                measured.setdefault(f"history.{name}", []).append((epoch.index, value))
         return {
             "history": np.array([[e.seconds, e.loss] for e in self.history_]).reshape(-1, 2),
+            **{name: np.array(values) for name, values in measured.items()},
             "seed": np.array([self._seed], np.uint64),
         }
 
@@ -237,6 +242,10 @@ class EpochModel(Recommender, abstract=True):
         self._seed = int(tensors["seed"][0])
         epochs = enumerate(tensors["history"].tolist())
         self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
+        for name, values in tensors.items():
+            if name.startswith("history."):
+                for index, value in values.tolist():
+                    self.history_[int(index)].metrics[name.removeprefix("history.")] = value
         if "_structure" not in self.__dict__:  # a pickle has it, a file its parameters
             self._structure = self._current_structure()
 

@@ -89,7 +89,7 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[
             metadata = file.metadata() or {}
             if "isthmus" not in metadata:
                 raise ValueError(f"{path} is no model file of isthmus.")
-            about = json.loads(metadata["isthmus"])
+            about = _parse(metadata["isthmus"], path)
             version = about.get("format_version")
             if version != FORMAT_VERSION:
                 raise ValueError(
@@ -99,6 +99,16 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, NDArray[
             return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is no model file, or a damaged one: {error}.") from error
+
+
+def _parse(text: str, path: str | PathLike[str]) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: its metadata is no JSON: {error}.") from None
+    if not isinstance(about, dict):
+        raise ValueError(f"{path} is damaged: its metadata is no JSON object, but {about!r}.")
+    return about
 
 
 def _build(about: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> "Recommender":
