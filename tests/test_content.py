@@ -36,6 +36,13 @@ def test_columns_may_have_any_names_and_lists_may_be_missing():
     assert content.item_ids.tolist() == ["b", "a"]
 
 
+def test_columns_may_have_integers_for_names():
+    frame = pd.DataFrame([[["x"], "b", 0], [["y"], "a", 0]])
+    content = Content.from_frame(frame, item=1, tokens=0)
+    assert content.item_ids.tolist() == ["b", "a"]
+    assert content.vocabulary.tolist() == ["x", "y"]
+
+
 def test_a_vocabulary_keeps_its_order_and_drops_other_words():
     content = Content.from_frame(pa.table(PAPERS), vocabulary=["net", "cat", "deep"])
     np.testing.assert_array_equal(dense(content), [[0.5, 0, 1], [0, 0, 0], [1, 0, 0]])

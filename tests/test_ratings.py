@@ -218,6 +218,17 @@ class TestFromFrame:
         ratings = Ratings.from_frame(frame, user="who", item="what", implicit=True)
         assert ratings.values.tolist() == [1, 1]
 
+    def test_columns_whose_names_are_integers(self):
+        frame = pd.DataFrame([[1, 2, 3.0], [4, 5, 6.0]])  # as pandas.read_csv(header=None) gives
+        expected = [(1, 2, 3.0, None), (4, 5, 6.0, None)]
+        for columns in ([0, 1, 2], [2, 0, 1]):
+            ratings = Ratings.from_frame(frame[columns], user=0, item=1, rating=2)
+            assert cells(ratings) == expected
+
+    def test_columns_that_are_none_of_the_four_may_have_any_name(self):
+        frame = pd.DataFrame({"user": [1], "item": [2], "rating": [3.0], 0: ["x"], ("a", "b"): 1})
+        assert cells(Ratings.from_frame(frame)) == [(1, 2, 3.0, None)]
+
     def test_unused_categories_are_no_users(self):
         users = pd.Categorical(["b", "a"], categories=["z", "b", "a"])
         frame = pd.DataFrame({"user": users, "item": [1, 2], "rating": [3, 4]})
@@ -463,6 +474,10 @@ BAD = {
     "lazy frame": (
         lambda: Ratings.from_frame(pl.LazyFrame({"user": [1]})),
         *(TypeError, r"data frame, but it is a LazyFrame"),
+    ),
+    "integers for names": (
+        lambda: Ratings.from_frame(pd.DataFrame([[1, 2, 3.0]])),
+        *(ValueError, r"no column known to be the user; its columns are 0, 1, 2: name it"),
     ),
     "absent column": (
         frame({"user": "who"}),

@@ -1,7 +1,7 @@
 """Which columns of a table are the user, the item, the rating and the timestamp."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["FIELDS", "Columns", "field_of", "knows_names", "resolve_columns"]
 
@@ -28,8 +28,10 @@ class Columns(NamedTuple):
     timestamp: int | None
 
 
-def field_of(name: str) -> str | None:
-    """Say which field a column of this name usually is."""
+def field_of(name: Any) -> str | None:
+    """Say which field a column of this name usually is; data frames have names of any type."""
+    if not isinstance(name, str):
+        return None
     plain = "".join(c for c in name.partition(":")[0].lower() if c.isalnum())
     return next((field for field, names in _NAMES.items() if plain in names), None)
 
@@ -41,21 +43,21 @@ def knows_names(names: Sequence[str]) -> bool:
 
 def resolve_columns(
     wanted: Sequence[str | int | None] | None,
-    names: Sequence[str] | None,
+    names: Sequence[Any] | None,
     n_columns: int,
     where: str,
     *,
     find: bool,
     implicit: bool,
 ) -> Columns:
-    """Turn names and positions into positions.
+    """Turn names and positions into positions; an integer that is a name is that name.
 
     Parameters
     ----------
     wanted : sequence of str, int or None, of up to four; or None for four times None
         User, item, rating and timestamp column.
-    names : sequence of str or None
-        The table's own names, if it has any.
+    names : sequence or None
+        The table's own names, if it has any: strings or, in a data frame, whatever they are.
     n_columns : int
     where : str
         What the table is, for messages.
@@ -74,7 +76,7 @@ def resolve_columns(
     ]
     if implicit:
         found[2] = None
-    there = f"its columns are {', '.join(names)}" if names else f"it has {n_columns} columns"
+    there = f"its columns are {_listed(names)}" if names else f"it has {n_columns} columns"
     for field, position in zip(FIELDS[:2], found[:2], strict=True):
         if position is None:
             raise ValueError(f"{where} has no column known to be the {field}; {there}: name it.")
@@ -93,22 +95,21 @@ def resolve_columns(
 
 
 def _locate(
-    field: str, column: str | int, names: Sequence[str] | None, n_columns: int, where: str
+    field: str, column: str | int, names: Sequence[Any] | None, n_columns: int, where: str
 ) -> int:
+    if isinstance(column, bool) or not isinstance(column, str | int):
+        raise TypeError(f"the {field} column must be a name or a position, but it was {column!r}.")
+    if names is not None and column in names:
+        return list(names).index(column)
     if isinstance(column, str):
         if names is None:
             raise ValueError(
                 f"{where} has no header, so the {field} column must be a position, "
                 f"but it was {column!r}."
             )
-        if column not in names:
-            raise ValueError(
-                f"{where} has no column {column!r} for the {field}; "
-                f"its columns are {', '.join(names)}."
-            )
-        return list(names).index(column)
-    if isinstance(column, bool) or not isinstance(column, int):
-        raise TypeError(f"the {field} column must be a name or a position, but it was {column!r}.")
+        raise ValueError(
+            f"{where} has no column {column!r} for the {field}; its columns are {_listed(names)}."
+        )
     if not 0 <= column < n_columns:
         raise ValueError(
             f"the {field} column must lie between 0 and {n_columns - 1} in {where}, "
@@ -118,7 +119,7 @@ def _locate(
 
 
 def _usual(
-    field: str, names: Sequence[str] | None, n_columns: int, where: str, *, implicit: bool
+    field: str, names: Sequence[Any] | None, n_columns: int, where: str, *, implicit: bool
 ) -> int | None:
     if names is None:
         # Without ratings there is no telling whether the third column is a timestamp.
@@ -126,8 +127,12 @@ def _usual(
         return position if position < (2 if implicit else n_columns) else None
     matches = [position for position, name in enumerate(names) if field_of(name) == field]
     if len(matches) > 1:
-        candidates = ", ".join(names[position] for position in matches)
+        candidates = _listed([names[position] for position in matches])
         raise ValueError(
             f"{where} has several columns that may be the {field} ({candidates}): name one."
         )
     return matches[0] if matches else None
+
+
+def _listed(names: Sequence[Any]) -> str:
+    return ", ".join(map(str, names))

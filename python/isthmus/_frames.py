@@ -26,13 +26,13 @@ class Cells(NamedTuple):
     timestamps: NDArray[np.int64] | None
 
 
-def frame_cells(df: Any, names: Mapping[str, str | None], *, implicit: bool) -> Cells:
+def frame_cells(df: Any, names: Mapping[str, str | int | None], *, implicit: bool) -> Cells:
     """Take users, items, ratings and timestamps out of a data frame.
 
     Parameters
     ----------
     df : pandas.DataFrame, polars.DataFrame, pyarrow.Table or what narwhals takes for one
-    names : mapping of "user", "item", "rating" and "timestamp" to str or None
+    names : mapping of "user", "item", "rating" and "timestamp" to str, int or None
         The columns; None looks for the usual names.
     implicit : bool
         Whether every row is a rating of 1.
@@ -53,24 +53,24 @@ def frame_cells(df: Any, names: Mapping[str, str | None], *, implicit: bool) -> 
     )
     if len(frame) == 0:
         raise ValueError("df must hold at least one rating, but it has no rows.")
-    wanted = [frame.columns[position] for position in found if position is not None]
+    there = {f: frame.columns[at] for f, at in found._asdict().items() if at is not None}
     try:
-        table = frame.select(wanted).to_arrow()
+        # by fields, for Arrow has no names but strings
+        table = frame.select(nw.col(name).alias(f) for f, name in there.items()).to_arrow()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise TypeError(f"df must have columns of one type each, but {error.args[0]}.") from None
 
-    def column(position: int) -> tuple[Any, str]:
-        name = frame.columns[position]
-        return table[name], f"column {name!r}"
+    def column(field: str) -> tuple[Any, str]:
+        return table[field], f"column {there[field]!r}"
 
-    user_ids, rows = _ids(*column(found.user))
-    item_ids, columns = _ids(*column(found.item))
+    user_ids, rows = _ids(*column("user"))
+    item_ids, columns = _ids(*column("item"))
     values, timestamps = np.ones(len(rows), np.float32), None
-    if found.rating is not None:
-        rating, name = column(found.rating)
+    if "rating" in there:
+        rating, name = column("rating")
         values = as_values(_numbers(rating, name), name)
-    if found.timestamp is not None:
-        timestamp, name = column(found.timestamp)
+    if "timestamp" in there:
+        timestamp, name = column("timestamp")
         timestamps = as_timestamps(_numbers(timestamp, name), name)
     return Cells(user_ids, rows, item_ids, columns, values, timestamps)
 

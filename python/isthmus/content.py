@@ -95,8 +95,8 @@ class Content:
         cls,
         df: Any,
         *,
-        item: str = "item",
-        tokens: str = "tokens",
+        item: str | int = "item",
+        tokens: str | int = "tokens",
         vocabulary: ArrayLike | None = None,
     ) -> Content:
         """Make content from a data frame with a list of tokens for each item.
@@ -105,7 +105,7 @@ class Content:
         ----------
         df : pandas.DataFrame, polars.DataFrame, pyarrow.Table or what narwhals takes for one
             One row an item.
-        item, tokens : str, default "item" and "tokens"
+        item, tokens : str or int, default "item" and "tokens"
             Names of the columns. Tokens are lists of strings; one that occurs twice counts twice. A
             missing or empty list is an item without content.
         vocabulary : array_like of str, optional
@@ -121,7 +121,7 @@ class Content:
             If there is no such column, tokens are not lists of strings, or an item occurs twice.
         """
         table = _item_table(df, item, tokens)
-        lists = table[tokens].combine_chunks()
+        lists = table["tokens"].combine_chunks()
         kind = lists.type
         if pa.types.is_null(kind):  # no item has any
             lists = lists.cast(pa.list_(pa.string()))
@@ -144,7 +144,7 @@ class Content:
         kept = columns >= 0
         cells = (np.ones(int(kept.sum()), np.float32), (rows[kept], columns[kept]))
         matrix = sparse.coo_array(cells, shape=(len(counts), len(known)))
-        ids = as_ids(table[item].to_pylist(), f"column {item!r}")
+        ids = as_ids(table["item"].to_pylist(), f"column {item!r}")
         return cls(matrix, item_ids=ids, vocabulary=known)
 
     @property
@@ -258,7 +258,7 @@ def _check_length(name: str, array: NDArray[Any], n: int, what: str) -> None:
         )
 
 
-def _item_table(df: Any, item: str, tokens: str) -> pa.Table:
+def _item_table(df: Any, item: Any, tokens: Any) -> pa.Table:
     try:
         frame = nw.from_native(df, eager_only=True)
     except TypeError:
@@ -272,7 +272,7 @@ def _item_table(df: Any, item: str, tokens: str) -> pa.Table:
                 f"content must have columns {item!r} and {tokens!r}, but it has {frame.columns}."
             )
     try:
-        return frame.select([item, tokens]).to_arrow()
+        return frame.select(item=nw.col(item), tokens=nw.col(tokens)).to_arrow()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise TypeError(
             f"content must have columns of one type each, but {error.args[0]}."

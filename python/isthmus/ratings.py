@@ -153,10 +153,10 @@ class Ratings:
         cls,
         df: Any,
         *,
-        user: str | None = None,
-        item: str | None = None,
-        rating: str | None = None,
-        timestamp: str | None = None,
+        user: str | int | None = None,
+        item: str | int | None = None,
+        rating: str | int | None = None,
+        timestamp: str | int | None = None,
         implicit: bool = False,
         duplicates: Duplicates = "error",
     ) -> "Ratings":
@@ -165,9 +165,9 @@ class Ratings:
         Parameters
         ----------
         df : pandas.DataFrame, polars.DataFrame, pyarrow.Table or what narwhals takes for one
-        user, item, rating, timestamp : str, optional
-            Names of columns; by default the usual ones (``userId``, ``movie_id``, ``score``...).
-            There need be no timestamp.
+        user, item, rating, timestamp : str or int, optional
+            Names of columns, or positions; by default the usual names (``userId``, ``movie_id``,
+            ``score``...). There need be no timestamp.
         implicit : bool, default False
             Whether every row is a rating of 1, so that no rating column is needed.
         duplicates : {"error", "mean", "last"}, default "error"
