@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -184,6 +186,32 @@ def test_edges(make, cells):
         assert set(ids[user][: len(unseen)].tolist()) == unseen
         assert np.isnan(scores[user][len(unseen) :]).all()
     assert np.isfinite(model.evaluate(X, "ndcg@3", exclude_seen=False)["ndcg@3"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_logits_take_little_more_than_their_size():
+    # blocks of .5 MiB, of which each on a huge page of its own would take 2 MiB
+    n_users, n_items = 500, 40_000
+    code = f"""
+import numpy as np
+from scipy import sparse
+from isthmus import MultDAE
+
+def kib(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+X = sparse.eye({n_users}, {n_items}, dtype=np.float32, format="csr")
+model = MultDAE(hidden_units=(8,), batch_size={n_users}, epochs=1, random_state=0, num_threads=1)
+before = kib("VmRSS")
+model.fit(X)
+print((kib("VmHWM") - before) * 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    logits = 4 * n_users * n_items
+    assert logits < int(done.stdout) < 2 * logits
 
 
 class TestSampledItems:

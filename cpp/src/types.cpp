@@ -1,5 +1,6 @@
 #include "isthmus/types.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -12,25 +13,29 @@ namespace isthmus {
 
 namespace {
 
-constexpr std::size_t kLineBytes = kLineFloats * sizeof(float);
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr index_t kFloatBytes = sizeof(float);
+constexpr index_t kLineBytes = kLineFloats * kFloatBytes;
+constexpr index_t kHugePage = index_t{2} << 20;
 
 }  // namespace
 
 void AlignedDelete::operator()(float* p) const noexcept { std::free(p); }
 
 AlignedFloats allocate_floats(index_t count) {
-    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-    const bool huge = bytes >= kHugePage / 4;
-    const std::size_t alignment = huge ? kHugePage : kLineBytes;
-    const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    auto* memory =
-        static_cast<float*>(std::aligned_alloc(alignment, rounded ? rounded : alignment));
+    const index_t bytes = count * kFloatBytes;
+    // A huge page is resident as a whole: the last one is taken only if little of it would be
+    // empty.
+    const index_t huge = (bytes + bytes / 8) / kHugePage * kHugePage;
+    const index_t alignment = huge > 0 ? kHugePage : kLineBytes;
+    const index_t rounded = round_up(std::max<index_t>(bytes, 1), alignment);
+    auto* memory = static_cast<float*>(
+        std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(rounded)));
     if (memory == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
-    if (huge) madvise(memory, rounded, MADV_HUGEPAGE);  // advice only: fewer TLB misses
+    // advice only: fewer TLB misses
+    if (huge > 0) madvise(memory, static_cast<std::size_t>(huge), MADV_HUGEPAGE);
 #endif
-    std::memset(memory, 0, bytes);
+    std::memset(memory, 0, static_cast<std::size_t>(bytes));
     return AlignedFloats(memory);
 }
 

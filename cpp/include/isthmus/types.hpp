@@ -56,7 +56,7 @@ struct AlignedDelete {
 };
 using AlignedFloats = std::unique_ptr<float[], AlignedDelete>;
 
-// Zeroed floats on a cache line, on huge pages where the system offers them.
+// Zeroed floats on a cache line, on huge pages where the system offers them and they would be full.
 AlignedFloats allocate_floats(index_t count);
 
 // Owns rows x cols floats, zeroed at first; the padding stays zero for the matrix's whole life.
