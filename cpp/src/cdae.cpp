@@ -102,6 +102,7 @@ CdaeResult CdaeTrainer::run_epoch(const CsrView& matrix, index_t epoch, float ra
                 batch_.sample(matrix, ids, first, last, negatives, mask);
                 encode(ids, first, last);
             });
+            batch_.sort();
             const auto share =
                 static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
             const OptimizerStep step(options_.optimizer, rate, ++step_,
@@ -129,12 +130,11 @@ void CdaeTrainer::encode(const std::int32_t* ids, index_t begin, index_t end) {
         for_each_chunk(weights.width(), [&](index_t offset, auto vectors) {
             Floats sums[decltype(vectors)::value];
             load_vectors(own + offset, sums);
-            for (index_t b = 0; b < batch_.blocks(); ++b) {
-                const SampledBatch::Cells cells = batch_.cells(b, r);
+            batch_.for_each_of_row(r, [&](const SampledBatch::Cells& cells) {
                 for (index_t i = 0; i < cells.inputs; ++i) {
                     add_scaled(sums, input, weights.row(cells.item[i]) + offset);
                 }
-            }
+            });
             store_vectors(sums, z + offset);
         });
         activate_row(model_.shape.activation, model_.encoder_bias.row(0), z, after_.row(r),

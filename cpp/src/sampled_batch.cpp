@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "isthmus/negatives.hpp"
 
@@ -16,6 +18,9 @@ namespace {
 constexpr index_t kLeastShift = 7;
 constexpr index_t kMostBlockFloats = 1 << 18;
 constexpr double kWantedCells = 16.0;
+
+// After every item.
+constexpr std::int32_t kNone = std::numeric_limits<std::int32_t>::max();
 
 index_t block_shift(const SampledBatch::Options& options) {
     const double cells = options.mean_positives * (1.0 + static_cast<double>(options.negatives));
@@ -35,7 +40,9 @@ SampledBatch::SampledBatch(const Options& options)
       shift_(block_shift(options)),
       blocks_((options.items + block_items() - 1) / block_items()),
       start_(static_cast<std::size_t>(options.rows + 1)),
-      segment_(static_cast<std::size_t>(blocks_ * options.rows)) {
+      row_begin_(static_cast<std::size_t>(options.rows)),
+      row_end_(row_begin_.size()),
+      block_begin_(static_cast<std::size_t>(blocks_ + 2)) {
     options_.negatives = std::min(options.negatives, options.items);  // whose product is to fit
 }
 
@@ -46,10 +53,15 @@ ColumnRange SampledBatch::block(index_t block) const {
 void SampledBatch::start(const CsrView& matrix, const std::int32_t* ids, index_t count) {
     rows_ = count;
     std::int64_t total = 0;
+    std::size_t segments = 0;
     for (index_t r = 0; r < count; ++r) {
         const index_t positives = matrix.row_nnz(ids[r]);
+        const index_t cells =
+            positives + std::min(options_.negatives * positives, options_.items - positives);
         start_[static_cast<std::size_t>(r)] = static_cast<std::uint32_t>(total);
-        total += positives + std::min(options_.negatives * positives, options_.items - positives);
+        row_begin_[static_cast<std::size_t>(r)] = segments;
+        total += cells;
+        segments += static_cast<std::size_t>(std::min(cells, blocks_));
         if (total > std::numeric_limits<std::uint32_t>::max()) {
             throw std::invalid_argument(
                 "a batch may hold at most 4,294,967,295 positives and negatives: lower batch_size "
@@ -60,12 +72,31 @@ void SampledBatch::start(const CsrView& matrix, const std::int32_t* ids, index_t
     if (item_.size() < static_cast<std::size_t>(total)) {
         item_.resize(static_cast<std::size_t>(total));
     }
+    if (by_row_.size() < segments) by_row_.resize(segments);
 }
 
 void SampledBatch::sample(const CsrView& matrix, const std::int32_t* ids, index_t begin,
                           index_t end, const Philox& negatives, const Philox& mask) {
-    Scratch scratch{ItemSet(options_.items), {}, {}};
-    for (index_t r = begin; r < end; ++r) sample_row(matrix, ids[r], r, negatives, mask, scratch);
+    std::unique_ptr<Scratch> scratch = take_scratch();
+    for (index_t r = begin; r < end; ++r) sample_row(matrix, ids[r], r, negatives, mask, *scratch);
+    put_back(std::move(scratch));
+}
+
+std::unique_ptr<SampledBatch::Scratch> SampledBatch::take_scratch() {
+    {
+        const std::scoped_lock lock(mutex_);
+        if (!idle_.empty()) {
+            std::unique_ptr<Scratch> scratch = std::move(idle_.back());
+            idle_.pop_back();
+            return scratch;
+        }
+    }
+    return std::make_unique<Scratch>(options_.items);
+}
+
+void SampledBatch::put_back(std::unique_ptr<Scratch> scratch) {
+    const std::scoped_lock lock(mutex_);
+    idle_.push_back(std::move(scratch));
 }
 
 void SampledBatch::sample_row(const CsrView& matrix, std::int32_t id, index_t row,
@@ -85,9 +116,15 @@ void SampledBatch::sample_row(const CsrView& matrix, std::int32_t id, index_t ro
     if (options_.corruption > 0.0f) mask.words(key, own, n, scratch.words.data());
 
     std::uint32_t at = first;
-    for (index_t b = 0; b < blocks_; ++b) {
+    std::size_t segment = row_begin_[static_cast<std::size_t>(row)];
+    while (own < own_end || others < others_end) {
+        const std::int32_t next_item =
+            std::min(own < own_end ? *own : kNone, others < others_end ? *others : kNone);
+        const index_t b = next_item >> shift_;
         const auto limit = static_cast<std::int32_t>(block(b).end);
-        Segment& cells = segment_[static_cast<std::size_t>(b * rows_ + row)];
+        Segment& cells = by_row_[segment++];
+        cells.row = static_cast<std::int32_t>(row);
+        cells.block = static_cast<std::int32_t>(b);
         cells.begin = at;
         const std::int32_t* next = own;
         while (next < own_end && *next < limit) ++next;
@@ -104,6 +141,25 @@ void SampledBatch::sample_row(const CsrView& matrix, std::int32_t id, index_t ro
         while (others < others_end && *others < limit) item_[at++] = *others++;
         cells.end = at;
     }
+    row_end_[static_cast<std::size_t>(row)] = segment;
+}
+
+void SampledBatch::sort() {
+    const auto for_each_segment = [this](const auto& body) {
+        for (std::size_t r = 0; r < static_cast<std::size_t>(rows_); ++r) {
+            for (std::size_t i = row_begin_[r]; i < row_end_[r]; ++i) body(by_row_[i]);
+        }
+    };
+    // counts, two places on; where blocks begin, one place on; and, once they are filled, in place
+    std::fill(block_begin_.begin(), block_begin_.end(), 0);
+    for_each_segment([this](const Segment& segment) {
+        ++block_begin_[static_cast<std::size_t>(segment.block) + 2];
+    });
+    std::partial_sum(block_begin_.begin(), block_begin_.end(), block_begin_.begin());
+    if (by_block_.size() < block_begin_.back()) by_block_.resize(block_begin_.back());
+    for_each_segment([this](const Segment& segment) {
+        by_block_[block_begin_[static_cast<std::size_t>(segment.block) + 1]++] = segment;
+    });
 }
 
 }  // namespace isthmus

@@ -19,12 +19,26 @@ constexpr index_t kMostSlices = 16;
 alignas(64) constexpr float kLanePlaces[kLineFloats] = {0, 1, 2,  3,  4,  5,  6,  7,
                                                         8, 9, 10, 11, 12, 13, 14, 15};
 
-// Whether weights without gradient and decay stay as they are.
+// Whether weights without gradient stay as they are.
 bool rests_without_gradient(const OptimizerStep& step) {
     bool rests = false;
     with_optimizer(
         step, [&](const auto& optimizer) { rests = std::decay_t<decltype(optimizer)>::rests; });
     return rests && step.decay == 0.0f;
+}
+
+// Calls body(first place) for the runs of `run` places of which any is touched.
+template <class Body>
+void for_each_touched(const std::vector<std::uint8_t>& touched, index_t size, index_t run,
+                      const Body& body) {
+    const std::uint8_t* const first = touched.data();
+    for (index_t from = 0; from < size;) {
+        const void* found = std::memchr(first + from, 1, static_cast<std::size_t>(size - from));
+        if (found == nullptr) return;
+        from = (static_cast<const std::uint8_t*>(found) - first) / run * run;
+        body(from);
+        from += run;
+    }
 }
 
 // values[i] = h . row item[i] of `weights` + its bias.
@@ -142,9 +156,8 @@ double SampledOutput::decode(Parameter& weights, Parameter& bias, ConstMatrixVie
         work.loss = 0.0;
         for (index_t r = 0; r < rows; ++r) std::fill_n(dh.row(r), dh.width(), 0.0f);
         for (index_t block = blocks.begin; block < blocks.end; ++block) {
-            for (index_t r = 0; r < rows; ++r) {
-                const SampledBatch::Cells own = batch_->cells(block, r);
-                if (own.size == 0) continue;
+            batch_->for_each_of_block(block, [&](const SampledBatch::Cells& own) {
+                const index_t r = own.row;
                 multiply_items(own, w, bias.weights->row(0), h.row(r), values);
                 work.loss += logistic_ ? measure<true>(values, own.positives, own.size)
                                        : measure<false>(values, own.positives, own.size);
@@ -154,7 +167,7 @@ double SampledOutput::decode(Parameter& weights, Parameter& bias, ConstMatrixVie
                 } else {
                     std::copy_n(values, own.size, error_.data() + own.first);
                 }
-            }
+            });
             if (step) step_block(block, weights, &bias, *step, work);
         }
     });
@@ -167,11 +180,10 @@ void SampledOutput::step(Parameter& weights, Parameter& bias, ConstMatrixView h,
     for_each_slice(num_threads, [&](std::size_t slice, ColumnRange blocks) {
         Work& work = work_[slice];
         for (index_t block = blocks.begin; block < blocks.end; ++block) {
-            for (index_t r = 0; r < batch_->rows(); ++r) {
-                const SampledBatch::Cells own = batch_->cells(block, r);
-                add_output(block, own, h.row(r), error_.data() + own.first, work);
-                add_input(block, own, input_error.row(r), work);
-            }
+            batch_->for_each_of_block(block, [&](const SampledBatch::Cells& own) {
+                add_output(block, own, h.row(own.row), error_.data() + own.first, work);
+                add_input(block, own, input_error.row(own.row), work);
+            });
             step_block(block, weights, &bias, step, work);
         }
     });
@@ -181,9 +193,9 @@ void SampledOutput::step_inputs(Parameter& weights, ConstMatrixView input_error,
                                 const OptimizerStep& step, int num_threads) {
     for_each_slice(num_threads, [&](std::size_t slice, ColumnRange blocks) {
         for (index_t block = blocks.begin; block < blocks.end; ++block) {
-            for (index_t r = 0; r < batch_->rows(); ++r) {
-                add_input(block, batch_->cells(block, r), input_error.row(r), work_[slice]);
-            }
+            batch_->for_each_of_block(block, [&](const SampledBatch::Cells& own) {
+                add_input(block, own, input_error.row(own.row), work_[slice]);
+            });
             step_block(block, weights, nullptr, step, work_[slice]);
         }
     });
@@ -209,6 +221,11 @@ void SampledOutput::add_input(index_t block, const SampledBatch::Cells& cells, c
 // Steps along the work's gradients, which are zeros afterwards.
 void SampledOutput::step_block(index_t block, Parameter& weights, Parameter* bias,
                                const OptimizerStep& step, Work& work) const {
+    const OptimizerStep bias_step = step.with_decay(0.0f);
+    const bool weights_rest = rests_without_gradient(step);
+    const bool bias_rests = bias == nullptr || rests_without_gradient(bias_step);
+    if (weights_rest && bias_rests && !batch_->has_cells(block)) return;
+
     const ColumnRange items = batch_->block(block);
     const auto step_item = [&](index_t i) {
         float* gradient = work.gradient.row(i);
@@ -216,22 +233,23 @@ void SampledOutput::step_block(index_t block, Parameter& weights, Parameter* bia
         weights.step(gradient, (items.begin + i) * work.gradient.stride(), width, step);
         std::fill_n(gradient, width, 0.0f);
     };
-    std::uint8_t* const touched = work.touched.data();
-    if (rests_without_gradient(step)) {
-        const auto next = [&](index_t from) {
-            const auto left = static_cast<std::size_t>(items.size() - from);
-            const void* found = std::memchr(touched + from, 1, left);
-            return found ? static_cast<const std::uint8_t*>(found) - touched : items.size();
-        };
-        for (index_t i = next(0); i < items.size(); i = next(i + 1)) step_item(i);
+    if (weights_rest) {
+        for_each_touched(work.touched, items.size(), 1, step_item);
     } else {
         for (index_t i = 0; i < items.size(); ++i) step_item(i);
     }
-    std::fill_n(touched, items.size(), std::uint8_t{0});
-    if (bias == nullptr) return;
-    bias->step(work.bias_gradient.row(0), items.begin, round_up(items.size(), kLineFloats),
-               step.with_decay(0.0f));
-    work.bias_gradient.fill_zero();
+    const auto step_biases = [&](index_t first, index_t size) {
+        float* gradient = work.bias_gradient.row(0) + first;
+        bias->step(gradient, items.begin + first, size, bias_step);
+        std::fill_n(gradient, size, 0.0f);
+    };
+    if (bias && bias_rests) {
+        for_each_touched(work.touched, items.size(), kLineFloats,
+                         [&](index_t first) { step_biases(first, kLineFloats); });
+    } else if (bias) {
+        step_biases(0, round_up(items.size(), kLineFloats));
+    }
+    std::fill_n(work.touched.data(), items.size(), std::uint8_t{0});
 }
 
 }  // namespace isthmus
