@@ -18,7 +18,6 @@ def test_steps_are_those_of_pytorch(name):
     lengths = np.array([len(row) for row in rows])
     n_rows = int(np.count_nonzero(lengths))
     indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    values = np.repeat(1 / np.sqrt(np.maximum(lengths, 1)), lengths).astype(np.float32)
     items, rate = RECORDING["items"], RECORDING["rates"][case["optimizer"]]
     model = _core.MultinomialAutoencoder(
         *(items, case["encoder"], case["latent"], case["decoder"]),
@@ -45,7 +44,7 @@ def test_steps_are_those_of_pytorch(name):
             first.update({key: array.copy() for key, array in model.weights().items()})
 
     likelihood, divergence, done = trainer.run_epoch(
-        *(indptr, np.concatenate(rows), values, items, 0, rate),
+        *(indptr, np.concatenate(rows), items, 0, rate),
         beta=RECORDING["beta"],
         annealing=RECORDING["annealing"],
         progress=remember,

@@ -31,9 +31,8 @@ std::unique_ptr<MultinomialAutoencoder> make_model(index_t inputs, const Units& 
 
 py::array_t<float> bind_encode(const MultinomialAutoencoder& model,
                                const Array<std::int64_t>& indptr,
-                               const Array<std::int32_t>& indices, const Array<float>& values,
-                               int num_threads) {
-    const CsrView rows = csr_view(indptr, indices, values, model.shape.inputs);
+                               const Array<std::int32_t>& indices, int num_threads) {
+    const CsrView rows = csr_pattern(indptr, indices, model.shape.inputs);
     py::array_t<float> codes({rows.rows, model.decoder.cols()});
     const MatrixView out{codes.mutable_data(), rows.rows, model.decoder.cols(),
                          model.decoder.cols()};
@@ -68,10 +67,10 @@ std::unique_ptr<MultinomialTrainer> make_trainer(MultinomialAutoencoder& model, 
 }
 
 py::tuple run_epoch(MultinomialTrainer& trainer, const Array<std::int64_t>& indptr,
-                    const Array<std::int32_t>& indices, const Array<float>& values, index_t cols,
-                    index_t epoch, float learning_rate, double beta, double annealing,
-                    index_t first_step, const py::object& progress) {
-    const CsrView rows = csr_view(indptr, indices, values, cols);
+                    const Array<std::int32_t>& indices, index_t cols, index_t epoch,
+                    float learning_rate, double beta, double annealing, index_t first_step,
+                    const py::object& progress) {
+    const CsrView rows = csr_pattern(indptr, indices, cols);
     MultinomialResult result;
     {
         const auto poll = make_poll(progress);
@@ -97,7 +96,7 @@ void register_vae(py::module_& module) {
         .def("weights", &layer_weights<MultinomialAutoencoder>,
              "NumPy views of the weights, by name; writing changes the model.")
         .def("encode", &bind_encode, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
-             py::arg("values").noconvert(), py::kw_only(), py::arg("num_threads") = 1,
+             py::kw_only(), py::arg("num_threads") = 1,
              "What the decoder's weights are multiplied with (rows x units of the last layer).");
 
     py::class_<MultinomialTrainer>(module, "MultinomialTrainer", py::module_local(),
@@ -108,9 +107,9 @@ void register_vae(py::module_& module) {
              py::arg("sampled_items") = 0, py::arg("noise") = 1.0f, py::arg("seed"),
              py::arg("num_threads"))
         .def("run_epoch", &run_epoch, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
-             py::arg("values").noconvert(), py::arg("cols"), py::arg("epoch"),
-             py::arg("learning_rate"), py::kw_only(), py::arg("beta"), py::arg("annealing"),
-             py::arg("first_step") = 0, py::arg("progress") = py::none(),
+             py::arg("cols"), py::arg("epoch"), py::arg("learning_rate"), py::kw_only(),
+             py::arg("beta"), py::arg("annealing"), py::arg("first_step") = 0,
+             py::arg("progress") = py::none(),
              "One pass; returns the negative log likelihood, the KL divergence, both summed over "
              "rows, and the rows. KL is weighed by min(beta, steps / annealing).")
         .def("keep_best", &MultinomialTrainer::keep_best)

@@ -1,6 +1,7 @@
 #include "isthmus/batch.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -108,6 +109,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, ColumnRa
     const float input_scale = transform.input_scale * survivor_scale;
     std::uint32_t* back = front + blocks;
     std::uint32_t words[kStrip];
+    float unit_values[kStrip];
 
     for (index_t r = rows.begin; r < rows.end; ++r) {
         const std::int32_t id = ids[r];
@@ -119,12 +121,18 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, ColumnRa
             back[b] = segment[b * rows_ + 1];
         }
         const index_t row_end = matrix.indptr[id + 1];
+        if (transform.unit_rows) {
+            const auto cells = static_cast<double>(matrix.row_nnz(id));
+            std::fill_n(unit_values, std::min(matrix.row_nnz(id), kStrip),
+                        static_cast<float>(1.0 / std::sqrt(cells)));
+        }
         for (index_t strip = matrix.indptr[id]; strip < row_end; strip += kStrip) {
             const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
             const std::int32_t* columns = matrix.indices + strip;
+            const float* values = transform.unit_rows ? unit_values : matrix.values + strip;
             if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words, shift);
             for (index_t i = 0; i < size; ++i) {
-                const float value = matrix.values[strip + i];
+                const float value = values[i];
                 const ColumnLayout::Place to = places[columns[i]];
                 const std::int32_t block = to.block;
                 const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;

@@ -185,7 +185,7 @@ void encode_cdae(const Cdae& model, const CsrView& matrix, bool known, int num_t
                             index_t end) {
         encode_rows(model, batch, known ? ids : nullptr, begin, end, before, after);
     };
-    encode_in_batches(matrix, kRowsPerPiece, num_threads, after, codes, encode);
+    encode_in_batches(matrix, {}, kRowsPerPiece, num_threads, after, codes, encode);
 }
 
 }  // namespace isthmus

@@ -80,7 +80,7 @@ void encode_content(const ContentNetwork& model, const CsrView& matrix, int num_
     const auto encode = [&](const Batch& batch, const std::int32_t*, index_t begin, index_t end) {
         encode_rows(model, batch, begin, end, before, after);
     };
-    encode_in_batches(matrix, kRowsPerPiece, num_threads, after.back(), codes, encode);
+    encode_in_batches(matrix, {}, kRowsPerPiece, num_threads, after.back(), codes, encode);
 }
 
 }  // namespace isthmus

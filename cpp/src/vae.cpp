@@ -18,6 +18,12 @@ namespace {
 constexpr index_t kRowsPerPiece = 128;
 constexpr index_t kWeightRowsPerPiece = 64;
 
+RowTransform unit_rows() {
+    RowTransform transform;
+    transform.unit_rows = true;
+    return transform;
+}
+
 // z = mean + noise x deviation, with deviation = exp(log_variance / 2). Outside of training there
 // is no noise, and the code is its mean.
 void draw_code(const float* mean, index_t latent, const float* noise, float* deviation, float* z) {
@@ -204,7 +210,8 @@ void MultinomialTrainer::step(const Items& items, const std::int32_t* ids, index
                               index_t epoch, float beta, float rate, MultinomialResult& result) {
     const CorruptionPlan corruption{Corruption::mask, options_.dropout, options_.seed,
                                     static_cast<std::uint32_t>(epoch)};
-    batch_.assemble(*items.matrix, ids, count, layout_, {}, corruption, options_.num_threads);
+    batch_.assemble(*items.matrix, ids, count, layout_, unit_rows(), corruption,
+                    options_.num_threads);
     forward(items, ids, epoch);
     MatrixView h = after_.back().view();
     h.rows = count;
@@ -341,7 +348,7 @@ void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matr
         encode_rows(batch, {begin, end}, model.encoder.view(), before.front().view());
         forward_rows(model, before, after, nullptr, nullptr, begin, end);
     };
-    encode_in_batches(matrix, kRowsPerPiece, num_threads, after.back(), codes, encode);
+    encode_in_batches(matrix, unit_rows(), kRowsPerPiece, num_threads, after.back(), codes, encode);
 }
 
 }  // namespace isthmus

@@ -196,9 +196,7 @@ class MultinomialAutoencoder(metaclass=_PybindType):
         num_threads: int = 1,
     ) -> None: ...
     def weights(self) -> dict[str, _Floats]: ...
-    def encode(
-        self, indptr: _Positions, indices: _Ints, values: _Floats, *, num_threads: int = 1
-    ) -> _Floats: ...
+    def encode(self, indptr: _Positions, indices: _Ints, *, num_threads: int = 1) -> _Floats: ...
 
 class MultinomialTrainer(metaclass=_PybindType):
     def __init__(
@@ -220,7 +218,6 @@ class MultinomialTrainer(metaclass=_PybindType):
         self,
         indptr: _Positions,
         indices: _Ints,
-        values: _Floats,
         cols: int,
         epoch: int,
         learning_rate: float,

@@ -92,7 +92,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
     ) -> float:
         beta, annealing = self._annealing()
         likelihood, divergence, n_rows = trainer.run_epoch(
-            *(rows.indptr, rows.indices, _unit_values(rows), rows.shape[1], index),
+            *(rows.indptr, rows.indices, rows.shape[1], index),
             float(self.learning_rate),
             beta=beta,
             annealing=annealing,
@@ -103,7 +103,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
         codes: Floats = self._network.encode(
-            *(rows.indptr, rows.indices, _unit_values(rows)), num_threads=self._num_threads()
+            rows.indptr, rows.indices, num_threads=self._num_threads()
         )
         return codes
 
@@ -390,9 +390,3 @@ class MultVAE(_Multinomial):
 
     def _noise(self) -> float:
         return float(self.code_noise)
-
-
-def _unit_values(rows: CSR) -> NDArray[np.float32]:
-    """Ones, scaled so that every row has length 1."""
-    counts = np.diff(rows.indptr)
-    return np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32)

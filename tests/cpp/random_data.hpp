@@ -3,6 +3,7 @@
 // Random matrices for tests, the same at every run.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <numeric>
 #include <random>
@@ -29,6 +30,7 @@ struct Sparse {
 
     index_t rows() const { return static_cast<index_t>(indptr.size()) - 1; }
     CsrView view() const { return {rows(), cols, indptr.data(), indices.data(), values.data()}; }
+    CsrView pattern() const { return {rows(), cols, indptr.data(), indices.data(), nullptr}; }
     std::vector<std::int64_t> popularity() const {
         std::vector<std::int64_t> counts(static_cast<std::size_t>(cols));
         for (const std::int32_t c : indices) ++counts[static_cast<std::size_t>(c)];
@@ -52,6 +54,18 @@ inline Sparse random_sparse(index_t rows, index_t cols, unsigned seed) {
             sparse.values.push_back(static_cast<float>(random() % 6));
         }
         sparse.indptr.push_back(static_cast<std::int64_t>(sparse.indices.size()));
+    }
+    return sparse;
+}
+
+// Rows of ones, scaled to length 1.
+inline Sparse unit_rows(index_t rows, index_t cols, unsigned seed) {
+    Sparse sparse = random_sparse(rows, cols, seed);
+    for (std::size_t r = 0; r + 1 < sparse.indptr.size(); ++r) {
+        const auto count = static_cast<float>(sparse.indptr[r + 1] - sparse.indptr[r]);
+        for (auto i = sparse.indptr[r]; i < sparse.indptr[r + 1]; ++i) {
+            sparse.values[static_cast<std::size_t>(i)] = 1.0f / std::sqrt(count);
+        }
     }
     return sparse;
 }

@@ -128,6 +128,23 @@ void check_pieces(const Batch& batch, const Sparse& sparse, const std::vector<st
     CHECK_EQUAL(next, batch.rows());
 }
 
+// Some of these rows have more cells than are placed at once.
+void rows_of_ones_have_length_1_in_the_input() {
+    const Sparse ones = testing::unit_rows(60, 700, 1);
+    const ColumnLayout layout = ones.layout();
+    const std::vector<std::int32_t> ids = testing::first_integers(60);
+    const std::vector<float> none(ids.size());
+    const CorruptionPlan mask{Corruption::mask, 0.4f, 9, 2};
+    RowTransform transform;
+    transform.unit_rows = true;
+    Batch batch;
+    batch.assemble(ones.pattern(), ids.data(), ones.rows(), layout, transform, mask, 2);
+    transform.input_offset = transform.target_offset = none.data();
+    const Cells expected = expected_cells(ones, ids, layout, transform, mask);
+    check_segments(batch, expected);
+    check_lists(batch, expected);
+}
+
 }  // namespace
 
 int main() {
@@ -162,5 +179,6 @@ int main() {
             }
         }
     }
+    rows_of_ones_have_length_1_in_the_input();
     return check::result();
 }

@@ -32,18 +32,6 @@ constexpr float kBeta = 0.3f;
 
 float constant_beta(index_t) { return kBeta; }
 
-// Rows of ones, as the model is given them: scaled to length 1.
-Sparse unit_rows(index_t rows, index_t cols, unsigned seed) {
-    Sparse sparse = testing::random_sparse(rows, cols, seed);
-    for (std::size_t r = 0; r + 1 < sparse.indptr.size(); ++r) {
-        const auto count = static_cast<float>(sparse.indptr[r + 1] - sparse.indptr[r]);
-        for (auto i = sparse.indptr[r]; i < sparse.indptr[r + 1]; ++i) {
-            sparse.values[static_cast<std::size_t>(i)] = 1.0f / std::sqrt(count);
-        }
-    }
-    return sparse;
-}
-
 MultinomialShape dae(index_t items) { return {items, {6}, 0, {}, Activation::tanh}; }
 MultinomialShape deep_dae(index_t items) { return {items, {7, 3}, 0, {5}, Activation::sigmoid}; }
 MultinomialShape vae(index_t items) { return {items, {6}, 3, {5}, Activation::tanh}; }
@@ -167,7 +155,7 @@ private:
 // A step of SGD at a rate of 1 on all rows at once is the gradient: compared with differences of
 // the loss at every fifth weight, two for each.
 void a_step_follows_the_gradient_of_the_loss(const MultinomialShape& shape, Likelihood likelihood) {
-    const Sparse rows = unit_rows(10, shape.inputs, 4);
+    const Sparse rows = testing::unit_rows(10, shape.inputs, 4);
     MultinomialAutoencoder model(shape, 5, 1);
     MultinomialOptions plain = options(OptimizerKind::sgd, 2);
     plain.regularization = 0.0f;
@@ -177,8 +165,8 @@ void a_step_follows_the_gradient_of_the_loss(const MultinomialShape& shape, Like
     Naive naive(model, likelihood);
     const Naive before = naive;
     MultinomialTrainer trainer(model, 10, plain);
-    const MultinomialResult result = trainer.run_epoch(rows.view(), 0, 1.0f, constant_beta, {});
-    const auto filled = static_cast<index_t>(isthmus::filled_rows(rows.view()).size());
+    const MultinomialResult result = trainer.run_epoch(rows.pattern(), 0, 1.0f, constant_beta, {});
+    const auto filled = static_cast<index_t>(isthmus::filled_rows(rows.pattern()).size());
     CHECK_EQUAL(result.rows, filled);
     const double loss = before.loss(rows, kBeta, plain.seed);
     CHECK_CLOSE((result.likelihood + kBeta * result.divergence) / static_cast<double>(filled), loss,
@@ -211,17 +199,17 @@ struct Run {
 
 Run run(const MultinomialShape& shape, const MultinomialOptions& options) {
     const int num_threads = options.num_threads;
-    const Sparse rows = unit_rows(60, shape.inputs, 5);
+    const Sparse rows = testing::unit_rows(60, shape.inputs, 5);
     MultinomialAutoencoder model(shape, 3, num_threads);
     Matrix codes(60, model.decoder.cols());
     std::vector<double> losses;
     MultinomialTrainer trainer(model, 48, options);
     for (index_t epoch = 0; epoch < 3; ++epoch) {
-        const auto result = trainer.run_epoch(rows.view(), epoch, 0.01f, constant_beta, {});
+        const auto result = trainer.run_epoch(rows.pattern(), epoch, 0.01f, constant_beta, {});
         losses.push_back(result.likelihood);
         losses.push_back(result.divergence);
     }
-    encode_multinomial(model, rows.view(), num_threads, codes.view());
+    encode_multinomial(model, rows.pattern(), num_threads, codes.view());
     return {std::move(model), std::move(losses), std::move(codes)};
 }
 
@@ -261,22 +249,23 @@ void a_sample_of_all_items_is_all_items() {
 }
 
 void training_can_be_stopped_and_diverges_with_an_error() {
-    const Sparse rows = unit_rows(60, 300, 5);
+    const Sparse rows = testing::unit_rows(60, 300, 5);
     MultinomialAutoencoder model(vae(300), 1, 1);
     MultinomialTrainer trainer(model, 48, options(OptimizerKind::sgd, 3));
     const auto stop = [](index_t done) {
         if (done > 0) throw std::runtime_error("stop");
     };
-    CHECK_THROWS(trainer.run_epoch(rows.view(), 0, 0.01f, constant_beta, stop), std::runtime_error);
+    CHECK_THROWS(trainer.run_epoch(rows.pattern(), 0, 0.01f, constant_beta, stop),
+                 std::runtime_error);
     trainer.keep_best();
     const Matrix kept = model.decoder.copy();
-    CHECK(std::isfinite(trainer.run_epoch(rows.view(), 1, 0.01f, constant_beta, {}).likelihood));
+    CHECK(std::isfinite(trainer.run_epoch(rows.pattern(), 1, 0.01f, constant_beta, {}).likelihood));
     CHECK(!same_bits(kept, model.decoder));
     trainer.restore_best();
     CHECK(same_bits(kept, model.decoder));
     const auto ruin = [&] {
         for (index_t epoch = 2; epoch < 6; ++epoch) {
-            trainer.run_epoch(rows.view(), epoch, 1e30f, constant_beta, {});
+            trainer.run_epoch(rows.pattern(), epoch, 1e30f, constant_beta, {});
         }
     };
     CHECK_THROWS(ruin(), isthmus::Diverged);

@@ -22,6 +22,8 @@ struct RowTransform {
     const float* target_offset = nullptr;  // per row of the matrix; null: 0
     float input_scale = 1.0f;
     float target_scale = 1.0f;
+    // In place of the stored values, which may be null: ones, scaled so that a row has length 1.
+    bool unit_rows = false;
 };
 
 // The input's corruption in training (Vincent et al., ICML 2008). Masked cells leave the input and
@@ -144,8 +146,8 @@ inline index_t rows_at_once(const CsrView& matrix) {
 // begin, end) is to leave those of batch rows [begin, end), rows of the matrix by ids, in
 // `encoded`, which has room for rows_at_once(matrix). Pieces have `grain` rows.
 template <class Encode>
-void encode_in_batches(const CsrView& matrix, index_t grain, int num_threads, const Matrix& encoded,
-                       MatrixView codes, Encode&& encode) {
+void encode_in_batches(const CsrView& matrix, const RowTransform& transform, index_t grain,
+                       int num_threads, const Matrix& encoded, MatrixView codes, Encode&& encode) {
     const ColumnLayout layout = ColumnLayout::in_order(matrix.cols);
     Batch batch;
     const auto encode_batch = [&](const std::int32_t* ids, index_t first, index_t count) {
@@ -156,7 +158,8 @@ void encode_in_batches(const CsrView& matrix, index_t grain, int num_threads, co
             }
         });
     };
-    for_each_batch(batch, matrix, rows_at_once(matrix), layout, {}, num_threads, encode_batch);
+    for_each_batch(batch, matrix, rows_at_once(matrix), layout, transform, num_threads,
+                   encode_batch);
 }
 
 }  // namespace isthmus

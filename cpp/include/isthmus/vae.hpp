@@ -85,9 +85,10 @@ class MultinomialTrainer {
 public:
     MultinomialTrainer(MultinomialAutoencoder& model, index_t rows, MultinomialOptions options);
 
-    // One pass over the rows with any cell, whose values are the input; every stored cell counts
-    // once in the likelihood. beta(step) weighs the KL of a step, counted from 0 over all epochs.
-    // `poll` is called before each batch with the number of rows done.
+    // One pass over the rows with any cell, each of which is ones, normalised to length 1, in the
+    // input, and ones in the likelihood; values are not read. beta(step) weighs the KL of a step,
+    // counted from 0 over all epochs. `poll` is called before each batch with the number of rows
+    // done.
     MultinomialResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
                                 const std::function<float(index_t)>& beta,
                                 const std::function<void(index_t)>& poll);
