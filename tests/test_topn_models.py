@@ -214,6 +214,27 @@ print((kib("VmHWM") - before) * 1024)
     assert logits < int(done.stdout) < 2 * logits
 
 
+class TestAnnealing:
+    def test_goes_on_with_the_step_it_had_reached(self, tmp_path):
+        X = synthetic_ratings(50, 60, 1000, random_state=1).to_matrix()
+        X = sparse.vstack([X, sparse.csr_array((450, 60))], format="csr")  # no cells: no steps
+        settings = {"hidden_units": (9,), "latent_units": 4, "random_state": 0}
+        annealed = MultVAE(**settings, batch_size=16, epochs=3, beta=100.0, annealing_steps=8)
+        annealed.fit(X).save(tmp_path / "model")
+
+        def went_on(model, **params):
+            return model.set_params(batch_size=50, **params).partial_fit(X)
+
+        copies = (copy.deepcopy(annealed), Recommender.load(tmp_path / "model"))
+        right, wrong = (
+            went_on(copy.deepcopy(annealed), beta=steps / 8, annealing_steps=0)
+            for steps in (12, 13)
+        )
+        for model in map(went_on, copies):
+            assert_same_bits(model, right)
+        assert not np.array_equal(predict_all(right), predict_all(wrong))
+
+
 class TestSampledItems:
     def test_that_are_all_items_change_nothing(self, parts):
         make, settings = CASES["MultVAE"]

@@ -111,7 +111,9 @@ void register_vae(py::module_& module) {
              py::arg("beta"), py::arg("annealing"), py::arg("first_step") = 0,
              py::arg("progress") = py::none(),
              "One pass; returns the negative log likelihood, the KL divergence, both summed over "
-             "rows, and the rows. KL is weighed by min(beta, steps / annealing).")
+             "rows, and the rows. KL is weighed by min(beta, (first_step + steps) / annealing).")
+        .def_property_readonly("steps", &MultinomialTrainer::steps,
+                               "Taken since the trainer was made.")
         .def("keep_best", &MultinomialTrainer::keep_best)
         .def("restore_best", &MultinomialTrainer::restore_best);
 }

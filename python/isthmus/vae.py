@@ -14,6 +14,7 @@ from isthmus._checks import ACTIVATIONS, check_choice, check_integer, check_laye
 from isthmus._csr import CSR
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
+from isthmus.ratings import Ratings
 
 __all__ = ["MultDAE", "MultVAE"]
 
@@ -33,6 +34,9 @@ class _Multinomial(ImplicitRecommender, abstract=True):
     dropout: float
     likelihood: str
     sampled_items: int | None
+
+    _steps: int
+    """Batches trained on so far, by which the KL divergence's weight grows."""
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -71,8 +75,11 @@ class _Multinomial(ImplicitRecommender, abstract=True):
             num_threads=self._num_threads(),
         )
 
+    def _initialize(self, ratings: Ratings) -> None:
+        super()._initialize(ratings)
+        self._steps = 0
+
     def _make_trainer(self, rows: CSR) -> _core.MultinomialTrainer:
-        self._steps_before = len(self.history_) * -(-rows.shape[0] // self.batch_size)
         return _core.MultinomialTrainer(
             self._network,
             int(np.count_nonzero(np.diff(rows.indptr))),
@@ -91,14 +98,18 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
     ) -> float:
         beta, annealing = self._annealing()
-        likelihood, divergence, n_rows = trainer.run_epoch(
-            *(rows.indptr, rows.indices, rows.shape[1], index),
-            float(self.learning_rate),
-            beta=beta,
-            annealing=annealing,
-            first_step=self._steps_before,
-            progress=progress,
-        )
+        before = self._steps - trainer.steps  # those of earlier trainers
+        try:
+            likelihood, divergence, n_rows = trainer.run_epoch(
+                *(rows.indptr, rows.indices, rows.shape[1], index),
+                float(self.learning_rate),
+                beta=beta,
+                annealing=annealing,
+                first_step=before,
+                progress=progress,
+            )
+        finally:
+            self._steps = before + trainer.steps
         return float((likelihood + beta * divergence) / n_rows)
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
@@ -110,6 +121,13 @@ class _Multinomial(ImplicitRecommender, abstract=True):
     def _decoder(self) -> tuple[Floats, Floats]:
         weights = self._network.weights()
         return weights["decoder.weights"], weights["decoder.bias"][0]
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        return {**super()._tensors(), "steps": np.array([self._steps], np.int64)}
+
+    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+        super()._restore(tensors)
+        self._steps = int(tensors["steps"][0])
 
 
 class MultDAE(_Multinomial):

@@ -257,6 +257,7 @@ void training_can_be_stopped_and_diverges_with_an_error() {
     };
     CHECK_THROWS(trainer.run_epoch(rows.pattern(), 0, 0.01f, constant_beta, stop),
                  std::runtime_error);
+    CHECK_EQUAL(trainer.steps(), 1);
     trainer.keep_best();
     const Matrix kept = model.decoder.copy();
     CHECK(std::isfinite(trainer.run_epoch(rows.pattern(), 1, 0.01f, constant_beta, {}).likelihood));

@@ -93,6 +93,9 @@ public:
                                 const std::function<float(index_t)>& beta,
                                 const std::function<void(index_t)>& poll);
 
+    // Taken since the trainer was made, those of an interrupted epoch included.
+    index_t steps() const { return step_; }
+
     void keep_best();
     void restore_best();
 
