@@ -47,6 +47,9 @@ LAYOUTS = {
     "no last newline": "2,7,0,10\n1,7,3.5,11",
     "byte order mark": "\ufeffuserId,movieId,rating,timestamp\n2,7,0,10\n1,7,3.5,11\n",
     "unused columns": "userId,title,movieId,rating,timestamp\n2,Heat,7,0,10\n1,Heat,7,3.5,11\n",
+    "mixed numbers": "2,7,0,10\n1,7,3.5,11.0\n",
+    "zones": "2,7,0,1970-01-01T00:00:10Z\n1,7,3.5,1970-01-01T02:00:11.999+02:00\n",
+    "fractions": "2,7,0,1970-01-01 00:00:10\n1,7,3.5,1970-01-01 00:00:11.1234567\n",
     "dates": "user,item,rating,date\n2,7,0,1970-01-01 00:00:10\n1,7,3.5,1970-01-01 00:00:11\n",
 }
 
@@ -63,6 +66,14 @@ class TestText:
 
     def test_a_fourth_column_that_is_no_time_is_left_alone(self, write):
         assert cells(read_ratings(write("1,2,3,fine\n"))) == [(1, 2, 3.0, None)]
+
+    def test_times_are_rounded_down_also_before_1970(self, write):
+        path = write("1,2,3,1969-12-31T23:59:58.5\n")
+        assert cells(read_ratings(path)) == [(1, 2, 3.0, -2)]
+
+    def test_integers_keep_all_their_digits(self, write):
+        path = write("1,2,3,1577836800000000001\n")
+        assert cells(read_ratings(path)) == [(1, 2, 3.0, 1577836800000000001)]
 
     @pytest.mark.parametrize(
         ("text", "options"),
@@ -178,12 +189,39 @@ BAD = {
     "infinite": ("1,2,3\n1,3,1e99\n", {}, r"line 2: the rating must be a finite .* '1e99'"),
     "no user": ("1,2,3\n ,3,4\n", {}, r"line 2: the user must not be empty, but it is: ' ,3,4'"),
     "no item": ("1::2::3\n1::::4\n", {}, r"line 2: the item must not be empty"),
-    "timestamp": ("1,2,3,4\n1,3,4,x\n", {}, r"line 2: the timestamp must be an integer, .* 'x'"),
-    "time": ("1,2,3,4.0\n1,3,4,x\n", {}, r"line 2: the timestamp must be a number, but it is 'x'"),
-    "late date": ("1,2,3,2001-02-03\n1,3,4,5\n", {}, r"line 2: the timestamp must be a date, but"),
+    "timestamp": ("1,2,3,4\n1,3,4,x\n", {}, r"line 2: the timestamp must be a whole .* 'x'"),
+    "time": ("1,2,3,4.0\n1,3,4,x\n", {}, r"line 2: the timestamp must be a whole number .* 'x'"),
+    "late date": (
+        "1,2,3,2001-02-03\n1,3,4,5\n",
+        {},
+        r"line 2: the timestamp must be as 2020-01-31",
+    ),
+    "late zone": (
+        "1,2,3,2001-02-03\n1,3,4,2001-02-03T04:05:06Z\n",
+        {},
+        r"line 2: the timestamp must be as .* without a zone, but it is '2001-02-03T04:05:06Z'",
+    ),
+    "no zone": (
+        "1,2,3,2001-02-03T04:05:06Z\n1,3,4,2001-02-03T04:05:06\n",
+        {},
+        r"line 2: the timestamp must be as .* with a zone, but it is '2001-02-03T04:05:06'",
+    ),
+    "other date": (
+        "user,item,rating,date\n1,2,3,1/2/2003\n",
+        {},
+        r"line 2: the timestamp must be a whole .* or all as 2020-01-31T12:30:00Z.* '1/2/2003'",
+    ),
+    "fraction of a second": (
+        "1,2,3,978300760\n1,3,4,978300760.5\n",
+        {},
+        r"line 2: the timestamp must be a whole number of seconds.* '978300760\.5'",
+    ),
+    "seconds that are too many": ("1,2,3,4\n1,3,4,1e300\n", {}, r"line 2: the timestamp must be"),
+    "seconds that are no number": ("1,2,3,4\n1,3,4,nan\n", {}, r"line 2: the timestamp .* 'nan'"),
     "negative": ("1,2,3\n1,-3,3\n", {}, r"line 2: the item must be at least 0 .* but it is '-3'"),
     "underscore": ("1,2,3\n1,3,1_0\n", {}, r"line 2: the rating must be a finite .* '1_0'"),
     "long field": (f"1,2,3\n1,3,{'9' * 150_000}\n", {}, r"line 2: there must be 3 fields"),
+    "encoding of a fourth column": (b"a,b,3,4\na,c,3,\xe9\n", {}, r"line 2: the timestamp must"),
     "control": ("1::2::3\n\x1f::2::3\n", {}, r"line 2: there must be no character U\+001F"),
     "encoding": (b"a,b,3\n\xe9,b,3\n", {}, r"line 2: the user must be utf-8 text.*'latin-1'"),
     "blank line": ("1,2,3\n  \n1,3,3\n", {}, r"line 2: there must be 3 fields"),

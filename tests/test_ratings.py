@@ -245,6 +245,24 @@ class TestFromFrame:
         ).with_columns(pl.col("rating").cast(pl.Decimal(8, 2)), pl.col("time").str.to_datetime())
         assert cells(Ratings.from_frame(frame)) == [(1, 2, 3.5, 978300760)]
 
+    @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+    @pytest.mark.parametrize("zone", [None, "UTC"])
+    def test_times_are_rounded_down_as_those_of_arrays(self, unit, zone):
+        times = np.array([-1500, -1000, -1, 0, 1500], "datetime64[ms]").astype(
+            f"datetime64[{unit}]"
+        )
+        ones = np.ones(5)
+        frame = {"user": range(5), "item": ones.astype(int), "rating": ones}
+        frame["time"] = pa.array(times).cast(pa.timestamp(unit, zone))
+        of_frame = Ratings.from_frame(pa.table(frame)).timestamps
+        of_arrays = Ratings.from_arrays(frame["user"], frame["item"], ones, times).timestamps
+        assert of_frame.tolist() == of_arrays.tolist() == [-2, -1, -1, 0, 1]
+
+    def test_days(self):
+        day = pa.array([-1, 1], pa.date32())
+        frame = pa.table({"user": [1, 2], "item": [1, 1], "rating": [3, 4], "date": day})
+        assert Ratings.from_frame(frame).timestamps.tolist() == [-86400, 86400]
+
 
 class TestUse:
     def test_repr(self):

@@ -97,14 +97,17 @@ def _ids(column: Any, name: str) -> tuple[IdArray, NDArray[np.int32]]:
 
 def _numbers(column: Any, name: str) -> NDArray[Any]:
     _refuse_nulls(column, name)
-    types, kind = pa.types, column.type
-    if types.is_decimal(kind):
+    types = pa.types
+    if types.is_decimal(column.type):
         column = column.cast(pa.float64())
-    elif types.is_boolean(kind):
+    elif types.is_boolean(column.type):
         column = column.cast(pa.uint8())
-    elif types.is_timestamp(kind) or types.is_date(kind):
-        column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    elif not (types.is_integer(kind) or types.is_floating(kind)):
+    elif types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    kind = column.type
+    if types.is_timestamp(kind):
+        return _to_numpy(column.cast(pa.int64()).chunks).view(f"datetime64[{kind.unit}]")
+    if not (types.is_integer(kind) or types.is_floating(kind)):
         raise TypeError(f"{name} must hold numbers, but its type is {kind}.")
     return _to_numpy(column.chunks)
 

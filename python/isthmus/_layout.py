@@ -6,7 +6,6 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from os import PathLike
 from typing import Literal, NamedTuple, NoReturn
 
@@ -15,12 +14,27 @@ import pyarrow as pa
 
 from isthmus._columns import Columns, knows_names, resolve_columns
 
-__all__ = ["Layout", "find_layout", "find_separator", "read_lines", "refuse", "split_line"]
+__all__ = [
+    "TIMESTAMPS",
+    "Layout",
+    "find_layout",
+    "find_separator",
+    "read_lines",
+    "refuse",
+    "split_line",
+]
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 Path = str | PathLike[str]
-TimestampKind = Literal["integer", "number", "date"]
+TimestampKind = Literal["number", "local", "zoned"]
+
+TIMESTAMPS: dict[TimestampKind, pa.DataType] = {
+    "number": pa.int64(),
+    "local": pa.timestamp("ns"),
+    "zoned": pa.timestamp("ns", "UTC"),
+}
+"""What Arrow reads timestamps as: seconds, or times in ISO 8601 without or with an offset."""
 
 
 class Layout(NamedTuple):
@@ -30,7 +44,7 @@ class Layout(NamedTuple):
     encoding: str
     n_columns: int
     columns: Columns
-    timestamp: TimestampKind | None
+    timestamp: TimestampKind
     skipped_lines: int  # up to and with the header
 
 
@@ -93,7 +107,7 @@ def find_layout(
         if kind is None and columns is None and names is None:
             found = found._replace(timestamp=None)  # the fourth column is something else
     skipped = lines[0][0] if header else 0
-    return Layout(separator, encoding, len(fields[0]), found, kind or "integer", skipped)
+    return Layout(separator, encoding, len(fields[0]), found, kind or "number", skipped)
 
 
 def refuse(path: Path, layout: Layout, reason: str, *, integers: str | None = None) -> NoReturn:
@@ -134,11 +148,13 @@ def _fault(line: str, layout: Layout, integers: str | None) -> str | None:
         return f"the rating must be a finite number, but it is {fields[layout.columns.rating]!r}"
     if layout.columns.timestamp is not None:
         value = fields[layout.columns.timestamp]
-        possible = {"integer": {"integer"}, "number": {"integer", "number"}, "date": {"date"}}
-        kind = layout.timestamp or "integer"
-        if _timestamp_kind(value) not in possible[kind]:
-            article = "an integer" if kind == "integer" else f"a {kind}"
-            return f"the timestamp must be {article}, but it is {value!r}"
+        if not _is_timestamp(value, layout.timestamp):
+            allowed = {
+                "number": "a whole number of seconds, or all as 2020-01-31T12:30:00Z",
+                "local": "as 2020-01-31 or 2020-01-31T12:30:00, without a zone",
+                "zoned": "as 2020-01-31T12:30:00Z, with a zone",
+            }
+            return f"the timestamp must be {allowed[layout.timestamp]}, but it is {value!r}"
     return None
 
 
@@ -189,13 +205,17 @@ def _is_rating(text: str) -> bool:
 
 
 def _timestamp_kind(text: str) -> TimestampKind | None:
-    text = text.strip()
-    if re.fullmatch(r"-?\d+", text):
-        return "integer"
     if _is_number(text):
         return "number"
+    times: tuple[TimestampKind, ...] = ("local", "zoned")
+    return next((kind for kind in times if _is_timestamp(text, kind)), None)
+
+
+def _is_timestamp(text: str, kind: TimestampKind) -> bool:
+    if kind == "number":
+        return _is_number(text) and float(text).is_integer() and abs(float(text)) < 2**63
     try:
-        datetime.fromisoformat(text)
+        pa.scalar(text).cast(TIMESTAMPS[kind])
     except ValueError:
-        return None
-    return "date"
+        return False
+    return True

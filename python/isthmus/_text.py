@@ -10,14 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from isthmus._columns import FIELDS
-from isthmus._layout import Layout, find_layout, refuse
+from isthmus._layout import TIMESTAMPS, Layout, find_layout, refuse
 
 __all__ = ["read_text"]
 
 # What stands for "::" while Arrow, which knows only separators of one byte, reads the file.
 _UNIT_SEPARATOR = "\x1f"
-
-_TIMESTAMPS = {"integer": pa.int64(), "number": pa.float64(), "date": pa.timestamp("s")}
 
 
 class _DoubleColons:
@@ -61,7 +59,7 @@ def read_text(
     -------
     pyarrow.Table
         Columns user and item (dictionaries of int64 or string) and, where there are any, rating
-        (float32) and timestamp (int64, double or timestamp), without nulls.
+        (float32) and timestamp (int64 or timestamp), without nulls.
     """
     layout = find_layout(
         path,
@@ -90,12 +88,23 @@ def read_text(
 
 
 def _read_arrow(path: str | PathLike[str], layout: Layout) -> Any:
+    try:
+        return _read_as(path, layout, TIMESTAMPS[layout.timestamp])
+    except pa.ArrowInvalid:
+        if layout.timestamp != "number" or layout.columns.timestamp is None:
+            raise
+    # seconds may be written 978300760 here and 978300760.0 there
+    table = _read_as(path, layout, pa.float64())
+    seconds = table["timestamp"].cast(pa.int64())
+    return table.set_column(table.column_names.index("timestamp"), "timestamp", seconds)
+
+
+def _read_as(path: str | PathLike[str], layout: Layout, timestamp_type: Any) -> Any:
     names = [f"unused {position}" for position in range(layout.n_columns)]
     wanted = {f: at for f, at in layout.columns._asdict().items() if at is not None}
     for field, position in wanted.items():
         names[position] = field
     id_type = pa.dictionary(pa.int32(), pa.string())
-    timestamp_type = _TIMESTAMPS[layout.timestamp or "integer"]
     types = dict(zip(FIELDS, (id_type, id_type, pa.float32(), timestamp_type), strict=True))
     double = layout.separator == "::"
     with pa.input_stream(path, compression="detect") as stream:

@@ -50,6 +50,8 @@ def read_ratings(
         A text file with one line a rating (MovieLens' ``ratings.dat``, ``u.data`` and
         ``ratings.csv``, and what resembles them), compressed or not (``.gz``, ``.bz2``, ``.zst``),
         a Parquet file, or an npz file: that of `write_ratings` or of ``scipy.sparse.save_npz``.
+        Timestamps in text are whole seconds since 1970 or, with and without a zone (which is then
+        UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds.
     format : {"csv", "tsv", "dat", "parquet", "npz"}, optional
         What the file is; "dat" separates by ``::``. Found from the file's name and content by
         default.

@@ -113,7 +113,7 @@ class Ratings:
         ratings : array_like of real numbers, shape (n,)
             Finite; 0 is a rating, and True is 1.
         timestamps : array_like of int or datetime64, shape (n,), optional
-            Seconds since 1970, or points in time, which are cut to whole seconds.
+            Seconds since 1970, or points in time, which are rounded down to whole seconds.
         duplicates : {"error", "mean", "last"}, default "error"
             What to do where a user rated an item more than once: refuse, keep the mean (and the
             latest timestamp), or keep what comes last in the arrays.
