@@ -160,6 +160,15 @@ class TestText:
         np.testing.assert_array_equal(items, stamps % 7 + stamps % 3 * 10)
         np.testing.assert_array_equal(values, stamps % 5)
 
+    def test_quoted_newlines_across_blocks(self, write):
+        n = 100_000  # more than a block holds
+        path = write("user,item,rating\n" + "".join(f'"a\nb\n{i}\n",7,3\n' for i in range(n)))
+        assert set(read_ratings(path).user_ids) == {f"a\nb\n{i}" for i in range(n)}
+
+    def test_a_quoted_newline_in_the_header(self, write):
+        path = write('user,item,rating,"a\nb"\n1,2,3,4\n')
+        assert cells(read_ratings(path)) == [(1, 2, 3.0, None)]
+
     def test_compressed(self, tmp_path):
         path = tmp_path / "ratings.csv.gz"
         path.write_bytes(gzip.compress(b"1,2,3\n"))
@@ -225,6 +234,16 @@ BAD = {
     "control": ("1::2::3\n\x1f::2::3\n", {}, r"line 2: there must be no character U\+001F"),
     "encoding": (b"a,b,3\n\xe9,b,3\n", {}, r"line 2: the user must be utf-8 text.*'latin-1'"),
     "blank line": ("1,2,3\n  \n1,3,3\n", {}, r"line 2: there must be 3 fields"),
+    "after a quoted newline": (
+        'user,item,rating\n"a\nb",2,3\nc,3,zz\n',
+        {},
+        r"line 4: the rating must be a finite number, but it is 'zz'",
+    ),
+    "in a record of two lines": (
+        'user,item,rating\nc,3,4\n"a\nb",2\n',
+        {},
+        r"line 3: there must be 3 fields separated by ',', but there are 2: 'a\\nb,2'",
+    ),
     "far line": ("1,2,3\n" + "1,2,3\n" * 300_000 + "1,2\n", {}, r"line 300002: there must be 3"),
     "empty": ("", {}, r"must hold at least one rating, but it is empty\."),
     "only newlines": ("\n\n", {}, r"must hold at least one rating, but it is empty\."),

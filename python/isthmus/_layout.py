@@ -50,11 +50,36 @@ class Layout(NamedTuple):
 
 def read_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     """Read a file slowly: number and text of every line that is not empty."""
+    for number, line in enumerate(_lines(path, encoding), 1):
+        if line.rstrip("\n"):
+            yield number, line.rstrip("\n")
+
+
+def _lines(path: Path, encoding: str) -> Iterator[str]:
     with pa.input_stream(path, compression="detect") as stream:
-        text = io.TextIOWrapper(stream, encoding, errors="surrogateescape")
-        for number, line in enumerate(text, 1):
-            if line.rstrip("\n"):
-                yield number, line.rstrip("\n")
+        yield from io.TextIOWrapper(stream, encoding, errors="surrogateescape")
+
+
+def _records(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Read a file slowly: the first line's number, and the fields, of every record.
+
+    A record is a line, or several where a quoted field has newlines.
+    """
+    if separator == "::":
+        for number, line in read_lines(path, encoding):
+            yield number, line.split(separator)
+        return
+    reader = csv.reader(_lines(path, encoding), delimiter=separator)
+    while True:
+        number = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:  # a field longer than the csv module takes
+            fields = [str(error)]
+        if fields:
+            yield number, fields
 
 
 def split_line(line: str, separator: str) -> list[str]:
@@ -84,11 +109,12 @@ def find_layout(
     _refuse_binary(path, encoding)
     if separator not in (None, "::") and len(separator) != 1:
         raise ValueError(f'separator must be one character or "::", but it was {separator!r}.')
-    lines = list(itertools.islice(read_lines(path, encoding), 2))
-    if not lines:
+    first = next(read_lines(path, encoding), None)
+    if first is None:
         raise ValueError(f"{path} must hold at least one rating, but it is empty.")
-    separator = separator or find_separator(lines[0][1], path)
-    fields = [[field.strip() for field in split_line(line, separator)] for _, line in lines]
+    separator = separator or find_separator(first[1], path)
+    records = list(itertools.islice(_records(path, encoding, separator), 2))
+    fields = [[field.strip() for field in record] for _, record in records]
     by_name = any(isinstance(column, str) for column in columns or ())
     if header is None:
         header = by_name or _looks_like_header(fields)
@@ -106,7 +132,7 @@ def find_layout(
         kind = _timestamp_kind(fields[int(header)][found.timestamp])
         if kind is None and columns is None and names is None:
             found = found._replace(timestamp=None)  # the fourth column is something else
-    skipped = lines[0][0] if header else 0
+    skipped = records[1][0] - 1 if header else 0
     return Layout(separator, encoding, len(fields[0]), found, kind or "number", skipped)
 
 
@@ -115,14 +141,14 @@ def refuse(path: Path, layout: Layout, reason: str, *, integers: str | None = No
 
     Ids in the column `integers`, if any, must not be negative; elsewhere "-1" is a string.
     """
-    for number, line in read_lines(path, layout.encoding):
-        if number > layout.skipped_lines and (fault := _fault(line, layout, integers)):
+    for number, fields in _records(path, layout.encoding, layout.separator):
+        if number > layout.skipped_lines and (fault := _fault(fields, layout, integers)):
             raise ValueError(f"{path}, line {number}: {fault}.")
     raise ValueError(f"{path} cannot be read: {reason}.")
 
 
-def _fault(line: str, layout: Layout, integers: str | None) -> str | None:
-    fields = split_line(line, layout.separator)
+def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | None:
+    line = layout.separator.join(fields)
     shown = repr(line if len(line) <= 80 else line[:80] + "...")
     if len(fields) != layout.n_columns:
         return (

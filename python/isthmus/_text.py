@@ -118,6 +118,7 @@ def _read_as(path: str | PathLike[str], layout: Layout, timestamp_type: Any) -> 
             pyarrow.csv.ParseOptions(
                 delimiter=_UNIT_SEPARATOR if double else layout.separator,
                 quote_char=False if double else '"',
+                newlines_in_values=not double,
             ),
             pyarrow.csv.ConvertOptions(
                 column_types={field: types[field] for field in wanted},
