@@ -122,6 +122,53 @@ def test_users_without_positives_have_no_metrics():
     assert np.isnan(values["mrr"]).tolist() == [False, True, False]
 
 
+class TestScoresOfNaN:
+    """Items without a number for a score are not ranked, as `recommend` does not list them."""
+
+    SCORES = (np.nan, 2, 3, np.nan, 1, -np.inf)
+
+    @staticmethod
+    def source(scores):
+        offsets = np.array(scores, np.float32)
+        zeros = np.zeros((len(scores), 1), np.float32)
+        return _core.Scorer(zeros[:1], zeros, candidate_offset=offsets)
+
+    def measure(self, metrics, positives, **parts):
+        n_items = len(self.SCORES)
+        parts = {name: pattern([row], n_items) for name, row in parts.items()}
+        values = rank(
+            *(self.source(self.SCORES), parse_metrics(metrics), pattern([positives], n_items)),
+            num_threads=1,
+            **parts,
+        )
+        return {label: value[0] for label, value in values.items()}
+
+    METRICS = ("mrr", "mrr@6", "hit_rate@6", "ndcg@6", "precision@6", "map@6")
+
+    @pytest.mark.parametrize("lists", [{}, {"lists": [1, 2, 4, 5]}])
+    @pytest.mark.parametrize("positives", [[0], [3], [0, 3]])
+    def test_find_nothing(self, positives, lists):
+        values = self.measure(self.METRICS, positives, **lists)
+        assert values == dict.fromkeys(self.METRICS, 0.0)
+
+    @pytest.mark.parametrize("lists", [{}, {"lists": [0, 1, 2, 3, 4, 5]}])
+    def test_are_below_all_numbers(self, lists):
+        # 4 is behind 2 and 1, and before the three without a number
+        values = self.measure(["mrr", "auc", "coverage@6"], [0, 4], **lists)
+        # of 8 pairs 4 wins over 3 and 5 alone, and 0 is level with these two
+        assert values == pytest.approx({"mrr": 1 / 3, "auc": 3 / 8, "coverage@6": 3 / 6})
+        assert self.measure(["auc"], [0], seen=[1, 2, 4, 5], **lists)["auc"] == 0.5
+
+    def test_hide_none_of_those_that_follow(self):
+        for at in range(40):
+            scores = np.arange(40, 0, -1).astype(np.float32)
+            scores[at] = np.nan
+            found, best = self.source(scores).top_k(40, num_threads=1)
+            left = np.delete(np.arange(40), at)
+            np.testing.assert_array_equal(found[0], [*left, -1])
+            np.testing.assert_array_equal(best[0], [*scores[left], np.nan])
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     n_users=st.integers(1, 70),

@@ -15,21 +15,27 @@ namespace {
 
 constexpr index_t kQueries = 64;                   // a piece of work
 constexpr index_t kKeptScores = index_t{4} << 20;  // where whole rows of scores are kept
+constexpr index_t kUnranked = -1;                  // the place of what has no score
 
 // What a query's metrics are made of.
 struct Outcome {
     index_t positives = 0;
     std::vector<index_t> hits;  // ranks from 0, ascending, of the positives in the list
-    index_t first = 0;          // rank of the first positive of all; with `whole` alone
+    index_t first = kUnranked;  // rank of the first positive of all; with `whole` alone
     double auc = 0.0;           // likewise
 };
+
+// NaN stands with what is never ranked, below every number.
+float standing(float score) { return score > kNever ? score : kNever; }
 
 double discount(index_t rank) { return 1.0 / std::log2(static_cast<double>(rank) + 2.0); }
 
 double metric_value(const RankingColumn& column, const Outcome& outcome,
                     const std::vector<double>& ideal) {
     if (column.metric == RankingMetric::auc) return outcome.auc;
-    if (column.k == 0) return 1.0 / static_cast<double>(outcome.first + 1);
+    if (column.k == 0) {
+        return outcome.first == kUnranked ? 0.0 : 1.0 / static_cast<double>(outcome.first + 1);
+    }
     const auto end = std::lower_bound(outcome.hits.begin(), outcome.hits.end(), column.k);
     const auto hits = static_cast<double>(end - outcome.hits.begin());
     const index_t capped = std::min(column.k, outcome.positives);
@@ -113,10 +119,12 @@ public:
         for (index_t i = 0; i < count; ++i) {
             while (seen < seen_end && task_.seen.indices[seen] < items[i]) ++seen;
             if (seen < seen_end && task_.seen.indices[seen] == items[i]) continue;
-            all_.push_back({scores_[static_cast<std::size_t>(i)], items[i]});
+            all_.push_back({standing(scores_[static_cast<std::size_t>(i)]), items[i]});
         }
         std::sort(all_.begin(), all_.end(), better);
-        list_ = all_;
+        list_.assign(all_.begin(), std::find_if(all_.begin(), all_.end(), [](const Scored& one) {
+                         return one.score == kNever;
+                     }));
         gather_hits(query);
         if (whole_ && outcome_.positives > 0) compare_list(query);
         if (list_.size() > static_cast<std::size_t>(most_))
@@ -144,30 +152,38 @@ private:
         const CsrView& positives = task_.positives;
         index_t next = positives.indptr[query];
         const index_t end = positives.indptr[query + 1];
+        const CsrView& out = task_.seen;
+        index_t seen = out.rows > 0 ? out.indptr[query] : 0;
+        const index_t seen_end = out.rows > 0 ? out.indptr[query + 1] : 0;
         start_comparison();
         Scored top{kNever, std::numeric_limits<std::int32_t>::max()};
         for (index_t i = next; i < end; ++i) {
-            const Scored one{scores[positives.indices[i]], positives.indices[i]};
+            const Scored one{standing(scores[positives.indices[i]]), positives.indices[i]};
             if (better(one, top)) top = one;
             ranked_.push_back(one.score);
         }
         std::sort(ranked_.begin(), ranked_.end());
+        index_t ahead = 0;
         for (index_t c = 0; c < count; ++c) {
             if (next < end && positives.indices[next] == c) {
                 ++next;
                 continue;
             }
-            const float score = scores[c];
-            if (score == kNever) continue;
-            if (better({score, static_cast<std::int32_t>(c)}, top)) ++outcome_.first;
+            if (seen < seen_end && out.indices[seen] == c) {
+                ++seen;
+                continue;
+            }
+            const float score = standing(scores[c]);
+            if (better({score, static_cast<std::int32_t>(c)}, top)) ++ahead;
             compare_other(score);
         }
+        if (top.score > kNever) outcome_.first = ahead;
         finish_comparison();
     }
 
     void compare_list(index_t query) {
         start_comparison();
-        outcome_.first = outcome_.hits.empty() ? 0 : outcome_.hits.front();
+        if (!outcome_.hits.empty()) outcome_.first = outcome_.hits.front();
         for (const Scored& one : all_) {
             if (positive(query, one.item)) ranked_.push_back(one.score);
         }
@@ -179,7 +195,7 @@ private:
     }
 
     void start_comparison() {
-        outcome_.first = 0;
+        outcome_.first = kUnranked;
         ranked_.clear();
         others_ = 0;
         twice_won_ = 0;

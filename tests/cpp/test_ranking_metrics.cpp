@@ -128,6 +128,22 @@ void a_query_without_others_has_no_auc() {
     CHECK_EQUAL(outcome.values[1], 1.0);
 }
 
+void candidates_without_a_number_for_a_score_have_no_place() {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const std::vector<float> offsets = {nan, 2, nan, 1};
+    const Matrix zeros(4, 1), query(1, 1);
+    isthmus::ScoreRule rule;
+    rule.candidate_offset = offsets.data();
+    const DotScores source(query.view(), zeros.view(), rule);
+    const Sparse positives = pattern(4, {{0}}), everything = pattern(4, {{0, 1, 2, 3}});
+    for (const CsrView& lists : {CsrView{}, everything.view()}) {
+        const Outcome outcome = ranked(source, {positives.view(), {}, lists}, 4, 1);
+        check_values(outcome, 0, {0, 0, 0, 0, 0, 0, 0, 0, 0.5 / 3.0});
+        const std::vector<std::int32_t> places = {kNowhere, 0, kNowhere, 1};
+        CHECK(outcome.places == places);
+    }
+}
+
 // Quarters, so that products are exact and many scores are equal.
 Matrix random_quarters(index_t rows, index_t cols, unsigned seed) {
     Matrix matrix = testing::random_matrix(rows, cols, seed);
@@ -229,6 +245,7 @@ int main() {
     metrics_are_those_worked_out_by_hand();
     equal_scores_are_ranked_by_candidate_and_count_half();
     a_query_without_others_has_no_auc();
+    candidates_without_a_number_for_a_score_have_no_place();
     many_candidates_are_ranked_as_if_they_were_sorted();
     the_number_of_threads_changes_no_bit();
     metrics_have_names();

@@ -25,7 +25,8 @@ inline bool better(const Scored& a, const Scored& b) {
     return a.score > b.score || (a.score == b.score && a.item < b.item);
 }
 
-// The n best of a stream of candidates in ascending order: a heap with the worst kept on top.
+// The n best of a stream of candidates in ascending order: a heap with the worst kept on top. A
+// score of NaN is not among them.
 class Best {
 public:
     void reset(index_t n) {
@@ -53,8 +54,8 @@ public:
         float least = threshold();
         for (index_t begin = 0; begin < count; begin += kStride) {
             const index_t end = std::min(begin + kStride, count);
-            float top = scores[begin];
-            for (index_t c = begin + 1; c < end; ++c) top = scores[c] > top ? scores[c] : top;
+            float top = kNever;  // and no score of NaN, which would hide those after it
+            for (index_t c = begin; c < end; ++c) top = scores[c] > top ? scores[c] : top;
             if (!(top > least)) continue;
             for (index_t c = begin; c < end; ++c) {
                 if (scores[c] > least) {
