@@ -9,6 +9,7 @@
 #include "isthmus/dense.hpp"
 #include "isthmus/parallel.hpp"
 #include "isthmus/random.hpp"
+#include "isthmus/sparse_kernels.hpp"
 #include "isthmus/trainer.hpp"
 
 namespace isthmus {
@@ -77,6 +78,7 @@ CdaeTrainer::CdaeTrainer(Cdae& model, CdaeOptions options)
     encoder_ = parameter(model.encoder);
     encoder_bias_ = parameter(model.encoder_bias);
     users_ = parameter(model.users);
+    users_.taken.resize(static_cast<std::size_t>(model.shape.users));
     decoder_bias_ = parameter(model.decoder_bias);
     if (!model.shape.tied) decoder_ = parameter(model.decoder);
 }
@@ -92,32 +94,56 @@ CdaeResult CdaeTrainer::run_epoch(const CsrView& matrix, index_t epoch, float ra
     const Philox negatives = draw(Stream::negatives), mask = draw(Stream::corruption);
     CdaeResult result;
     const int threads = options_.num_threads;
+    const auto train = [&](index_t begin) {
+        if (poll) poll(begin);
+        const index_t count = std::min(batch_rows_, rows - begin);
+        const std::int32_t* ids = order.data() + begin;
+        batch_.start(matrix, ids, count);
+        parallel_ranges(count, kRowsPerPiece, threads, [&](index_t first, index_t last) {
+            batch_.sample(matrix, ids, first, last, negatives, mask);
+            catch_up(ids, first, last);
+            encode(ids, first, last);
+        });
+        batch_.sort();
+        const auto share =
+            static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
+        const OptimizerStep step(options_.optimizer, rate, ++step_,
+                                 options_.regularization * share);
+        const double loss = output_.decode(output(), decoder_bias_, std::as_const(after_).view(),
+                                           model_.shape.tied ? nullptr : &step, threads);
+        if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows_);
+        propagate_error();
+        update(ids, step);
+        result.loss += loss;
+        result.cells += batch_.cells();
+    };
     with_team(threads, [&] {
-        for (index_t begin = 0; begin < rows; begin += batch_rows_) {
-            if (poll) poll(begin);
-            const index_t count = std::min(batch_rows_, rows - begin);
-            const std::int32_t* ids = order.data() + begin;
-            batch_.start(matrix, ids, count);
-            parallel_ranges(count, kRowsPerPiece, threads, [&](index_t first, index_t last) {
-                batch_.sample(matrix, ids, first, last, negatives, mask);
-                encode(ids, first, last);
-            });
-            batch_.sort();
-            const auto share =
-                static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
-            const OptimizerStep step(options_.optimizer, rate, ++step_,
-                                     options_.regularization * share);
-            const double loss =
-                output_.decode(output(), decoder_bias_, std::as_const(after_).view(),
-                               model_.shape.tied ? nullptr : &step, threads);
-            if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows_);
-            propagate_error();
-            update(ids, step);
-            result.loss += loss;
-            result.cells += batch_.cells();
+        try {
+            for (index_t begin = 0; begin < rows; begin += batch_rows_) train(begin);
+        } catch (...) {
+            settle();
+            throw;
         }
+        settle();
     });
     return result;
+}
+
+// Lets the users of batch rows [begin, end) take the steps of the batches that they were not in.
+void CdaeTrainer::catch_up(const std::int32_t* ids, index_t begin, index_t end) {
+    for (index_t r = begin; r < end; ++r) {
+        catch_up_columns({ids[r], ids[r] + 1}, users_.view(), idle_steps_.data(), idle_steps());
+    }
+}
+
+// The same for all users.
+void CdaeTrainer::settle() {
+    parallel_ranges(
+        model_.shape.users, kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            catch_up_columns({begin, end}, users_.view(), idle_steps_.data(), idle_steps());
+        });
+    idle_steps_.clear();
+    std::fill(users_.taken.begin(), users_.taken.end(), 0);
 }
 
 // Codes of batch rows [begin, end).
@@ -162,11 +188,14 @@ void CdaeTrainer::update(const std::int32_t* ids, const OptimizerStep& step) {
     } else {
         output_.step_inputs(encoder_, dz, step, options_.num_threads);
     }
+    idle_steps_.push_back(step.with_decay(0.0f));
     parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
                     [&](index_t begin, index_t end) {
                         for (index_t r = begin; r < end; ++r) {
                             users_.step(error_.row(r), ids[r] * model_.users.stride(),
                                         error_.width(), step.with_decay(options_.regularization));
+                            users_.taken[static_cast<std::size_t>(ids[r])] =
+                                static_cast<std::int32_t>(idle_steps());
                         }
                     });
     sum_columns(dz, batch_.rows(), bias_gradient_.row(0));

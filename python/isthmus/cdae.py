@@ -46,7 +46,8 @@ class CDAE(ImplicitRecommender):
     regularization : float, default 0.0
         lambda of + (lambda / 2) (||W||^2 + ||W'||^2 + ||V||^2), where the loss is summed over users
         and cells. Above 0, or with Adam or momentum, a batch steps the weights of all items, and
-        not of its own alone.
+        not of its own alone. A user's vector decays in the user's own batch, once an epoch; Adam
+        and momentum move it in the others as well, without decay.
     corruption : float, default 0.5
         Probability that a cell of the input is masked in training; the others are scaled up.
     negatives : int, default 5

@@ -200,6 +200,32 @@ void the_number_of_threads_changes_no_bit() {
     }
 }
 
+// Momentum carries on users who are not in a batch; an epoch that ends early has moved them as
+// well.
+void users_move_on_in_batches_that_they_are_not_in() {
+    const auto stop = [](index_t done) {
+        if (done >= 32) throw std::runtime_error("stop");
+    };
+    const auto train = [&](float second_rate) {
+        Cdae model({60, 500, 9, Activation::sigmoid, true, false}, 1, 1);
+        CdaeOptions momentum = options(OptimizerKind::momentum, 3);
+        momentum.regularization = 0.0f;
+        CdaeTrainer trainer(model, momentum);
+        trainer.run_epoch(positives().view(), 0, 0.01f, {});
+        const Matrix before = model.users.copy();
+        CHECK_THROWS(trainer.run_epoch(positives().view(), 1, second_rate, stop),
+                     std::runtime_error);
+        index_t moved = 0;
+        for (index_t u = 0; u < 60; ++u) {
+            moved += !std::equal(before.row(u), before.row(u) + 9, model.users.row(u));
+        }
+        return moved;
+    };
+    CHECK_EQUAL(train(0.0f), 0);
+    CHECK_EQUAL(train(0.01f),
+                static_cast<index_t>(isthmus::filled_rows(positives().view()).size()));
+}
+
 void users_who_come_later_have_no_node() {
     const Run trained = run(false, OptimizerKind::adagrad, 2);
     Run nodeless = run(false, OptimizerKind::adagrad, 2);
@@ -240,6 +266,7 @@ int main() {
     negatives_are_drawn_alike();
     a_step_follows_the_gradient_of_the_loss();
     the_number_of_threads_changes_no_bit();
+    users_move_on_in_batches_that_they_are_not_in();
     users_who_come_later_have_no_node();
     training_can_be_stopped_and_diverges_with_an_error();
     return check::result();

@@ -65,8 +65,10 @@ public:
     const CdaeShape& shape() const { return model_.shape; }
 
     // One pass over the users with any cell, each of which counts 1; a batch's step has the
-    // gradient of its own users' loss and its share of the users of W's and W''s decay. `poll` is
-    // called before each batch with the number of users done. The columns of a row must ascend.
+    // gradient of its own users' loss and of their nodes' decay, and its share of the users of W's
+    // and W''s. It moves what the optimizer's memory moves as well: users who are not in the batch
+    // take such steps when they next are, or the epoch ends. `poll` is called before each batch
+    // with the number of users done. The columns of a row must ascend.
     // Once it has thrown Diverged, the weights are of no use until restore_best().
     CdaeResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
                          const std::function<void(index_t)>& poll);
@@ -75,6 +77,9 @@ public:
     void restore_best();
 
 private:
+    void catch_up(const std::int32_t* ids, index_t begin, index_t end);
+    void settle();
+    index_t idle_steps() const { return static_cast<index_t>(idle_steps_.size()); }
     void encode(const std::int32_t* ids, index_t begin, index_t end);
     void propagate_error();
     void update(const std::int32_t* ids, const OptimizerStep& step);
@@ -90,6 +95,7 @@ private:
     Matrix bias_gradient_;
     BestWeights best_;
     index_t step_ = 0;
+    std::vector<OptimizerStep> idle_steps_;  // the epoch's, of a user without gradient
 };
 
 // Codes (rows x units) of rows of ones: of the users of the same places or, not `known`, of users
