@@ -3,7 +3,7 @@ import pytest
 from scipy import sparse
 
 from isthmus import Ratings, Recommender
-from isthmus._alignment import cells_among
+from isthmus._alignment import cells_among, check_apart
 from isthmus._csr import CSR
 from isthmus._ids import IdIndex
 from isthmus._scorable import Vectors
@@ -158,3 +158,16 @@ def test_parts_of_a_model_that_are_missing_say_so(ratings):
     ):
         with pytest.raises(NotImplementedError):
             call()
+
+
+def test_what_is_to_be_found_must_not_be_among_what_is_known():
+    def pattern(*items):
+        cells = np.array(items, np.int32)
+        return CSR(np.array([0, len(cells)]), cells, np.empty(0, np.float32), (1, 9))
+
+    check_apart(pattern(1, 5), pattern(0, 7), "validation", "in training")
+    with pytest.raises(
+        ValueError,
+        match=r"^validation must hold nothing that is in training, but 2 of its 3 cells are\.$",
+    ):
+        check_apart(pattern(1, 5, 6), pattern(1, 2, 6), "validation", "in training")

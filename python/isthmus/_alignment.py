@@ -8,11 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from isthmus._csr import CSR, as_pattern, row_numbers
+from isthmus._csr import CSR, as_pattern, as_scipy, row_numbers
 from isthmus._ids import IdArray, IdIndex
 from isthmus.ratings import Ratings, as_ratings
 
-__all__ = ["cells_among", "check_same_users", "pattern_among", "ratings_among", "rows_among"]
+__all__ = [
+    "cells_among",
+    "check_apart",
+    "check_same_users",
+    "pattern_among",
+    "ratings_among",
+    "rows_among",
+]
 
 
 def cells_among(
@@ -102,6 +109,19 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
 
 def _without_cells(X: Any) -> bool:
     return sparse.issparse(X) and X.nnz == 0  # type: ignore[attr-defined]
+
+
+def check_apart(positives: CSR, seen: CSR, name: str, what: str) -> None:
+    """Refuse positives that no ranking could hold, as their cells are among the seen.
+
+    `name` is what the caller calls the positives, and `what` says what the seen are: "in training".
+    """
+    overlap = as_scipy(positives).multiply(as_scipy(seen)).nnz
+    if overlap:
+        raise ValueError(
+            f"{name} must hold nothing that is {what}, but {overlap:,} of its "
+            f"{len(positives.indices):,} cells are."
+        )
 
 
 def check_same_users(test: Any, positives: CSR, X: Any, part: CSR, name: str) -> None:

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus import persistence
-from isthmus._alignment import cells_among, check_same_users, pattern_among, rows_among
+from isthmus._alignment import (
+    cells_among,
+    check_apart,
+    check_same_users,
+    pattern_among,
+    rows_among,
+)
 from isthmus._arrays import is_finite
 from isthmus._checks import check_choice, check_integer
 from isthmus._csr import (
@@ -427,14 +433,11 @@ class Recommender:
         parts = [as_scipy(part) for part in (rows if exclude_seen else None, out) if part]
         seen = as_pattern(sum(parts[1:], parts[0])) if parts else None
         if seen is not None:
-            overlap = as_scipy(positives).multiply(as_scipy(seen)).nnz
-            if overlap:
-                raise ValueError(
-                    f"test must hold nothing that is left out of the ranking, as what "
-                    f"{'training' if ratings is None else 'ratings'} had is unless "
-                    f"exclude_seen=False, but {overlap:,} of its {len(positives.indices):,} cells "
-                    f"are."
-                )
+            source = "training" if ratings is None else "ratings"
+            check_apart(
+                *(positives, seen, "test"),
+                f"left out of the ranking, as what {source} had is unless exclude_seen=False",
+            )
         if ratings is None:
             scores = self._vectors() if everyone else self._vectors().take(users=users)
         else:
