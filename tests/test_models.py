@@ -52,7 +52,7 @@ SETTINGS = {
     ],
     "BiasedMF": [
         {"factors": 5, "epochs": 3},
-        {"factors": 5, "epochs": 3, "optimizer": "sgd"},
+        {"factors": 5, "epochs": 3, "optimizer": "als"},
     ],
     "RBM": [
         {"hidden_units": 6, "epochs": 3, "batch_size": 16},
