@@ -609,13 +609,12 @@ class TestTopN:
         ("args", "code", "message"),
         [
             (["--metrics", "ndcg"], 2, "the metric ndcg must be given with a cut-off"),
-            (["--metrics", "ndcg@10,"], 2, "metrics must be one of precision, recall,"),
-            (["--metrics", "rmsle"], 2, "Errors are rmse and mae."),
+            (["--metrics", "ndcg@10,"], 2, "metrics must be one of rmse, mae, precision,"),
             (["--metrics", "ndcg@0"], 2, "must be given with a cut-off"),
             (["--ratings", "nowhere"], 1, "nowhere must be a file"),
             (["--ratings", "other.csv"], 1, "--ratings must be of the users that are tested"),
             (["--exclude", "test.csv"], 1, "test must hold nothing that is left out"),
-            (["--metrics", "rmse", "--ratings", "train.csv"], 1, "must not be given for rmse"),
+            (["--metrics", "rmse"], 1, "must be of rankings for EASE"),
         ],
         ids=str,
     )
@@ -632,6 +631,12 @@ class TestTopN:
         code, out, err = run(*args)
         assert (code, out) == (2, "")
         assert "--metrics must come with --test-size" in " ".join(err.split())
+
+    def test_refuses_errors_of_a_model_of_rankings_before_it_reads(self, run, folder):
+        args = ("train", folder / "nowhere.csv", "--model", "ease", "--test-size", "0.2")
+        code, out, err = run(*args, "--metrics", "ndcg@10,RMSE")
+        assert (code, out) == (1, "")
+        assert "--metrics must be of rankings for EASE" in " ".join(err.split())
 
 
 class TestPredict:

@@ -321,11 +321,10 @@ class TestFit:
         train, test = parts
         other = Ratings.from_matrix(test.to_matrix().multiply(-3))
         models = [make().fit(train) for _ in range(2)]
-        errors = [
-            model.evaluate(held_out, "rmse")
-            for model, held_out in zip(models, (test, other), strict=True)
+        measured = [
+            model.evaluate(held_out) for model, held_out in zip(models, (test, other), strict=True)
         ]
-        assert errors[0] != errors[1]
+        assert (measured[0] != measured[1]) == rates(models[0])  # rankings count cells alone
         assert_same_bits(*models)
 
 
@@ -378,13 +377,25 @@ class TestPredict:
         np.testing.assert_array_equal(fitted.predict([[3], [4]], [5, 6]), table[3:5, 5:7])
         assert fitted.predict([], []).shape == (0,)
 
-    def test_evaluates_over_all_ratings_alike(self, fitted, parts):
+    def test_evaluates_over_all_ratings_alike_if_it_predicts_ratings(self, fitted, parts):
+        if not rates(fitted):
+            name = type(fitted).__name__
+            for metrics in ("rmse", ["ndcg@10", "MAE"]):
+                with pytest.raises(
+                    ValueError, match=rf"^metrics must be of rankings for {name}, whose scores are"
+                ):
+                    fitted.evaluate(parts[1], metrics)
+            with pytest.raises(ValueError, match=r"^metrics must be one of precision, recall"):
+                fitted.evaluate(parts[1], "rmsle")
+            return
         users, items, values, _ = parts[1].to_arrays()
         predictions = fitted.predict(users, items)
-        assert fitted.evaluate(parts[1], ["rmse", "mae"]) == {
+        assert fitted.evaluate(parts[1], ["rmse", "MAE"]) == {
             "rmse": rmse(values, predictions),
-            "mae": mae(values, predictions),
+            "MAE": mae(values, predictions),
         }
+        with pytest.raises(ValueError, match=r"^metrics must be one of rmse, mae, precision, "):
+            fitted.evaluate(parts[1], "rmsle")
 
     def test_evaluates_ratings_whose_ids_come_in_another_order(self, fitted, parts):
         users, items, values, _ = parts[1].to_arrays()
@@ -393,9 +404,7 @@ class TestPredict:
             user_ids=parts[1].user_ids[::-1],
             item_ids=np.roll(parts[1].item_ids, 7),
         )
-        assert fitted.evaluate(shuffled, "rmse")["rmse"] == pytest.approx(
-            fitted.evaluate(parts[1], "rmse")["rmse"], rel=1e-12
-        )
+        assert fitted.evaluate(shuffled) == pytest.approx(fitted.evaluate(parts[1]), rel=1e-12)
 
 
 class TestRecommend:

@@ -144,6 +144,8 @@ class TestModels:
         ({"trials": 0}, ValueError, r"trials must be an integer of at least 1, but it was 0"),
         ({"seconds": -1}, ValueError, r"seconds must be a finite number above 0"),
         ({"metric": "mae"}, ValueError, r"metric must be None for AutoRec"),
+        ({"model": EASE(), "metric": "RMSE"}, ValueError, r"metric must be of rankings for EASE"),
+        ({"model": EASE(), "metric": "ndcg"}, ValueError, r"ndcg must be given with a cut-off"),
         ({"validation_fraction": 0}, ValueError, r"validation_fraction must be a finite number"),
         ({"space": lambda trial: {"colour": 1}}, ValueError, r"has no parameter 'colour'"),
     ],

@@ -39,7 +39,7 @@ from isthmus.ratings import Ratings, as_ratings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ERRORS", "Recommender"]
+__all__ = ["ERRORS", "Recommender", "error_of"]
 
 ERRORS = {"rmse": rmse, "mae": mae}
 """Metrics of predicted ratings; all others are of rankings."""
@@ -258,9 +258,9 @@ class Recommender:
             rankings, every stored cell is an item that should rank high, whatever its value;
             `Ratings.binarize` keeps those of a value.
         metrics : str or iterable of str, optional
-            "rmse", "mae", or a metric of rankings at a cut-off, as "ndcg@10" or "recall@20" (see
-            `isthmus.ranking.METRICS`), which is a mean over users with a test rating. By default
-            those that fit the model.
+            "rmse", "mae" (of models that predict ratings), or a metric of rankings at a cut-off, as
+            "ndcg@10" or "recall@20" (see `isthmus.ranking.METRICS`), which is a mean over users
+            with a test rating. By default those that fit the model.
         ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
             Rank for users who need not have been in training, from these ratings; `test` has the
             same users in the same order. Not for rmse and mae.
@@ -281,9 +281,10 @@ class Recommender:
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If a metric is unknown, `test` has users or items that the model does not know, or
-            what is left out of a ranking is in `test`.
+            If a metric is unknown or not one of the model's, `test` has users or items that the
+            model does not know, or what is left out of a ranking is in `test`.
         """
+        self._check_fitted()
         wanted = self._wanted_metrics(metrics)
         ranked = [metric for metric in wanted if isinstance(metric, RankingMetric)]
         values: dict[str, float] = {}
@@ -294,7 +295,11 @@ class Recommender:
                 )
             users, items, truth = self._known_cells(test, "test")
             predicted = self._predict_positions(users, items)
-            values = {name: error(truth, predicted) for name, error in ERRORS.items()}
+            values = {
+                label: ERRORS[error_of(label)](truth, predicted)
+                for label in wanted
+                if isinstance(label, str)
+            }
         if ranked:
             _, per_user = self._rank(test, ranked, ratings, exclude_seen, exclude, candidates)
             values |= {label: _mean(array) for label, array in per_user.items()}
@@ -377,16 +382,31 @@ class Recommender:
         return self._rank(test, chosen, ratings, exclude_seen, exclude, candidates)
 
     _default_metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae")
+    """What `evaluate` measures by default. A model whose scores are no ratings has no errors here,
+    and is refused them."""
+
     _default_ranking: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@10", "precision@10")
 
-    def _wanted_metrics(self, metrics: str | Iterable[str] | None) -> list[str | RankingMetric]:
-        self._check_fitted()
+    def _wanted_metrics(
+        self, metrics: str | Iterable[str] | None, name: str = "metrics"
+    ) -> list[str | RankingMetric]:
+        """Read metrics of this model: errors stay as they were written (see `error_of`)."""
         if metrics is None:
             metrics = self._default_metrics
         listed = [metrics] if isinstance(metrics, str) else list(metrics)
         if not listed:
-            raise ValueError("metrics must name at least one, but it is empty.")
-        return [name if name in ERRORS else parse_metrics([name])[0] for name in listed]
+            raise ValueError(f"{name} must name at least one, but it is empty.")
+        own = [error for error in ERRORS if error in self._default_metrics]
+        for label in listed:
+            if error_of(label) and error_of(label) not in own:
+                raise ValueError(
+                    f"{name} must be of rankings for {type(self).__name__}, whose scores are no "
+                    f"ratings, as {self._default_ranking[0]!r}, but one was {label!r}."
+                )
+        return [
+            label if error_of(label) else parse_metrics([label], name, errors=own)[0]
+            for label in listed
+        ]
 
     def _rank(
         self,
@@ -722,6 +742,12 @@ class Recommender:
 
     def _num_threads(self) -> int:
         return resolve_num_threads(getattr(self, "num_threads", 0))
+
+
+def error_of(label: Any) -> str:
+    """Give the name in `ERRORS` that a label stands for, in any case, or an empty string."""
+    name = label.strip().lower() if isinstance(label, str) else ""
+    return name if name in ERRORS else ""
 
 
 def _mean(values: NDArray[np.float64]) -> float:

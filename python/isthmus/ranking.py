@@ -50,7 +50,9 @@ class RankingMetric(NamedTuple):
     k: int
 
 
-def parse_metrics(metrics: str | Iterable[str], name: str = "metrics") -> list[RankingMetric]:
+def parse_metrics(
+    metrics: str | Iterable[str], name: str = "metrics", *, errors: Sequence[str] = ()
+) -> list[RankingMetric]:
     """Read names of metrics with cut-offs.
 
     Parameters
@@ -60,6 +62,8 @@ def parse_metrics(metrics: str | Iterable[str], name: str = "metrics") -> list[R
         without.
     name : str, default "metrics"
         What the caller calls them, for messages.
+    errors : sequence of str, default ()
+        What else the caller takes, for messages.
 
     Returns
     -------
@@ -78,17 +82,18 @@ def parse_metrics(metrics: str | Iterable[str], name: str = "metrics") -> list[R
     listed = [metrics] if isinstance(metrics, str) else list(metrics)
     if not listed:
         raise ValueError(f"{name} must name at least one, but it is empty.")
-    return [_parse(label, name) for label in listed]
+    return [_parse(label, name, errors) for label in listed]
 
 
-def _parse(label: Any, argument: str) -> RankingMetric:
+def _parse(label: Any, argument: str, errors: Sequence[str]) -> RankingMetric:
     if not isinstance(label, str):
         raise TypeError(f"{argument} must be strings, as 'ndcg@10', but one was {label!r}.")
     name, at, cut = label.strip().lower().partition("@")
     name = _ALIASES.get(name, name)
     if name not in METRICS:
         raise ValueError(
-            f"{argument} must be one of {', '.join(METRICS)}, with @k, but one was {label!r}."
+            f"{argument} must be one of {', '.join([*errors, *METRICS])}, with @k for rankings, "
+            f"but one was {label!r}."
         )
     if not at and name in _WHOLE:
         return RankingMetric(label, name, 0)
@@ -107,7 +112,7 @@ def rank(
     lists: CSR | None = None,
     num_threads: int,
 ) -> dict[str, NDArray[np.float64]]:
-    """Measure rankings in one pass, in blocks of users; equal scores are ranked by item.
+    """Measure rankings in one pass, in blocks of users; equal scores are ranked by item, NaN never.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import numpy as np
 from isthmus._checks import check_integer, check_real, check_share
 from isthmus._epochs import EpochModel
 from isthmus._random import seed_from
-from isthmus.base import ERRORS, Recommender
+from isthmus.base import Recommender, error_of
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import as_ratings
 from isthmus.splits import split_off
@@ -145,7 +145,7 @@ def tune(
             raise optuna.TrialPruned(str(error)) from error
         return next(iter(fitted.evaluate(validation, wanted).values()))
 
-    maximize = wanted not in ERRORS if higher is None else higher
+    maximize = not error_of(wanted) if higher is None else higher
     study = optuna.create_study(
         direction="maximize" if maximize else "minimize",
         sampler=optuna.samplers.TPESampler(seed=seed % 2**32),
@@ -217,6 +217,8 @@ def _check_arguments(model: Any, space: Any, trials: Any, seconds: Any, metric: 
             f"metric must be None for {type(model).__name__}, which is measured after each epoch "
             f"by its own, but it was {metric!r}."
         )
+    if metric is not None:
+        model._wanted_metrics(metric, "metric")
 
 
 def _optuna() -> Any:

@@ -16,7 +16,7 @@ from isthmus._files import check_writable
 from isthmus._frames import frame_cells
 from isthmus._ids import IdArray
 from isthmus._text import read_text
-from isthmus.base import ERRORS, Recommender
+from isthmus.base import ERRORS, Recommender, error_of
 from isthmus.cli._options import Source, parse_columns
 from isthmus.content import Content
 from isthmus.io import read_ratings
@@ -85,11 +85,11 @@ def parse_metric_names(text: str) -> tuple[str, ...]:
     """Read ``ndcg@10,recall@20``, before anything is read or trained."""
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
-        if name not in ERRORS:
+        if not error_of(name):
             try:
-                parse_metrics(name)
+                parse_metrics(name, errors=tuple(ERRORS))
             except ValueError as error:
-                raise typer.BadParameter(f"{error} Errors are {' and '.join(ERRORS)}.") from None
+                raise typer.BadParameter(str(error)) from None
     return names
 
 

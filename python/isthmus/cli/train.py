@@ -146,6 +146,7 @@ def train(
     reading, parameters = context.obj
     recommender = MODELS[model](**parameters)
     recommender._check_parameters()
+    recommender._wanted_metrics(metrics, "--metrics")
 
     everything = read_ratings(ratings, **reading)
     print(f"{ratings}: {describe(everything)}", flush=True)
