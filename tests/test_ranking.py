@@ -1,10 +1,14 @@
-"""The ranking metrics against lists worked out by hand, a slow reference and another package."""
+"""The ranking metrics against lists worked out by hand, a slow reference and other packages."""
 
+from typing import ClassVar
+
+import ir_measures
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn.metrics import roc_auc_score
 
 from isthmus import Ratings, _core
 from isthmus._csr import CSR
@@ -212,39 +216,79 @@ def test_all_metrics_are_those_of_the_reference(n_users, n_items, levels, lists,
     assert values["coverage@3"] == pytest.approx(len(top) / n_items)
 
 
-def test_agrees_with_another_package():
-    ir_measures = pytest.importorskip("ir_measures")
-    rng = np.random.default_rng(0)
-    scores = rng.permuted(np.tile(np.arange(300.0), (40, 1)), axis=1)
-    positives = [rng.choice(300, size, replace=False).tolist() for size in rng.integers(1, 30, 40)]
-    ours = measure(
-        scores,
-        ["ndcg@10", "precision@10", "recall@20", "mrr@10", "mrr", "hit_rate@5", "map@300"],
-        positives,
-    )
-    theirs = {
+class TestAgreesWithOthers:
+    """trec_eval, by ir-measures, and scikit-learn, on all items and on candidates, with ties."""
+
+    N_USERS, N_ITEMS = 40, 300
+    THEIRS: ClassVar = {
         "ndcg@10": ir_measures.nDCG @ 10,
+        "ndcg@100": ir_measures.nDCG @ 100,
         "precision@10": ir_measures.P @ 10,
         "recall@20": ir_measures.R @ 20,
         "mrr@10": ir_measures.RR @ 10,
         "mrr": ir_measures.RR,
         "hit_rate@5": ir_measures.Success @ 5,
         "map@300": ir_measures.AP,
+        "map@5": ir_measures.AP @ 5,
     }
-    truth = [
-        ir_measures.Qrel(f"{user:03}", str(item), 1)
-        for user, row in enumerate(positives)
-        for item in row
-    ]
-    run = [
-        ir_measures.ScoredDoc(f"{user:03}", str(item), scores[user, item])
-        for user in range(40)
-        for item in range(300)
-    ]
-    for label, measured in theirs.items():
-        per_user = {m.query_id: m.value for m in ir_measures.iter_calc([measured], truth, run)}
-        expected = [per_user[f"{user:03}"] for user in range(40)]
-        np.testing.assert_allclose(ours[label], expected, rtol=1e-6, err_msg=label)
+
+    @pytest.fixture(params=[300, 20], ids=["distinct", "ties"])
+    def scores(self, request):
+        rng = np.random.default_rng(0)
+        levels = np.arange(float(self.N_ITEMS)) % request.param
+        return rng.permuted(np.tile(levels, (self.N_USERS, 1)), axis=1)
+
+    @pytest.fixture
+    def positives(self):
+        rng = np.random.default_rng(1)
+        sizes = rng.integers(1, 30, self.N_USERS)
+        return [rng.choice(self.N_ITEMS, size, replace=False).tolist() for size in sizes]
+
+    @pytest.fixture(params=[None, 50], ids=["all", "candidates"])
+    def lists(self, request, positives):
+        """What is ranked for each user, if not all items."""
+        if request.param is None:
+            return None
+        rng = np.random.default_rng(2)
+        return [
+            np.union1d(rng.choice(self.N_ITEMS, request.param, replace=False), row).tolist()
+            for row in positives
+        ]
+
+    def pools(self, lists):
+        return lists or [range(self.N_ITEMS)] * self.N_USERS
+
+    @pytest.mark.parametrize("label", THEIRS)
+    def test_trec_eval(self, scores, positives, lists, label):
+        def name(item):
+            # of equal scores trec_eval ranks the last name first, MS MARCO's RR@k the first one
+            return f"{item if label == 'mrr@10' else self.N_ITEMS - item:03}"
+
+        truth = [
+            ir_measures.Qrel(f"{user:03}", name(item), 1)
+            for user, row in enumerate(positives)
+            for item in row
+        ]
+        run = [
+            ir_measures.ScoredDoc(f"{user:03}", name(item), scores[user, item])
+            for user, pool in enumerate(self.pools(lists))
+            for item in pool
+        ]
+        found = {
+            m.query_id: m.value for m in ir_measures.iter_calc([self.THEIRS[label]], truth, run)
+        }
+        expected = np.array([found[f"{user:03}"] for user in range(self.N_USERS)])
+        if label == "map@5":  # which trec_eval divides by all positives, and not by 5 at most
+            n = np.array([len(row) for row in positives])
+            expected *= n / np.minimum(n, 5)
+        ours = measure(scores, label, positives, lists=lists)
+        np.testing.assert_allclose(ours[label], expected, rtol=1e-6)
+
+    def test_scikit_learn(self, scores, positives, lists):
+        ours = measure(scores, "auc", positives, lists=lists)["auc"]
+        for user, pool in enumerate(self.pools(lists)):
+            expected = roc_auc_score(np.isin(pool, positives[user]), scores[user, list(pool)])
+            assert ours[user] == pytest.approx(expected)
 
 
 def test_gives_the_same_bits_at_any_number_of_threads():
