@@ -79,3 +79,21 @@ def test_an_unknown_activation_is_refused_with_the_choices(core):
     message = "unknown activation 'gelu': choose identity, sigmoid, tanh, relu, elu, selu or swish"
     with pytest.raises(ValueError, match=message):
         core.activate("gelu", np.zeros(1, np.float32))
+
+
+def test_exponentials_are_right_to_2_ulp(core):
+    z = np.linspace(-87.3, 88.7, 2_000_001).astype(np.float32)
+    expected = np.exp(z.astype(np.float64))
+    ulp = np.spacing(expected.astype(np.float32)).astype(np.float64)
+    assert (np.abs(core.exp(z) - expected) / ulp).max() < 2
+    np.testing.assert_array_equal(core.exp(np.array([100, np.inf], np.float32)), np.inf)
+    assert (core.exp(np.array([-100, -np.inf], np.float32)) < 1.2e-38).all()
+
+
+def test_cross_entropies_and_their_slopes_are_right_to_8e_7_relative(core):
+    z = np.concatenate([all_magnitudes(), np.linspace(-90, 90, 500_001).astype(np.float32)])
+    loss, slope = core.cross_entropy(z)
+    exact = z.astype(np.float64)
+    # below 2e-38 both may be the exponential's least value: z is lower than -87 there
+    np.testing.assert_allclose(loss, np.logaddexp(0, exact), rtol=8e-7, atol=2e-38)
+    np.testing.assert_allclose(slope, ACTIVATIONS["sigmoid"](exact), rtol=8e-7, atol=2e-38)

@@ -69,6 +69,15 @@ py::array_t<float> bind_derivative(const std::string& name, const Array<float>& 
     return for_each_vector(z, [kind](Floats v) { return derivative(kind, v, activate(kind, v)); });
 }
 
+py::array_t<float> bind_exp(const Array<float>& z) {
+    return for_each_vector(z, [](Floats v) { return exp(v); });
+}
+
+py::tuple bind_cross_entropy(const Array<float>& z) {
+    return py::make_tuple(for_each_vector(z, [](Floats v) { return cross_entropy(v).loss; }),
+                          for_each_vector(z, [](Floats v) { return cross_entropy(v).slope; }));
+}
+
 }  // namespace
 
 void register_primitives(py::module_& module) {
@@ -84,6 +93,9 @@ void register_primitives(py::module_& module) {
 
     module.def("activate", &bind_activate, py::arg("name"), py::arg("z"), "An activation at z.");
     module.def("derivative", &bind_derivative, py::arg("name"), py::arg("z"), "Its slope at z.");
+    module.def("exp", &bind_exp, py::arg("z"), "The exponential that the core computes with.");
+    module.def("cross_entropy", &bind_cross_entropy, py::arg("z"),
+               "log(1 + exp(z)), the loss of a logit z whose target is 0, and its slope.");
 }
 
 }  // namespace isthmus
