@@ -43,8 +43,8 @@ struct RankingTask {
 // values: queries x columns, NaN for a query without positives (auc: or without others).
 // best_rank: per candidate its best place, from 0, in any query's list, which is cut at the
 // greatest k or at `coverage`; the greatest int32 if it is in none; null: not wanted. Ties are
-// broken by candidate. A score of NaN or -infinity is no score: such a candidate has no place and is
-// no hit, and for auc it is below all that have one, and level with the others that have none.
+// broken by candidate. A score of NaN or -infinity is no score: such a candidate has no place and
+// is no hit, and for auc it is below all that have one, and level with the others that have none.
 void rank(const ScoreSource& source, const RankingTask& task,
           const std::vector<RankingColumn>& columns, index_t coverage, int num_threads,
           double* values, std::int32_t* best_rank);
