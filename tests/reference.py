@@ -358,13 +358,32 @@ class Trainer:
 # What follows a training run
 
 
-def ridge(codes: Floats, targets: Floats, penalty: float) -> tuple[Floats, float]:
-    """Return w, b of  min ||targets - codes w - b||^2 + penalty ||w||^2  by least squares."""
+def ridge(
+    codes: Floats,
+    targets: Floats,
+    penalty: float,
+    *,
+    mean_weights: Floats,
+    mean_bias: float,
+    center: Floats,
+    level_penalty: float,
+) -> tuple[Floats, float]:
+    """Return w, b of a new column, by least squares.
+
+    They minimise  ||targets - codes w - b||^2 + penalty ||w - mean_weights||^2
+    + level_penalty (w center + b - mean_weights center - mean_bias)^2.
+    """
     k = codes.shape[1]
     design = np.block(
-        [[codes, np.ones((len(codes), 1))], [np.sqrt(penalty) * np.eye(k), np.zeros((k, 1))]]
+        [
+            [codes, np.ones((len(codes), 1))],
+            [np.sqrt(penalty) * np.eye(k), np.zeros((k, 1))],
+            [np.sqrt(level_penalty) * np.append(center, 1)],
+        ]
     )
-    solution = np.linalg.lstsq(design, np.concatenate([targets, np.zeros(k)]), rcond=None)[0]
+    level = mean_weights @ center + mean_bias
+    wanted = [targets, np.sqrt(penalty) * mean_weights, [np.sqrt(level_penalty) * level]]
+    solution = np.linalg.lstsq(design, np.concatenate(wanted), rcond=None)[0]
     return solution[:-1], float(solution[-1])
 
 

@@ -540,14 +540,26 @@ class TestFoldIn:
     def test_regresses_a_new_column_on_the_codes(self, parts):
         train = parts[0]
         model = AutoRec(**SMALL, regularization=2.0, clip=False).fit(train)
+        # by hand: the mean column, and how far levels, the outputs at the mean code, spread
+        values = train.to_matrix().toarray()
+        seen = np.zeros(values.shape, bool)
+        seen[np.repeat(np.arange(train.n_users), np.diff(train.indptr)), train.indices] = True
+        W, b = model.decoder_weights_.astype(np.float64), model.decoder_bias_.astype(np.float64)
+        center = seen.sum(axis=0) @ model.codes_ / seen.sum()
+        mean_weights = seen.sum(axis=1) @ W / seen.sum()
+        levels = b + W @ center
+        around = (values - model._row_offset - levels[:, np.newaxis])[seen]
+        known = {
+            "mean_weights": mean_weights,
+            "mean_bias": levels.mean() - mean_weights @ center,
+            "center": center,
+            "level_penalty": np.mean(around**2) / levels.var(),
+        }
         model.fold_in(train.to_matrix()[[3]])
         rated = train.indices[slice(*train.indptr[3:5])]
         codes = model.codes_[rated].astype(np.float64)
         target = train.values[slice(*train.indptr[3:5])] - model._row_offset[rated]
-        # the intercept is not penalised
-        centred = codes - codes.mean(axis=0)
-        weights = np.linalg.solve(centred.T @ centred + np.eye(8), centred.T @ target)
-        intercept = target.mean() - codes.mean(axis=0) @ weights
+        weights, intercept = reference.ridge(codes, target, 1.0, **known)
         expected = model.codes_ @ weights + intercept + model._row_offset
         np.testing.assert_allclose(predict_all(model)[-1], expected, rtol=1e-3)
 

@@ -307,27 +307,34 @@ class TestNewColumns:
         levels = rng.integers(0, 3, 25).astype(np.uint8)
         columns = np.sort(rng.choice(40, 25, replace=False)).astype(np.int32)
         cells = core.LevelCells(np.array([0, 25]), columns, levels, 40, 3)
-        weights, bias = core.fit_softmax(codes, cells, 0.5, num_threads=1)
+        known = [rng.normal(size=shape) for shape in ((3, 6), (1, 3), (1, 6))]
+        prior = core.ColumnPrior(*(array.astype(np.float32) for array in known), 0.3)
+        weights, bias = core.fit_softmax(codes, cells, 0.5, prior, num_threads=1)
         x = codes[columns].astype(np.float64)
+        mean_weights, (mean_bias,), (center,) = known
 
         def objective(theta: np.ndarray) -> float:
             w, b = theta[:18].reshape(3, 6), theta[18:]
             fit = log_softmax(x @ w.T + b, axis=1)[np.arange(25), levels].sum()
-            return float(0.25 * (w**2).sum() + 0.05 * (b**2).sum() - fit)
+            away = w - mean_weights
+            level = b - mean_bias + away @ center
+            return float(0.25 * (away**2).sum() + 0.15 * (level**2).sum() - fit)
 
         best = optimize.minimize(objective, np.zeros(21), method="BFGS")
         got = objective(np.concatenate([weights.ravel(), bias.ravel()]).astype(np.float64))
         assert got == pytest.approx(best.fun, abs=1e-5)
         np.testing.assert_allclose(weights.ravel(), best.x[:18], atol=5e-3)
 
-    def test_without_ratings_are_even(self, core):
+    def test_without_ratings_are_the_mean_column(self, core):
         cells = core.LevelCells(
             np.array([0, 0]), np.empty(0, np.int32), np.empty(0, np.uint8), 4, 3
         )
         codes = np.ones((4, 2), np.float32)
-        weights, bias = core.fit_softmax(codes, cells, 1.0, num_threads=1)
-        assert not weights.any()
-        assert not bias.any()
+        mean = np.arange(6, dtype=np.float32).reshape(3, 2), np.ones((1, 3), np.float32)
+        prior = core.ColumnPrior(*mean, np.ones((1, 2), np.float32), 1.0)
+        weights, bias = core.fit_softmax(codes, cells, 1.0, prior, num_threads=1)
+        np.testing.assert_array_equal(weights, mean[0])
+        np.testing.assert_array_equal(bias, mean[1])
 
 
 @pytest.mark.parametrize("orientation", ["item", "user"])

@@ -1,3 +1,4 @@
+#include "column_prior.hpp"
 #include "convert.hpp"
 #include "isthmus/ridge.hpp"
 #include "pybind.hpp"
@@ -8,8 +9,9 @@ namespace {
 
 py::tuple bind_fit_ridge(const py::array_t<float>& codes, const Array<std::int64_t>& indptr,
                          const Array<std::int32_t>& indices, const Array<float>& values,
-                         double penalty, int num_threads) {
+                         double penalty, const BoundPrior& prior, int num_threads) {
     const ConstMatrixView h = matrix_view(codes, "codes");
+    const ColumnPrior known = prior.view(1, h.cols);
     const CsrView cells = csr_view(indptr, indices, values, h.rows);
     py::array_t<float> weights({cells.rows, h.cols});
     py::array_t<float> intercepts(cells.rows);
@@ -17,7 +19,7 @@ py::tuple bind_fit_ridge(const py::array_t<float>& codes, const Array<std::int64
     float* b = intercepts.mutable_data();
     {
         const py::gil_scoped_release release;
-        fit_ridge(h, cells, penalty, num_threads, w, b);
+        fit_ridge(h, cells, penalty, known, num_threads, w, b);
     }
     return py::make_tuple(weights, intercepts);
 }
@@ -55,11 +57,19 @@ void register_matrix(py::module_& module) {
                py::kw_only(), py::arg("num_threads"),
                "indptr, indices and values of a CSR matrix's transpose, its cells in order.");
 
+    py::class_<BoundPrior>(module, "ColumnPrior", py::module_local(),
+                           "The mean of the columns that are known, and how much a new one's "
+                           "output at the code `center` costs where it differs from that mean's.")
+        .def(py::init<const py::array_t<float>&, const py::array_t<float>&,
+                      const py::array_t<float>&, double>(),
+             py::arg("weights"), py::arg("bias"), py::arg("center"), py::arg("level_penalty"),
+             "weights: outputs x k; bias: 1 x outputs; center: 1 x k.");
+
     module.def("fit_ridge", &bind_fit_ridge, py::arg("codes"), py::arg("indptr"),
-               py::arg("indices"), py::arg("values"), py::arg("penalty"), py::kw_only(),
-               py::arg("num_threads"),
+               py::arg("indices"), py::arg("values"), py::arg("penalty"), py::arg("prior"),
+               py::kw_only(), py::arg("num_threads"),
                "Weights (columns x k) and intercepts of each CSR row's values regressed on the "
-               "codes of its indices, with an L2 penalty on the weights.");
+               "codes of its indices, with an L2 penalty on what differs from the prior's.");
 }
 
 }  // namespace isthmus

@@ -2,6 +2,7 @@
 #include <memory>
 #include <utility>
 
+#include "column_prior.hpp"
 #include "isthmus/rbm.hpp"
 #include "isthmus/rbm_scoring.hpp"
 #include "isthmus/softmax.hpp"
@@ -110,8 +111,9 @@ private:
 };
 
 py::tuple bind_fit_columns(const py::array_t<float>& codes, const LevelCells& cells, double penalty,
-                           int num_threads) {
+                           const BoundPrior& prior, int num_threads) {
     const ConstMatrixView h = matrix_view(codes, "codes");
+    const ColumnPrior known = prior.view(cells.n_levels, h.cols);
     require(h.rows == cells.view.cols, "codes must have a row per column of the cells");
     const index_t rows = cells.view.rows * cells.n_levels;
     py::array_t<float> weights_({rows, h.cols});
@@ -120,7 +122,7 @@ py::tuple bind_fit_columns(const py::array_t<float>& codes, const LevelCells& ce
     const MatrixView b{bias.mutable_data(), cells.view.rows, cells.n_levels, cells.n_levels};
     {
         const py::gil_scoped_release release;
-        fit_columns(h, cells.view, cells.n_levels, penalty, num_threads, w, b);
+        fit_columns(h, cells.view, cells.n_levels, penalty, known, num_threads, w, b);
     }
     return py::make_tuple(weights_, bias);
 }
@@ -174,10 +176,11 @@ void register_rbm(py::module_& module) {
              py::arg("codes"), py::arg("weights"), py::arg("bias"), py::kw_only(),
              py::arg("values"), py::arg("queries_are_rows"));
 
-    module.def("fit_softmax", &bind_fit_columns, py::arg("codes"), py::arg("cells"),
-               py::arg("penalty"), py::kw_only(), py::arg("num_threads"),
-               "Weights ((columns x levels) x hidden) and bias (columns x levels) of each row of "
-               "cells, by softmax regression on the codes of its indices.");
+    module.def(
+        "fit_softmax", &bind_fit_columns, py::arg("codes"), py::arg("cells"), py::arg("penalty"),
+        py::arg("prior"), py::kw_only(), py::arg("num_threads"),
+        "Weights ((columns x levels) x hidden) and bias (columns x levels) of each row of "
+        "cells, by softmax regression on the codes of its indices, shrunk towards the prior's.");
 }
 
 }  // namespace isthmus

@@ -14,7 +14,6 @@ namespace {
 
 constexpr int kMaxIterations = 200;
 constexpr double kTolerance = 1e-5;
-constexpr double kBiasPenalty = 0.1;  // a level that a new column never had stays possible
 
 }  // namespace
 
@@ -63,30 +62,38 @@ void ExpectedRatings::list(index_t query, const std::int32_t* candidates, index_
 }
 
 void fit_columns(ConstMatrixView codes, const LevelRows& cells, index_t levels, double penalty,
-                 int num_threads, MatrixView weights, MatrixView bias) {
+                 const ColumnPrior& prior, int num_threads, MatrixView weights, MatrixView bias) {
     const index_t hidden = codes.cols;
     parallel_for(cells.rows, num_threads, [&](index_t column) {
         const index_t begin = cells.indptr[column];
         const index_t count = cells.indptr[column + 1] - begin;
         Eigen::MatrixXd x(count, hidden + 1);
         Eigen::MatrixXd target = Eigen::MatrixXd::Zero(count, levels);
+        Eigen::MatrixXd expected(count, levels);  // the mean column's logits
         for (index_t i = 0; i < count; ++i) {
             const float* code = codes.row(cells.indices[begin + i]);
-            for (index_t j = 0; j < hidden; ++j) x(i, j) = code[j];
+            for (index_t j = 0; j < hidden; ++j) x(i, j) = double{code[j]} - prior.center[j];
             x(i, hidden) = 1.0;
+            for (index_t k = 0; k < levels; ++k) {
+                expected(i, k) = prior.bias[k];
+                for (index_t j = 0; j < hidden; ++j) {
+                    expected(i, k) += double{prior.weights.row(k)[j]} * code[j];
+                }
+            }
             target(i, cells.levels[begin + i]) = 1.0;
         }
         Eigen::VectorXd ridge = Eigen::VectorXd::Constant(hidden + 1, penalty);
-        ridge(hidden) = kBiasPenalty;
+        ridge(hidden) = prior.level_penalty;
         Eigen::MatrixXd bound = 0.5 * (x.transpose() * x);
         bound.diagonal() += ridge;
         const Eigen::LLT<Eigen::MatrixXd> cholesky(bound);
         if (cholesky.info() != Eigen::Success) {
             throw std::invalid_argument("a softmax regression on the codes is singular");
         }
+        // beside the mean column: weights, and the levels at the centre
         Eigen::MatrixXd theta = Eigen::MatrixXd::Zero(hidden + 1, levels);
         for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
-            Eigen::MatrixXd p = x * theta;
+            Eigen::MatrixXd p = expected + x * theta;
             for (index_t i = 0; i < count; ++i) {
                 p.row(i).array() -= p.row(i).maxCoeff();
                 p.row(i) = p.row(i).array().exp();
@@ -99,10 +106,13 @@ void fit_columns(ConstMatrixView codes, const LevelRows& cells, index_t levels, 
             if (step.cwiseAbs().maxCoeff() < kTolerance) break;
         }
         for (index_t k = 0; k < levels; ++k) {
+            double level_bias = prior.bias[k] + theta(hidden, k);
             for (index_t j = 0; j < hidden; ++j) {
-                weights.row(column * levels + k)[j] = static_cast<float>(theta(j, k));
+                weights.row(column * levels + k)[j] =
+                    static_cast<float>(prior.weights.row(k)[j] + theta(j, k));
+                level_bias -= theta(j, k) * prior.center[j];
             }
-            bias.row(column)[k] = static_cast<float>(theta(hidden, k));
+            bias.row(column)[k] = static_cast<float>(level_bias);
         }
     });
 }

@@ -2,6 +2,7 @@
 
 #include <Eigen/Cholesky>
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "isthmus/parallel.hpp"
@@ -33,8 +34,10 @@ Eigen::VectorXd solve(const RowMajor& h, const Eigen::VectorXd& t, double penalt
 
 }  // namespace
 
-void fit_ridge(ConstMatrixView codes, const CsrView& cells, double penalty, int num_threads,
-               MatrixView weights, float* intercepts) {
+void fit_ridge(ConstMatrixView codes, const CsrView& cells, double penalty,
+               const ColumnPrior& prior, int num_threads, MatrixView weights, float* intercepts) {
+    const index_t k = codes.cols;
+    const double root = std::sqrt(prior.level_penalty);
     parallel_for(cells.rows, num_threads, [&](index_t column) {
         const index_t begin = cells.indptr[column];
         const index_t count = cells.row_nnz(column);
@@ -43,21 +46,34 @@ void fit_ridge(ConstMatrixView codes, const CsrView& cells, double penalty, int 
             intercepts[column] = 0.0f;
             return;
         }
-        RowMajor h(count, codes.cols);
-        Eigen::VectorXd t(count);
+        // What the column is beside the mean column. The penalty of its level is as many further
+        // cells at the centre, where the mean column is right: a last row, of that weight.
+        RowMajor h(count + 1, k);
+        Eigen::VectorXd t(count + 1);
         for (index_t i = 0; i < count; ++i) {
             const float* code = codes.row(cells.indices[begin + i]);
-            for (index_t j = 0; j < codes.cols; ++j) h(i, j) = code[j];
-            t(i) = cells.values[begin + i];
+            double expected = prior.bias[0];
+            for (index_t j = 0; j < k; ++j) {
+                h(i, j) = double{code[j]} - prior.center[j];
+                expected += double{prior.weights.row(0)[j]} * code[j];
+            }
+            t(i) = cells.values[begin + i] - expected;
         }
-        // An intercept without penalty: centre both sides, and give the means back.
-        const Eigen::RowVectorXd mean_code = h.colwise().mean();
-        const double mean_target = t.mean();
-        h.rowwise() -= mean_code;
-        t.array() -= mean_target;
+        // The level itself has no further penalty: centre both sides, and give the means back.
+        const double total = static_cast<double>(count) + prior.level_penalty;
+        const Eigen::RowVectorXd mean_code = h.topRows(count).colwise().sum() / total;
+        const double mean_target = t.head(count).sum() / total;
+        h.topRows(count).rowwise() -= mean_code;
+        t.head(count).array() -= mean_target;
+        h.row(count) = -root * mean_code;
+        t(count) = -root * mean_target;
         const Eigen::VectorXd w = solve(h, t, penalty);
-        for (index_t j = 0; j < codes.cols; ++j) weights.row(column)[j] = static_cast<float>(w(j));
-        intercepts[column] = static_cast<float>(mean_target - mean_code.dot(w));
+        double intercept = prior.bias[0] + mean_target - mean_code.dot(w);
+        for (index_t j = 0; j < k; ++j) {
+            weights.row(column)[j] = static_cast<float>(prior.weights.row(0)[j] + w(j));
+            intercept -= w(j) * prior.center[j];
+        }
+        intercepts[column] = static_cast<float>(intercept);
     });
 }
 

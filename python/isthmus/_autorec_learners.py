@@ -36,6 +36,7 @@ class Learner:
         held_out: HeldOut | None,
     ) -> None:
         self._model = model
+        self.matrix = matrix
         self._rows = rows
         self._popularity = popularity
         self._nnz = len(matrix.indices)

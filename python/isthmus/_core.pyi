@@ -37,12 +37,19 @@ def transpose(
     *,
     num_threads: int,
 ) -> tuple[_Positions, _Ints, _Floats]: ...
+
+class ColumnPrior(metaclass=_PybindType):
+    def __init__(
+        self, weights: _Floats, bias: _Floats, center: _Floats, level_penalty: float
+    ) -> None: ...
+
 def fit_ridge(
     codes: _Floats,
     indptr: _Positions,
     indices: _Ints,
     values: _Floats,
     penalty: float,
+    prior: ColumnPrior,
     *,
     num_threads: int,
 ) -> tuple[_Floats, _Floats]: ...
@@ -452,7 +459,7 @@ class ExpectedScorer(Scores):
     ) -> None: ...
 
 def fit_softmax(
-    codes: _Floats, cells: LevelCells, penalty: float, *, num_threads: int
+    codes: _Floats, cells: LevelCells, penalty: float, prior: ColumnPrior, *, num_threads: int
 ) -> tuple[_Floats, _Floats]: ...
 
 # For tests and documentation

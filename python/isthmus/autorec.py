@@ -12,6 +12,7 @@ from isthmus import _core
 from isthmus._arrays import read_only
 from isthmus._autorec_learners import LbfgsLearner, Learner
 from isthmus._checks import ACTIVATIONS, check_choice, check_integer, check_layers, check_real
+from isthmus._column_prior import ColumnPrior
 from isthmus._csr import CSR, column_counts, row_sums
 from isthmus._epochs import load_weights
 from isthmus._pretraining import inner_layers
@@ -142,6 +143,12 @@ class AutoRec(RatingModel):
     S. Sedhain, A. K. Menon, S. Sanner, L. Xie: AutoRec: Autoencoders Meet Collaborative Filtering,
     WWW 2015, eq. 1-2. Denoising: P. Vincent et al., ICML 2008. Pretraining: Y. Bengio et al.:
     Greedy Layer-Wise Training of Deep Networks, NIPS 2006.
+
+    A new column, as a user of ``orientation="item"`` (`fold_in`, ``recommend(ratings=...)``), is
+    regressed on the codes with the model's own lambda. It is taken for another draw from the
+    trained columns (empirical Bayes): its weights are shrunk towards their mean, and its level, the
+    output at the mean code, towards their mean level, which counts as (variance of the ratings
+    around the levels) / (variance of the levels) ratings. An untrained column is no input.
 
     Examples
     --------
@@ -333,6 +340,14 @@ class AutoRec(RatingModel):
         # what no rating has touched would predict the noise it was initialised with
         weights["decoder.weights"][~self._column_seen] = 0.0
         weights["decoder.bias"][0, ~self._column_seen] = 0.0
+        self._prior = ColumnPrior.of(
+            weights["decoder.weights"][:, np.newaxis],
+            weights["decoder.bias"].T,
+            self._codes.array,
+            learner.matrix,
+            row_offset=self._row_offset,
+            scale=self._scale(),
+        )
 
     def _offset(self, matrix: CSR, centering: str) -> Floats | None:
         """Subtracted from each row's ratings."""
@@ -497,7 +512,8 @@ class AutoRec(RatingModel):
         """Fit decoder weights and biases of new columns, by ridge regression on the codes.
 
         It is the model's own objective with the codes held fixed (for an identity output), so that
-        a column of the training data would get the weights that training sought for it.
+        a column of the training data would get the weights that training sought for it; but around
+        the mean column, and with a prior of the level, for which few ratings are not enough.
         """
         orientation, activation = self._structure.orientation, self._structure.decoder_activation
         if activation != "identity":
@@ -515,6 +531,7 @@ class AutoRec(RatingModel):
             columns.indices,
             targets,
             penalty,
+            self._prior.in_core(),
             num_threads=self._num_threads(),
         )
         return weights, bias
@@ -559,6 +576,7 @@ class AutoRec(RatingModel):
         if self._row_offset is not None:
             tensors["row_offset"] = self._row_offset
         tensors["column_seen"] = self._column_seen
+        tensors |= self._prior.tensors()
         return {**tensors, **self._training_tensors()}
 
     def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
@@ -571,6 +589,10 @@ class AutoRec(RatingModel):
             "codes": (n_rows, units),
             "column_seen": (n_columns,),
             "row_offset": (n_rows,),
+            "prior.weights": (1, units),
+            "prior.bias": (1, 1),
+            "prior.center": (1, units),
+            "prior.level_penalty": (1,),
         }
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
@@ -579,6 +601,7 @@ class AutoRec(RatingModel):
         self._codes = _core.Matrix(tensors["codes"])
         self._row_offset = tensors.get("row_offset")
         self._column_seen = tensors["column_seen"]
+        self._prior = ColumnPrior.from_tensors(tensors)
 
     def _load_network(self, tensors: dict[str, NDArray[Any]]) -> None:
         network = _core.Autoencoder(

@@ -12,6 +12,7 @@ from isthmus import _core
 from isthmus._alignment import cells_among
 from isthmus._arrays import read_only
 from isthmus._checks import check_bool, check_choice, check_integer, check_layers, check_real
+from isthmus._column_prior import ColumnPrior
 from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
 from isthmus._ids import IdIndex
@@ -28,8 +29,8 @@ __all__ = ["RBM"]
 MAX_LEVELS = 100
 """Ratings of more values than this are no scale of levels."""
 
-PRIOR = 1.0
-"""A new column's weights are regressed with this penalty."""
+PENALTY = 10.0
+"""On how a new column's weights differ from the mean column's: best for few and many ratings."""
 
 
 class _Expected(NamedTuple):
@@ -139,6 +140,10 @@ class RBM(RatingModel):
     -----
     R. Salakhutdinov, A. Mnih, G. Hinton: Restricted Boltzmann Machines for Collaborative
     Filtering, ICML 2007.
+
+    A new column's weights and biases (`fold_in`, ``recommend(ratings=...)``) are a softmax
+    regression on the codes, shrunk towards the trained columns' mean; its logits at the mean code
+    are drawn as those of the trained columns are (empirical Bayes).
 
     Examples
     --------
@@ -310,6 +315,8 @@ class RBM(RatingModel):
 
     def _finish(self, learner: _Learner) -> None:
         self._codes = learner.encode()
+        weights, bias = self._shaped_weights(), self._bias()
+        self._prior = ColumnPrior.of(weights, bias, self._codes.array, learner.matrix)
 
     def _level_of(self, matrix: CSR, name: str) -> NDArray[np.uint8]:
         places = np.searchsorted(self._levels, matrix.values)
@@ -391,11 +398,12 @@ class RBM(RatingModel):
         return self._model.encode(self._cells(rows, "X"), num_threads=self._num_threads())
 
     def _regress(self, columns: CSR) -> tuple[Floats, Floats]:
-        """Fit weights and biases of new columns, by softmax regression on the codes."""
+        """Fit weights and biases of new columns, by softmax regression around the mean column."""
         weights, bias = _core.fit_softmax(
             self._codes.array,
             self._cells(columns, "X"),
-            PRIOR,
+            PENALTY,
+            self._prior.in_core(),
             num_threads=self._num_threads(),
         )
         return weights.reshape(len(bias), len(self._levels), -1), bias
@@ -438,6 +446,7 @@ class RBM(RatingModel):
         tensors: dict[str, NDArray[Any]] = dict(self._model.weights())
         tensors["codes"] = self._codes.array
         tensors["levels"] = self._levels
+        tensors |= self._prior.tensors()
         return {**tensors, **self._training_tensors()}
 
     def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
@@ -452,6 +461,7 @@ class RBM(RatingModel):
         self._restore_training(tensors)
         self._levels = tensors["levels"]
         self._codes = _core.Matrix(tensors["codes"])
+        self._prior = ColumnPrior.from_tensors(tensors)
         self._load(tensors)
 
     def _load(self, tensors: dict[str, NDArray[Any]]) -> None:
@@ -484,6 +494,7 @@ class _Learner:
         self, model: RBM, matrix: CSR, cells: _core.LevelCells, held_out: HeldOut | None
     ) -> None:
         self._model = model
+        self.matrix = matrix
         self._cells = cells
         self._held_out = held_out
         self._nnz = len(matrix.indices)
