@@ -336,19 +336,26 @@ class TestModel:
         )
         observed = np.zeros((1, parts[0].n_items), bool)
         observed[0, items] = True
-        penalty = penalties(3.0, 0.3, 0.5)
+        # the bias is drawn as the users' are, and the factors bear the average user's penalty
+        mean = model.user_bias_.mean(dtype=np.float64)
+        around = model.mean_ / model.scale_ + model.user_bias_[:, np.newaxis] + model.item_bias_
+        values, seen = dense(parts[0])
+        noise = np.mean((values / model.scale_ - around)[seen] ** 2)
+        penalty = penalties(
+            3.0 * np.sqrt(seen.sum(axis=1)).mean(), noise / model.user_bias_.var(), 0.0
+        )
         want = solve(
             (new.toarray() - model.mean_) / model.scale_,
             observed,
             model.item_factors_,
             model.item_bias_,
-            0.0,
+            mean,
             penalty,
         )
         before = model.predict(model.user_ids_[:5], model.item_ids_[:5])
         model.fold_in(new)
         np.testing.assert_allclose(model.user_factors_[-1], want[0][0], atol=1e-4)
-        np.testing.assert_allclose(model.user_bias_[-1], want[1][0], atol=1e-4)
+        np.testing.assert_allclose(model.user_bias_[-1], want[1][0] + mean, atol=1e-4)
         np.testing.assert_array_equal(
             before, model.predict(model.user_ids_[:5], model.item_ids_[:5])
         )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus._csr import CSR, row_numbers
+from isthmus._arrays import blocks
+from isthmus._csr import CSR
 from isthmus._scorable import Floats
 
-__all__ = ["ColumnPrior", "strength", "variance_around"]
+__all__ = ["ColumnPrior", "residual_variance", "strength"]
 
 MAX_STRENGTH = 1e6
 """Of a prior whose columns are all alike, in ratings."""
@@ -60,10 +62,11 @@ class ColumnPrior(NamedTuple):
             levels -= levels.mean(axis=1, keepdims=True)
         noise = 1.0
         if scale is not None:
-            deviations = matrix.values * np.float32(scale)
-            if row_offset is not None:
-                deviations -= (row_offset * np.float32(scale))[row_numbers(matrix.indptr)]
-            noise = variance_around(deviations, levels[matrix.indices, 0])
+            level = levels[:, 0] / scale
+            offset = np.zeros(matrix.shape[0]) if row_offset is None else row_offset
+            noise = scale**2 * residual_variance(
+                matrix, lambda rows, columns: offset[rows] + level[columns]
+            )
         spread = levels[popularity > 0]
         mean_level = spread.mean(axis=0)
         return cls(
@@ -88,9 +91,16 @@ class ColumnPrior(NamedTuple):
         return cls(weights, bias, center, float(penalty[0]))
 
 
-def variance_around(values: Floats, centers: NDArray[np.floating[Any]]) -> float:
-    """Mean square of what values differ from their centers by."""
-    return float(np.mean(np.square(values - centers, dtype=np.float64)))
+def residual_variance(
+    matrix: CSR, expected: Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[Any]]
+) -> float:
+    """Mean square of what stored values differ from those expected at their rows and columns by."""
+    total = 0.0
+    for cells in blocks(len(matrix.indices)):
+        rows = np.searchsorted(matrix.indptr, np.arange(cells.start, cells.stop), side="right") - 1
+        residuals = matrix.values[cells] - expected(rows, matrix.indices[cells])
+        total += float(np.sum(np.square(residuals, dtype=np.float64)))
+    return total / len(matrix.indices)
 
 
 def strength(noise: float, spread: float) -> float:

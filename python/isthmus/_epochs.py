@@ -165,7 +165,8 @@ class EpochModel(Recommender, abstract=True):
             raise
 
     def _complete(self, learner: Learner, ratings: Ratings) -> None:
-        self._finish(learner)
+        with np.errstate(over="ignore", invalid="ignore"):  # which _check_finite speaks of
+            self._finish(learner)
         self._see(ratings)  # what was held out has been seen as well
         self._fitted = True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._arrays import read_only
 from isthmus._checks import check_choice, check_integer, check_real
+from isthmus._column_prior import residual_variance, strength
 from isthmus._csr import CSR, column_counts
 from isthmus._epochs import load_weights
 from isthmus._rating_model import HeldOut, RatingModel
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["BiasedMF"]
 
 OPTIMIZERS = ("sgd", "als")
+SIDES = ("user", "item")
+
+
+class _Prior(NamedTuple):
+    """What trained users, or items, tell of a new one."""
+
+    bias: float
+    """Mean of the biases."""
+    strength: float
+    """How many ratings that mean counts as."""
+    scale: float
+    """Mean factor n^alpha on a row's penalty."""
 
 
 class BiasedMF(RatingModel):
@@ -100,6 +113,10 @@ class BiasedMF(RatingModel):
     Computer 42 (8), 2009. Weighted regularization: Y. Zhou et al., AAIM 2008; its exponent: S.
     Rendle et al., RecSys 2022. SGD runs on blocks of users x items whose diagonals are taken in
     parallel: R. Gemulla et al., KDD 2011.
+
+    A new user's bias is drawn as those of trained users are (empirical Bayes): it is regressed
+    towards their mean, which counts as (variance of the ratings around the biases) / (variance of
+    the users' biases) ratings. The factors bear the penalty of an average user. New items likewise.
 
     Examples
     --------
@@ -219,7 +236,29 @@ class BiasedMF(RatingModel):
         return _Learner(self, ratings, held_out)
 
     def _finish(self, learner: _Learner) -> None:
-        """Nothing is left to do: training works on the model's own weights."""
+        """Learn from the trained users and items what new ones are like."""
+        ratings = learner.ratings
+        weights = self._model.weights()
+        bias = {side: weights[f"{side}_bias"][0] for side in SIDES}
+        noise = residual_variance(
+            ratings.rows("user"),
+            lambda users, items: (
+                self._mean + self._scale * (bias["user"][users] + bias["item"][items])
+            ),
+        )
+        counts = {
+            "user": np.diff(ratings.indptr),
+            "item": column_counts(ratings.indices, ratings.n_items),
+        }
+        self._priors = {}
+        for side in SIDES:
+            trained = bias[side][counts[side] > 0].astype(np.float64)
+            scales = counts[side][counts[side] > 0] ** float(self.weighted_regularization)
+            self._priors[side] = _Prior(
+                bias=float(trained.mean()),
+                strength=strength(noise / self._scale**2, float(trained.var())),
+                scale=float(scales.mean()),
+            )
 
     def _penalty(self) -> dict[str, float]:
         bias = self.bias_regularization
@@ -245,19 +284,26 @@ class BiasedMF(RatingModel):
     # New users and items
 
     def _solve(self, ratings: CSR, columns: str) -> tuple[Floats, Floats]:
-        """Factors and biases of new rows, with those of the columns ("user" or "item") held."""
+        """Factors and biases of new rows, with those of the columns ("user" or "item") held.
+
+        Factors bear the penalty that trained rows do on average: that of a row with few ratings is
+        made for training. A bias is drawn as those of the trained rows are.
+        """
         weights = self._model.weights()
-        penalty = self._penalty()
-        # SGD may do without a penalty, but a regression on fewer ratings than factors may not
-        penalty["regularization"] = max(penalty["regularization"], 1e-3)
-        return _core.solve_rows(
+        prior = self._priors["user" if columns == "item" else "item"]
+        factors, bias = _core.solve_rows(
             self._cells(ratings),
             weights[f"{columns}_factors"],
             weights[f"{columns}_bias"][0],
-            mean=self._mean / self._scale,
-            **penalty,
+            mean=self._mean / self._scale + prior.bias,
+            # SGD may do without a penalty, but a regression on fewer ratings than factors may not
+            regularization=max(float(self.regularization), 1e-3) * prior.scale,
+            bias_regularization=prior.strength,
+            weighting=0.0,
             num_threads=self._num_threads(),
         )
+        bias[np.diff(ratings.indptr) > 0] += np.float32(prior.bias)
+        return factors, bias
 
     def _fold_users(self, ratings: CSR) -> Vectors:
         factors, bias = self._solve(ratings, "item")
@@ -323,18 +369,21 @@ class BiasedMF(RatingModel):
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         scale = {"scale": np.array([self._scale])}
-        return {**self._weights(), **scale, **self._training_tensors()}
+        priors = {f"{side}_prior": np.array(prior) for side, prior in self._priors.items()}
+        return {**self._weights(), **scale, **priors, **self._training_tensors()}
 
     def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
         factors = int(self.factors)
         return {
             "user_factors": (len(self._users), factors),
             "item_factors": (len(self._items), factors),
+            **{f"{side}_prior": (len(_Prior._fields),) for side in SIDES},
         }
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._restore_training(tensors)
         self._scale = float(tensors["scale"][0])
+        self._priors = {side: _Prior(*tensors[f"{side}_prior"].tolist()) for side in SIDES}
         self._load(tensors)
 
     def _load(self, tensors: dict[str, NDArray[Any]]) -> None:
@@ -355,6 +404,7 @@ class _Learner:
 
     def __init__(self, model: BiasedMF, ratings: Ratings, held_out: HeldOut | None) -> None:
         self._model = model
+        self.ratings = ratings
         self._held_out = held_out
         self._nnz = ratings.nnz
         self._by_user = model._cells(ratings.rows("user"))
