@@ -84,6 +84,16 @@ class ColumnPrior(NamedTuple):
         """Give what a file holds of it."""
         return {f"prior.{name}": np.atleast_1d(value) for name, value in self._asdict().items()}
 
+    @staticmethod
+    def shapes(outputs: int, units: int) -> dict[str, tuple[int, ...]]:
+        """Say what shapes a file's tensors must have."""
+        return {
+            "prior.weights": (outputs, units),
+            "prior.bias": (1, outputs),
+            "prior.center": (1, units),
+            "prior.level_penalty": (1,),
+        }
+
     @classmethod
     def from_tensors(cls, tensors: dict[str, NDArray[Any]]) -> ColumnPrior:
         """Take it from a file."""

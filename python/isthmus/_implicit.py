@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._alignment import pattern_among, rows_among
+from isthmus._alignment import check_apart, pattern_among, rows_among
 from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR
 from isthmus._epochs import EpochModel, load_weights
@@ -134,8 +134,12 @@ class ImplicitRecommender(EpochModel, abstract=True):
                 rows_among(users, items, part, f"validation.{name}", axis="user")
                 for part, name in zip(validation, HeldOutUsers._fields, strict=True)
             )
+            check_apart(test, fold_in, "validation.test", "in validation.fold_in")
             return HeldOut(test, fold_in)
-        return HeldOut(pattern_among(users, items, validation, "validation"), None)
+        positives = pattern_among(users, items, validation, "validation")
+        seen = ratings.rows("user")._replace(values=np.empty(0, np.float32))
+        check_apart(positives, seen, "validation", "in X")
+        return HeldOut(positives, None)
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         return _Learner(self, ratings, held_out)

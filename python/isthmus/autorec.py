@@ -589,10 +589,7 @@ class AutoRec(RatingModel):
             "codes": (n_rows, units),
             "column_seen": (n_columns,),
             "row_offset": (n_rows,),
-            "prior.weights": (1, units),
-            "prior.bias": (1, 1),
-            "prior.center": (1, units),
-            "prior.level_penalty": (1,),
+            **ColumnPrior.shapes(1, units),
         }
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:

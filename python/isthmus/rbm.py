@@ -452,9 +452,11 @@ class RBM(RatingModel):
     def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
         shape = (len(self._users), len(self._items))
         n_columns, n_rows = shape if self.orientation == "item" else shape[::-1]
+        n_levels, units = len(tensors["levels"]), int(self.hidden_units)
         return {
-            "visible_bias": (n_columns, len(tensors["levels"])),
-            "codes": (n_rows, int(self.hidden_units)),
+            "visible_bias": (n_columns, n_levels),
+            "codes": (n_rows, units),
+            **ColumnPrior.shapes(n_levels, units),
         }
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
