@@ -306,6 +306,10 @@ class TestTraining:
         one, other = (make_trained(random_state=seed).fit(parts[0]) for seed in (0, 1))
         assert not np.array_equal(predict_all(one), predict_all(other))
 
+    def test_validates_on_nothing_that_it_was_trained_on(self, make_trained, parts):
+        with pytest.raises(ValueError, match=r"^validation must hold nothing that is in X, but"):
+            make_trained().fit(parts[0], validation=parts[0])
+
     def test_says_that_it_has_diverged(self, make_trained, parts):
         with pytest.raises(
             ConvergenceError, match=r"training diverged in epoch \d+.*learning_rate"

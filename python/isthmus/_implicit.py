@@ -137,8 +137,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
             check_apart(test, fold_in, "validation.test", "in validation.fold_in")
             return HeldOut(test, fold_in)
         positives = pattern_among(users, items, validation, "validation")
-        seen = ratings.rows("user")._replace(values=np.empty(0, np.float32))
-        check_apart(positives, seen, "validation", "in X")
+        check_apart(positives, ratings.rows("user"), "validation", "in X")
         return HeldOut(positives, None)
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
