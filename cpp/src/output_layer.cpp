@@ -140,16 +140,11 @@ ColumnRange OutputLayer::block(index_t b) const {
             std::min(lines * (b + 1) / blocks_ * kLineFloats, items_)};
 }
 
-MatrixView OutputLayer::logits(index_t b, index_t rows) {
-    return {logits_.row(b * batch_rows_), rows, block(b).size(), logits_.stride()};
-}
-
 double OutputLayer::score(const Task& task, int num_threads) {
     items_ = task.items;
     blocks_ = blocks_of(items_);
-    if (logits_.rows() < blocks_ * batch_rows_) {
-        logits_ = Matrix();  // never both at once
-        logits_ = Matrix(blocks_ * batch_rows_, widest_);
+    while (static_cast<index_t>(logits_.size()) < blocks_) {
+        logits_.emplace_back(batch_rows_, widest_);
     }
     block_top_.resize(static_cast<std::size_t>(blocks_ * batch_rows_));
     block_sum_.resize(block_top_.size());
@@ -168,7 +163,8 @@ double OutputLayer::score(const Task& task, int num_threads) {
 // A block's logits and, while they are in the cache, its share of what a row's likelihood needs.
 void OutputLayer::score_block(const Task& task, index_t b) {
     const ColumnRange own = block(b);
-    const MatrixView z = logits(b, task.h.rows);
+    MatrixView z = logits_[static_cast<std::size_t>(b)].view();
+    z.cols = own.size();
     multiply_rows_transposed(task.h, rows_of(ConstMatrixView(task.weights->weights->view()), own),
                              0, task.h.rows, z);
     const float* bias = task.bias->weights->row(0) + own.begin;
@@ -227,7 +223,9 @@ void OutputLayer::step(const Task& task, const OptimizerStep& step, int num_thre
         for (index_t r = 0; r < rows; ++r) std::fill_n(dh.row(r), dh.width(), 0.0f);
         for (index_t b = blocks_ * slice / kSlices; b < blocks_ * (slice + 1) / kSlices; ++b) {
             const ColumnRange own = block(b);
-            const MatrixView errors = logits(b, rows);
+            MatrixView errors = logits_[static_cast<std::size_t>(b)].view();
+            errors.rows = rows;
+            errors.cols = own.size();
             alignas(64) float bias_gradient[kMostBlockColumns] = {};
             errors_of_block(task, b, errors, bias_gradient);
             add_product(errors, rows_of(weights.weights, own), dh);

@@ -56,7 +56,6 @@ public:
 
 private:
     ColumnRange block(index_t b) const;
-    MatrixView logits(index_t b, index_t rows);
     std::size_t share(index_t b, index_t row) const {
         return static_cast<std::size_t>(b * batch_rows_ + row);
     }
@@ -67,10 +66,9 @@ private:
 
     Likelihood likelihood_;
     index_t batch_rows_, items_ = 0, blocks_ = 0, widest_;
-    // One block of items after the other: rows x block's items. The softmax leaves
-    // exp(logit - top) here, of which the errors are made without another exponential; the other
-    // likelihoods leave the logits.
-    Matrix logits_;
+    // Per block of items: rows x block's items. The softmax leaves exp(logit - top) here, of which
+    // the errors are made without another exponential; the other likelihoods leave the logits.
+    std::vector<Matrix> logits_;
     std::vector<Matrix> parts_;     // per slice of blocks: rows x units
     std::vector<Matrix> gradient_;  // per slice: block's items x units
     // blocks x rows: a block's greatest logit, its share of the row's softmax or likelihood (the
