@@ -23,9 +23,8 @@ void AlignedDelete::operator()(float* p) const noexcept { std::free(p); }
 
 AlignedFloats allocate_floats(index_t count) {
     const index_t bytes = count * kFloatBytes;
-    // A huge page is resident as a whole: the last one is taken only if little of it would be
-    // empty.
-    const index_t huge = (bytes + bytes / 8) / kHugePage * kHugePage;
+    // A huge page is resident as a whole: the last one is taken only if half of it is needed.
+    const index_t huge = (bytes + kHugePage / 2) / kHugePage * kHugePage;
     const index_t alignment = huge > 0 ? kHugePage : kLineBytes;
     const index_t rounded = round_up(std::max<index_t>(bytes, 1), alignment);
     auto* memory = static_cast<float*>(
