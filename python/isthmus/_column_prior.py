@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._arrays import blocks
-from isthmus._csr import CSR
+from isthmus._csr import CSR, column_counts
 from isthmus._scorable import Floats
 
 __all__ = ["ColumnPrior", "residual_variance", "strength"]
@@ -53,7 +53,7 @@ class ColumnPrior(NamedTuple):
         # einsum, and not a product of matrices: its sums do not depend on the number of threads
         counts = np.diff(matrix.indptr).astype(np.float64)
         center = np.einsum("r,rk->k", counts / counts.sum(), codes)
-        popularity = np.bincount(matrix.indices, minlength=len(weights))
+        popularity = column_counts(matrix.indices, len(weights))
         # only differences between a column's outputs count where there are several
         mean_weights = np.einsum("c,cok->ok", popularity / popularity.sum(), weights)
         levels = bias + np.einsum("cok,k->co", weights, center)
