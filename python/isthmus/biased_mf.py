@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from isthmus._checks import check_choice, check_integer, check_real
 from isthmus._column_prior import residual_variance, strength
 from isthmus._csr import CSR, column_counts
 from isthmus._epochs import load_weights
+from isthmus._mf_learner import Learner
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._scorable import Floats, Vectors
 from isthmus.ratings import Ratings
@@ -222,7 +222,7 @@ class BiasedMF(RatingModel):
             num_threads=self._num_threads(),
         )
 
-    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
+    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
         model = self._model
         model.mean = ratings.mean / self._scale
         # what no rating will touch would predict the noise it was initialised with
@@ -233,9 +233,9 @@ class BiasedMF(RatingModel):
         for side, count in counts.items():
             model.weights()[f"{side}_factors"][count == 0] = 0.0
             model.weights()[f"{side}_bias"][0, count == 0] = 0.0
-        return _Learner(self, ratings, held_out)
+        return Learner(self, ratings, held_out)
 
-    def _finish(self, learner: _Learner) -> None:
+    def _finish(self, learner: Learner) -> None:
         """Learn from the trained users and items what new ones are like."""
         ratings = learner.ratings
         weights = self._model.weights()
@@ -397,68 +397,3 @@ class BiasedMF(RatingModel):
         views = model.weights().items()
         load_weights({n: array[0] if n.endswith("bias") else array for n, array in views}, tensors)
         self._model = model
-
-
-class _Learner:
-    """BiasedMF's side of the training loop."""
-
-    def __init__(self, model: BiasedMF, ratings: Ratings, held_out: HeldOut | None) -> None:
-        self._model = model
-        self.ratings = ratings
-        self._held_out = held_out
-        self._nnz = ratings.nnz
-        self._by_user = model._cells(ratings.rows("user"))
-        self._best: dict[str, Floats] | None = None
-        if model.optimizer == "als":
-            self._by_item = model._cells(ratings.rows("item"))
-        else:
-            self._sgd = _core.FactorSgd(
-                self._by_user, seed=model._seed, num_threads=model._num_threads()
-            )
-
-    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        model = self._model
-        if model.optimizer == "als":
-            report = None
-            if progress is not None:
-
-                def report(cells_done: int) -> None:
-                    progress(cells_done // 2)  # of those by user and those by item
-
-            squared_error = model._model.als_sweep(
-                self._by_user,
-                self._by_item,
-                **model._penalty(),
-                num_threads=model._num_threads(),
-                progress=report,
-            )
-        else:
-            squared_error = self._sgd.run_epoch(
-                model._model,
-                **model._penalty(),
-                learning_rate=model.learning_rate * model.learning_rate_decay**index,
-                epoch=index,
-                num_threads=model._num_threads(),
-                progress=progress,
-            )
-        weights = model._model.weights().values()
-        if not all(np.isfinite(array).all() for array in weights):
-            # the loss was of the weights before their last steps
-            raise _core.Diverged(
-                f"training diverged in epoch {index + 1}: a weight is no longer finite"
-            )
-        return squared_error / self._nnz * model._scale**2
-
-    def validate(self) -> dict[str, float]:
-        if self._held_out is None:
-            return {}
-        return self._model._measure(self._model._vectors(), self._held_out)
-
-    def keep_best(self) -> None:
-        weights = self._model._model.weights()
-        self._best = {name: array.copy() for name, array in weights.items()}
-
-    def restore_best(self) -> None:
-        if self._best is not None:
-            for name, array in self._model._model.weights().items():
-                array[...] = self._best[name]

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from isthmus import _core
 from isthmus._arrays import read_only
 from isthmus._checks import check_integer, check_layers, check_real
-from isthmus._csr import CSR, append, check_structure, select_rows, transpose
+from isthmus._csr import CSR, append, check_structure, select_rows
+from isthmus._cvae_rounds import LOSSES, Rounds, as_cells
 from isthmus._epochs import load_weights
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["CVAE"]
-
-LOSSES = ("reconstruction", "divergence", "distance", "ratings", "penalty")
 
 
 class CVAE(ImplicitRecommender):
@@ -311,7 +310,9 @@ class CVAE(ImplicitRecommender):
                 for name, array in layer.weights().items():
                     weights[name.replace("layer.0", f"layer.{number}")][...] = array
                 if units is not None:
-                    rows = _dense_rows(layer.encode(_cells(rows), num_threads=self._num_threads()))
+                    rows = _dense_rows(
+                        layer.encode(as_cells(rows), num_threads=self._num_threads())
+                    )
         return losses
 
     def _pretrain_layer(
@@ -335,18 +336,18 @@ class CVAE(ImplicitRecommender):
         self, network: _core.ContentNetwork, rows: CSR, seed: int, **options: float
     ) -> _core.ContentTrainer:
         return _core.ContentTrainer(
-            *(network, _cells(rows)),
+            *(network, as_cells(rows)),
             **{"optimizer": "adam", "regularization": 0.0, "corruption": 0.0, **options},  # type: ignore[arg-type]
             batch_size=int(self.batch_size),
             seed=seed,
             num_threads=self._num_threads(),
         )
 
-    def _make_trainer(self, rows: CSR) -> _Rounds:
-        return _Rounds(self, rows)
+    def _make_trainer(self, rows: CSR) -> Rounds:
+        return Rounds(self, rows)
 
     def _run_epoch(
-        self, trainer: _Rounds, rows: CSR, index: int, progress: Callable[[int], None] | None
+        self, trainer: Rounds, rows: CSR, index: int, progress: Callable[[int], None] | None
     ) -> float:
         losses = trainer.run_round(index, progress)
         self._losses.append(losses)
@@ -368,7 +369,7 @@ class CVAE(ImplicitRecommender):
         means = np.zeros((rows.shape[0], self._structure.latent_units), np.float32)
         known = np.diff(rows.indptr) > 0
         if self._network is not None and known.any():
-            cells = _cells(select_rows(rows, np.flatnonzero(known)))
+            cells = as_cells(select_rows(rows, np.flatnonzero(known)))
             means[known] = self._network.encode(cells, num_threads=self._num_threads())
         return means
 
@@ -396,7 +397,7 @@ class CVAE(ImplicitRecommender):
         if known:
             return self._codes
         factors, gram = self._item_factors, self._item_gram
-        return self._solve(_cells(rows), factors, gram, self.user_regularization)[0]
+        return self._solve(as_cells(rows), factors, gram, self.user_regularization)[0]
 
     def _decoder(self) -> tuple[Floats, None]:
         return self._item_factors, None
@@ -539,82 +540,6 @@ class CVAE(ImplicitRecommender):
             load_weights(self._network.weights(), tensors)
 
 
-class _Rounds:
-    """Training on the rows of a matrix: content and factors in turn."""
-
-    def __init__(self, model: CVAE, rows: CSR) -> None:
-        self._model = model
-        columns = transpose(rows._replace(values=np.ones(len(rows.indices), np.float32)))
-        self._by_user, self._by_item = _cells(rows), _cells(columns)
-        self._active = np.diff(rows.indptr) > 0
-        self._had = np.diff(columns.indptr) > 0
-        self._n_content = int(model._has_content().sum())
-        self._content: _core.ContentTrainer | None = None
-        if model._network is not None and self._n_content:
-            self._content = model._content_trainer(
-                *(model._network, model._content, model._seed),
-                regularization=float(model.regularization),
-            )
-        self._best: tuple[Floats, ...] | None = None
-
-    def run_round(self, index: int, progress: Callable[[int], None] | None) -> list[float]:
-        """Train once and return the parts of the loss, in the order of LOSSES."""
-        model = self._model
-        content = self._train_content(index, progress)
-        prior = model._priors()
-        model._item_gram = model._gram(model._item_factors, self._had)
-        model._codes, _ = model._solve(
-            *(self._by_user, model._item_factors, model._item_gram, model.user_regularization)
-        )
-        model._item_factors, error = model._solve(
-            *(self._by_item, model._codes, model._gram(model._codes, self._active)),
-            *(model.item_regularization, prior),
-        )
-        model._item_gram = model._gram(model._item_factors, self._had)
-        penalty = model.user_regularization * _square(model._codes)
-        penalty += model.item_regularization * _square(model._item_factors - prior)
-        n_items = len(model._item_factors)
-        return [*content, error / n_items, penalty / n_items]
-
-    def _train_content(
-        self, index: int, progress: Callable[[int], None] | None
-    ) -> tuple[float, float, float]:
-        if self._content is None:
-            return 0.0, 0.0, 0.0
-        model = self._model
-        report = None
-        if progress is not None:
-            users, items = int(self._active.sum()), self._n_content
-            report = lambda done: progress(users * done // items)  # noqa: E731
-        *sums, n = self._content.run_epoch(
-            *(index, float(model.learning_rate)),
-            target=model._item_factors,
-            target_weight=model._pull(),
-            progress=report,
-        )
-        reconstruction, divergence, distance = (total / n for total in sums)
-        return reconstruction, divergence, distance
-
-    def keep_best(self) -> None:
-        model = self._model
-        self._best = model._codes, model._item_factors, model._item_gram
-        if self._content is not None:
-            self._content.keep_best()
-
-    def restore_best(self) -> None:
-        model = self._model
-        if self._best is None:
-            return
-        model._codes, model._item_factors, model._item_gram = self._best
-        if self._content is not None:
-            self._content.restore_best()
-
-
-def _cells(rows: CSR) -> _core.Cells:
-    values = rows.values if len(rows.values) else np.ones(len(rows.indices), np.float32)
-    return _core.Cells(rows.indptr, rows.indices, values, rows.shape[1])
-
-
 def _dense_rows(array: Floats) -> CSR:
     n, width = array.shape
     indptr = np.arange(0, n * width + 1, width, dtype=np.int64)
@@ -624,7 +549,3 @@ def _dense_rows(array: Floats) -> CSR:
 
 def _as_matrix(rows: CSR) -> Any:
     return sparse.csr_array((rows.values, rows.indices, rows.indptr), shape=rows.shape)
-
-
-def _square(array: Floats) -> float:
-    return float(np.einsum("ij,ij->", array, array, dtype=np.float64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,10 @@ from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
 from isthmus._ids import IdIndex
 from isthmus._rating_model import HeldOut, RatingModel
+from isthmus._rbm_learner import Learner
 from isthmus._scorable import Floats
 from isthmus.ratings import Ratings, as_ratings
-from isthmus.training import Callback, by_rows
+from isthmus.training import Callback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -291,13 +292,13 @@ class RBM(RatingModel):
         else:
             self._level_of(ratings.rows("user"), "X")
 
-    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
+    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         # what no rating will touch would predict the noise it was initialised with
         unseen = column_counts(matrix.indices, matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
         rated, self._rated = self._rated, None
-        return _Learner(self, matrix, self._cells(matrix, "X", rated), held_out)
+        return Learner(self, matrix, self._cells(matrix, "X", rated), held_out)
 
     def _all_rated(
         self, ratings: Ratings, more_users: NDArray[np.int64], more_items: NDArray[np.int64]
@@ -313,7 +314,7 @@ class RBM(RatingModel):
         columns = (places % n_columns).astype(np.int32)
         return CSR(indptr, columns, np.empty(0, np.float32), (n_rows, n_columns))
 
-    def _finish(self, learner: _Learner) -> None:
+    def _finish(self, learner: Learner) -> None:
         self._codes = learner.encode()
         weights, bias = self._shaped_weights(), self._bias()
         self._prior = ColumnPrior.of(weights, bias, self._codes.array, learner.matrix)
@@ -487,60 +488,3 @@ def _distinct(ratings: Ratings) -> NDArray[np.float64]:
             f"the RBM's units, but it has {len(levels):,}; round them first."
         )
     return levels.astype(np.float64)
-
-
-class _Learner:
-    """RBM's side of the training loop."""
-
-    def __init__(
-        self, model: RBM, matrix: CSR, cells: _core.LevelCells, held_out: HeldOut | None
-    ) -> None:
-        self._model = model
-        self.matrix = matrix
-        self._cells = cells
-        self._held_out = held_out
-        self._nnz = len(matrix.indices)
-        self._filled = int(np.count_nonzero(np.diff(matrix.indptr)))
-        self._best: dict[str, Floats] | None = None
-        self._trainer = _core.RbmTrainer(
-            model._model,
-            values=model._levels.tolist(),
-            momentum=float(model.momentum),
-            decay=float(model.regularization),
-            batch_size=int(model.batch_size),
-            seed=model._seed,
-            num_threads=model._num_threads(),
-        )
-
-    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        report = by_rows(progress, self._nnz, self._filled)
-        model = self._model
-        squared_error = self._trainer.run_epoch(
-            self._cells,
-            index,
-            steps=model._steps(index),
-            learning_rate=model.learning_rate * model.learning_rate_decay**index,
-            progress=report,
-        )
-        return squared_error / self._nnz
-
-    def encode(self) -> _core.Matrix:
-        """Encode every row with the weights as they are."""
-        model = self._model
-        return model._model.encode(self._cells, num_threads=model._num_threads())
-
-    def validate(self) -> dict[str, float]:
-        if self._held_out is None:
-            return {}
-        model = self._model
-        scores = model._assemble(self.encode().array, model._shaped_weights(), model._bias())
-        return model._measure(scores, self._held_out)
-
-    def keep_best(self) -> None:
-        weights = self._model._model.weights()
-        self._best = {name: array.copy() for name, array in weights.items()}
-
-    def restore_best(self) -> None:
-        if self._best is not None:
-            for name, array in self._model._model.weights().items():
-                array[...] = self._best[name]

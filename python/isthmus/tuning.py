@@ -9,8 +9,9 @@ import numpy as np
 
 from isthmus._checks import check_integer, check_real, check_share
 from isthmus._epochs import EpochModel
+from isthmus._evaluation import error_of
 from isthmus._random import seed_from
-from isthmus.base import Recommender, error_of
+from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import as_ratings
 from isthmus.splits import split_off

@@ -12,11 +12,12 @@ from scipy import sparse
 
 from isthmus._columns import resolve_columns
 from isthmus._csr import row_numbers
+from isthmus._evaluation import ERRORS, error_of
 from isthmus._files import check_writable
 from isthmus._frames import frame_cells
 from isthmus._ids import IdArray
 from isthmus._text import read_text
-from isthmus.base import ERRORS, Recommender, error_of
+from isthmus.base import Recommender
 from isthmus.cli._options import Source, parse_columns
 from isthmus.content import Content
 from isthmus.io import read_ratings

@@ -1,0 +1,83 @@
+"""BiasedMF's side of the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isthmus import _core
+from isthmus._rating_model import HeldOut
+from isthmus._scorable import Floats
+from isthmus.ratings import Ratings
+
+if TYPE_CHECKING:
+    from isthmus.biased_mf import BiasedMF
+
+__all__ = ["Learner"]
+
+
+class Learner:
+    """BiasedMF's side of the training loop."""
+
+    def __init__(self, model: BiasedMF, ratings: Ratings, held_out: HeldOut | None) -> None:
+        self._model = model
+        self.ratings = ratings
+        self._held_out = held_out
+        self._nnz = ratings.nnz
+        self._by_user = model._cells(ratings.rows("user"))
+        self._best: dict[str, Floats] | None = None
+        if model.optimizer == "als":
+            self._by_item = model._cells(ratings.rows("item"))
+        else:
+            self._sgd = _core.FactorSgd(
+                self._by_user, seed=model._seed, num_threads=model._num_threads()
+            )
+
+    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
+        model = self._model
+        if model.optimizer == "als":
+            report = None
+            if progress is not None:
+
+                def report(cells_done: int) -> None:
+                    progress(cells_done // 2)  # of those by user and those by item
+
+            squared_error = model._model.als_sweep(
+                self._by_user,
+                self._by_item,
+                **model._penalty(),
+                num_threads=model._num_threads(),
+                progress=report,
+            )
+        else:
+            squared_error = self._sgd.run_epoch(
+                model._model,
+                **model._penalty(),
+                learning_rate=model.learning_rate * model.learning_rate_decay**index,
+                epoch=index,
+                num_threads=model._num_threads(),
+                progress=progress,
+            )
+        weights = model._model.weights().values()
+        if not all(np.isfinite(array).all() for array in weights):
+            # the loss was of the weights before their last steps
+            raise _core.Diverged(
+                f"training diverged in epoch {index + 1}: a weight is no longer finite"
+            )
+        return squared_error / self._nnz * model._scale**2
+
+    def validate(self) -> dict[str, float]:
+        if self._held_out is None:
+            return {}
+        return self._model._measure(self._model._vectors(), self._held_out)
+
+    def keep_best(self) -> None:
+        weights = self._model._model.weights()
+        self._best = {name: array.copy() for name, array in weights.items()}
+
+    def restore_best(self) -> None:
+        if self._best is not None:
+            for name, array in self._model._model.weights().items():
+                array[...] = self._best[name]
