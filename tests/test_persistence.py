@@ -159,8 +159,8 @@ class TestRefused:
         ("changes", "message"),
         [
             (
-                {"metadata": {"format_version": 2}},
-                r"has format version 2, and this isthmus reads version 1: use the isthmus that",
+                {"metadata": {"format_version": 1}},
+                r"has format version 1, and this isthmus reads version 2: use the isthmus that",
             ),
             ({"metadata": {"model": "Oracle"}}, "is damaged: .*unknown kind 'Oracle'"),
             ({"metadata": {"parameters": [1]}}, "is damaged"),

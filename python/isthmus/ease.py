@@ -75,7 +75,8 @@ class EASE(Recommender):
     Notes
     -----
     H. Steck: Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, eq. 8. Memory: 4 bytes
-    for each pair of items; `fit` checks that there is as much before it starts.
+    for each pair of items; `fit` checks that there is as much before it starts. Saving, loading and
+    pickling hold the weights twice for a while.
 
     Examples
     --------

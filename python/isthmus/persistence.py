@@ -28,8 +28,8 @@ __all__ = [
     "unfitted",
 ]
 
-FORMAT_VERSION = 1
-"""Raised whenever files of a new version could be misread by an older one."""
+FORMAT_VERSION = 2
+"""Raised whenever files of one version cannot be read by another."""
 
 _WEIGHTS = "model."
 
