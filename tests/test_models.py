@@ -102,12 +102,25 @@ CASES = [
 ]
 
 
+EPOCHAL = [case for case in CASES if issubclass(case.values[0][0], EpochModel)]
+"""Those that are trained in epochs."""
+
+
+def maker(model, settings):
+    seed = {"random_state": 0} if is_random(model) else {}
+    return lambda **params: model(**{**seed, "num_threads": 1, **settings, **params})
+
+
 @pytest.fixture(params=CASES)
 def make(request):
     """Make a model with the settings of one case and, if wanted, others."""
-    model, settings = request.param
-    seed = {"random_state": 0} if is_random(model) else {}
-    return lambda **params: model(**{**seed, "num_threads": 1, **settings, **params})
+    return maker(*request.param)
+
+
+@pytest.fixture(params=EPOCHAL)
+def make_epochal(request):
+    """The same of models that are trained in epochs."""
+    return maker(*request.param)
 
 
 def is_random(model):
@@ -553,11 +566,6 @@ class TestCopies:
         assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
 
 
-def epochal(model):
-    """Whether it is trained in epochs."""
-    return isinstance(model, EpochModel)
-
-
 class TestFitThatIsRefused:
     @pytest.mark.parametrize(
         ("arguments", "parameters", "error", "message"),
@@ -572,10 +580,9 @@ class TestFitThatIsRefused:
     )
     @pytest.mark.parametrize("method", ["fit", "partial_fit"])
     def test_leaves_the_model_as_it_was(
-        self, fitted, parts, method, arguments, parameters, error, message
+        self, make_epochal, parts, method, arguments, parameters, error, message
     ):
-        if not epochal(fitted):
-            pytest.skip("it is not trained in epochs")
+        fitted = make_epochal().fit(parts[0])
         before = predict_all(fitted)
         fitted.set_params(**parameters)
         with pytest.raises(error, match=message):
@@ -585,32 +592,24 @@ class TestFitThatIsRefused:
 
 
 class TestValidationFraction:
-    def test_goes_on_in_partial_fit(self, make, parts):
-        model = make()
-        if not epochal(model):
-            pytest.skip("it is not trained in epochs")
-        model.set_params(validation_fraction=0.2, patience=2).fit(parts[0])
+    def test_goes_on_in_partial_fit(self, make_epochal, parts):
+        model = make_epochal(validation_fraction=0.2, patience=2).fit(parts[0])
         epochs = len(model.history_)
         model.partial_fit(parts[0])
         assert len(model.history_) == epochs + 1
         assert model.history_[-1].metrics.keys() == model.history_[0].metrics.keys() != set()
 
-    def test_recommends_nothing_that_was_held_out(self, make, parts):
-        model = make()
-        if "validation_fraction" not in model.get_params():
-            pytest.skip("it holds nothing out")
-        model.set_params(validation_fraction=0.2).fit(parts[0])
+    def test_recommends_nothing_that_was_held_out(self, make_epochal, parts):
+        model = make_epochal(validation_fraction=0.2).fit(parts[0])
         ids, _ = model.recommend(n=len(model.item_ids_))
         had = parts[0].to_matrix().toarray() > 0
         for user, listed in enumerate(ids):
             assert not np.isin(listed, model.item_ids_[had[user]]).any()
 
 
-def test_a_model_that_fit_returns_is_finite(make, parts):
-    model = make()
-    if "learning_rate" not in model.get_params():
-        pytest.skip("it has no learning rate")
-    model.set_params(epochs=1, learning_rate=3e38)  # the last step's, which no loss shows
+def test_a_model_that_fit_returns_is_finite(make_epochal, parts):
+    # the last step's, which no loss shows
+    model = make_epochal(epochs=1, learning_rate=3e38)
     if model.get_params().get("optimizer") in ("adam", "adagrad"):
         model.set_params(optimizer="sgd")
     try:
