@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from isthmus._csr import CSR, as_pattern, as_scipy, row_numbers
+from isthmus._csr import CSR, as_pattern, as_scipy, empty, row_numbers
 from isthmus._ids import IdArray, IdIndex
 from isthmus.ratings import Ratings, as_ratings
 
@@ -81,18 +81,17 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
     """Rows of new users (or items) whose columns are the known items (or users)."""
     known, kind = (items, "item") if axis == "user" else (users, "user")
     if not isinstance(X, Ratings):
-        empty = _without_cells(X)  # as ratings to train on may not be
-        matrix = X if empty else as_ratings(X, name)
+        no_cells = _without_cells(X)  # as ratings to train on may not be
+        matrix = X if no_cells else as_ratings(X, name)
         n_users, n_items = matrix.shape
         if (n_items if axis == "user" else n_users) != len(known):
             raise ValueError(
                 f"{name} must have {len(known)} {kind}s, as the model has, but it is a matrix "
                 f"of {n_users} users x {n_items} items."
             )
-        if empty:
+        if no_cells:
             n_rows = n_users if axis == "user" else n_items
-            none = np.empty(0, np.int32), np.empty(0, np.float32)
-            return CSR(np.zeros(n_rows + 1, np.int64), *none, (n_rows, len(known)))
+            return empty((n_rows, len(known)))
         rows: CSR = matrix.rows("user" if axis == "user" else "item")
         return rows
     ratings = X

@@ -19,6 +19,8 @@ __all__ = [
     "check_shape",
     "check_structure",
     "column_counts",
+    "empty",
+    "from_dense",
     "has_increasing_rows",
     "row_numbers",
     "row_sums",
@@ -26,6 +28,7 @@ __all__ = [
     "sorting_order",
     "take_columns",
     "transpose",
+    "with_ones",
 ]
 
 _INT32_MAX = np.iinfo(np.int32).max
@@ -152,6 +155,29 @@ def transpose(matrix: CSR) -> CSR:
         indptr, indices, values, shape[1], num_threads=resolve_num_threads(0)
     )
     return CSR(*by_columns, (shape[1], shape[0]))
+
+
+def empty(shape: tuple[int, int]) -> CSR:
+    """Give a matrix without cells."""
+    return CSR(
+        np.zeros(shape[0] + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), shape
+    )
+
+
+def from_dense(array: NDArray[np.float32]) -> CSR:
+    """Store every entry of an array, zeros as well."""
+    n_rows, n_columns = array.shape
+    return CSR(
+        np.arange(n_rows + 1, dtype=np.int64) * n_columns,
+        np.tile(np.arange(n_columns, dtype=np.int32), n_rows),
+        np.ascontiguousarray(array).reshape(-1),
+        (n_rows, n_columns),
+    )
+
+
+def with_ones(pattern: CSR) -> CSR:
+    """Give a pattern the value 1 in every cell."""
+    return pattern._replace(values=np.ones(len(pattern.indices), np.float32))
 
 
 def as_scipy(pattern: CSR) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus import _core
-from isthmus._csr import CSR, transpose
+from isthmus._csr import CSR, transpose, with_ones
 from isthmus._scorable import Floats
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Rounds:
 
     def __init__(self, model: CVAE, rows: CSR) -> None:
         self._model = model
-        columns = transpose(rows._replace(values=np.ones(len(rows.indices), np.float32)))
+        columns = transpose(with_ones(rows))
         self._by_user, self._by_item = as_cells(rows), as_cells(columns)
         self._active = np.diff(rows.indptr) > 0
         self._had = np.diff(columns.indptr) > 0
@@ -92,8 +92,8 @@ class Rounds:
 
 def as_cells(rows: CSR) -> _core.Cells:
     """Hand a matrix to the core; one without values is of ones."""
-    values = rows.values if len(rows.values) else np.ones(len(rows.indices), np.float32)
-    return _core.Cells(rows.indptr, rows.indices, values, rows.shape[1])
+    cells = rows if len(rows.values) else with_ones(rows)
+    return _core.Cells(cells.indptr, cells.indices, cells.values, cells.shape[1])
 
 
 def _square(array: Floats) -> float:

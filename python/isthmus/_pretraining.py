@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus import _core
+from isthmus._csr import from_dense
 from isthmus._scorable import Floats
 
 __all__ = ["inner_layers"]
@@ -60,12 +61,8 @@ def inner_layers(
         seed=seed,
         num_threads=num_threads,
     )
-    rows = _core.Rows(
-        np.arange(n_rows + 1, dtype=np.int64) * n_codes,
-        np.tile(np.arange(n_codes, dtype=np.int32), n_rows),
-        np.ascontiguousarray(codes).reshape(-1),
-        n_codes,
-    )
+    cells = from_dense(codes)
+    rows = _core.Rows(cells.indptr, cells.indices, cells.values, n_codes)
     trainer = _core.Trainer(
         network,
         np.full(n_codes, n_rows, np.int64),

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from isthmus import _core
 from isthmus._arrays import read_only
 from isthmus._checks import check_integer, check_layers, check_real
-from isthmus._csr import CSR, append, check_structure, select_rows
+from isthmus._csr import CSR, append, check_structure, empty, from_dense, select_rows
 from isthmus._cvae_rounds import LOSSES, Rounds, as_cells
 from isthmus._epochs import load_weights
 from isthmus._implicit import ImplicitRecommender
@@ -258,16 +258,7 @@ class CVAE(ImplicitRecommender):
     def _initialize(self, ratings: Ratings, content: Content | None = None) -> None:
         n_items, latent = ratings.n_items, self._structure.latent_units
         self._vocabulary = None if content is None else content.vocabulary
-        self._content = (
-            CSR(
-                np.zeros(n_items + 1, np.int64),
-                np.empty(0, np.int32),
-                np.empty(0, np.float32),
-                (n_items, 0),
-            )
-            if content is None
-            else content.of_items(ratings._items)
-        )
+        self._content = empty((n_items, 0)) if content is None else content.of_items(ratings._items)
         self._network = self._make_content_network(self._content.shape[1], self._seed)
         self._losses = []
         try:
@@ -310,9 +301,7 @@ class CVAE(ImplicitRecommender):
                 for name, array in layer.weights().items():
                     weights[name.replace("layer.0", f"layer.{number}")][...] = array
                 if units is not None:
-                    rows = _dense_rows(
-                        layer.encode(as_cells(rows), num_threads=self._num_threads())
-                    )
+                    rows = from_dense(layer.encode(as_cells(rows), num_threads=self._num_threads()))
         return losses
 
     def _pretrain_layer(
@@ -466,11 +455,7 @@ class CVAE(ImplicitRecommender):
         self._content = as_rows(
             sparse.vstack([_as_matrix(self._content), _as_matrix(new.rows)], format="csr")
         )
-        empty = CSR(
-            np.zeros(n_new + 1, np.int64),
-            *(np.empty(0, np.int32), np.empty(0, np.float32), (n_new, len(self._users))),
-        )
-        self._seen = append(self._seen, empty, "item")
+        self._seen = append(self._seen, empty((n_new, len(self._users))), "item")
         self._items = self._items.extended(new.item_ids)
         return self
 
@@ -538,13 +523,6 @@ class CVAE(ImplicitRecommender):
         self._network = self._make_content_network(n_features, 0)
         if self._network is not None:
             load_weights(self._network.weights(), tensors)
-
-
-def _dense_rows(array: Floats) -> CSR:
-    n, width = array.shape
-    indptr = np.arange(0, n * width + 1, width, dtype=np.int64)
-    indices = np.tile(np.arange(width, dtype=np.int32), n)
-    return CSR(indptr, indices, np.ascontiguousarray(array).reshape(-1), (n, width))
 
 
 def _as_matrix(rows: CSR) -> Any:

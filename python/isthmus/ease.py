@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._arrays import read_only
 from isthmus._checks import check_bool, check_real
-from isthmus._csr import CSR, select_rows, transpose
+from isthmus._csr import CSR, select_rows, transpose, with_ones
 from isthmus._memory import available_memory, format_bytes
 from isthmus._scorable import Floats
 from isthmus.base import Recommender
@@ -41,8 +41,8 @@ class Products(NamedTuple):
 
     def scorer(self) -> _core.ProductScorer:
         """Hand them to the core."""
-        ones = np.ones(len(self.rows.indices), np.float32)
-        return _core.ProductScorer(self.rows.indptr, self.rows.indices, ones, self.weights)
+        rows = with_ones(self.rows)
+        return _core.ProductScorer(rows.indptr, rows.indices, rows.values, self.weights)
 
 
 class EASE(Recommender):
@@ -124,7 +124,7 @@ class EASE(Recommender):
         self._check_parameters()
         ratings = as_ratings(X)
         _check_memory(ratings.n_items)
-        rows = _ones(ratings.rows("user"))
+        rows = with_ones(ratings.rows("user"))
         columns = transpose(rows)
         start = perf_counter()
         self._fitted = False
@@ -186,10 +186,6 @@ class EASE(Recommender):
 
     def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._weights = _core.Matrix(tensors["weights"])
-
-
-def _ones(rows: CSR) -> CSR:
-    return rows._replace(values=np.ones(len(rows.indices), np.float32))
 
 
 def _check_memory(n_items: int) -> None:

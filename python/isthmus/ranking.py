@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from isthmus import _core
-from isthmus._csr import CSR
+from isthmus._csr import CSR, as_pattern, as_scipy
 
 __all__ = ["METRICS", "RankingMetric", "parse_metrics", "rank", "with_training"]
 
@@ -173,13 +172,5 @@ def with_training(test: CSR, train: CSR) -> CSR:
 
 
 def _union(one: CSR, other: CSR) -> CSR:
-    """Cells of either; every value is 1."""
-    total = _ones(one) + _ones(other)
-    total.sort_indices()
-    indices = total.indices.astype(np.int32)
-    return CSR(total.indptr.astype(np.int64), indices, np.ones(len(indices), np.float32), one.shape)
-
-
-def _ones(pattern: CSR) -> Any:
-    ones = np.ones(len(pattern.indices), np.float32)
-    return sparse.csr_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)
+    """Cells of either."""
+    return as_pattern(as_scipy(one) + as_scipy(other))
