@@ -87,6 +87,7 @@ def test_ridge(benchmark: Any, ratings: Ratings) -> None:
     """A regression for every user on codes of the items."""
     matrix = ratings.rows("user")
     codes = np.random.default_rng(0).random((ratings.n_items, 50), np.float32)
-    benchmark(
-        _core.fit_ridge, codes, matrix.indptr, matrix.indices, matrix.values, 10.0, num_threads=1
-    )
+    nothing = np.zeros((1, 50), np.float32)
+    prior = _core.ColumnPrior(nothing, np.zeros((1, 1), np.float32), nothing, 0.0)
+    cells = matrix.indptr, matrix.indices, matrix.values
+    benchmark(_core.fit_ridge, codes, *cells, 10.0, prior, num_threads=1)
