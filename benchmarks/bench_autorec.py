@@ -5,13 +5,7 @@ from typing import Any
 
 import pytest
 
-from isthmus import AutoRec, Ratings, read_ratings, synthetic_ratings, write_ratings
-
-
-@pytest.fixture(scope="module")
-def ratings() -> Ratings:
-    """A small set with real skew."""
-    return synthetic_ratings(shape="ml-100k", random_state=0)
+from isthmus import AutoRec, Ratings, read_ratings, write_ratings
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus import Ratings, _core, synthetic_ratings
+from isthmus import Ratings, _core
 from isthmus._csr import column_counts
 
 UNITS = 200
-
-
-@pytest.fixture(scope="module")
-def ratings() -> Ratings:
-    """A small set with real skew."""
-    return synthetic_ratings(shape="ml-100k", random_state=0)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from isthmus import (
     MultVAE,
     Ratings,
     Recommender,
-    synthetic_ratings,
     train_test_split,
 )
 
@@ -28,9 +27,8 @@ METRICS = ["ndcg@10", "ndcg@100", "recall@20", "map@10", "mrr", "auc"]
 
 
 @pytest.fixture(scope="module")
-def parts() -> tuple[Ratings, Ratings]:
-    """Training and test part of a small set with real skew."""
-    ratings = synthetic_ratings(shape="ml-100k", random_state=0)
+def parts(ratings: Ratings) -> tuple[Ratings, Ratings]:
+    """Training and test part."""
     return train_test_split(ratings, test_size=0.2, random_state=0, by="user")
 
 
