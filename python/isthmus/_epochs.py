@@ -23,7 +23,7 @@ from isthmus.training import Callback, Epoch, Learner, as_callbacks, train
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EpochModel", "load_weights"]
+__all__ = ["EpochModel", "WeightKeeper", "load_weights"]
 
 
 class EpochModel(Recommender, abstract=True):
@@ -249,6 +249,21 @@ class EpochModel(Recommender, abstract=True):
                     self.history_[int(index)].metrics[name.removeprefix("history.")] = value
         if "_structure" not in self.__dict__:  # a pickle has it, a file its parameters
             self._structure = self._current_structure()
+
+
+class WeightKeeper:
+    """The part of a learner that keeps a copy of the weights, given as views of them."""
+
+    def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:
+        self._weights = weights
+        self._best: dict[str, NDArray[np.float32]] | None = None
+
+    def keep_best(self) -> None:
+        self._best = {name: array.copy() for name, array in self._weights.items()}
+
+    def restore_best(self) -> None:
+        if self._best is not None:
+            load_weights(self._weights, self._best)
 
 
 def load_weights(weights: dict[str, NDArray[np.float32]], tensors: dict[str, NDArray[Any]]) -> None:

@@ -12,7 +12,6 @@ from isthmus._alignment import check_apart, pattern_among, rows_among
 from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR
 from isthmus._epochs import EpochModel, load_weights
-from isthmus._ids import IdIndex
 from isthmus._scorable import Floats, Vectors
 from isthmus.base import Recommender
 from isthmus.ranking import parse_metrics, rank
@@ -128,7 +127,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
         self._network = self._make_network(ratings.n_users, ratings.n_items, self._seed)
 
     def _prepare(self, ratings: Ratings, validation: Any) -> HeldOut:
-        users, items = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
+        users, items = ratings._users, ratings._items
         if isinstance(validation, HeldOutUsers):
             fold_in, test = (
                 rows_among(users, items, part, f"validation.{name}", axis="user")

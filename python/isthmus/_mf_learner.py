@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from isthmus import _core
+from isthmus._arrays import is_finite
+from isthmus._epochs import WeightKeeper
 from isthmus._rating_model import HeldOut
-from isthmus._scorable import Floats
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["Learner"]
 
 
-class Learner:
+class Learner(WeightKeeper):
     """BiasedMF's side of the training loop."""
 
     def __init__(self, model: BiasedMF, ratings: Ratings, held_out: HeldOut | None) -> None:
+        super().__init__(model._model.weights())
         self._model = model
         self.ratings = ratings
         self._held_out = held_out
         self._nnz = ratings.nnz
         self._by_user = model._cells(ratings.rows("user"))
-        self._best: dict[str, Floats] | None = None
         if model.optimizer == "als":
             self._by_item = model._cells(ratings.rows("item"))
         else:
@@ -60,8 +59,7 @@ class Learner:
                 num_threads=model._num_threads(),
                 progress=progress,
             )
-        weights = model._model.weights().values()
-        if not all(np.isfinite(array).all() for array in weights):
+        if not all(map(is_finite, self._weights.values())):
             # the loss was of the weights before their last steps
             raise _core.Diverged(
                 f"training diverged in epoch {index + 1}: a weight is no longer finite"
@@ -72,12 +70,3 @@ class Learner:
         if self._held_out is None:
             return {}
         return self._model._measure(self._model._vectors(), self._held_out)
-
-    def keep_best(self) -> None:
-        weights = self._model._model.weights()
-        self._best = {name: array.copy() for name, array in weights.items()}
-
-    def restore_best(self) -> None:
-        if self._best is not None:
-            for name, array in self._model._model.weights().items():
-                array[...] = self._best[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from isthmus._arrays import is_finite
 from isthmus._checks import check_bool, check_real
 from isthmus._csr import column_counts
 from isthmus._epochs import EpochModel
-from isthmus._ids import IdIndex
 from isthmus._scorable import Floats, Scorable
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings
@@ -78,19 +77,11 @@ class RatingModel(EpochModel, abstract=True):
         return self._start(X, self.epochs, validation, callbacks)
 
     def _prepare(self, ratings: Ratings, validation: Any) -> HeldOut:
-        users, items = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
-        return HeldOut(*cells_among(users, items, validation, "validation"))
+        return HeldOut(*cells_among(ratings._users, ratings._items, validation, "validation"))
 
-    def _train(
-        self,
-        ratings: Ratings,
-        part: Ratings,
-        epochs: int,
-        held_out: Any,
-        callbacks: Sequence[Callback],
-    ) -> Self:
-        self._mean = part.mean
-        return super()._train(ratings, part, epochs, held_out, callbacks)
+    def _remember(self, ratings: Ratings) -> None:
+        super()._remember(ratings)
+        self._mean = ratings.mean
 
     def _measure(
         self,

@@ -9,8 +9,8 @@ import numpy as np
 
 from isthmus import _core
 from isthmus._csr import CSR
+from isthmus._epochs import WeightKeeper
 from isthmus._rating_model import HeldOut
-from isthmus._scorable import Floats
 from isthmus.training import by_rows
 
 if TYPE_CHECKING:
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["Learner"]
 
 
-class Learner:
+class Learner(WeightKeeper):
     """RBM's side of the training loop."""
 
     def __init__(
         self, model: RBM, matrix: CSR, cells: _core.LevelCells, held_out: HeldOut | None
     ) -> None:
+        super().__init__(model._model.weights())
         self._model = model
         self.matrix = matrix
         self._cells = cells
         self._held_out = held_out
         self._nnz = len(matrix.indices)
         self._filled = int(np.count_nonzero(np.diff(matrix.indptr)))
-        self._best: dict[str, Floats] | None = None
         self._trainer = _core.RbmTrainer(
             model._model,
             values=model._levels.tolist(),
@@ -65,12 +65,3 @@ class Learner:
         model = self._model
         scores = model._assemble(self.encode().array, model._shaped_weights(), model._bias())
         return model._measure(scores, self._held_out)
-
-    def keep_best(self) -> None:
-        weights = self._model._model.weights()
-        self._best = {name: array.copy() for name, array in weights.items()}
-
-    def restore_best(self) -> None:
-        if self._best is not None:
-            for name, array in self._model._model.weights().items():
-                array[...] = self._best[name]

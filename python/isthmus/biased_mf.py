@@ -226,11 +226,7 @@ class BiasedMF(RatingModel):
         model = self._model
         model.mean = ratings.mean / self._scale
         # what no rating will touch would predict the noise it was initialised with
-        counts = {
-            "user": np.diff(ratings.indptr),
-            "item": column_counts(ratings.indices, ratings.n_items),
-        }
-        for side, count in counts.items():
+        for side, count in _counts(ratings).items():
             model.weights()[f"{side}_factors"][count == 0] = 0.0
             model.weights()[f"{side}_bias"][0, count == 0] = 0.0
         return Learner(self, ratings, held_out)
@@ -246,14 +242,10 @@ class BiasedMF(RatingModel):
                 self._mean + self._scale * (bias["user"][users] + bias["item"][items])
             ),
         )
-        counts = {
-            "user": np.diff(ratings.indptr),
-            "item": column_counts(ratings.indices, ratings.n_items),
-        }
         self._priors = {}
-        for side in SIDES:
-            trained = bias[side][counts[side] > 0].astype(np.float64)
-            scales = counts[side][counts[side] > 0] ** float(self.weighted_regularization)
+        for side, count in _counts(ratings).items():
+            trained = bias[side][count > 0].astype(np.float64)
+            scales = count[count > 0] ** float(self.weighted_regularization)
             self._priors[side] = _Prior(
                 bias=float(trained.mean()),
                 strength=strength(noise / self._scale**2, float(trained.var())),
@@ -397,3 +389,11 @@ class BiasedMF(RatingModel):
         views = model.weights().items()
         load_weights({n: array[0] if n.endswith("bias") else array for n, array in views}, tensors)
         self._model = model
+
+
+def _counts(ratings: Ratings) -> dict[str, NDArray[np.int64]]:
+    """Ratings of every user and of every item."""
+    return {
+        "user": np.diff(ratings.indptr),
+        "item": column_counts(ratings.indices, ratings.n_items),
+    }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._checks import ACTIVATIONS, check_bool, check_choice, check_integer, check_real
-from isthmus._csr import CSR
+from isthmus._csr import CSR, with_ones
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
 
@@ -189,8 +189,9 @@ class CDAE(ImplicitRecommender):
         return float(loss / cells)
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
+        cells = with_ones(rows)
         codes: Floats = self._network.encode(
-            *(rows.indptr, rows.indices, np.ones(len(rows.indices), np.float32)),
+            *(cells.indptr, cells.indices, cells.values),
             known=known,
             num_threads=self._num_threads(),
         )

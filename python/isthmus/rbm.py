@@ -15,7 +15,6 @@ from isthmus._checks import check_bool, check_choice, check_integer, check_layer
 from isthmus._column_prior import ColumnPrior
 from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
-from isthmus._ids import IdIndex
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._rbm_learner import Learner
 from isthmus._scorable import Floats
@@ -258,8 +257,7 @@ class RBM(RatingModel):
         ratings = as_ratings(X)
         cells = None
         if rated is not None:
-            ids = IdIndex(ratings.user_ids, "user"), IdIndex(ratings.item_ids, "item")
-            cells = cells_among(*ids, rated, "rated")[:2]
+            cells = cells_among(ratings._users, ratings._items, rated, "rated")[:2]
         return self._start(ratings, self.epochs, validation, callbacks, rated=cells)
 
     def _initialize(
