@@ -12,7 +12,7 @@ from isthmus import _core
 from isthmus._alignment import cells_among
 from isthmus._arrays import is_finite
 from isthmus._checks import check_bool, check_real
-from isthmus._csr import column_counts
+from isthmus._csr import CSR, column_counts
 from isthmus._epochs import EpochModel
 from isthmus._scorable import Floats, Scorable
 from isthmus.metrics import rmse
@@ -45,6 +45,9 @@ class RatingModel(EpochModel, abstract=True):
 
     _mean: float
     """Of the ratings."""
+    _users_trained: NDArray[np.bool_]
+    _items_trained: NDArray[np.bool_]
+    """Which users and items had a rating in training, or when they were folded in."""
 
     # Training
 
@@ -82,6 +85,18 @@ class RatingModel(EpochModel, abstract=True):
     def _remember(self, ratings: Ratings) -> None:
         super()._remember(ratings)
         self._mean = ratings.mean
+        self._users_trained, self._items_trained = self._with_ratings()
+
+    def _with_ratings(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Say which users and which items have a cell among the seen."""
+        users = np.diff(self._seen.indptr) > 0
+        return users, column_counts(self._seen.indices, self._seen.shape[1]) > 0
+
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        # ratings of those that the model knows already do not train these
+        name = f"_{axis}s_trained"
+        trained = np.append(getattr(self, name), np.diff(ratings.indptr) > 0)
+        return {**super()._fold_in(ratings, axis), name: trained}
 
     def _measure(
         self,
@@ -123,25 +138,31 @@ class RatingModel(EpochModel, abstract=True):
         self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> Floats:
         if self.default_rating is not None:
-            seen = self._users_seen()[users] & self._items_seen()[items]
-            scores = np.where(seen, scores, np.float32(self.default_rating))
+            trained = self._users_trained[users] & self._items_trained[items]
+            scores = np.where(trained, scores, np.float32(self.default_rating))
         return self._finish_scores(scores)
 
     def _finish_scores(self, scores: Floats) -> Floats:
         low, high = map(np.float32, self._range)
         return np.clip(scores, low, high) if self.clip else scores
 
-    def _users_seen(self) -> NDArray[np.bool_]:
-        return np.diff(self._seen.indptr) > 0
-
-    def _items_seen(self) -> NDArray[np.bool_]:
-        return column_counts(self._seen.indices, self._seen.shape[1]) > 0
-
     # Files
 
     def _training_tensors(self) -> dict[str, NDArray[Any]]:
-        return {"mean": np.array([self._mean]), **self._course_tensors()}
+        return {
+            "mean": np.array([self._mean]),
+            "users_trained": self._users_trained,
+            "items_trained": self._items_trained,
+            **self._course_tensors(),
+        }
+
+    def _training_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"users_trained": (len(self._users),), "items_trained": (len(self._items),)}
 
     def _restore_training(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._mean = float(tensors["mean"][0])
+        self._users_trained, self._items_trained = (
+            tensors.get(f"{side}_trained", rated)  # which earlier files do not hold
+            for side, rated in zip(("users", "items"), self._with_ratings(), strict=True)
+        )
         self._restore_course(tensors)
