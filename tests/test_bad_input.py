@@ -289,6 +289,10 @@ TABLE = {
         r"learning_rate_decay must be .* above 0 and of at most 1, but it was 1\.5",
     ),
     "batch_size": (fit(batch_size=0), ValueError, r"batch_size must be an integer of at least 1"),
+    "batch_size word": (
+        *(fit(batch_size="all"), TypeError),
+        r'batch_size must be an integer of at least 1, "auto" or None, but it was \'all\'',
+    ),
     "epochs": (fit(epochs=2.0), TypeError, r"epochs must be an integer .* 2\.0 \(float\)"),
     "epochs as a boolean": (fit(epochs=True), TypeError, r"epochs must be an integer.*\(bool\)"),
     "corruption": (

@@ -160,6 +160,8 @@ class TestTrain:
         assert parameters["batch_size"] is None
         ok("train", folder / "ratings.csv", "-o", tmp_path / "m", *QUICK, "--batch-size", "7")
         assert Recommender.load(tmp_path / "m").get_params()["batch_size"] == 7
+        ok("train", folder / "ratings.csv", "-o", tmp_path / "m", *QUICK, "--batch-size", "auto")
+        assert Recommender.load(tmp_path / "m").get_params()["batch_size"] == "auto"
 
     def test_reads_as_read_ratings_does(self, ok, run, folder, tmp_path):
         path = tmp_path / "odd.txt"
@@ -240,7 +242,7 @@ class TestTrainErrors:
             (["-o", "m", "--optimizer", "hope"], "'hope' is not one of"),
             (["-o", "m", "--hidden-units", "5,x"], "must be integers separated by commas"),
             (["-o", "m", "--epochs", "x"], "'--epochs'"),
-            (["-o", "m", "--batch-size", "x"], "must be an integer or none, but it was 'x'"),
+            (["-o", "m", "--batch-size", "x"], "must be an integer, auto or none, but it was 'x'"),
             (["-o", "m", "--colour", "red"], "--colour"),
         ],
         ids=str,
@@ -321,7 +323,7 @@ class TestOptions:
             assert re.search(rf" {flag} ", shown)
             if isinstance(value, str):
                 assert f"[default: {value}]" in shown
-        assert "Rows in a mini-batch; None: all of them. [default: 256]" in shown
+        assert 'With optimizer="lbfgs", "auto" means all. [default: auto]' in shown
         assert "--clip / --no-clip" in shown
         assert "--orientation" in shown
         assert re.search(r"item\|user", shown)

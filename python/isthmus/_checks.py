@@ -14,6 +14,7 @@ __all__ = [
     "check_layers",
     "check_real",
     "check_share",
+    "is_auto",
 ]
 
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
@@ -29,9 +30,11 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
-    """Return an integer within bounds."""
-    bounds = f"of at least {low}" if high is None else f"from {low} to {high:,}"
+def check_integer(
+    name: str, value: Any, *, low: int, high: int | None = None, besides: str = ""
+) -> int:
+    """Return an integer within bounds; `besides` says what else the caller allows."""
+    bounds = (f"of at least {low}" if high is None else f"from {low} to {high:,}") + besides
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer {bounds}, but it was {value!r} ({type(value).__name__})."
@@ -87,3 +90,8 @@ def check_layers(name: str, value: Any) -> tuple[int, ...]:
             f"{name} must be the units of at least one layer, as (500,), but it was {value!r}."
         )
     return tuple(check_integer(f"every entry of {name}", units, low=1) for units in value)
+
+
+def is_auto(value: Any) -> bool:
+    """Return whether a parameter is left to the model."""
+    return isinstance(value, str) and value == "auto"

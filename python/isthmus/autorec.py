@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._arrays import read_only
 from isthmus._autorec_learners import LbfgsLearner, Learner
-from isthmus._checks import ACTIVATIONS, check_choice, check_integer, check_layers, check_real
+from isthmus._checks import (
+    ACTIVATIONS,
+    check_choice,
+    check_integer,
+    check_layers,
+    check_real,
+    is_auto,
+)
 from isthmus._column_prior import ColumnPrior
 from isthmus._csr import CSR, column_counts, row_sums
 from isthmus._epochs import load_weights
@@ -81,13 +88,15 @@ class AutoRec(RatingModel):
         With PyTorch's formulas; momentum is .9. The loss is a sum over a batch's ratings, not a
         mean: SGD needs rates as 1e-5. "rprop", the paper's, is meant for ``batch_size=None``; the
         learning rate is then its first step. "lbfgs", that of the authors' code, is SciPy's
-        L-BFGS-B; an epoch is one of its iterations. It has no learning rate, and needs
-        ``batch_size=None`` and neither `corruption` nor `dropout`.
+        L-BFGS-B; an epoch is one of its iterations. It has no learning rate, takes all rows at
+        once, and needs neither `corruption` nor `dropout`.
     learning_rate : float, default 0.001
     learning_rate_decay : float, default 0.95
         Factor on the rate after each epoch, in (0, 1].
-    batch_size : int or None, default 256
-        Rows in a mini-batch; None: all of them.
+    batch_size : int, "auto" or None, default "auto"
+        Rows in a mini-batch; None: all of them. "auto" is 256, or a 32nd of the rows that have
+        ratings if that is more: an epoch then costs each column 32 steps at most, however many rows
+        there are. With ``optimizer="lbfgs"``, "auto" means all.
     epochs : int, default 40
     corruption : float, default 0.4
         Denoising: the probability that an observed cell is masked in the input (survivors are
@@ -184,7 +193,7 @@ class AutoRec(RatingModel):
         optimizer: str = "adam",
         learning_rate: float = 0.001,
         learning_rate_decay: float = 0.95,
-        batch_size: int | None = 256,
+        batch_size: int | Literal["auto"] | None = "auto",
         epochs: int = 40,
         corruption: float = 0.4,
         corruption_kind: str = "mask",
@@ -304,6 +313,12 @@ class AutoRec(RatingModel):
         popularity = column_counts(matrix.indices, matrix.shape[1])
         self._column_seen = popularity > 0
         self._row_offset = self._offset(matrix, self._structure.target_centering)
+        # A column without ratings would predict, and add to codes, the noise it was initialised
+        # with; weights of 0 stay 0 in training.
+        weights = self._network.weights()
+        for name in ("encoder.weights", "decoder.weights"):
+            weights[name][~self._column_seen] = 0.0
+        weights["decoder.bias"][0, ~self._column_seen] = 0.0
         rows = self._rows(matrix, self._row_offset)
         learner = LbfgsLearner if self.optimizer == "lbfgs" else Learner
         return learner(self, matrix, rows, popularity, held_out)
@@ -337,9 +352,6 @@ class AutoRec(RatingModel):
     def _finish(self, learner: Learner) -> None:
         self._codes = learner.finish()
         weights = self._network.weights()
-        # what no rating has touched would predict the noise it was initialised with
-        weights["decoder.weights"][~self._column_seen] = 0.0
-        weights["decoder.bias"][0, ~self._column_seen] = 0.0
         self._prior = ColumnPrior.of(
             weights["decoder.weights"][:, np.newaxis],
             weights["decoder.bias"].T,
@@ -403,8 +415,8 @@ class AutoRec(RatingModel):
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
-        if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size, low=1)
+        if self.batch_size is not None and not is_auto(self.batch_size):
+            check_integer("batch_size", self.batch_size, low=1, besides=', "auto" or None')
         check_choice("corruption_kind", self.corruption_kind, ("mask", "gaussian"))
         if self.corruption_kind == "mask":
             check_real("corruption", self.corruption, low=0, high=1, open_high=True)
@@ -436,8 +448,12 @@ class AutoRec(RatingModel):
             )
 
     def _check_full_batches(self) -> None:
-        for name, needed in (("batch_size", None), ("corruption", 0), ("dropout", 0)):
-            value = getattr(self, name)
+        batch_size = None if is_auto(self.batch_size) else self.batch_size
+        for name, value, needed in (
+            ("batch_size", batch_size, None),
+            ("corruption", self.corruption, 0),
+            ("dropout", self.dropout, 0),
+        ):
             if value != needed:
                 raise ValueError(
                     f'{name} must be {needed} with optimizer="lbfgs", which needs the same loss at '
