@@ -62,9 +62,8 @@ def csr_from_cells(
 
 def matrix_rows(X: Any, shape: tuple[int, int]) -> CSR:
     """Take a checked SciPy matrix in CSR format as it is, its rows sorted or not."""
-    stored = int(X.indptr[-1])  # the arrays may be longer, for SciPy leaves spare room
-    indices, values = X.indices[:stored], as_values(X.data[:stored], "X")
-    return CSR(as_contiguous(X.indptr, np.int64), as_contiguous(indices, np.int32), values, shape)
+    indptr, indices = as_contiguous(X.indptr, np.int64), as_contiguous(X.indices, np.int32)
+    return CSR(indptr, indices, as_values(X.data, "X"), shape)
 
 
 def matrix_cells(

@@ -135,4 +135,6 @@ def _usual(
 
 
 def _listed(names: Sequence[Any]) -> str:
-    return ", ".join(map(str, names))
+    shown = [str(name)[:40] for name in names[:20]]
+    listed = ", ".join(name if name.isprintable() else repr(name) for name in shown)
+    return f"{listed}, ..." if len(names) > 20 else listed

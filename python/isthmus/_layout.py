@@ -74,7 +74,10 @@ def _lines(path: Path, encoding: str) -> Iterator[str]:
         buffered = io.BufferedReader(stream, 1 << 16)
         text = io.TextIOWrapper(buffered, encoding, errors="surrogateescape")
         for number in itertools.count(1):
-            line = text.readline(_LONGEST_LINE + 1)
+            try:
+                line = text.readline(_LONGEST_LINE + 1)
+            except UnicodeError as error:
+                raise ValueError(f"{path} must be {encoding} text, but {error}.") from None
             if not line:
                 return
             if len(line) > _LONGEST_LINE:
@@ -166,7 +169,7 @@ def refuse(path: Path, layout: Layout, reason: str, *, integers: str | None = No
     for number, fields in _records(path, layout.encoding, layout.separator):
         if number > layout.skipped_lines and (fault := _fault(fields, layout, integers)):
             raise ValueError(f"{path}, line {number}: {fault}.")
-    raise ValueError(f"{path} cannot be read: {reason}.")
+    raise ValueError(f"{path} cannot be read: {' '.join(reason.split()).rstrip('.')}.")
 
 
 def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | None:

@@ -39,22 +39,12 @@ def checked_matrix(X: Any, name: str, axes: tuple[str, str] = ("users", "items")
         If its arrays have wrong types or shapes, or point outside the matrix.
     """
     check_shape(X.shape, name, axes)
+    if X.format in ("csr", "csc", "bsr"):
+        return _from_compressed(X, name)
+    if X.format == "dia":
+        return _from_diagonals(X, name)
     if X.format == "lil":
         return _from_lists(X, name)
-    if X.format in ("csr", "csc", "bsr", "dia"):
-        parts = {"csr": 1, "csc": 1, "bsr": 3, "dia": 2}
-        _check_array(X.data, name, parts[X.format], "biuf")
-    if X.format in ("csr", "csc", "bsr"):
-        stored = _check_compressed(X, name)
-        if X.format == "csr":
-            return X
-        if X.format == "csc":
-            cells = X.indices[:stored], row_numbers(X.indptr)
-            return sparse.coo_array((X.data[:stored], cells), shape=X.shape)
-    if X.format == "dia":
-        _check_array(X.offsets, f"{name}.offsets", 1, "iu")
-        if len(X.offsets) != len(X.data) or len(np.unique(X.offsets)) != len(X.offsets):
-            raise ValueError(f"{name}.offsets must be distinct and one a row of {name}.data.")
     cells = X.tocoo(copy=False)
     _check_cells(cells, name)
     return cells
@@ -69,8 +59,28 @@ def check_named(n: int, cells: int, name: str, kind: str, argument: str) -> None
         )
 
 
+def _from_compressed(X: Any, name: str) -> Any:
+    """Take the cells of a matrix in CSR, CSC or BSR format; a CSR as it is, if it may be."""
+    stored = _check_compressed(X, name)
+    data, indices = X.data[:stored], X.indices[:stored]
+    indptr = X.indptr.astype(np.int64, copy=False)
+    if X.format == "csr":
+        exact = len(X.indices) == len(X.data) == stored
+        signed = X.indices.dtype.kind == X.indptr.dtype.kind == "i"
+        return X if exact and signed else sparse.csr_array((data, indices, indptr), shape=X.shape)
+    lines = row_numbers(indptr)
+    if X.format == "csc":
+        return sparse.coo_array((data, (indices, lines)), shape=X.shape)
+    _, height, width = data.shape
+    row = lines.astype(np.int64)[:, None, None] * height + np.arange(height)[:, None]
+    column = indices.astype(np.int64)[:, None, None] * width + np.arange(width)
+    places = [np.broadcast_to(numbers, data.shape).ravel() for numbers in (row, column)]
+    return sparse.coo_array((data.ravel(), (places[0], places[1])), shape=X.shape)
+
+
 def _check_compressed(X: Any, name: str) -> int:
-    """Check the arrays of a matrix in CSR, CSC or BSR format; return how many cells they hold."""
+    """Check the arrays of a matrix in CSR, CSC or BSR format; return how many entries they hold."""
+    _check_array(X.data, name, 3 if X.format == "bsr" else 1, "biuf")
     for part in ("indptr", "indices"):
         _check_array(getattr(X, part), f"{name}.{part}", 1, "iu")
     block = X.data.shape[1:] or (1, 1)
@@ -110,12 +120,12 @@ def _check_cells(cells: Any, name: str) -> None:
 
 def _from_lists(X: Any, name: str) -> Any:
     """Take the cells of a matrix in LIL format, whose rows are Python lists."""
-    columns, values = X.rows.tolist(), X.data.tolist()
-    lengths = [len(row) for row in columns]
-    if lengths != [len(row) for row in values] or len(lengths) != X.shape[0]:
-        raise ValueError(f"{name} must have as many column numbers as values in every row.")
-    rows = np.repeat(np.arange(len(lengths)), lengths)
     try:
+        columns, values = X.rows.tolist(), X.data.tolist()
+        lengths = [len(row) for row in columns]
+        if lengths != [len(row) for row in values] or len(lengths) != X.shape[0]:
+            raise ValueError("some row has not as many columns as values")
+        rows = np.repeat(np.arange(len(lengths)), lengths)
         places = np.fromiter(chain.from_iterable(columns), np.int64, len(rows))
         data = np.fromiter(chain.from_iterable(values), X.dtype, len(rows))
         cells = sparse.coo_array((data, (rows, places)), shape=X.shape)
@@ -123,6 +133,19 @@ def _from_lists(X: Any, name: str) -> Any:
         raise ValueError(f"{name} must have lists of numbers as its rows, but {error}.") from None
     _check_cells(cells, name)
     return cells
+
+
+def _from_diagonals(X: Any, name: str) -> Any:
+    """Take the cells of a matrix in DIA format, zeros as well."""
+    _check_array(X.data, name, 2, "biuf")
+    _check_array(X.offsets, f"{name}.offsets", 1, "iu")
+    if len(X.offsets) != len(X.data) or len(np.unique(X.offsets)) != len(X.offsets):
+        raise ValueError(f"{name}.offsets must be distinct and one a row of {name}.data.")
+    columns = np.arange(min(X.data.shape[1], X.shape[1]))
+    rows = columns - X.offsets.astype(np.int64)[:, None]
+    inside = (rows >= 0) & (rows < X.shape[0])
+    places = rows[inside], np.broadcast_to(columns, rows.shape)[inside]
+    return sparse.coo_array((X.data[:, : len(columns)][inside], places), shape=X.shape)
 
 
 def _check_array(array: NDArray[Any], name: str, dimensions: int, kinds: str) -> None:

@@ -175,7 +175,7 @@ def _read_npz(path: Path, duplicates: Duplicates, *, implicit: bool) -> Ratings:
         return Ratings.from_matrix(read_matrix(path), duplicates=duplicates)
     array: dict[str, Any] = read_arrays(path, (*FIELDS, "shape", "user_id", "item_id"))
     if implicit and "user" in array:
-        array["rating"] = np.ones(len(array["user"]), np.float32)
+        array["rating"] = np.ones(array["user"].size, np.float32)
     for name in FIELDS[:3]:
         if name not in array:
             raise ValueError(
@@ -203,7 +203,7 @@ def _shape_of(array: dict[str, Any], path: Path) -> tuple[int, int]:
     shape = as_shape(array["shape"], path) if "shape" in array else (needed[0], needed[1])
     for n, name in zip(shape, FIELDS[:2], strict=True):
         if f"{name}_id" not in array:
-            check_named(n, len(array["rating"]), str(path), f"{name}s", f"an array {name}_id")
+            check_named(n, array["user"].size, str(path), f"{name}s", f"an array {name}_id")
         elif array[f"{name}_id"].shape != (n,):
             raise ValueError(
                 f"{path} must have an array {name}_id of the {n:,} {name}s in its shape, "
