@@ -49,6 +49,7 @@ class Layout(NamedTuple):
     skipped_lines: int  # up to and with the header
 
 
+_START = 1 << 16
 _LONGEST_LINE = 1 << 20  # which is also how much Arrow reads at a time
 
 
@@ -97,8 +98,22 @@ def _records(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, l
         for number, line in read_lines(path, encoding):
             yield number, line.split(separator)
         return
-    reader = csv.reader(_lines(path, encoding), delimiter=separator)
+    length = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal length
+        for line in _lines(path, encoding):
+            length += len(line)
+            if length > _LONGEST_LINE:
+                raise ValueError(
+                    f"{path}, line {number}: a record must have at most {_LONGEST_LINE:,} "
+                    f"characters, but there are more up to where its quotes end."
+                )
+            yield line
+
+    reader = csv.reader(counted(), delimiter=separator)
     while True:
+        length = 0
         number = reader.line_num + 1
         try:
             fields = next(reader)
@@ -211,11 +226,13 @@ def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | Non
 
 def _refuse_binary(path: Path, encoding: str) -> None:
     with Unpacked(path) as stream:
-        start = stream.read(1 << 16)
+        start = stream.read(_START)
     if b"\0" in start and "16" not in encoding and "32" not in encoding:
         raise ValueError(
             f"{path} must be a text, Parquet or npz file, but it is another binary file."
         )
+    if len(start) == _START and not start.strip(b"\r\n"):
+        raise ValueError(f"{path} must hold at least one rating, but it begins with empty lines.")
 
 
 def find_separator(line: str, path: Path) -> str:

@@ -13,7 +13,7 @@ from isthmus._memory import format_bytes
 
 __all__ = ["Unpacked", "check_unpacked", "name_file", "refuse_damage"]
 
-_FREE_BYTES = 1 << 30
+_FREE_BYTES = 1 << 28
 _RATIO = 100
 
 
@@ -52,12 +52,13 @@ def name_file(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def check_unpacked(path: str | PathLike[str], size: int) -> None:
-    """Refuse a file that takes far more memory than its own size: 1 GiB and 100 times its size."""
+    """Refuse a file that unpacks to more than 256 MiB and more than 100 times its own size."""
     most = max(_FREE_BYTES, _RATIO * Path(path).stat().st_size)
     if size > most:
         raise ValueError(
             f"{path} must unpack to at most {format_bytes(most)}, "
-            f"which is 1 GiB or {_RATIO} times its size, but it holds more."
+            f"the greater of {format_bytes(_FREE_BYTES)} and {_RATIO} times its size, "
+            f"but it holds more."
         )
 
 

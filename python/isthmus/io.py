@@ -1,5 +1,6 @@
 """Ratings and titles from files, and ratings to files."""
 
+import codecs
 import re
 from collections.abc import Sequence
 from os import PathLike
@@ -21,7 +22,7 @@ from isthmus._layout import check_encoding, find_separator, read_lines, split_li
 from isthmus._matrices import check_named
 from isthmus._npz import as_shape, names_in_npz, read_arrays, read_matrix
 from isthmus._parquet import names_in_parquet, read_parquet
-from isthmus._reading import name_file, refuse_damage
+from isthmus._reading import Unpacked, name_file, refuse_damage
 from isthmus._text import read_text
 from isthmus.ratings import Duplicates, Ratings
 
@@ -54,7 +55,9 @@ def read_ratings(
         ``ratings.csv``, and what resembles them), compressed or not (``.gz``, ``.bz2``, ``.zst``),
         a Parquet file, or an npz file: that of `write_ratings` or of ``scipy.sparse.save_npz``.
         Timestamps in text are whole seconds since 1970 or, with and without a zone (which is then
-        UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds.
+        UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds. A line has at most 1 MiB.
+        A compressed file may unpack to 256 MiB or 100 times its size, whichever is more. In npz
+        files, users and items without ratings have ids, or are at most 10 million.
     format : {"csv", "tsv", "dat", "parquet", "npz"}, optional
         What the file is; "dat" separates by ``::``. Found from the file's name and content by
         default.
@@ -261,8 +264,15 @@ def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dic
 
 
 def _encoding_of(path: Path) -> str:
-    undecoded = (re.search("[\udc80-\udcff]", line) for _, line in read_lines(path, "utf-8"))
-    return "latin-1" if any(undecoded) else "utf-8"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with Unpacked(path) as stream:
+        try:
+            while block := stream.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8"
 
 
 def _read_titles(path: Path, encoding: str) -> dict[str, str]:

@@ -82,7 +82,12 @@ def recommend(
         bool, typer.Option("--include-seen", help="Do not leave out what a user has rated.")
     ] = False,
     output_format: Annotated[
-        Format, typer.Option("--format", help="How to print the lists.")
+        Format,
+        typer.Option(
+            "--format",
+            help="How to print the lists. CSV in a file or a pipe has titles as they are, so that "
+            "a spreadsheet takes one that begins with = for a formula.",
+        ),
     ] = Format.table,
     num_threads: Threads = 0,
 ) -> None:
