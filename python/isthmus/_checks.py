@@ -16,6 +16,8 @@ __all__ = [
     "check_share",
 ]
 
+_INT32_MAX = 2**31 - 1
+
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
 """What the core can apply to the units of a layer."""
 
@@ -30,14 +32,16 @@ def check_bool(name: str, value: Any) -> bool:
 
 
 def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
-    """Return an integer within bounds."""
+    """Return an integer within bounds, of which the core's 32 bits are one."""
     bounds = f"of at least {low}" if high is None else f"from {low} to {high:,}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer {bounds}, but it was {value!r} ({type(value).__name__})."
         )
     number = int(value)
-    if number < low or (high is not None and number > high):
+    if high is None and number > _INT32_MAX:
+        bounds = f"from {low} to {_INT32_MAX:,}"
+    if number < low or number > (_INT32_MAX if high is None else high):
         raise ValueError(f"{name} must be an integer {bounds}, but it was {value}.")
     return number
 

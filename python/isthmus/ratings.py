@@ -18,7 +18,7 @@ from isthmus._arrays import (
     read_only,
 )
 from isthmus._cells import Duplicates, csr_from_cells, matrix_cells, matrix_rows
-from isthmus._checks import check_choice
+from isthmus._checks import check_choice, check_integer
 from isthmus._columns import FIELDS
 from isthmus._csr import CSR
 from isthmus._frames import frame_cells
@@ -558,6 +558,8 @@ class Ratings:
         >>> Ratings.from_arrays([1, 1, 2], [5, 6, 5], [3, 4, 2]).k_core(users=2, items=1)
         Ratings(1 users x 2 items, 2 ratings in [3, 4])
         """
+        check_integer("users", users, low=0)
+        check_integer("items", items, low=0)
         rows = _csr.row_numbers(self.indptr)
         keep = np.ones(self.nnz, np.bool_)
         while True:
