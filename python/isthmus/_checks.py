@@ -31,17 +31,17 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
-    """Return an integer within bounds, of which the core's 32 bits are one."""
-    bounds = f"of at least {low}" if high is None else f"from {low} to {high:,}"
+def check_integer(name: str, value: Any, *, low: int, high: float = _INT32_MAX) -> int:
+    """Return an integer within bounds, by default those of 32 bits, which the core takes."""
+    bounds = f"of at least {low}" if high in (_INT32_MAX, np.inf) else f"from {low} to {high:,}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer {bounds}, but it was {value!r} ({type(value).__name__})."
         )
     number = int(value)
-    if high is None and number > _INT32_MAX:
-        bounds = f"from {low} to {_INT32_MAX:,}"
-    if number < low or number > (_INT32_MAX if high is None else high):
+    if number > high:
+        bounds = f"from {low} to {high:,}"
+    if not low <= number <= high:
         raise ValueError(f"{name} must be an integer {bounds}, but it was {value}.")
     return number
 
