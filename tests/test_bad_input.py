@@ -288,6 +288,11 @@ TABLE = {
         ValueError,
         r"learning_rate_decay must be .* above 0 and of at most 1, but it was 1\.5",
     ),
+    "huge batch_size": (
+        fit(batch_size=2**64),
+        ValueError,
+        r"batch_size must be an integer from 1 to 2,147,483,647, but it was 18446744073709551616",
+    ),
     "batch_size": (fit(batch_size=0), ValueError, r"batch_size must be an integer of at least 1"),
     "batch_size word": (
         *(fit(batch_size="all"), TypeError),
@@ -348,6 +353,16 @@ TABLE = {
         ),
         ConvergenceError,
         r"diverged in epoch \d+.*learning_rate \(it is 100\)",
+    ),
+    "huge n": (
+        lambda: MODEL.recommend(1, n=2**63),
+        ValueError,
+        r"n must be an integer from 1 to 2,147,483,647, but it was",
+    ),
+    "k-core of words": (
+        lambda: RATINGS.k_core("a", 2),
+        TypeError,
+        r"users must be an integer of at least 0, but it was 'a'",
     ),
     # Validation and test data
     "validation of other items": (

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "as_contiguous",
     "as_timestamps",
     "as_values",
     "blocks",
@@ -14,6 +15,11 @@ __all__ = [
     "is_finite",
     "read_only",
 ]
+
+
+def as_contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Turn an array into what the core takes: of this type, contiguous and aligned."""
+    return np.require(np.asarray(array), dtype, ["C", "A"])
 
 
 def as_values(values: Any, name: str) -> NDArray[np.float32]:
@@ -24,7 +30,7 @@ def as_values(values: Any, name: str) -> NDArray[np.float32]:
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension, but its shape is {array.shape}.")
     with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype=np.float32)
+        converted: NDArray[np.float32] = as_contiguous(array, np.float32)
     bad = [np.flatnonzero(~np.isfinite(converted[b])) + b.start for b in blocks(len(converted))]
     if count := sum(map(len, bad)):
         first = next(int(b[0]) for b in bad if len(b))
@@ -48,7 +54,10 @@ def as_timestamps(values: Any, name: str = "timestamps") -> NDArray[np.int64]:
         raise ValueError(f"{name} must be whole seconds, but some are fractions or not finite.")
     elif array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be integers or points in time, not {array.dtype}.")
-    seconds: NDArray[np.int64] = array.astype(np.int64, copy=False)
+    most = np.float64(2**63) if array.dtype.kind == "f" else 2**63
+    if array.dtype.kind in "uf" and (wrong := array[abs(array) >= most]).size:
+        raise ValueError(f"{name} must fit int64, but one is {wrong[0]}.")
+    seconds: NDArray[np.int64] = as_contiguous(array, np.int64)
     return seconds
 
 

@@ -17,6 +17,8 @@ __all__ = [
     "is_auto",
 ]
 
+_INT32_MAX = 2**31 - 1
+
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
 """What the core can apply to the units of a layer."""
 
@@ -31,16 +33,22 @@ def check_bool(name: str, value: Any) -> bool:
 
 
 def check_integer(
-    name: str, value: Any, *, low: int, high: int | None = None, besides: str = ""
+    name: str, value: Any, *, low: int, high: float = _INT32_MAX, besides: str = ""
 ) -> int:
-    """Return an integer within bounds; `besides` says what else the caller allows."""
-    bounds = (f"of at least {low}" if high is None else f"from {low} to {high:,}") + besides
+    """Return an integer within bounds, by default those of 32 bits, which the core takes.
+
+    `besides` says what else the caller allows.
+    """
+    unbounded = high in (_INT32_MAX, np.inf)
+    bounds = (f"of at least {low}" if unbounded else f"from {low} to {high:,}") + besides
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer {bounds}, but it was {value!r} ({type(value).__name__})."
         )
     number = int(value)
-    if number < low or (high is not None and number > high):
+    if number > high:
+        bounds = f"from {low} to {high:,}"
+    if not low <= number <= high:
         raise ValueError(f"{name} must be an integer {bounds}, but it was {value}.")
     return number
 

@@ -18,7 +18,7 @@ from isthmus._cvae_rounds import LOSSES, Rounds, as_cells
 from isthmus._epochs import load_weights
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
-from isthmus.content import Content, as_content, as_rows, is_sparse
+from isthmus.content import Content, as_content, as_rows, checked_content, is_sparse
 from isthmus.exceptions import ConvergenceError
 from isthmus.persistence import id_tensors, ids_from
 from isthmus.ratings import Ratings, as_ratings
@@ -465,6 +465,7 @@ class CVAE(ImplicitRecommender):
                 raise ValueError("item_ids must not be given where content has ids itself.")
             return as_content(content, 0, item_ids=None)
         if item_ids is None:
+            checked_content(content, named=False)
             item_ids = self._items.next_ids(content.shape[0], "content")
         return Content(content, item_ids=item_ids)
 
