@@ -14,7 +14,10 @@ from scipy import sparse
 from isthmus._csr import CSR
 from isthmus._ids import IdArray, IdIndex, as_ids, rank_codes
 
-__all__ = ["Content"]
+__all__ = ["MAX_FEATURES", "Content"]
+
+MAX_FEATURES = int(np.iinfo(np.int32).max)
+"""As many as int32 numbers."""
 
 
 class Content:
@@ -239,6 +242,11 @@ def _scaled_rows(matrix: Any) -> CSR:
         raise TypeError(f"content must hold real numbers, but its dtype is {matrix.dtype}.")
     if min(matrix.shape) == 0:
         raise ValueError(f"content must have items and features, but its shape is {matrix.shape}.")
+    if max(matrix.shape) > MAX_FEATURES:
+        raise ValueError(
+            f"content must have at most {MAX_FEATURES:,} features and as many items, "
+            f"but its shape is {matrix.shape}."
+        )
     rows = sparse.csr_array(matrix, dtype=np.float64, copy=True)
     rows.sum_duplicates()
     if not (np.isfinite(rows.data) & (rows.data >= 0)).all():
