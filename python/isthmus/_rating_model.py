@@ -15,6 +15,7 @@ from isthmus._checks import check_bool, check_real
 from isthmus._csr import column_counts
 from isthmus._epochs import EpochModel
 from isthmus._scorable import Floats, Scorable
+from isthmus._tensors import Layout, Tensors, double
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings
 from isthmus.training import Callback
@@ -139,9 +140,12 @@ class RatingModel(EpochModel, abstract=True):
 
     # Files
 
-    def _training_tensors(self) -> dict[str, NDArray[Any]]:
+    def _training_tensors(self) -> Tensors:
         return {"mean": np.array([self._mean]), **self._course_tensors()}
 
-    def _restore_training(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        return {"mean": double(1), **super()._layout(shape, tensors)}
+
+    def _restore_training(self, tensors: Tensors) -> None:
         self._mean = float(tensors["mean"][0])
         self._restore_course(tensors)

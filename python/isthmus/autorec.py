@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ from isthmus._epochs import load_weights
 from isthmus._pretraining import inner_layers
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._scorable import Floats, Vectors
+from isthmus._tensors import Layout, Tensor, Tensors, network, single
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ __all__ = ["AutoRec"]
 
 OPTIMIZERS = ("adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd")
 CENTERINGS = ("none", "global", "row")
+BOUNDED = ("sigmoid", "tanh")
+"""Activations whose range is scaled to that of the ratings."""
 
 OUTER = ("encoder.weights", "encoder.bias", "decoder.weights", "decoder.bias")
 """Weights that a deep model shares with a shallow one."""
@@ -300,7 +304,7 @@ class AutoRec(RatingModel):
     def _mean_output(self, ratings: Ratings) -> float:
         """Give the decoder bias that predicts the mean, which training would else have to find."""
         low, high = ratings.min, ratings.max
-        if low == high or self.decoder_activation not in ("sigmoid", "tanh"):
+        if low == high or self.decoder_activation not in BOUNDED:
             return ratings.mean
         share = min(max((ratings.mean - low) / (high - low), 0.01), 0.99)
         logit = float(np.log(share / (1 - share)))
@@ -365,13 +369,9 @@ class AutoRec(RatingModel):
         """Subtracted from each row's ratings."""
         n_rows = matrix.shape[0]
         if centering == "none":
-            bounded = self._structure.decoder_activation in ("sigmoid", "tanh")
-            low = (
-                self._range[0]
-                if self._structure.decoder_activation == "sigmoid"
-                else sum(self._range) / 2
-            )
-            return np.full(n_rows, low, np.float32) if bounded else None
+            activation = self._structure.decoder_activation
+            low = self._range[0] if activation == "sigmoid" else sum(self._range) / 2
+            return np.full(n_rows, low, np.float32) if activation in BOUNDED else None
         if centering == "global":
             return np.full(n_rows, self._mean, np.float32)
         counts = np.diff(matrix.indptr)
@@ -427,7 +427,7 @@ class AutoRec(RatingModel):
             self._check_full_batches()
         check_choice("input_centering", self.input_centering, CENTERINGS)
         check_choice("target_centering", self.target_centering, CENTERINGS)
-        if self.decoder_activation in ("sigmoid", "tanh") and self.target_centering != "none":
+        if self.decoder_activation in BOUNDED and self.target_centering != "none":
             raise ValueError(
                 f'target_centering must be "none" with decoder_activation='
                 f"{self.decoder_activation!r}, whose range is scaled to that of the ratings, "
@@ -586,8 +586,8 @@ class AutoRec(RatingModel):
 
     # Files
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
-        tensors: dict[str, NDArray[Any]] = dict(self._network.weights())
+    def _tensors(self) -> Tensors:
+        tensors: Tensors = dict(self._network.weights())
         tensors["codes"] = self._codes.array
         if self._row_offset is not None:
             tensors["row_offset"] = self._row_offset
@@ -595,20 +595,25 @@ class AutoRec(RatingModel):
         tensors |= self._prior.tensors()
         return {**tensors, **self._training_tensors()}
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
         structure = self._current_structure()
-        shape = (len(self._users), len(self._items))
         n_columns, n_rows = shape if structure.orientation == "item" else shape[::-1]
-        units = structure.hidden_units[-1]
+        units = structure.hidden_units
+        offset = {"row_offset": single(n_rows)} if _has_offset(structure) else {}
         return {
-            "decoder.weights": (n_columns, units),
-            "codes": (n_rows, units),
-            "column_seen": (n_columns,),
-            "row_offset": (n_rows,),
-            **ColumnPrior.shapes(1, units),
+            **network(n_columns, units[0], pairwise(units), units[-1]),
+            "codes": single(n_rows, units[-1]),
+            "column_seen": Tensor(np.bool_, (n_columns,)),
+            **offset,
+            **ColumnPrior.layout(1, units[-1]),
+            **super()._layout(shape, tensors),
         }
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        ColumnPrior.check_values(tensors)
+
+    def _restore(self, tensors: Tensors) -> None:
         self._restore_training(tensors)
         self._load_network(tensors)
         self._codes = _core.Matrix(tensors["codes"])
@@ -616,7 +621,7 @@ class AutoRec(RatingModel):
         self._column_seen = tensors["column_seen"]
         self._prior = ColumnPrior.from_tensors(tensors)
 
-    def _load_network(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _load_network(self, tensors: Tensors) -> None:
         network = _core.Autoencoder(
             len(tensors["decoder.weights"]),
             self._structure.hidden_units,
@@ -627,3 +632,8 @@ class AutoRec(RatingModel):
         )
         load_weights(network.weights(), tensors)
         self._network = network
+
+
+def _has_offset(structure: SimpleNamespace) -> bool:
+    """Say whether rows have an offset: see `AutoRec._offset`."""
+    return structure.target_centering != "none" or structure.decoder_activation in BOUNDED

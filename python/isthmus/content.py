@@ -16,7 +16,10 @@ from isthmus._frames import distinct_values
 from isthmus._ids import IdArray, IdIndex, as_ids, as_strings, rank_codes
 from isthmus._matrices import check_named, checked_matrix
 
-__all__ = ["Content"]
+__all__ = ["MAX_FEATURES", "Content"]
+
+MAX_FEATURES = int(np.iinfo(np.int32).max)
+"""As many as int32 numbers."""
 
 AXES = ("items", "features")
 """What rows and columns of content are, for messages."""
