@@ -147,7 +147,7 @@ def measure(
 ) -> tuple[float, int]:
     """Lowest validation RMSE, and its epoch."""
     train, held_out = parts
-    recipe = AutoRec(**{**RECIPES[args.data], "epochs": args.epochs})
+    recipe = AutoRec(**{"batch_size": 256, **RECIPES[args.data], "epochs": args.epochs})
     rows = train.rows("item")
     counts = np.diff(rows.indptr)
     sums = np.add.reduceat(np.append(rows.values, 0), rows.indptr[:-1]) * (counts > 0)

@@ -1,5 +1,6 @@
 import os
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,23 @@ PROJECT = Path(__file__).resolve().parent.parent
 def heed_ctrl_c():
     """A shell starts what runs in the background deaf to Ctrl-C, which some tests send."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def largest_file():
+    """A context in which no file may grow beyond so many bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource", reason="limits are POSIX")
+
+    @contextmanager
+    def limited(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

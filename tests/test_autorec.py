@@ -218,6 +218,42 @@ class TestLearning:
         assert predictions.max() < ratings.max
         assert model.evaluate(ratings)["rmse"] < 0.8 * ratings.values.std()
 
+    @pytest.mark.parametrize(("n_items", "rows"), [(300, 256), (8000, 250), (8200, 257)])
+    def test_batches_grow_with_the_rows_by_themselves(self, n_items, rows):
+        items = np.arange(n_items)
+        ratings = sparse.csr_array((1.0 + items % 5, (items % 7, items)), shape=(7, n_items + 9))
+        settings = {"hidden_units": (3,), "epochs": 2, "random_state": 0}
+        automatic = AutoRec(**settings).fit(ratings)
+        chosen = AutoRec(**settings, batch_size=max(rows, 256)).fit(ratings)
+        np.testing.assert_array_equal(automatic.codes_, chosen.codes_)
+
+    @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "momentum", "sgd", "rprop"])
+    def test_has_one_result_where_most_columns_miss_most_batches(self, optimizer):
+        cells = np.unique(np.random.default_rng(0).integers(0, 3000 * 2000, 5000))
+        matrix = sparse.csr_array(
+            (1.0 + cells % 5, (cells // 2000, cells % 2000)), shape=(3000, 2000)
+        )
+        settings = {"hidden_units": (5,), "batch_size": 16, "optimizer": optimizer}
+        models = [
+            AutoRec(**settings, epochs=2, learning_rate=1e-4, random_state=0, num_threads=n)
+            for n in (1, 2, 5)
+        ]
+        one, *others = [model.fit(matrix) for model in models]
+        if optimizer != "rprop":  # which is meant for full batches
+            assert one.history_[1].loss < one.history_[0].loss
+        for other in others:
+            np.testing.assert_array_equal(one.decoder_weights_, other.decoder_weights_)
+            np.testing.assert_array_equal(one.decoder_bias_, other.decoder_bias_)
+            np.testing.assert_array_equal(one.encoder_weights_, other.encoder_weights_)
+
+    def test_keeps_columns_without_ratings_at_0(self, parts):
+        matrix = parts[0].to_matrix().tocsc()
+        matrix = sparse.hstack([matrix, sparse.csc_array((matrix.shape[0], 2))]).T.tocsr()
+        model = AutoRec(**SMALL, orientation="item").fit(matrix)
+        for weights in (model.encoder_weights_, model.decoder_weights_, model.decoder_bias_):
+            assert not weights[-2:].any()
+            assert weights[:-2].any()
+
     def test_has_one_result_at_any_number_of_threads(self):
         ratings = synthetic_ratings(700, 600, 20_000, random_state=2)
         weights = []

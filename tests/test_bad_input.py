@@ -7,8 +7,13 @@ import pytest
 from scipy import sparse
 
 from isthmus import (
+    CVAE,
+    RBM,
     AutoRec,
+    BiasedMF,
+    Content,
     ConvergenceError,
+    MultVAE,
     NotFittedError,
     Ratings,
     kfold,
@@ -231,7 +236,57 @@ TABLE = {
     "a layer of 0": (
         fit(hidden_units=(5, 0)),
         ValueError,
-        r"every entry of hidden_units must be an integer of at least 1, but it was 0",
+        r"every entry of hidden_units must be an integer from 1 to 1,000,000, but it was 0",
+    ),
+    "units whose memory overflows": (
+        fit(hidden_units=(2**58,)),
+        ValueError,
+        r"every entry of hidden_units must be an integer from 1 to 1,000,000, but it was 2882",
+    ),
+    "units beyond memory": (
+        fit(hidden_units=(10**6, 10**6)),
+        MemoryError,
+        r"a matrix of 1000000 x 1000000 numbers needs 3725 GiB, and this machine has",
+    ),
+    "factors whose memory overflows": (
+        lambda: BiasedMF(factors=2**58).fit(RATINGS),
+        ValueError,
+        r"factors must be an integer from 1 to 1,000,000",
+    ),
+    "latent units whose memory overflows": (
+        lambda: CVAE(latent_units=2**58).fit(RATINGS),
+        ValueError,
+        r"latent_units must be an integer from 1 to 1,000,000",
+    ),
+    "decoder units whose memory overflows": (
+        lambda: MultVAE(decoder_units=(2**58,)).fit(RATINGS),
+        ValueError,
+        r"every entry of decoder_units must be an integer from 1 to 1,000,000",
+    ),
+    "units of an RBM whose memory overflows": (
+        lambda: RBM(hidden_units=2**58).fit(RATINGS),
+        ValueError,
+        r"hidden_units must be an integer from 1 to 1,000,000",
+    ),
+    "features beyond int32": (
+        lambda: Content(sparse.coo_array(([1.0], ([0], [2**31])), shape=(2, 2**31 + 1))),
+        ValueError,
+        r"content must have at most 2,147,483,647 items and as many features",
+    ),
+    "a batch beyond int64": (
+        fit(batch_size=2**64),
+        ValueError,
+        r"batch_size must be an integer from 1 to 2,147,483,647, but it was 18446744073709551616",
+    ),
+    "epochs too long to write": (
+        fit(epochs=10**5000),
+        ValueError,
+        r"epochs must be an integer from 1 to 2,147,483,647, but it was an integer of 16,610 bits",
+    ),
+    "a regularization beyond float64": (
+        fit(regularization=10**5000),
+        ValueError,
+        r"regularization must be a finite number of at least 0, in float32, which ends at 3\.4e",
     ),
     "half a unit": (fit(hidden_units=(2.5,)), TypeError, r"must be an integer.*2\.5 \(float\)"),
     "units as text": (fit(hidden_units="50"), ValueError, r"hidden_units must be the units"),
@@ -301,7 +356,16 @@ TABLE = {
         ValueError,
         r"learning_rate_decay must be .* above 0 and of at most 1, but it was 1\.5",
     ),
+    "huge batch_size": (
+        fit(batch_size=2**64),
+        ValueError,
+        r"batch_size must be an integer from 1 to 2,147,483,647, but it was 18446744073709551616",
+    ),
     "batch_size": (fit(batch_size=0), ValueError, r"batch_size must be an integer of at least 1"),
+    "batch_size word": (
+        *(fit(batch_size="all"), TypeError),
+        r'batch_size must be an integer of at least 1, "auto" or None, but it was \'all\'',
+    ),
     "epochs": (fit(epochs=2.0), TypeError, r"epochs must be an integer .* 2\.0 \(float\)"),
     "epochs as a boolean": (fit(epochs=True), TypeError, r"epochs must be an integer.*\(bool\)"),
     "corruption": (
@@ -313,6 +377,11 @@ TABLE = {
     "dropout": (fit(dropout=-0.1), ValueError, r"dropout must be .* at least 0 and below 1"),
     "input_centering": (fit(input_centering=True), ValueError, r"input_centering must be one of"),
     "target_centering": (fit(target_centering=None), ValueError, r"target_centering must be one"),
+    "default_rating beyond float32": (
+        fit(default_rating=1e300),
+        ValueError,
+        r"default_rating must be a finite number, in float32, which ends at 3\.4e\+38, but",
+    ),
     "default_rating": (fit(default_rating=np.nan), ValueError, r"default_rating must be a finite"),
     "validation_fraction": (
         fit(validation_fraction=1),
@@ -357,6 +426,16 @@ TABLE = {
         ),
         ConvergenceError,
         r"diverged in epoch \d+.*learning_rate \(it is 100\)",
+    ),
+    "huge n": (
+        lambda: MODEL.recommend(1, n=2**63),
+        ValueError,
+        r"n must be an integer from 1 to 2,147,483,647, but it was",
+    ),
+    "k-core of words": (
+        lambda: RATINGS.k_core("a", 2),
+        TypeError,
+        r"users must be an integer of at least 0, but it was 'a'",
     ),
     # Validation and test data
     "validation of other items": (

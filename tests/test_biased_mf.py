@@ -465,7 +465,7 @@ class TestModel:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"factors": 0}, "factors must be an integer of at least 1"),
+        ({"factors": 0}, "factors must be an integer from 1 to 1,000,000"),
         ({"optimizer": "adam"}, "optimizer must be one of 'sgd', 'als'"),
         ({"regularization": -1.0}, "regularization must be a finite number of at least 0"),
         (

@@ -163,3 +163,26 @@ def test_refuses_a_bad_fraction_and_use_before_fit(parts):
         Blend(models(), validation_fraction=1).fit(parts[0])
     with pytest.raises(NotFittedError, match="This Blend is not fitted yet"):
         Blend(models()).predict(0, 0)
+
+
+def test_a_file_keeps_each_models_own_range(tmp_path):
+    made = synthetic_ratings(60, 40, 700, random_state=3)
+    users, items, values, _ = made.to_arrays()
+    values = values.copy()
+    values[0] = 9.0  # one that the models hold out
+    ratings = Ratings.from_arrays(users, items, values)
+    options = {"validation_fraction": 0.5, "hidden_units": (4,), "epochs": 2, "batch_size": 16}
+    members = [
+        AutoRec(**options, decoder_activation="sigmoid", target_centering="none", random_state=seed)
+        for seed in range(6)
+    ]
+    blend = Blend(members, random_state=0).fit(ratings)
+    assert len({model._range for model in blend.models_}) == 2
+    before = blend.predict(blend.user_ids_[:, np.newaxis], blend.item_ids_)
+    blend.save(tmp_path / "blend")
+    again = Blend.load(tmp_path / "blend")
+    assert [model._range for model in again.models_] == [m._range for m in blend.models_]
+    after = again.predict(again.user_ids_[:, np.newaxis], again.item_ids_)
+    np.testing.assert_array_equal(after, before)
+    for left, right in zip(again.recommend(n=5), blend.recommend(n=5), strict=True):
+        np.testing.assert_array_equal(left, right)

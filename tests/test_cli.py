@@ -160,6 +160,8 @@ class TestTrain:
         assert parameters["batch_size"] is None
         ok("train", folder / "ratings.csv", "-o", tmp_path / "m", *QUICK, "--batch-size", "7")
         assert Recommender.load(tmp_path / "m").get_params()["batch_size"] == 7
+        ok("train", folder / "ratings.csv", "-o", tmp_path / "m", *QUICK, "--batch-size", "auto")
+        assert Recommender.load(tmp_path / "m").get_params()["batch_size"] == "auto"
 
     def test_reads_as_read_ratings_does(self, ok, run, folder, tmp_path):
         path = tmp_path / "odd.txt"
@@ -240,7 +242,7 @@ class TestTrainErrors:
             (["-o", "m", "--optimizer", "hope"], "'hope' is not one of"),
             (["-o", "m", "--hidden-units", "5,x"], "must be integers separated by commas"),
             (["-o", "m", "--epochs", "x"], "'--epochs'"),
-            (["-o", "m", "--batch-size", "x"], "must be an integer or none, but it was 'x'"),
+            (["-o", "m", "--batch-size", "x"], "must be an integer, auto or none, but it was 'x'"),
             (["-o", "m", "--colour", "red"], "--colour"),
         ],
         ids=str,
@@ -321,7 +323,7 @@ class TestOptions:
             assert re.search(rf" {flag} ", shown)
             if isinstance(value, str):
                 assert f"[default: {value}]" in shown
-        assert "Rows in a mini-batch; None: all of them. [default: 256]" in shown
+        assert 'With optimizer="lbfgs", "auto" means all. [default: auto]' in shown
         assert "--clip / --no-clip" in shown
         assert "--orientation" in shown
         assert re.search(r"item\|user", shown)
@@ -924,3 +926,83 @@ class TestSignals:
         process.kill()
         process.communicate()
         assert not list(tmp_path.iterdir())
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+EVIL = "\x1b[2J\x9b1m\u202e=1+2\x7f\r\n"
+SHOWN = r"\x1b[2J\x9b1m\u202e=1+2\x7f\r\n"
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory):
+    """A model with such ids, and such titles of its items."""
+    folder = tmp_path_factory.mktemp("evil")
+    users, items = [EVIL + "u", "v"], [EVIL + "a", "b", "c"]
+    ratings = Ratings.from_arrays(users * 2, [items[0], *items], [1, 2, 3, 4])
+    AutoRec(hidden_units=(2,), epochs=1, random_state=0).fit(ratings).save(folder / "m.st")
+    (folder / "titles.csv").write_text("a,x\nc,=\x1b[31m1+2\u2066\n")
+    (folder / "pairs.csv").write_text('user,item\nv,"%s"\n' % (EVIL + "a"), newline="")
+    return folder
+
+
+class TestCharactersThatSteerATerminal:
+    def args(self, evil, kind):
+        shown = ("--all-users", "--include-seen", "--items", evil / "titles.csv")
+        return ("recommend", evil / "m.st", *shown, "--format", kind)
+
+    def test_are_written_out_in_tables(self, ok, evil):
+        out = ok(*self.args(evil, "table"))
+        assert SHOWN + "u" in out
+        assert SHOWN + "a" in out
+        assert r"=\x1b[31m1+2\u2066" in out
+        assert all(line.isprintable() for line in out.split("\n"))
+
+    def test_are_escaped_in_json(self, ok, evil):
+        out = ok(*self.args(evil, "json"))
+        assert all(line.isprintable() for line in out.split("\n"))
+        assert {EVIL + "u", "v"} == {one["user"] for one in json.loads(out)}
+
+    def test_stay_in_csv_that_programs_read(self, ok, evil):
+        rows = list(csv.reader(io.StringIO(ok(*self.args(evil, "csv")), newline="")))
+        assert {EVIL + "u", "v", "user"} == {row[0] for row in rows}
+        assert "=\x1b[31m1+2\u2066" in {row[4] for row in rows}
+
+    @pytest.mark.parametrize("command", ["recommend", "predict"])
+    def test_are_written_out_in_csv_on_a_terminal(self, evil, monkeypatch, command):
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        args = self.args(evil, "csv") if command == "recommend" else (command, evil / "m.st")
+        args = args if command == "recommend" else (*args, evil / "pairs.csv")
+        with pytest.raises(SystemExit):
+            app([str(arg) for arg in args], prog_name="isthmus")
+        out = sys.stdout.getvalue()
+        assert SHOWN + "a" in out
+        assert all(line.isprintable() for line in out.split("\n"))
+
+    def test_are_written_out_in_errors_and_in_info(self, run, ok, evil, tmp_path):
+        code, _, err = run("info", tmp_path / "\x1b[31mred")
+        assert (code, err.count("\n")) == (1, 1)
+        assert err.rstrip("\n").isprintable()
+        assert all(line.isprintable() for line in ok("info", evil / "m.st").split("\n"))
+
+
+@pytest.mark.parametrize(("option", "written"), [("--user", "9" * 19), ("--user", "9" * 5000)])
+def test_ids_beyond_int64_are_one_line(run, folder, option, written):
+    code, _, err = run("recommend", folder / "model.safetensors", option, written)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "--user must" in err
+
+
+def test_damaged_pairs_and_ids_name_their_file(run, folder, tmp_path):
+    (tmp_path / "p.parquet").write_bytes(b"PAR1 damaged")
+    (tmp_path / "ids").write_bytes(b"\xff\xfe")
+    code, _, err = run("predict", folder / "model.safetensors", tmp_path / "p.parquet")
+    assert code == 1
+    assert "p.parquet cannot be read as a Parquet file" in err
+    args = ("--user", 103, "--candidates", tmp_path / "ids")
+    code, _, err = run("recommend", folder / "model.safetensors", *args)
+    assert code == 1
+    assert "ids cannot be read as a file of ids" in err

@@ -63,3 +63,9 @@ def test_a_transpose_of_no_csr_is_refused(core):
     arrays = np.array([0, 2]), np.array([0, 3], np.int32), np.ones(2, np.float32)
     with pytest.raises(ValueError, match=r"indices must lie in \[0, 3\)"):
         core.transpose(*arrays, 3, num_threads=1)
+
+
+def test_a_matrix_larger_than_memory_is_refused_before_it_is_asked_for(core):
+    for size in (2**20, 2**31, 2**58, 2**61, 2**63 - 1):
+        with pytest.raises(MemoryError, match=r"a matrix of \d+ x \d+ numbers needs .* GiB, and"):
+            core.BiasedMF(2**40, size, size, mean=0.0, scale=0.0, seed=0)

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from isthmus._files import atomic_write
+from isthmus._files import TEMPORARY, atomic_write
 from isthmus.io import read_items, read_ratings, write_ratings
 from isthmus.ratings import Ratings
 
@@ -361,7 +362,9 @@ class TestOtherFormats:
     def test_npz_with_objects_is_not_unpickled(self, tmp_path):
         path = tmp_path / "ratings.npz"
         np.savez(path, user=np.array([object()]), item=[2], rating=[1])
-        with pytest.raises(ValueError, match=r"npz: Object arrays cannot be loaded"):
+        with pytest.raises(
+            ValueError, match=r"npz file: its array user holds neither numbers nor strings"
+        ):
             read_ratings(path)
 
 
@@ -468,6 +471,66 @@ class TestAtomicWrite:
         process = subprocess.run([sys.executable, "-c", program, path], check=False)
         assert process.returncode == -signal.SIGKILL
         assert path.read_text() == "old"
+        left = [file.name for file in tmp_path.iterdir() if file != path]
+        assert len(left) == 1
+        assert left[0].startswith(TEMPORARY[0])
+        assert left[0].endswith(TEMPORARY[1])
+
+    @pytest.mark.skipif(os.name == "nt", reason="SIGTERM is POSIX")
+    def test_a_terminated_process_leaves_the_old_file_and_nothing_else(self, tmp_path):
+        path = tmp_path / "file"
+        path.write_text("old")
+        program = (
+            "import os, signal, sys, time\n"
+            "from isthmus._files import atomic_write\n"
+            "with atomic_write(sys.argv[1]) as temporary:\n"
+            "    temporary.write_text('half')\n"
+            "    os.kill(os.getpid(), signal.SIGTERM)\n"
+            "    time.sleep(60)\n"
+        )
+        process = subprocess.run([sys.executable, "-c", program, path], check=False, timeout=50)
+        assert process.returncode == -signal.SIGTERM
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.skipif(os.name == "nt", reason="SIGTERM is POSIX")
+    @pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None])
+    def test_signals_are_handled_as_before(self, tmp_path, handler):
+        before = signal.signal(signal.SIGTERM, handler)
+        try:
+            with atomic_write(tmp_path / "file"):
+                handled = signal.getsignal(signal.SIGTERM) is not handler
+            assert handled == (handler is signal.SIG_DFL)
+            assert signal.getsignal(signal.SIGTERM) is handler
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def test_threads_write_as_well(self, tmp_path):
+        def write():
+            with atomic_write(tmp_path / "file") as temporary:
+                temporary.write_text("new")
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+        assert (tmp_path / "file").read_text() == "new"
+
+    @pytest.mark.parametrize("length", [236, 255])
+    def test_names_may_be_as_long_as_the_system_allows(self, tmp_path, length):
+        path = tmp_path / ("n" * length)
+        with atomic_write(path) as temporary:
+            temporary.write_text("new")
+        assert path.read_text() == "new"
+
+    def test_a_full_disk_is_the_systems_error_and_names_the_file(self, tmp_path, largest_file):
+        path = tmp_path / "file"
+        with (
+            pytest.raises(OSError, match=r"File too large: .*/file'"),
+            largest_file(100),
+            atomic_write(path) as temporary,
+        ):
+            temporary.write_bytes(bytes(1000))
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestItems:

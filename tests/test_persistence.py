@@ -4,6 +4,7 @@ import pickle
 import shutil
 import stat
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
-from isthmus.persistence import FORMAT_VERSION
+from isthmus.persistence import FORMAT_VERSION, _checksum
+
+DATA = Path(__file__).parent / "data"
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +45,33 @@ def path(whole, tmp_path):
     return shutil.copy(whole, tmp_path / "model.safetensors")
 
 
-def rewrite(path, *, drop=(), metadata=None, **tensors):
-    """Write a file anew with some things changed."""
+def description(path):
     with safe_open(path, framework="numpy") as file:
-        about = {**json.loads(file.metadata()["isthmus"]), **(metadata or {})}
+        return json.loads(file.metadata()["isthmus"])
+
+
+def peak_memory():
+    """Return the most bytes that the process has had in memory."""
+    resource = pytest.importorskip("resource", reason="measured by POSIX")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def rewrite(path, *, drop=(), metadata=None, checksum=True, **tensors):
+    """Write a file anew with some things changed, and with the checksum of what it then holds."""
+    about = {**description(path), **(metadata or {})}
     arrays = {**load_file(path), **{k.replace("__", "."): v for k, v in tensors.items()}}
     for name in drop:
         arrays.pop(name, None)
         about.pop(name, None)
+    if checksum and "checksum" in about:
+        del about["checksum"]
+        about["checksum"] = _checksum(about, arrays)
     save_file(arrays, path, metadata={"isthmus": json.dumps(about)})
 
 
 class TestFile:
     def test_says_what_it_is(self, whole):
-        with safe_open(whole, framework="numpy") as file:
-            about = json.loads(file.metadata()["isthmus"])
+        about = description(whole)
         assert about["format_version"] == FORMAT_VERSION
         assert about["model"] == "AutoRec"
         assert about["parameters"]["hidden_units"] == [4, 3]
@@ -122,15 +137,31 @@ class TestFile:
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
         assert os.listdir(path.parent) == [path.name]
 
-    def test_stays_as_it_was_where_writing_fails(self, model, path, monkeypatch):
-        def fail(tensors, file, metadata):
-            file.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-
+    @pytest.mark.parametrize("size", [0, 100, 3000])
+    def test_stays_as_it_was_where_the_disk_is_full(self, model, path, largest_file, size):
         before = path.read_bytes()
-        monkeypatch.setattr("isthmus.persistence.save_file", fail)
-        with pytest.raises(OSError, match="No space left"):
+        with (
+            pytest.raises(OSError, match=r"File too large: .*model\.safetensors'"),
+            largest_file(size),
+        ):
             model.save(path)
+        assert path.read_bytes() == before
+        assert os.listdir(path.parent) == [path.name]
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"epochs": -1}, "this AutoRec cannot be saved: epochs must be an integer of at least"),
+            ({"_users_trained": np.ones(3, np.bool_)}, "cannot be saved: users_trained has shape"),
+            ({"_mean": np.nan}, "cannot be saved: mean must be finite"),
+        ],
+    )
+    def test_is_not_replaced_by_one_that_could_not_be_read(self, model, path, changes, message):
+        before = path.read_bytes()
+        changed = pickle.loads(pickle.dumps(model))
+        vars(changed).update(changes)
+        with pytest.raises(ValueError, match=message):
+            changed.save(path)
         assert path.read_bytes() == before
         assert os.listdir(path.parent) == [path.name]
 
@@ -141,6 +172,27 @@ class TestFile:
             model.save(tmp_path / "pipe")
         assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
         assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="names are shorter")
+    def test_may_have_the_longest_of_names(self, model, tmp_path):
+        path = tmp_path / ("n" * 255)
+        model.save(path)
+        assert [file.name for file in tmp_path.iterdir()] == [path.name]
+        Recommender.load(path)
+
+    def test_is_one_of_safetensors_with_every_tensor_aligned(self, whole):
+        content = whole.read_bytes()
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])
+        assert size % 8 == 0
+        for name, array in load_file(whole).items():
+            assert header[name]["data_offsets"][0] % array.itemsize == 0
+
+    def test_keeps_undefined_metrics(self, model, tmp_path):
+        measured = pickle.loads(pickle.dumps(model))
+        measured.history_[0].metrics["rmse"] = np.nan
+        measured.save(tmp_path / "model")
+        assert np.isnan(Recommender.load(tmp_path / "model").history_[0].metrics["rmse"])
 
     def test_needs_no_pickle(self, path, monkeypatch):
         monkeypatch.setitem(sys.modules, "pickle", None)
@@ -159,11 +211,32 @@ class TestRefused:
         ("changes", "message"),
         [
             (
-                {"metadata": {"format_version": 1}},
-                r"has format version 1, and this isthmus reads version 2: use the isthmus that",
-            ),
+                {"metadata": {"format_version": version}},
+                rf"has format version {version!r}, and this isthmus reads versions 2 to 3: use the",
+            )
+            for version in (1, 4, True, "3", None)
+        ],
+    )
+    def test_of_another_version(self, path, changes, message):
+        rewrite(path, **changes)
+        with pytest.raises(ValueError, match=r"model\.safetensors " + message):
+            Recommender.load(path)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
             ({"metadata": {"model": "Oracle"}}, "is damaged: .*unknown kind 'Oracle'"),
-            ({"metadata": {"parameters": [1]}}, "is damaged"),
+            ({"metadata": {"model": ["AutoRec"]}}, "is damaged: .*unknown kind"),
+            ({"metadata": {"model": None}}, "is damaged: .*unknown kind None"),
+            ({"metadata": {"more": 1}}, "is damaged: its metadata has the entries"),
+            ({"metadata": {"parameters": [1]}}, r"is damaged: .* no JSON object, but \[1\]"),
+            ({"metadata": {"parameters": {"orientation": {}}}}, "is damaged: orientation must be"),
+            ({"metadata": {"parameters": {"random_state": "x"}}}, "is damaged: random_state must"),
+            ({"metadata": {"parameters": {"epochs": 1e400}}}, "is damaged: epochs must be an int"),
+            (
+                {"metadata": {"parameters": {"hidden_units": [4, 900_000]}}},
+                r"is damaged: (encoder|hidden|decoder|codes|prior)\S* has shape",
+            ),
             ({"metadata": {"parameters": {"colour": 1}}}, "is damaged: .*colour"),
             ({"metadata": {"parameters": {"hidden_units": [9, 3]}}}, "is damaged: .*shape"),
             ({"drop": ["parameters"]}, "is damaged"),
@@ -174,6 +247,60 @@ class TestRefused:
             ({"seen__indices": np.full(100, 99, np.int32)}, r"is damaged: seen\.indices must lie"),
             ({"users__ids": np.zeros(20, np.int64)}, "is damaged: user_ids must be unique"),
             ({"users__ids": np.arange(19)}, "is damaged"),
+            ({"users__ids": np.arange(20.0)}, r"is damaged: users\.ids is of type float64, but it"),
+            ({"users__ids": np.arange(-1, 19)}, r"is damaged: users\.ids must be .*none below 0"),
+            ({"users__ids": np.zeros(0, np.int64)}, r"is damaged: users\.ids must be at least one"),
+            ({"users__ids": np.zeros((20, 1), np.int64)}, r"is damaged: users\.ids has shape"),
+            (
+                {"items__ids__ends": np.arange(15)[::-1].copy()},
+                r"is damaged: items\.ids\.ends must rise from above 0 to the number of bytes",
+            ),
+            (
+                {"items__ids__ends": np.arange(1, 16) * 2**59},
+                r"is damaged: items\.ids\.ends must rise",
+            ),
+            (
+                {"items__ids__bytes": np.full(95 + 15, 255, np.uint8)},
+                r"is damaged: items\.ids\.(bytes is no UTF-8|ends must rise)",
+            ),
+            ({"other": np.zeros(3)}, "is damaged: it has a tensor 'other', which is none"),
+            ({"model__other": np.zeros(3)}, "is damaged: it has a tensor 'other', which is none"),
+            ({"seen__indices": np.zeros(100)}, r"is damaged: seen\.indices is of type float64"),
+            (
+                {"seen__indices": np.zeros(100, np.int32)},
+                r"is damaged: seen\.indices must increase in every row",
+            ),
+            (
+                {"model__users_trained": np.ones(20, np.uint8)},
+                "is damaged: users_trained is of type uint8, but it must be bool",
+            ),
+            (
+                {"model__decoder__weights": np.ones((20, 3), np.int32)},
+                r"is damaged: decoder\.weights is of type int32, but it must be float32",
+            ),
+            (
+                {"model__codes": np.ones((15, 3), np.float16)},
+                r"is damaged: model\.codes is of type F16, which no model has",
+            ),
+            ({"model__mean": np.array([1e300])}, "is damaged: mean must be finite in float32"),
+            (
+                {"model__prior__level_penalty": np.array([-1.0])},
+                r"is damaged: prior\.level_penalty",
+            ),
+            ({"model__seed": np.zeros(0, np.uint64)}, "is damaged: seed has shape"),
+            ({"model__history": np.full((2, 2), np.inf)}, "is damaged: history must be finite"),
+            (
+                {"model__history__rmse": np.array([[2.0, 1.0]])},
+                r"is damaged: history\.rmse must be of epochs from 0 to 1, in their order",
+            ),
+            (
+                {"model__history__rmse": np.array([[0.0, 1.0], [0.0, 1.0]])},
+                r"is damaged: history\.rmse must be of epochs",
+            ),
+            (
+                {"model__history__rmse": np.array([[np.nan, 1.0]])},
+                r"is damaged: history\.rmse must be of epochs",
+            ),
             ({"range": np.zeros(3)}, "is damaged"),
             ({"range": np.array([5.0, 1.0])}, "is damaged: its ratings lie between 5.0 and 1.0"),
             ({"metadata": {"parameters": {"epochs": -1}}}, "is damaged: epochs must be"),
@@ -205,12 +332,52 @@ class TestRefused:
             ("[]", r"its metadata is no JSON object, but \[\]\."),
             ("null", r"its metadata is no JSON object, but None\."),
             ("{", r"its metadata is no JSON: Expecting"),
+            ("[" * 100_000, r"its metadata is no JSON: maximum recursion depth"),
+            ("1" * 5_000, r"its metadata is no JSON: Exceeds the limit"),
         ],
     )
     def test_without_a_description(self, path, metadata, message):
         save_file(load_file(path), path, metadata={"isthmus": metadata})
         with pytest.raises(ValueError, match=rf"model\.safetensors is damaged: {message}"):
             Recommender.load(path)
+
+    def test_with_any_bit_flipped(self, path):
+        content = bytearray(path.read_bytes())
+        rng = np.random.default_rng(0)
+        for place in range(len(content)):
+            flipped = 1 << int(rng.integers(8))
+            content[place] ^= flipped
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match=r"model\.safetensors (is|has format)"):
+                Recommender.load(path)
+            content[place] ^= flipped
+        path.write_bytes(content)
+        Recommender.load(path)
+
+    def test_with_another_checksum(self, path):
+        rewrite(path, model__seed=np.ones(1, np.uint64), checksum=False)
+        with pytest.raises(ValueError, match="is damaged: its checksum is not that of what it"):
+            Recommender.load(path)
+        rewrite(path, drop=["checksum"], checksum=False)
+        with pytest.raises(ValueError, match="is damaged: its checksum is not that of what it"):
+            Recommender.load(path)
+
+    @pytest.mark.parametrize("units", [300_000, 1_000_000])
+    def test_without_memory_for_what_it_says_that_it_holds(self, path, units):
+        rewrite(path, metadata={"parameters": {"hidden_units": [units, 3]}})
+        before = peak_memory()
+        with pytest.raises(ValueError, match=r"is damaged: .* has shape"):
+            Recommender.load(path)
+        assert peak_memory() - before < 16 << 20
+
+    def test_without_memory_for_ids_that_become_long(self, path):
+        ends = np.array([10**6, *range(10**6 + 1, 10**6 + 1000)])
+        text = np.full(ends[-1], ord("a"), np.uint8)
+        rewrite(path, items__ids__ends=ends, items__ids__bytes=text)
+        before = peak_memory()
+        with pytest.raises(ValueError, match=r"items\.ids has one of 1,000,000 bytes, too long"):
+            Recommender.load(path)
+        assert peak_memory() - before < 64 << 20
 
     @pytest.mark.parametrize("content", [b"user,item\n1,2\n", b"\x80\x04K\x01.", b"PK\x03\x04"])
     def test_foreign(self, tmp_path, content):
@@ -228,6 +395,10 @@ class TestRefused:
             AutoRec.load(tmp_path / "nowhere")
         with pytest.raises(IsADirectoryError, match="is a folder, not a model file"):
             AutoRec.load(tmp_path)
+        if os.name != "nt":
+            os.mkfifo(tmp_path / "pipe")
+            with pytest.raises(OSError, match="is a device, or a pipe, and no model file"):
+                AutoRec.load(tmp_path / "pipe")
         with pytest.raises(IsADirectoryError):
             model.save(tmp_path)
         with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere is missing"):
@@ -240,3 +411,53 @@ class TestRefused:
         del Recommender._models["Other"]
         with pytest.raises(ValueError, match="holds a AutoRec, not a Other"):
             Other.load(path)
+
+
+FORMATS = [
+    pytest.param(path, id=f"{path.parent.name}-{path.stem}")
+    for path in sorted(DATA.glob("format_*/*.safetensors"))
+]
+
+
+class TestFormats:
+    """Files that earlier versions left behind."""
+
+    def test_are_of_every_class_but_what_came_later(self):
+        names = {path.values[0].stem.partition("-")[0] for path in FORMATS}
+        assert names == {
+            *("AutoRec", "BiasedMF", "Blend", "CDAE", "CVAE"),
+            *("EASE", "MultDAE", "MultVAE", "RBM"),
+        }
+
+    @pytest.mark.parametrize("path", FORMATS)
+    def test_predict_what_they_did(self, path):
+        expected = json.loads((path.parent / "expected.json").read_text())[path.stem]
+        model = Recommender.load(path)
+        users, items = np.array(expected["users"]), np.array(expected["items"])
+        predictions = model.predict(users[:, np.newaxis], items)
+        np.testing.assert_allclose(predictions, expected["predictions"], rtol=1e-5, atol=1e-5)
+        lists, _ = model.recommend(users, n=3)
+        for found, wanted in zip(lists.tolist(), expected["recommended"], strict=True):
+            assert wanted in (None, found)
+        metrics = [epoch.metrics for epoch in getattr(model, "history_", [])]
+        assert metrics == expected["history"]
+
+    @pytest.mark.parametrize("path", FORMATS)
+    def test_are_written_anew_in_this_format(self, path, tmp_path):
+        model = Recommender.load(path)
+        model.save(tmp_path / "model")
+        assert description(tmp_path / "model")["format_version"] == FORMAT_VERSION
+        again = Recommender.load(tmp_path / "model")
+        users, items = model.user_ids_[:, np.newaxis], model.item_ids_
+        np.testing.assert_array_equal(again.predict(users, items), model.predict(users, items))
+
+    @pytest.mark.parametrize("path", FORMATS)
+    def test_are_refused_without_any_of_their_tensors(self, path, tmp_path):
+        shutil.copy(path, tmp_path / "model")
+        for name in load_file(path):
+            if ".history." in name:  # of data that not every model was validated on
+                continue
+            shutil.copy(path, tmp_path / "model")
+            rewrite(tmp_path / "model", drop=[name])
+            with pytest.raises(ValueError, match="is damaged: "):
+                Recommender.load(tmp_path / "model")

@@ -182,8 +182,10 @@ void register_autoencoder(py::module_& module) {
                 require(num_threads >= 1, "num_threads must be at least 1");
                 const py::gil_scoped_release release;
                 auto codes = std::make_unique<Matrix>(rows.matrix.rows, model.code_size());
-                encode_matrix(model, ColumnLayout::in_order(model.shape.inputs), rows.matrix,
-                              rows.transform, num_threads, codes->view());
+                const auto layout =
+                    ColumnLayout::in_order(model.shape.inputs, rows.matrix.mean_row_nnz());
+                encode_matrix(model, layout, rows.matrix, rows.transform, num_threads,
+                              codes->view());
                 return codes;
             },
             py::arg("rows"), py::kw_only(), py::arg("num_threads") = 1,

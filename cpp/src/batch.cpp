@@ -14,6 +14,8 @@ namespace {
 
 constexpr index_t kRowsPerPiece = 16;
 constexpr index_t kStrip = 256;  // cells whose random words are drawn at once
+// Looking at so many columns in their order takes less time than sorting one cell's.
+constexpr index_t kScannedColumnsPerCell = 16;
 
 template <class T>
 void grow(std::vector<T>& v, index_t size) {
@@ -52,9 +54,9 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     grow(lists_.row_, cells);
     grow(lists_.input_, cells);
     grow(lists_.error_, cells);
-    grow(lists_.begin_, layout.cols());
-    grow(lists_.input_end_, layout.cols());
-    grow(lists_.end_, layout.cols());
+    grow(lists_.lists_, std::min(cells, layout.cols()));
+    grow(lists_.spans_, layout.blocks());
+    grow(slot_, layout.cols());
 
     parallel_for(pieces, num_threads, [&](index_t piece) {
         count_cells(matrix, ids, rows_of(piece, pieces), scratch_of(piece));
@@ -159,38 +161,63 @@ std::uint32_t* Batch::scratch_of(index_t piece) {
 }
 
 void Batch::list_columns(index_t block) {
-    const ColumnRange columns = layout_->block(block);
-    std::uint32_t* begin = lists_.begin_.data();
-    std::uint32_t* front = lists_.input_end_.data();
-    std::uint32_t* back = lists_.end_.data();
-    const std::uint32_t first = segment_[static_cast<std::size_t>(block * rows_)];
-    const std::uint32_t last = segment_[static_cast<std::size_t>((block + 1) * rows_)];
-
-    for (index_t c = columns.begin; c < columns.end; ++c) begin[c] = 0;
-    for (std::uint32_t i = first; i < last; ++i) ++begin[column_[i]];
-    std::uint32_t total = first;
-    for (index_t c = columns.begin; c < columns.end; ++c) {
-        const std::uint32_t size = begin[c];
-        begin[c] = front[c] = total;
-        back[c] = total += size;
-    }
+    const ColumnLists::Lists opened = open_lists(block);
+    ColumnLists::List* const lists = lists_.lists_.data() + (opened.first - lists_.lists_.data());
     const auto put = [&](index_t r, index_t cell, std::uint32_t place) {
         lists_.row_[place] = static_cast<std::int32_t>(r);
         lists_.input_[place] = input_[static_cast<std::size_t>(cell)];
         lists_.error_[place] = target_[static_cast<std::size_t>(cell)];
     };
+    // inputs fill a list from the front, masked cells from the back
     for (index_t r = 0; r < rows_; ++r) {
         const Segment cells = segment(block, r);
         for (index_t i = cells.begin; i < cells.input_end; ++i) {
-            put(r, i, front[column_[static_cast<std::size_t>(i)]]++);
+            put(r, i, lists[slot_[column_[static_cast<std::size_t>(i)]]].input_end++);
         }
         for (index_t i = cells.input_end; i < cells.end; ++i) {
-            put(r, i, --back[column_[static_cast<std::size_t>(i)]]);
+            put(r, i, --lists[slot_[column_[static_cast<std::size_t>(i)]]].end);
         }
     }
-    // the masked cells have filled the lists from the back: an end is where the next list begins
-    for (index_t c = columns.begin; c + 1 < columns.end; ++c) back[c] = begin[c + 1];
-    if (columns.size() > 0) back[columns.end - 1] = last;
+    std::uint32_t end = segment_[static_cast<std::size_t>((block + 1) * rows_)];
+    for (index_t at = opened.last - opened.first; at-- > 0;) {
+        slot_[static_cast<std::size_t>(lists[at].column)] = 0;
+        lists[at].end = end;
+        end = lists[at].begin;
+    }
+}
+
+// Empty lists of the columns that have a cell in the block, each with room for its cells; slot_
+// says which list is whose.
+ColumnLists::Lists Batch::open_lists(index_t block) {
+    const ColumnRange columns = layout_->block(block);
+    const std::uint32_t first = segment_[static_cast<std::size_t>(block * rows_)];
+    const std::uint32_t last = segment_[static_cast<std::size_t>((block + 1) * rows_)];
+    // there are no more lists than cells, and no more than columns: the fewer of them have room
+    const index_t begin = nnz() < layout_->cols() ? index_t{first} : columns.begin;
+    ColumnLists::List* const lists = lists_.lists_.data() + begin;
+    std::uint32_t* const size = slot_.data();
+    std::uint32_t count = 0, total = first;
+    const auto open = [&](std::int32_t column) {
+        lists[count] = {column, total, total, total + size[column]};
+        total += size[column];
+        size[column] = count++;
+    };
+    if (columns.size() <= kScannedColumnsPerCell * (last - first)) {
+        for (std::uint32_t i = first; i < last; ++i) ++size[column_[i]];
+        for (index_t c = columns.begin; c < columns.end; ++c) {
+            if (size[c] > 0) open(static_cast<std::int32_t>(c));
+        }
+    } else {
+        std::uint32_t found = 0;
+        for (std::uint32_t i = first; i < last; ++i) {
+            if (size[column_[i]]++ == 0) lists[found++].column = column_[i];
+        }
+        std::sort(lists, lists + found,
+                  [](const auto& a, const auto& b) { return a.column < b.column; });
+        while (count < found) open(lists[count].column);
+    }
+    lists_.spans_[static_cast<std::size_t>(block)] = {begin, begin + count};
+    return lists_.block(block);
 }
 
 }  // namespace isthmus

@@ -375,9 +375,8 @@ void ContentTrainer::update_block(index_t block, SliceWork& slice, const Optimiz
     }
     batch_.list_columns(block);
     const index_t width = slice.weight_gradient.width();
-    for (index_t c = own.begin; c < own.end; ++c) {
-        float* gradient = slice.weight_gradient.row(c - own.begin);
-        const ColumnLists::List list = batch_.lists().list(c);
+    for (const ColumnLists::List& list : batch_.lists().block(block)) {
+        float* gradient = slice.weight_gradient.row(list.column - own.begin);
         for (index_t i = list.begin; i < list.input_end; ++i) {
             const float x = batch_.lists().input()[i];
             const float* error = work.error.row(batch_.lists().row()[i]);

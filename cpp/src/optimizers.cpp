@@ -1,5 +1,6 @@
 #include "isthmus/optimizers.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -37,6 +38,14 @@ OptimizerStep::OptimizerStep(const OptimizerOptions& options, float rate_, index
     const double correction = (1.0 - double{beta1}) / (1.0 - std::pow(double{beta1}, power));
     rate = static_cast<float>(rate * root * correction);
     epsilon = static_cast<float>(epsilon * root);
+}
+
+// Without decay a weight moves as long as its momentum lasts: for about ten steps.
+Leap::Leap(const OptimizerStep* first, index_t count_, bool decays)
+    : step(first[decays ? count_ / 2 : std::min(count_ / 2, index_t{8})]),
+      count(count_),
+      forget(std::pow(step.beta2, static_cast<float>(count_))) {
+    if (!decays) step.decay = 0.0f;
 }
 
 int optimizer_states(OptimizerKind kind) {

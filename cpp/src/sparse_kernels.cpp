@@ -10,7 +10,8 @@ namespace isthmus {
 
 namespace {
 
-constexpr int kGroup = 4;  // columns decoded at once: they share each load of the row
+constexpr int kGroup = 4;           // columns decoded at once: they share each load of the row
+constexpr index_t kCellsAhead = 8;  // how far catching up looks ahead
 constexpr index_t kGroupFloats = round_up(kGroup, kLineFloats);
 
 // Columns of one row whose errors are known, on their way back into the row: dH += error W.
@@ -114,22 +115,49 @@ ISTHMUS_INLINE void step_at(const Optimizer& optimizer, float* weights, Floats g
     for (int i = 0; i < Optimizer::states; ++i) store(state[i] + p, s[i]);
 }
 
+// Calls body(list) for the columns of a block that take the batch's step now: those that have a
+// cell or, where none may skip it, all of them.
+template <class Body>
+void for_each_stepping(const ColumnLists& lists, index_t block, ColumnRange columns, bool may_skip,
+                       Body&& body) {
+    if (may_skip) {
+        for (const ColumnLists::List& list : lists.block(block)) body(list);
+        return;
+    }
+    const ColumnLists::Lists all = lists.block(block);
+    const ColumnLists::List* next = all.begin();
+    for (index_t c = columns.begin; c < columns.end; ++c) {
+        if (next != all.end() && next->column == c) {
+            body(*next++);
+        } else {
+            body(ColumnLists::List{static_cast<std::int32_t>(c), 0, 0, 0});
+        }
+    }
+}
+
+// A step on one number: a vector of one lane that counts.
 template <class Optimizer>
-void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, ColumnRange columns,
-                         Cells cells, ConstMatrixView h, const TrainedMatrix& trained,
-                         float decay) {
-    const bool late = trained.taken != nullptr;
+void step_scalar(const Optimizer& optimizer, float& weight, float gradient, float* const* state,
+                 index_t at) {
+    Floats s[2] = {};
+    for (int i = 0; i < Optimizer::states; ++i) s[i] = broadcast(state[i][at]);
+    weight = optimizer.step(broadcast(weight), broadcast(gradient), s)[0];
+    for (int i = 0; i < Optimizer::states; ++i) state[i][at] = s[i][0];
+}
+
+template <class Optimizer>
+void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, index_t block,
+                         ColumnRange columns, Cells cells, ConstMatrixView h,
+                         const TrainedMatrix& trained, float decay) {
+    const bool may_skip = trained.taken != nullptr;
     const std::int32_t* rows = lists.row();
     const float* values = cells == Cells::input ? lists.input() : lists.error();
 
-    const auto update_column = [&](index_t c, index_t offset, auto vectors) {
+    const auto update_column = [&](const ColumnLists::List& list, index_t offset, auto vectors) {
         constexpr int N = decltype(vectors)::value;
-        const ColumnLists::List list = lists.list(c);
+        const index_t c = list.column;
         const index_t end = cells == Cells::input ? list.input_end : list.end;
-        if (late ? list.begin == list.end
-                 : Optimizer::rests && decay == 0.0f && list.begin == end) {
-            return;
-        }
+        if (!may_skip && Optimizer::rests && decay == 0.0f && list.begin == end) return;
         Floats gradient[N] = {};
         for (index_t i = list.begin; i < end; ++i) {
             add_scaled(gradient, values[i], h.row(rows[i]) + offset);
@@ -148,26 +176,72 @@ void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, C
     if constexpr (Optimizer::states == 0) {
         // a chunk of all the batch's codes stays in the cache while the columns pass by
         for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-            for (index_t c = columns.begin; c < columns.end; ++c) {
-                update_column(c, offset, vectors);
-            }
+            for_each_stepping(lists, block, columns, may_skip,
+                              [&](const auto& list) { update_column(list, offset, vectors); });
         });
     } else {
         // the state comes from memory, and is prefetched best by whole rows
-        for (index_t c = columns.begin; c < columns.end; ++c) {
+        for_each_stepping(lists, block, columns, may_skip, [&](const auto& list) {
             for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-                update_column(c, offset, vectors);
+                update_column(list, offset, vectors);
             });
+        });
+    }
+    if (trained.bias) {
+        for_each_stepping(lists, block, columns, may_skip, [&](const auto& list) {
+            float gradient = 0.0f;
+            for (index_t i = list.begin; i < list.end; ++i) gradient += values[i];
+            step_scalar(optimizer, trained.bias[list.column], gradient, trained.bias_state,
+                        list.column);
+        });
+    }
+    if (!may_skip) return;
+    for (const ColumnLists::List& list : lists.block(block)) ++trained.taken[list.column];
+}
+
+// Weights without a rating may be 0 from the start, and no step moves them.
+template <int N>
+ISTHMUS_INLINE bool all_zero(const Floats (&weights)[N], const Floats (&state)[N][2], int states) {
+    Ints any{};
+    for (int j = 0; j < N; ++j) {
+        any |= weights[j] != 0.0f;
+        for (int i = 0; i < states; ++i) any |= state[j][i] != 0.0f;
+    }
+    return sum(select(any, broadcast(1.0f), Floats{})) == 0.0f;
+}
+
+// Takes the skipped steps [begin, end) of N vectors of weights that share their steps.
+template <class Optimizer, int N>
+ISTHMUS_INLINE void take_skipped(Floats (&weights)[N], Floats (&state)[N][2],
+                                 const OptimizerStep* begin, const OptimizerStep* end,
+                                 bool decays) {
+    const OptimizerStep* next = begin;
+    if constexpr (Optimizer::leaps) {
+        if (end - begin > kMostExactSteps) {
+            // Short leaps at first, while the last gradients are being forgotten; one without
+            // decay, as nothing else moves the weights. The last step is left: that of an epoch's
+            // last batch has another decay.
+            index_t length = decays ? kMostExactSteps / 2 : end - next;
+            for (; end - next > 1; length *= 4) {
+                const Leap leap(next, std::min(length, index_t{end - next - 1}), decays);
+                const Optimizer optimizer(leap.step);
+                for (int j = 0; j < N; ++j) weights[j] = optimizer.leap(weights[j], state[j], leap);
+                next += leap.count;
+            }
         }
     }
-    if (!late) return;
-    for (index_t c = columns.begin; c < columns.end; ++c) {
-        const ColumnLists::List list = lists.list(c);
-        if (list.begin < list.end) ++trained.taken[c];
+    for (; next < end; ++next) {
+        const Optimizer optimizer(*next);
+        const float decay = decays ? next->decay : 0.0f;
+        // the zero keeps decay x weight from contracting with what follows: the same bits as with a
+        // gradient
+        for (int j = 0; j < N; ++j) {
+            weights[j] = optimizer.step(weights[j], Floats{} + decay * weights[j], state[j]);
+        }
     }
 }
 
-// The steps [begin, end) of one column, along a gradient of decay x weights.
+// The skipped steps [begin, end) of one column.
 template <class Optimizer>
 void take_steps(const TrainedMatrix& trained, index_t column, const OptimizerStep* begin,
                 const OptimizerStep* end) {
@@ -182,19 +256,34 @@ void take_steps(const TrainedMatrix& trained, index_t column, const OptimizerSte
             w[j] = load(weights + j * kLanes);
             for (int i = 0; i < kStates; ++i) s[j][i] = load(state[i] + j * kLanes);
         }
-        for (const OptimizerStep* step = begin; step < end; ++step) {
-            const Optimizer optimizer(*step);
-            // the zero keeps decay x weight from contracting with what follows: the same bits as
-            // with a gradient
-            for (int j = 0; j < N; ++j) {
-                w[j] = optimizer.step(w[j], Floats{} + step->decay * w[j], s[j]);
-            }
-        }
+        if (all_zero(w, s, kStates)) return;
+        take_skipped<Optimizer>(w, s, begin, end, true);
         for (int j = 0; j < N; ++j) {
             store(weights + j * kLanes, w[j]);
             for (int i = 0; i < kStates; ++i) store(state[i] + j * kLanes, s[j][i]);
         }
     });
+}
+
+template <class Optimizer>
+void take_bias_steps(const TrainedMatrix& trained, index_t column, const OptimizerStep* begin,
+                     const OptimizerStep* end) {
+    constexpr int kStates = Optimizer::states;
+    Floats w[1] = {broadcast(trained.bias[column])}, s[1][2];
+    for (int i = 0; i < kStates; ++i) s[0][i] = broadcast(trained.bias_state[i][column]);
+    take_skipped<Optimizer>(w, s, begin, end, false);
+    trained.bias[column] = w[0][0];
+    for (int i = 0; i < kStates; ++i) trained.bias_state[i][column] = s[0][i][0];
+}
+
+// Fetches what steps of a column begin with: rare columns come from memory, in no order that the
+// processor could foresee.
+void prefetch(const TrainedMatrix& trained, index_t column) {
+    __builtin_prefetch(trained.taken + column);
+    __builtin_prefetch(trained.weights.row(column));
+    for (const MatrixView& state : trained.state) {
+        if (state.data) __builtin_prefetch(state.row(column));
+    }
 }
 
 // Lets columns take what they miss of the first `count` steps: body(catch_up), catch_up(column).
@@ -204,26 +293,17 @@ void with_catch_up(const TrainedMatrix& trained, const OptimizerStep* steps, ind
     if (count == 0) return;
     with_optimizer(*steps, [&](const auto& optimizer) {
         using Optimizer = std::decay_t<decltype(optimizer)>;
-        const bool nothing_to_do = Optimizer::rests && steps->decay == 0.0f;
+        const bool weights_rest = Optimizer::rests && steps->decay == 0.0f;
+        const bool biases_rest = Optimizer::rests || trained.bias == nullptr;
         body([&](index_t column) {
             std::int32_t& taken = trained.taken[column];
             if (taken == count) return;
-            if (!nothing_to_do) {
-                take_steps<Optimizer>(trained, column, steps + taken, steps + count);
-            }
+            const OptimizerStep *begin = steps + taken, *end = steps + count;
+            if (!weights_rest) take_steps<Optimizer>(trained, column, begin, end);
+            if (!biases_rest) take_bias_steps<Optimizer>(trained, column, begin, end);
             taken = static_cast<std::int32_t>(count);
         });
     });
-}
-
-// A step on one number: a vector of one lane that counts.
-template <class Optimizer>
-void step_scalar(const Optimizer& optimizer, float& weight, float gradient, float* const* state,
-                 index_t at) {
-    Floats s[2] = {};
-    for (int i = 0; i < Optimizer::states; ++i) s[i] = broadcast(state[i][at]);
-    weight = optimizer.step(broadcast(weight), broadcast(gradient), s)[0];
-    for (int i = 0; i < Optimizer::states; ++i) state[i][at] = s[i][0];
 }
 
 }  // namespace
@@ -275,25 +355,22 @@ void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView
     });
 }
 
-void update_columns(const ColumnLists& lists, ColumnRange columns, Cells cells, ConstMatrixView h,
-                    const TrainedMatrix& trained, const OptimizerStep& step) {
+void update_columns(const ColumnLists& lists, index_t block, ColumnRange columns, Cells cells,
+                    ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step) {
     with_optimizer(step, [&](const auto& optimizer) {
-        update_columns_with(optimizer, lists, columns, cells, h, trained, step.decay);
+        update_columns_with(optimizer, lists, block, columns, cells, h, trained, step.decay);
     });
 }
 
 void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trained,
                     const OptimizerStep* steps, index_t count) {
-    const ColumnRange columns = batch.layout().block(block);
-    const std::int32_t* taken = trained.taken;
-    if (std::all_of(taken + columns.begin, taken + columns.end,
-                    [&](std::int32_t own) { return own == count; })) {
-        return;
-    }
     const index_t begin = batch.segment(block, 0).begin;
     const index_t end = batch.segment(block, batch.rows() - 1).end;
     with_catch_up(trained, steps, count, [&](const auto& catch_up) {
-        for (index_t i = begin; i < end; ++i) catch_up(batch.column()[i]);
+        for (index_t i = begin; i < end; ++i) {
+            if (i + kCellsAhead < end) prefetch(trained, batch.column()[i + kCellsAhead]);
+            catch_up(batch.column()[i]);
+        }
     });
 }
 
@@ -301,19 +378,6 @@ void catch_up_columns(ColumnRange columns, const TrainedMatrix& trained, const O
                       index_t count) {
     with_catch_up(trained, steps, count, [&](const auto& catch_up) {
         for (index_t c = columns.begin; c < columns.end; ++c) catch_up(c);
-    });
-}
-
-void update_biases(const ColumnLists& lists, ColumnRange columns, float* bias,
-                   float* const state[2], const OptimizerStep& step) {
-    const float* errors = lists.error();
-    with_optimizer(step, [&](const auto& optimizer) {
-        for (index_t c = columns.begin; c < columns.end; ++c) {
-            const ColumnLists::List list = lists.list(c);
-            float gradient = 0.0f;
-            for (index_t i = list.begin; i < list.end; ++i) gradient += errors[i];
-            step_scalar(optimizer, bias[c], gradient, state, c);
-        }
     });
 }
 

@@ -78,7 +78,7 @@ std::vector<std::int32_t> back(const ColumnLayout& layout) {
 Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
                  TrainingOptions options)
     : model_(model),
-      layout_(popularity, rows),
+      layout_(popularity, rows, options.batch_size),
       options_(options),
       work_(model.shape, layout_, std::min(options.batch_size, std::max<index_t>(rows, 1)), true,
             options.dropout > 0.0f) {
@@ -251,20 +251,31 @@ void Trainer::encode_batch(const std::int32_t* ids, index_t epoch, const Reducti
 
 // The encoder's step on the batch before, whose hidden errors are still there.
 void Trainer::update_encoder(index_t block) {
-    update_columns(before_, layout_.block(block), Cells::input,
+    update_columns(before_, block, layout_.block(block), Cells::input,
                    std::as_const(work_.error.front()).view(), encoder_.view(), steps_.back());
 }
 
-// Lets every column take the steps that it has left for later.
+// The decoder's weights and biases, which step together.
+TrainedMatrix Trainer::decoder() {
+    TrainedMatrix trained = decoder_.view();
+    trained.bias = decoder_bias_.weights->data();
+    for (int i = 0; i < 2; ++i) trained.bias_state[i] = decoder_bias_.state[i].data();
+    return trained;
+}
+
+// Lets every column take the steps that it has skipped.
 void Trainer::settle() {
     Stopwatch watch;
-    const bool waits = std::exchange(encoder_waits_, false);
-    parallel_for(layout_.blocks(), options_.num_threads, [&](index_t block) {
-        if (waits) update_encoder(block);
-        for (Parameter* parameter : {&encoder_, &decoder_}) {
-            catch_up_columns(layout_.block(block), parameter->view(), steps_.data(), steps());
-        }
-    });
+    if (std::exchange(encoder_waits_, false)) {
+        parallel_for(layout_.blocks(), options_.num_threads,
+                     [&](index_t block) { update_encoder(block); });
+    }
+    for (const TrainedMatrix& trained : {encoder_.view(), decoder()}) {
+        parallel_ranges(layout_.cols(), kColumnsPerPiece, options_.num_threads,
+                        [&](index_t begin, index_t end) {
+                            catch_up_columns({begin, end}, trained, steps_.data(), steps());
+                        });
+    }
     steps_.clear();
     for (Parameter* parameter : {&encoder_, &decoder_}) {
         std::fill(parameter->taken.begin(), parameter->taken.end(), 0);
@@ -283,18 +294,15 @@ void Trainer::decode_and_update() {
     const index_t width = round_up(codes, kLineFloats);
     const ConstMatrixView h = work_.after.back().view();
     const DecodeRule rule{model_.shape.output_activation, model_.decoder_bias.row(0)};
-    const TrainedMatrix decoder = decoder_.view();
-    float* const bias_state[2] = {decoder_bias_.state[0].data(), decoder_bias_.state[1].data()};
+    const TrainedMatrix trained = decoder();
 
     const OptimizerStep& step = steps_.back();
     const auto catch_up = [&](index_t block) {
-        catch_up_block(batch, block, decoder, steps_.data(), steps() - 1);
+        catch_up_block(batch, block, trained, steps_.data(), steps() - 1);
     };
     const auto update = [&](index_t block) {
-        const ColumnRange columns = layout_.block(block);
         batch.list_columns(block);
-        update_columns(batch.lists(), columns, Cells::error, h, decoder, step);
-        update_biases(batch.lists(), columns, model_.decoder_bias.row(0), bias_state, step);
+        update_columns(batch.lists(), block, layout_.block(block), Cells::error, h, trained, step);
     };
     if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, catch_up);
     parallel_for(slices * pieces, options_.num_threads, [&](index_t task) {
@@ -310,7 +318,7 @@ void Trainer::decode_and_update() {
         const ColumnRange blocks = layout_.slice_blocks(slice);
         for (index_t b = blocks.begin; b < blocks.end; ++b) {
             if (pieces == 1) catch_up(b);
-            decode_block(batch, b, own, decoder.weights, rule, h, dh, squared_error);
+            decode_block(batch, b, own, trained.weights, rule, h, dh, squared_error);
             if (pieces == 1) update(b);
         }
     });

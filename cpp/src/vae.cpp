@@ -274,7 +274,8 @@ void MultinomialTrainer::backward(const Items& items, float beta, const Optimize
             return;
         }
         batch_.list_columns(piece);
-        update_columns(batch_.lists(), layout_.block(piece), Cells::input, error, encoder, step);
+        update_columns(batch_.lists(), piece, layout_.block(piece), Cells::input, error, encoder,
+                       step);
     });
 }
 

@@ -18,6 +18,7 @@ from isthmus._csr import (
     sorting_order,
 )
 from isthmus._ids import IdArray, IdIndex
+from isthmus._matrices import check_named, checked_matrix
 from isthmus.ratings import Ratings, as_ratings
 
 __all__ = [
@@ -34,11 +35,10 @@ def cells_among(
     users: IdIndex, items: IdIndex, X: Any, name: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Positions of a matrix's cells among known users and items, and the cells' values."""
-    ratings = as_ratings(X, name)
+    ratings = X if isinstance(X, Ratings) else ratings_among(users, items, X, name)
     rows = row_numbers(ratings.indptr).astype(np.int64)
     columns = ratings.indices.astype(np.int64)
-    if not isinstance(X, Ratings):
-        _check_shape(users, items, ratings, name)
+    if ratings is not X:
         return rows, columns, ratings.values
     row_positions = _rated_positions(users, ratings.user_ids, rows, f"users of {name}")
     column_positions = _rated_positions(items, ratings.item_ids, columns, f"items of {name}")
@@ -55,9 +55,9 @@ def pattern_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> CSR:
 def ratings_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> Ratings:
     """Ratings of the known users and items, in their order."""
     if not isinstance(X, Ratings):
-        ratings = as_ratings(X, name)
-        _check_shape(users, items, ratings, name)
-        return Ratings(ratings.rows("user"), user_ids=users, item_ids=items)
+        if sparse.issparse(X):
+            _check_shape(users, items, X, name)
+        return as_ratings(X, name, users, items)
     if users.matches(X._users) and items.matches(X._items):
         return X
     rows, columns, values = cells_among(users, items, X, name)
@@ -65,11 +65,11 @@ def ratings_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> Ratings:
     return Ratings.from_matrix(matrix, user_ids=users.ids, item_ids=items.ids)
 
 
-def _check_shape(users: IdIndex, items: IdIndex, ratings: Ratings, name: str) -> None:
-    if ratings.shape != (len(users), len(items)):
+def _check_shape(users: IdIndex, items: IdIndex, X: Any, name: str) -> None:
+    if X.shape != (len(users), len(items)):
         raise ValueError(
             f"{name} must be a matrix of {len(users)} users x {len(items)} items, as the model "
-            f"was fitted to, but its shape is {ratings.shape}."
+            f"was fitted to, but its shape is {X.shape}."
         )
 
 
@@ -89,7 +89,7 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
     """Rows of new users (or items) whose columns are the known items (or users)."""
     known, kind = (items, "item") if axis == "user" else (users, "user")
     if not isinstance(X, Ratings):
-        no_cells = _without_cells(X)  # as ratings to train on may not be
+        no_cells = _without_cells(X, name)  # as ratings to train on may not be
         matrix = X if no_cells else as_ratings(X, name)
         n_users, n_items = matrix.shape
         if (n_items if axis == "user" else n_users) != len(known):
@@ -99,6 +99,7 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
             )
         if no_cells:
             n_rows = n_users if axis == "user" else n_items
+            check_named(n_rows, 0, name, f"new {axis}s", f"{axis}_ids, as Ratings do,")
             return empty((n_rows, len(known)))
         rows: CSR = matrix.rows("user" if axis == "user" else "item")
         return rows
@@ -114,8 +115,8 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
     return CSR(rows.indptr, indices, values, shape)
 
 
-def _without_cells(X: Any) -> bool:
-    return sparse.issparse(X) and X.nnz == 0  # type: ignore[attr-defined]
+def _without_cells(X: Any, name: str) -> bool:
+    return sparse.issparse(X) and checked_matrix(X, name).nnz == 0
 
 
 def check_apart(positives: CSR, seen: CSR, name: str, what: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "as_contiguous",
     "as_timestamps",
     "as_values",
     "blocks",
@@ -20,6 +21,11 @@ MAX_RATING = 1e15
 """Of this size, the squares of 100 million ratings still have a sum in float32."""
 
 
+def as_contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Turn an array into what the core takes: of this type, contiguous and aligned."""
+    return np.require(np.asarray(array), dtype, ["C", "A"])
+
+
 def as_values(values: Any, name: str) -> NDArray[np.float32]:
     """Turn ratings into contiguous float32, without a copy where they are."""
     array = np.asarray(values)
@@ -28,7 +34,7 @@ def as_values(values: Any, name: str) -> NDArray[np.float32]:
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension, but its shape is {array.shape}.")
     with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype=np.float32)
+        converted: NDArray[np.float32] = as_contiguous(array, np.float32)
     limit = np.float32(MAX_RATING)
     bad = [
         np.flatnonzero(~(np.abs(converted[b]) <= limit)) + b.start for b in blocks(len(converted))
@@ -56,7 +62,10 @@ def as_timestamps(values: Any, name: str = "timestamps") -> NDArray[np.int64]:
         raise ValueError(f"{name} must be whole seconds, but some are fractions or not finite.")
     elif array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be integers or points in time, not {array.dtype}.")
-    seconds: NDArray[np.int64] = array.astype(np.int64, copy=False)
+    most = np.float64(2**63) if array.dtype.kind == "f" else 2**63
+    if array.dtype.kind in "uf" and (wrong := array[abs(array) >= most]).size:
+        raise ValueError(f"{name} must fit int64, but one is {wrong[0]}.")
+    seconds: NDArray[np.int64] = as_contiguous(array, np.int64)
     return seconds
 
 

@@ -5,9 +5,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._arrays import as_values
+from isthmus._arrays import as_contiguous, as_values
 from isthmus._checks import check_choice
-from isthmus._csr import CSR, check_structure, sorting_order
+from isthmus._csr import CSR, sorting_order
 from isthmus._ids import IdArray
 
 __all__ = ["Duplicates", "csr_from_cells", "matrix_cells", "matrix_rows"]
@@ -61,30 +61,20 @@ def csr_from_cells(
 
 
 def matrix_rows(X: Any, shape: tuple[int, int]) -> CSR:
-    """Take a SciPy matrix in CSR format as it is, its rows sorted or not."""
-    stored = int(X.indptr[-1])  # the arrays may be longer, for SciPy leaves spare room
-    indices, values = X.indices[:stored], as_values(X.data[:stored], "X")
-    check_structure(X.indptr, indices, shape, "X")
-    indptr = X.indptr.astype(np.int64, copy=False)
-    return CSR(indptr, indices.astype(np.int32, copy=False), values, shape)
+    """Take a checked SciPy matrix in CSR format as it is, its rows sorted or not."""
+    indptr, indices = as_contiguous(X.indptr, np.int64), as_contiguous(X.indices, np.int32)
+    return CSR(indptr, indices, as_values(X.data, "X"), shape)
 
 
 def matrix_cells(
-    X: Any, shape: tuple[int, int]
+    X: Any, cells: Any
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Rows, columns and values of the stored cells of a SciPy matrix."""
-    cells = X.tocoo(copy=False)
+    """Rows, columns and values of the stored cells of a SciPy matrix, checked and in COO format."""
     values = as_values(cells.data, "X")
     if X.format in ("bsr", "dia") and (len(values) != X.nnz or not values.all()):
         raise ValueError(
             f"X must store exactly its ratings, but its format is {X.format}, which fills up with "
             f"zeros that cannot be told from ratings of 0: convert it to csr, csc or coo."
         )
-    for name, numbers, limit in (("row", cells.row, shape[0]), ("column", cells.col, shape[1])):
-        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < limit:
-            wrong = numbers.min() if numbers.min() < 0 else numbers.max()
-            raise ValueError(
-                f"X must have {name} numbers between 0 and {limit - 1}, but they include {wrong}."
-            )
-    rows, columns = (n.astype(np.int32, copy=False) for n in (cells.row, cells.col))
+    rows, columns = (as_contiguous(numbers, np.int32) for numbers in (cells.row, cells.col))
     return rows, columns, values

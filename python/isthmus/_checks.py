@@ -8,16 +8,25 @@ import numpy as np
 
 __all__ = [
     "ACTIVATIONS",
+    "MAX_UNITS",
     "check_bool",
     "check_choice",
     "check_integer",
     "check_layers",
     "check_real",
     "check_share",
+    "check_units",
+    "is_auto",
 ]
 
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
 """What the core can apply to the units of a layer."""
+
+MAX_UNITS = 1_000_000
+"""Of a layer, or factors: no sensible model comes near, and no product of sizes overflows."""
+
+_INT32_MAX = 2**31 - 1
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def check_bool(name: str, value: Any) -> bool:
@@ -29,16 +38,24 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
-    """Return an integer within bounds."""
-    bounds = f"of at least {low}" if high is None else f"from {low} to {high:,}"
+def check_integer(
+    name: str, value: Any, *, low: int, high: float = _INT32_MAX, besides: str = ""
+) -> int:
+    """Return an integer within bounds, by default those of 32 bits, which the core takes.
+
+    `besides` says what else the caller allows.
+    """
+    unbounded = high in (_INT32_MAX, np.inf)
+    bounds = (f"of at least {low}" if unbounded else f"from {low} to {high:,}") + besides
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer {bounds}, but it was {value!r} ({type(value).__name__})."
         )
     number = int(value)
-    if number < low or (high is not None and number > high):
-        raise ValueError(f"{name} must be an integer {bounds}, but it was {value}.")
+    if number > high:
+        bounds = f"from {low} to {high:,}"
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be an integer {bounds}, but it was {_shown(number)}.")
     return number
 
 
@@ -51,18 +68,30 @@ def check_real(
     open_low: bool = False,
     open_high: bool = False,
 ) -> float:
-    """Return a finite number within bounds, each of which may be open."""
+    """Return a number that is finite in float32 and within bounds, each of which may be open."""
     lower = "" if low == -np.inf else f" {'above' if open_low else 'of at least'} {low:g}"
     upper = "" if high == np.inf else f" {'below' if open_high else 'of at most'} {high:g}"
     allowed = f"a finite number{lower}{' and' if lower and upper else ''}{upper}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {allowed}, but it was {value!r} ({type(value).__name__}).")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of an integer
+        number = np.inf
+    if abs(number) > _FLOAT32_MAX:
+        allowed += f", in float32, which ends at {_FLOAT32_MAX:.3g}"
     above = number > low if open_low else number >= low
     below = number < high if open_high else number <= high
-    if not (np.isfinite(number) and above and below):
-        raise ValueError(f"{name} must be {allowed}, but it was {value}.")
+    if not (abs(number) <= _FLOAT32_MAX and above and below):
+        raise ValueError(f"{name} must be {allowed}, but it was {_shown(value)}.")
     return number
+
+
+def _shown(number: Any) -> str:
+    """Write a number that Python may refuse to write for its length."""
+    if isinstance(number, numbers.Integral) and int(number).bit_length() > 256:
+        return f"an integer of {int(number).bit_length():,} bits"
+    return str(number)
 
 
 def check_share(name: str, value: Any) -> float:
@@ -78,6 +107,11 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
+def check_units(name: str, value: Any) -> int:
+    """Return a number of hidden units, latent units or factors."""
+    return check_integer(name, value, low=1, high=MAX_UNITS)
+
+
 def check_layers(name: str, value: Any) -> tuple[int, ...]:
     """Return numbers of units, one a layer; a single number is one layer."""
     if not isinstance(value, bool) and isinstance(value, numbers.Integral):
@@ -86,4 +120,9 @@ def check_layers(name: str, value: Any) -> tuple[int, ...]:
         raise ValueError(
             f"{name} must be the units of at least one layer, as (500,), but it was {value!r}."
         )
-    return tuple(check_integer(f"every entry of {name}", units, low=1) for units in value)
+    return tuple(check_units(f"every entry of {name}", units) for units in value)
+
+
+def is_auto(value: Any) -> bool:
+    """Return whether a parameter is left to the model."""
+    return isinstance(value, str) and value == "auto"

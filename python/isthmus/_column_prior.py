@@ -12,6 +12,7 @@ from isthmus import _core
 from isthmus._arrays import blocks
 from isthmus._csr import CSR, column_counts
 from isthmus._scorable import Floats
+from isthmus._tensors import Layout, Tensors, double, single
 
 __all__ = ["ColumnPrior", "residual_variance", "strength"]
 
@@ -80,22 +81,28 @@ class ColumnPrior(NamedTuple):
         """Hand it to the core."""
         return _core.ColumnPrior(*self)
 
-    def tensors(self) -> dict[str, NDArray[Any]]:
+    def tensors(self) -> Tensors:
         """Give what a file holds of it."""
         return {f"prior.{name}": np.atleast_1d(value) for name, value in self._asdict().items()}
 
     @staticmethod
-    def shapes(outputs: int, units: int) -> dict[str, tuple[int, ...]]:
-        """Say what shapes a file's tensors must have."""
+    def layout(outputs: int, units: int) -> Layout:
+        """Describe what a file holds of it."""
         return {
-            "prior.weights": (outputs, units),
-            "prior.bias": (1, outputs),
-            "prior.center": (1, units),
-            "prior.level_penalty": (1,),
+            "prior.weights": single(outputs, units),
+            "prior.bias": single(1, outputs),
+            "prior.center": single(1, units),
+            "prior.level_penalty": double(1),
         }
 
+    @staticmethod
+    def check_values(tensors: Tensors) -> None:
+        """Refuse a file's penalty that is none."""
+        if tensors["prior.level_penalty"][0] < 0:
+            raise ValueError("prior.level_penalty must be at least 0")
+
     @classmethod
-    def from_tensors(cls, tensors: dict[str, NDArray[Any]]) -> ColumnPrior:
+    def from_tensors(cls, tensors: Tensors) -> ColumnPrior:
         """Take it from a file."""
         weights, bias, center, penalty = (tensors[f"prior.{name}"] for name in cls._fields)
         return cls(weights, bias, center, float(penalty[0]))

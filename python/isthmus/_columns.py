@@ -124,7 +124,7 @@ def _usual(
     if names is None:
         # Without ratings there is no telling whether the third column is a timestamp.
         position = FIELDS.index(field)
-        return position if position < (2 if implicit else n_columns) else None
+        return position if position < (min(2, n_columns) if implicit else n_columns) else None
     matches = [position for position, name in enumerate(names) if field_of(name) == field]
     if len(matches) > 1:
         candidates = _listed([names[position] for position in matches])
@@ -135,4 +135,6 @@ def _usual(
 
 
 def _listed(names: Sequence[Any]) -> str:
-    return ", ".join(map(str, names))
+    shown = [str(name)[:40] for name in names[:20]]
+    listed = ", ".join(name if name.isprintable() else repr(name) for name in shown)
+    return f"{listed}, ..." if len(names) > 20 else listed

@@ -54,15 +54,18 @@ class CSR(NamedTuple):
     shape: tuple[int, int]
 
 
-def check_shape(shape: tuple[int, ...], name: str) -> None:
+def check_shape(
+    shape: tuple[int, ...], name: str, axes: tuple[str, str] = ("users", "items")
+) -> None:
     """Refuse what is no matrix or cannot be numbered by int32."""
+    rows, columns = axes
     if len(shape) != 2:
         raise ValueError(
-            f"{name} must have two dimensions, users x items, but its shape is {shape}."
+            f"{name} must have two dimensions, {rows} x {columns}, but its shape is {shape}."
         )
     if max(shape) > _INT32_MAX:
         raise ValueError(
-            f"{name} must have at most {_INT32_MAX:,} users and as many items, "
+            f"{name} must have at most {_INT32_MAX:,} {rows} and as many {columns}, "
             f"but it is {shape[0]:,} x {shape[1]:,}."
         )
 

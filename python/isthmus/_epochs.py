@@ -14,7 +14,8 @@ from isthmus._alignment import ratings_among
 from isthmus._arrays import is_finite
 from isthmus._checks import check_bool, check_integer, check_share
 from isthmus._interrupts import uninterrupted
-from isthmus._random import seed_from
+from isthmus._random import check_seed, seed_from
+from isthmus._tensors import Layout, Tensor, Tensors, double
 from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import Ratings, as_ratings
@@ -232,6 +233,8 @@ class EpochModel(Recommender, abstract=True):
             check_share("validation_fraction", self.validation_fraction)
         if self.patience is not None:
             check_integer("patience", self.patience, low=1)
+        if not isinstance(self.random_state, np.random.Generator | None):
+            check_seed(self.random_state)
         check_bool("verbose", self.verbose)
         self._num_threads()
 
@@ -243,7 +246,7 @@ class EpochModel(Recommender, abstract=True):
 
     # Files
 
-    def _course_tensors(self) -> dict[str, NDArray[Any]]:
+    def _course_tensors(self) -> Tensors:
         measured: dict[str, list[tuple[int, float]]] = {}
         for epoch in self.history_:
             for name, value in epoch.metrics.items():
@@ -254,7 +257,25 @@ class EpochModel(Recommender, abstract=True):
             "seed": np.array([self._seed], np.uint64),
         }
 
-    def _restore_course(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        # a loss may be any number, and a metric be undefined
+        measured = {name for name in tensors if name.startswith("history.")}
+        return {
+            "history": double(None, 2, limit=np.inf),
+            **dict.fromkeys(measured, double(None, 2, limit=np.nan)),
+            "seed": Tensor(np.uint64, (1,)),
+        }
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        epochs = len(tensors["history"])
+        for name, values in tensors.items():
+            if not name.startswith("history."):
+                continue
+            index = values[:, 0]
+            if not (np.isin(index, np.arange(epochs)).all() and (np.diff(index) > 0).all()):
+                raise ValueError(f"{name} must be of epochs from 0 to {epochs - 1}, in their order")
+
+    def _restore_course(self, tensors: Tensors) -> None:
         self._seed = int(tensors["seed"][0])
         epochs = enumerate(tensors["history"].tolist())
         self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
@@ -281,11 +302,7 @@ class WeightKeeper:
             load_weights(self._weights, self._best)
 
 
-def load_weights(weights: dict[str, NDArray[np.float32]], tensors: dict[str, NDArray[Any]]) -> None:
-    """Copy tensors into views of a model's weights; a file may be damaged."""
+def load_weights(weights: dict[str, NDArray[np.float32]], tensors: Tensors) -> None:
+    """Copy tensors into views of a model's weights."""
     for name, array in weights.items():
-        if tensors[name].shape != array.shape:
-            raise ValueError(
-                f"{name} has shape {tensors[name].shape}, but the parameters ask for {array.shape}"
-            )
         array[...] = tensors[name]

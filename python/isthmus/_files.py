@@ -2,11 +2,17 @@
 
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["atomic_write", "check_writable"]
+__all__ = ["TEMPORARY", "atomic_write", "check_writable"]
+
+TEMPORARY = (".isthmus-", ".tmp")
+"""How the names of temporary files begin and end; short, since names end at 255 bytes."""
 
 
 @contextmanager
@@ -14,8 +20,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file so that it appears under its name only once it is complete and on disk.
 
     The body writes to a temporary file in the same folder. When it ends, that file is flushed to
-    disk and renamed over `path`; when it raises, the temporary file is deleted. A process killed
-    at any moment leaves the old file, or none, never a part of the new one.
+    disk and renamed over `path`; when it raises, or the process gets SIGTERM and has no handler of
+    its own, the temporary file is deleted. A process killed at any moment leaves the old file, or
+    none, never a part of the new one; beside it, `.isthmus-*.tmp` may stay behind, which nothing
+    reads and anybody may delete.
 
     Parameters
     ----------
@@ -43,20 +51,44 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     'hello'
     """
     target = check_writable(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    # Unlike tempfile's, this mode is subject to the umask, as that of any new file is.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    try:
-        yield temporary
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o7777)
-        _flush_to_disk(temporary, os.O_RDWR)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    temporary = target.with_name(f"{TEMPORARY[0]}{secrets.token_hex(6)}{TEMPORARY[1]}")
+    with _removed_by_sigterm(temporary):
+        # Unlike tempfile's, this mode is subject to the umask, as that of any new file is.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            yield temporary
+            if target.exists():
+                temporary.chmod(target.stat().st_mode & 0o7777)
+            _flush_to_disk(temporary, os.O_RDWR)
+            temporary.replace(target)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+                error.filename = str(target)  # which is what the caller knows
+            raise
     if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, nor need it be
         _flush_to_disk(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+@contextmanager
+def _removed_by_sigterm(temporary: Path) -> Iterator[None]:
+    """Remove a file before SIGTERM ends the process, unless the program handles that itself."""
+    alone = threading.current_thread() is threading.main_thread()  # elsewhere none can be set
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        temporary.unlink(missing_ok=True)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:

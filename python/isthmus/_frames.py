@@ -12,7 +12,10 @@ from isthmus._arrays import as_timestamps, as_values
 from isthmus._columns import FIELDS, resolve_columns
 from isthmus._ids import IdArray, as_ids, rank_codes
 
-__all__ = ["Cells", "frame_cells"]
+__all__ = ["Cells", "distinct_values", "frame_cells"]
+
+
+_ID_TYPES = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
 
 
 class Cells(NamedTuple):
@@ -77,22 +80,34 @@ def frame_cells(df: Any, names: Mapping[str, str | int | None], *, implicit: boo
 
 def _ids(column: Any, name: str) -> tuple[IdArray, NDArray[np.int32]]:
     _refuse_nulls(column, name)
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    column = column.unify_dictionaries()
-    dictionary = column.chunk(0).dictionary
-    codes = _to_numpy([chunk.indices for chunk in column.chunks])
-    # A categorical column may know ids that it does not use: they are no users or items.
-    used = np.bincount(codes, minlength=len(dictionary)) > 0
-    if not used.all():
-        codes = (np.cumsum(used) - 1)[codes]
-        dictionary = dictionary.filter(pa.array(used))
+    types = pa.types
+    encoded = types.is_dictionary(column.type)
+    kind = column.type.value_type if encoded else column.type
+    # Floats and booleans are refused below, by the first of them.
+    if not any(is_type(kind) for is_type in (*_ID_TYPES, types.is_floating, types.is_boolean)):
+        raise TypeError(f"{name} must hold integers or strings, but its type is {column.type}.")
+    dictionary, codes = distinct_values(column)
     try:
         ids = as_ids(dictionary.to_pylist(), name)
     except (TypeError, ValueError):
         as_ids(column.to_pylist(), name)  # fails as well, and knows the row
         raise
     return rank_codes(ids, codes)
+
+
+def distinct_values(column: Any) -> tuple[Any, NDArray[np.int64]]:
+    """Return the values that a column without nulls has, and which of them each row has."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    column = column.unify_dictionaries()
+    dictionary = column.chunk(0).dictionary
+    codes = _to_numpy([chunk.indices for chunk in column.chunks]).astype(np.int64, copy=False)
+    # A categorical column may know values that no row has.
+    used = np.bincount(codes, minlength=len(dictionary)) > 0
+    if not used.all():
+        codes = (np.cumsum(used) - 1)[codes]
+        dictionary = dictionary.filter(pa.array(used))
+    return dictionary, codes
 
 
 def _numbers(column: Any, name: str) -> NDArray[Any]:

@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["IdArray", "IdIndex", "as_ids", "encode", "rank_codes"]
+__all__ = ["IdArray", "IdIndex", "as_ids", "as_strings", "encode", "rank_codes"]
+
+_MOST_CHARACTERS = 1 << 27  # of 4 bytes: half a GiB
 
 IdArray = NDArray[np.int64] | NDArray[np.str_]
 
@@ -45,7 +47,7 @@ def as_ids(values: Any, name: str) -> IdArray:
 def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
     types = set(map(type, array))
     if all(issubclass(t, str) for t in types):
-        return array.astype(np.str_)
+        return as_strings(array.tolist(), name)
     if all(issubclass(t, (int, np.integer)) and t is not bool for t in types):
         try:
             return array.astype(np.int64)
@@ -58,6 +60,26 @@ def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
         f"{name} must be all integers or all strings, "
         f"but there is {array[first]!r} ({type(array[first]).__name__}) at position {first}."
     )
+
+
+def as_strings(strings: list[str], name: str) -> NDArray[np.str_]:
+    """Turn strings into an array of fixed width, unless one makes it far larger than the others."""
+    lengths = [len(string) for string in strings]
+    width, longest = max(lengths, default=0), max(strings, key=len, default="")
+    if width * len(strings) > max(_MOST_CHARACTERS, 16 * sum(lengths)):
+        raise ValueError(
+            f"{name} must be of similar lengths, for arrays give all the room of the longest, but "
+            f"one of {len(strings):,} has {width:,} characters: {longest[:40]!r}..."
+        )
+    if any(string.endswith("\0") for string in strings):
+        raise ValueError(f"{name} must not end in the character U+0000, which NumPy drops.")
+    try:
+        "".join(strings).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} must be Unicode text, but one has the surrogate {error.object[error.start]!r}."
+        ) from None
+    return np.array(strings, np.str_)
 
 
 def encode(ids: IdArray) -> tuple[IdArray, NDArray[np.int32]]:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus._alignment import check_apart, pattern_among, rows_among
 from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR
 from isthmus._epochs import EpochModel, load_weights
 from isthmus._scorable import Floats, Vectors
+from isthmus._tensors import Tensors
 from isthmus.base import Recommender
 from isthmus.ranking import RankingMetric, parse_metrics, rank
 from isthmus.ratings import Ratings
@@ -195,27 +195,20 @@ class ImplicitRecommender(EpochModel, abstract=True):
 
     # Files
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def _tensors(self) -> Tensors:
         return {
             **self._network.weights(),
             "codes": self._codes,
             **self._course_tensors(),
         }
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-        units = tensors["decoder.weights"].shape[-1]
-        return {
-            "codes": (len(self._users), units),
-            "decoder.weights": (len(self._items), units),
-        }
-
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, tensors: Tensors) -> None:
         self._restore_course(tensors)
         self._codes = np.ascontiguousarray(tensors["codes"])
         self._network = self._make_network(*self._sizes(tensors), 0)
         load_weights(self._network.weights(), tensors)
 
-    def _sizes(self, tensors: dict[str, NDArray[Any]]) -> tuple[int, int]:
+    def _sizes(self, tensors: Tensors) -> tuple[int, int]:
         """Numbers of users and items that a file's network was made for."""
         return len(tensors["codes"]), len(tensors["decoder.weights"])
 

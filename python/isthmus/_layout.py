@@ -1,6 +1,5 @@
 """How a text file of ratings is laid out, and which of its lines breaks the rule."""
 
-import codecs
 import csv
 import io
 import itertools
@@ -13,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus._columns import Columns, knows_names, resolve_columns
+from isthmus._reading import Unpacked
 
 __all__ = [
     "TIMESTAMPS",
     "Layout",
+    "check_encoding",
     "find_layout",
     "find_separator",
     "read_lines",
@@ -48,6 +49,20 @@ class Layout(NamedTuple):
     skipped_lines: int  # up to and with the header
 
 
+_START = 1 << 16
+_LONGEST_LINE = 1 << 20  # which is also how much Arrow reads at a time
+
+
+def check_encoding(encoding: str) -> None:
+    """Refuse what is not the name of an encoding of text."""
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding, errors="surrogateescape").read()
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(
+            f"encoding must be known to Python, and be one of text, but it was {encoding!r}."
+        ) from None
+
+
 def read_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     """Read a file slowly: number and text of every line that is not empty."""
     for number, line in enumerate(_lines(path, encoding), 1):
@@ -56,8 +71,22 @@ def read_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
-    with pa.input_stream(path, compression="detect") as stream:
-        yield from io.TextIOWrapper(stream, encoding, errors="surrogateescape")
+    with Unpacked(path) as stream:
+        buffered = io.BufferedReader(stream, 1 << 16)
+        text = io.TextIOWrapper(buffered, encoding, errors="surrogateescape")
+        for number in itertools.count(1):
+            try:
+                line = text.readline(_LONGEST_LINE + 1)
+            except UnicodeError as error:
+                raise ValueError(f"{path} must be {encoding} text, but {error}.") from None
+            if not line:
+                return
+            if len(line) > _LONGEST_LINE:
+                raise ValueError(
+                    f"{path}, line {number}: a line must have at most {_LONGEST_LINE:,} "
+                    f"characters, but there are more."
+                )
+            yield line
 
 
 def _records(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -69,8 +98,22 @@ def _records(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, l
         for number, line in read_lines(path, encoding):
             yield number, line.split(separator)
         return
-    reader = csv.reader(_lines(path, encoding), delimiter=separator)
+    length = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal length
+        for line in _lines(path, encoding):
+            length += len(line)
+            if length > _LONGEST_LINE:
+                raise ValueError(
+                    f"{path}, line {number}: a record must have at most {_LONGEST_LINE:,} "
+                    f"characters, but there are more up to where its quotes end."
+                )
+            yield line
+
+    reader = csv.reader(counted(), delimiter=separator)
     while True:
+        length = 0
         number = reader.line_num + 1
         try:
             fields = next(reader)
@@ -102,10 +145,7 @@ def find_layout(
     implicit: bool,
 ) -> Layout:
     """Find out what the arguments leave open from a file's first two lines."""
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise ValueError(f"encoding must be known to Python, but it was {encoding!r}.") from None
+    check_encoding(encoding)
     _refuse_binary(path, encoding)
     if separator not in (None, "::") and len(separator) != 1:
         raise ValueError(f'separator must be one character or "::", but it was {separator!r}.')
@@ -144,7 +184,7 @@ def refuse(path: Path, layout: Layout, reason: str, *, integers: str | None = No
     for number, fields in _records(path, layout.encoding, layout.separator):
         if number > layout.skipped_lines and (fault := _fault(fields, layout, integers)):
             raise ValueError(f"{path}, line {number}: {fault}.")
-    raise ValueError(f"{path} cannot be read: {reason}.")
+    raise ValueError(f"{path} cannot be read: {' '.join(reason.split()).rstrip('.')}.")
 
 
 def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | None:
@@ -185,15 +225,14 @@ def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | Non
 
 
 def _refuse_binary(path: Path, encoding: str) -> None:
-    try:
-        with pa.input_stream(path, compression="detect") as stream:
-            start = stream.read(1 << 16)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be decompressed: {error}.") from None
+    with Unpacked(path) as stream:
+        start = stream.read(_START)
     if b"\0" in start and "16" not in encoding and "32" not in encoding:
         raise ValueError(
             f"{path} must be a text, Parquet or npz file, but it is another binary file."
         )
+    if len(start) == _START and not start.strip(b"\r\n"):
+        raise ValueError(f"{path} must hold at least one rating, but it begins with empty lines.")
 
 
 def find_separator(line: str, path: Path) -> str:

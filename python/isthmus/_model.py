@@ -12,6 +12,7 @@ from isthmus._alignment import cells_among, pattern_among, rows_among
 from isthmus._csr import CSR
 from isthmus._ids import IdArray, IdIndex
 from isthmus._scorable import Floats, Scorable
+from isthmus._tensors import Layout, Tensors
 from isthmus._threads import resolve_num_threads
 from isthmus.exceptions import NotFittedError
 from isthmus.ratings import Ratings
@@ -152,15 +153,22 @@ class Model:
         """Vectors of new users (rows: users; columns: all items), and of all items."""
         raise NotImplementedError
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def _tensors(self) -> Tensors:
         """Fitted arrays, for a file."""
         raise NotImplementedError
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-        """Say what shapes a file's tensors must have to fit the ids, and each other."""
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        """Describe a file's tensors: what `_tensors` gives with these parameters.
+
+        `shape` is (users, items); a size that only the file knows is taken from its tensors, of
+        which nothing is known yet.
+        """
         raise NotImplementedError
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        """Refuse values of a file's tensors, whose layout is right, that no model has."""
+
+    def _restore(self, tensors: Tensors) -> None:
         """Take back what `_tensors` gave."""
         raise NotImplementedError
 

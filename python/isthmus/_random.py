@@ -14,7 +14,7 @@ def as_generator(random_state: RandomState) -> np.random.Generator:
     """Make a generator from a seed, or from none; one that is given is used and moves on."""
     if isinstance(random_state, np.random.Generator):
         return random_state
-    return np.random.default_rng(None if random_state is None else _check_seed(random_state))
+    return np.random.default_rng(None if random_state is None else check_seed(random_state))
 
 
 def seed_from(random_state: RandomState) -> int:
@@ -23,10 +23,10 @@ def seed_from(random_state: RandomState) -> int:
         return int(random_state.integers(2**64, dtype=np.uint64))
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
-    return _check_seed(random_state)
+    return check_seed(random_state)
 
 
-def _check_seed(random_state: Any) -> int:
+def check_seed(random_state: Any) -> int:
     if isinstance(random_state, bool) or not isinstance(random_state, numbers.Integral):
         raise TypeError(
             f"random_state must be an integer, a numpy.random.Generator or None, "

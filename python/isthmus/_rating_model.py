@@ -15,6 +15,7 @@ from isthmus._checks import check_bool, check_real
 from isthmus._csr import CSR, column_counts
 from isthmus._epochs import EpochModel
 from isthmus._scorable import Floats, Scorable
+from isthmus._tensors import Layout, Tensor, Tensors, double
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings
 from isthmus.training import Callback
@@ -148,7 +149,7 @@ class RatingModel(EpochModel, abstract=True):
 
     # Files
 
-    def _training_tensors(self) -> dict[str, NDArray[Any]]:
+    def _training_tensors(self) -> Tensors:
         return {
             "mean": np.array([self._mean]),
             "users_trained": self._users_trained,
@@ -156,13 +157,21 @@ class RatingModel(EpochModel, abstract=True):
             **self._course_tensors(),
         }
 
-    def _training_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"users_trained": (len(self._users),), "items_trained": (len(self._items),)}
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        trained = self._trained_layout(shape, tensors)
+        return {"mean": double(1), **trained, **super()._layout(shape, tensors)}
 
-    def _restore_training(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _trained_layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        """Describe which users and items were trained; files of format 2 do not say it."""
+        names = ("users_trained", "items_trained")
+        if tensors.keys().isdisjoint(names):
+            return {}
+        return {name: Tensor(np.bool_, (n,)) for name, n in zip(names, shape, strict=True)}
+
+    def _restore_training(self, tensors: Tensors) -> None:
         self._mean = float(tensors["mean"][0])
         self._users_trained, self._items_trained = (
-            tensors.get(f"{side}_trained", rated)  # which earlier files do not hold
+            tensors.get(f"{side}_trained", rated)
             for side, rated in zip(("users", "items"), self._with_ratings(), strict=True)
         )
         self._restore_course(tensors)

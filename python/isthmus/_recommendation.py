@@ -94,7 +94,7 @@ class Recommendation(Model):
 
     def _candidates(self, candidates: ArrayLike) -> NDArray[np.int64]:
         try:
-            ids = np.atleast_1d(candidates)  # type: ignore[arg-type]
+            ids = np.atleast_1d(candidates)
         except ValueError:  # lists of different lengths
             ids = np.empty((0, 0))
         if ids.ndim > 1:

@@ -11,6 +11,7 @@ import pyarrow.csv
 
 from isthmus._columns import FIELDS
 from isthmus._layout import TIMESTAMPS, Layout, find_layout, refuse
+from isthmus._reading import Unpacked
 
 __all__ = ["read_text"]
 
@@ -71,7 +72,7 @@ def read_text(
     )
     try:
         table = _read_arrow(path, layout)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, UnicodeError) as error:
         refuse(path, layout, str(error))
     names = table.column_names
     missing = [name for name in names if table[name].null_count]
@@ -107,9 +108,9 @@ def _read_as(path: str | PathLike[str], layout: Layout, timestamp_type: Any) -> 
     id_type = pa.dictionary(pa.int32(), pa.string())
     types = dict(zip(FIELDS, (id_type, id_type, pa.float32(), timestamp_type), strict=True))
     double = layout.separator == "::"
-    with pa.input_stream(path, compression="detect") as stream:
+    with Unpacked(path) as stream:
         return pyarrow.csv.read_csv(
-            pa.PythonFile(_DoubleColons(stream), "r") if double else stream,
+            pa.PythonFile(_DoubleColons(stream) if double else stream, "r"),
             pyarrow.csv.ReadOptions(
                 column_names=names,
                 skip_rows=layout.skipped_lines,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,21 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._arrays import read_only
 from isthmus._autorec_learners import LbfgsLearner, Learner
-from isthmus._checks import ACTIVATIONS, check_choice, check_integer, check_layers, check_real
+from isthmus._checks import (
+    ACTIVATIONS,
+    check_choice,
+    check_integer,
+    check_layers,
+    check_real,
+    is_auto,
+)
 from isthmus._column_prior import ColumnPrior
 from isthmus._csr import CSR, column_counts, row_sums
 from isthmus._epochs import load_weights
 from isthmus._pretraining import inner_layers
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._scorable import Floats, Vectors
+from isthmus._tensors import Layout, Tensor, Tensors, network, single
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -27,6 +36,8 @@ __all__ = ["AutoRec"]
 
 OPTIMIZERS = ("adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd")
 CENTERINGS = ("none", "global", "row")
+BOUNDED = ("sigmoid", "tanh")
+"""Activations whose range is scaled to that of the ratings."""
 
 OUTER = ("encoder.weights", "encoder.bias", "decoder.weights", "decoder.bias")
 """Weights that a deep model shares with a shallow one."""
@@ -81,13 +92,15 @@ class AutoRec(RatingModel):
         With PyTorch's formulas; momentum is .9. The loss is a sum over a batch's ratings, not a
         mean: SGD needs rates as 1e-5. "rprop", the paper's, is meant for ``batch_size=None``; the
         learning rate is then its first step. "lbfgs", that of the authors' code, is SciPy's
-        L-BFGS-B; an epoch is one of its iterations. It has no learning rate, and needs
-        ``batch_size=None`` and neither `corruption` nor `dropout`.
+        L-BFGS-B; an epoch is one of its iterations. It has no learning rate, takes all rows at
+        once, and needs neither `corruption` nor `dropout`.
     learning_rate : float, default 0.001
     learning_rate_decay : float, default 0.95
         Factor on the rate after each epoch, in (0, 1].
-    batch_size : int or None, default 256
-        Rows in a mini-batch; None: all of them.
+    batch_size : int, "auto" or None, default "auto"
+        Rows in a mini-batch; None: all of them. "auto" is 256, or a 32nd of the rows that have
+        ratings if that is more: an epoch then costs each column 32 steps at most, however many rows
+        there are. With ``optimizer="lbfgs"``, "auto" means all.
     epochs : int, default 40
     corruption : float, default 0.4
         Denoising: the probability that an observed cell is masked in the input (survivors are
@@ -184,7 +197,7 @@ class AutoRec(RatingModel):
         optimizer: str = "adam",
         learning_rate: float = 0.001,
         learning_rate_decay: float = 0.95,
-        batch_size: int | None = 256,
+        batch_size: int | Literal["auto"] | None = "auto",
         epochs: int = 40,
         corruption: float = 0.4,
         corruption_kind: str = "mask",
@@ -293,7 +306,7 @@ class AutoRec(RatingModel):
     def _mean_output(self, ratings: Ratings) -> float:
         """Give the decoder bias that predicts the mean, which training would else have to find."""
         low, high = ratings.min, ratings.max
-        if low == high or self.decoder_activation not in ("sigmoid", "tanh"):
+        if low == high or self.decoder_activation not in BOUNDED:
             return ratings.mean
         share = min(max((ratings.mean - low) / (high - low), 0.01), 0.99)
         logit = float(np.log(share / (1 - share)))
@@ -304,8 +317,12 @@ class AutoRec(RatingModel):
         popularity = column_counts(matrix.indices, matrix.shape[1])
         self._row_offset = self._offset(matrix, self._structure.target_centering)
         rows = self._rows(matrix, self._row_offset)
-        learner = LbfgsLearner if self.optimizer == "lbfgs" else Learner
-        return learner(self, matrix, rows, popularity, held_out)
+        kind = LbfgsLearner if self.optimizer == "lbfgs" else Learner
+        learner = kind(self, matrix, rows, popularity, held_out)
+        # A column without ratings would predict, and add to codes, the noise it was initialised
+        # with; weights of 0 stay 0 in training.
+        learner.clear_columns(popularity == 0)
+        return learner
 
     def _pretrain(self, ratings: Ratings) -> None:
         """Start from the shallow model, and from autoencoders of its codes."""
@@ -336,10 +353,6 @@ class AutoRec(RatingModel):
     def _finish(self, learner: Learner) -> None:
         self._codes = learner.finish()
         weights = self._network.weights()
-        # what no rating has touched would predict the noise it was initialised with
-        untrained = ~self._columns_trained()
-        weights["decoder.weights"][untrained] = 0.0
-        weights["decoder.bias"][0, untrained] = 0.0
         self._prior = ColumnPrior.of(
             weights["decoder.weights"][:, np.newaxis],
             weights["decoder.bias"].T,
@@ -353,13 +366,9 @@ class AutoRec(RatingModel):
         """Subtracted from each row's ratings."""
         n_rows = matrix.shape[0]
         if centering == "none":
-            bounded = self._structure.decoder_activation in ("sigmoid", "tanh")
-            low = (
-                self._range[0]
-                if self._structure.decoder_activation == "sigmoid"
-                else sum(self._range) / 2
-            )
-            return np.full(n_rows, low, np.float32) if bounded else None
+            activation = self._structure.decoder_activation
+            low = self._range[0] if activation == "sigmoid" else sum(self._range) / 2
+            return np.full(n_rows, low, np.float32) if activation in BOUNDED else None
         if centering == "global":
             return np.full(n_rows, self._mean, np.float32)
         counts = np.diff(matrix.indptr)
@@ -403,8 +412,8 @@ class AutoRec(RatingModel):
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
-        if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size, low=1)
+        if self.batch_size is not None and not is_auto(self.batch_size):
+            check_integer("batch_size", self.batch_size, low=1, besides=', "auto" or None')
         check_choice("corruption_kind", self.corruption_kind, ("mask", "gaussian"))
         if self.corruption_kind == "mask":
             check_real("corruption", self.corruption, low=0, high=1, open_high=True)
@@ -415,7 +424,7 @@ class AutoRec(RatingModel):
             self._check_full_batches()
         check_choice("input_centering", self.input_centering, CENTERINGS)
         check_choice("target_centering", self.target_centering, CENTERINGS)
-        if self.decoder_activation in ("sigmoid", "tanh") and self.target_centering != "none":
+        if self.decoder_activation in BOUNDED and self.target_centering != "none":
             raise ValueError(
                 f'target_centering must be "none" with decoder_activation='
                 f"{self.decoder_activation!r}, whose range is scaled to that of the ratings, "
@@ -436,8 +445,12 @@ class AutoRec(RatingModel):
             )
 
     def _check_full_batches(self) -> None:
-        for name, needed in (("batch_size", None), ("corruption", 0), ("dropout", 0)):
-            value = getattr(self, name)
+        batch_size = None if is_auto(self.batch_size) else self.batch_size
+        for name, value, needed in (
+            ("batch_size", batch_size, None),
+            ("corruption", self.corruption, 0),
+            ("dropout", self.dropout, 0),
+        ):
             if value != needed:
                 raise ValueError(
                     f'{name} must be {needed} with optimizer="lbfgs", which needs the same loss at '
@@ -566,38 +579,47 @@ class AutoRec(RatingModel):
 
     # Files
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
-        tensors: dict[str, NDArray[Any]] = dict(self._network.weights())
+    def _tensors(self) -> Tensors:
+        tensors: Tensors = dict(self._network.weights())
         tensors["codes"] = self._codes.array
         if self._row_offset is not None:
             tensors["row_offset"] = self._row_offset
         tensors |= self._prior.tensors()
         return {**tensors, **self._training_tensors()}
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
         structure = self._current_structure()
-        shape = (len(self._users), len(self._items))
         n_columns, n_rows = shape if structure.orientation == "item" else shape[::-1]
-        units = structure.hidden_units[-1]
+        units = structure.hidden_units
+        offset = {"row_offset": single(n_rows)} if _has_offset(structure) else {}
         return {
-            "decoder.weights": (n_columns, units),
-            "codes": (n_rows, units),
-            "row_offset": (n_rows,),
-            **ColumnPrior.shapes(1, units),
-            **self._training_shapes(),
+            **network(n_columns, units[0], pairwise(units), units[-1]),
+            "codes": single(n_rows, units[-1]),
+            **offset,
+            **ColumnPrior.layout(1, units[-1]),
+            **super()._layout(shape, tensors),
         }
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _trained_layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        n_columns = shape[0] if self._current_structure().orientation == "item" else shape[1]
+        of_format_2 = {"column_seen": Tensor(np.bool_, (n_columns,))}
+        return super()._trained_layout(shape, tensors) or of_format_2
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        ColumnPrior.check_values(tensors)
+
+    def _restore(self, tensors: Tensors) -> None:
         self._restore_training(tensors)
         self._network = self._loaded(tensors)
         self._codes = _core.Matrix(tensors["codes"])
         self._row_offset = tensors.get("row_offset")
-        if "column_seen" in tensors:  # an earlier file, where only columns were told apart
+        if "column_seen" in tensors:  # of format 2, where only columns were told apart
             by_item = self._structure.orientation == "item"
             setattr(self, "_users_trained" if by_item else "_items_trained", tensors["column_seen"])
         self._prior = ColumnPrior.from_tensors(tensors)
 
-    def _loaded(self, tensors: dict[str, NDArray[Any]]) -> _core.Autoencoder:
+    def _loaded(self, tensors: Tensors) -> _core.Autoencoder:
         network = _core.Autoencoder(
             len(tensors["decoder.weights"]),
             self._structure.hidden_units,
@@ -608,3 +630,8 @@ class AutoRec(RatingModel):
         )
         load_weights(network.weights(), tensors)
         return network
+
+
+def _has_offset(structure: SimpleNamespace) -> bool:
+    """Say whether rows have an offset: see `AutoRec._offset`."""
+    return structure.target_centering != "none" or structure.decoder_activation in BOUNDED

@@ -6,15 +6,15 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from isthmus import persistence
-from isthmus._arrays import is_finite
 from isthmus._checks import check_choice
 from isthmus._csr import CSR, append
 from isthmus._evaluation import Evaluation
 from isthmus._recommendation import Recommendation
 from isthmus._scorable import Floats
+from isthmus._tensors import Tensors, check_layout
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Recommender(Evaluation, Recommendation):
     """Base of all models; see `AutoRec` for what the methods do by example.
 
     A subclass stores its keyword-only constructor arguments untouched, checks them in `fit`, and
-    implements `_vectors`, `_fold_users`, `_tensors`, `_tensor_shapes` and `_restore`, and extends
+    implements `_vectors`, `_fold_users`, `_tensors`, `_layout` and `_restore`, and extends
     `_fold_in`.
     """
 
@@ -151,16 +151,11 @@ class Recommender(Evaluation, Recommendation):
             self._restore(tensors)
             self.__dict__.update(state)  # which is more than files hold
 
-    def _load_tensors(self, tensors: dict[str, NDArray[Any]]) -> None:
-        """Take a file's tensors, which may be damaged."""
-        for name, array in tensors.items():
-            if not is_finite(array):
-                raise ValueError(f"{name} must be finite")
-        for name, shape in self._tensor_shapes(tensors).items():
-            if name in tensors and tensors[name].shape != shape:
-                raise ValueError(f"{name} has shape {tensors[name].shape}, but it must be {shape}")
-        self._restore(tensors)
-        self._fitted = True
+    def _check_tensors(self, tensors: Tensors) -> None:
+        """Refuse a file's tensors that `_restore` could not take, with these parameters and ids."""
+        shape = (len(self._users), len(self._items))
+        check_layout(tensors, self._layout(shape, tensors))
+        self._check_values(shape, tensors)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to a file: weights, ids, parameters and seen items.

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._arrays import read_only
-from isthmus._checks import check_choice, check_integer, check_real
+from isthmus._checks import check_choice, check_real, check_units
 from isthmus._column_prior import residual_variance, strength
 from isthmus._csr import CSR, column_counts
 from isthmus._epochs import load_weights
 from isthmus._mf_learner import Learner
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._scorable import Floats, Vectors
+from isthmus._tensors import Layout, Tensors, double, single
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class BiasedMF(RatingModel):
         return cls(**{**best, **params})
 
     def _check_parameters(self) -> None:
-        check_integer("factors", self.factors, low=1)
+        check_units("factors", self.factors)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         exact = self.optimizer == "als"
         check_real("regularization", self.regularization, low=0, open_low=exact)
@@ -359,21 +360,29 @@ class BiasedMF(RatingModel):
 
     # Files
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def _tensors(self) -> Tensors:
         scale = {"scale": np.array([self._scale])}
         priors = {f"{side}_prior": np.array(prior) for side, prior in self._priors.items()}
         return {**self._weights(), **scale, **priors, **self._training_tensors()}
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-        factors = int(self.factors)
-        return {
-            "user_factors": (len(self._users), factors),
-            "item_factors": (len(self._items), factors),
-            **{f"{side}_prior": (len(_Prior._fields),) for side in SIDES},
-            **self._training_shapes(),
-        }
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        layout = {"scale": double(1), **super()._layout(shape, tensors)}
+        for side, n in zip(SIDES, shape, strict=True):
+            layout[f"{side}_factors"] = single(n, int(self.factors))
+            layout[f"{side}_bias"] = single(n)
+            layout[f"{side}_prior"] = double(len(_Prior._fields))
+        return layout
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        if tensors["scale"][0] <= 0:
+            raise ValueError(f"scale must be above 0, but it is {tensors['scale'][0]:g}")
+        for side in SIDES:
+            prior = _Prior(*tensors[f"{side}_prior"].tolist())
+            if prior.strength < 0 or prior.scale < 0:
+                raise ValueError(f"{side}_prior must not have a strength or a scale below 0")
+
+    def _restore(self, tensors: Tensors) -> None:
         self._restore_training(tensors)
         self._scale = float(tensors["scale"][0])
         self._priors = {side: _Prior(*tensors[f"{side}_prior"].tolist()) for side in SIDES}

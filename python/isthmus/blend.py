@@ -16,6 +16,7 @@ from isthmus._interrupts import uninterrupted
 from isthmus._random import seed_from
 from isthmus._rating_model import RatingModel
 from isthmus._scorable import Floats, Scorable, unit_rows
+from isthmus._tensors import Layout, Tensors, check_range, double, part_of
 from isthmus.base import Recommender
 from isthmus.ratings import Ratings, as_ratings
 from isthmus.splits import train_test_split
@@ -260,32 +261,49 @@ class Blend(Recommender):
 
     @classmethod
     def _from_saved(cls, parameters: dict[str, Any]) -> Self:
-        models = [persistence.unfitted(**about) for about in parameters["models"]]
-        return cls(**{**parameters, "models": models})
+        return cls(**{**parameters, "models": [_member(one) for one in parameters["models"]]})
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
-        members = {
-            f"{number}.{name}": array
-            for number, model in enumerate(self.models_)
-            for name, array in model._tensors().items()
-        }
-        return {"weights": self.weights_, "constant": np.array([self.constant_]), **members}
+    def _tensors(self) -> Tensors:
+        tensors = {"weights": self.weights_, "constant": np.array([self.constant_])}
+        for number, model in enumerate(self.models_):
+            # which may have held out other ratings than this
+            own = {"range": np.array(model._range, np.float64), **model._tensors()}
+            tensors |= {f"{number}.{name}": array for name, array in own.items()}
+        return tensors
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-        return {"weights": (len(self.models),), "constant": (1,)}  # the models know their own
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        layout = {"weights": double(len(self.models)), "constant": double(1)}
+        for number, model in enumerate(self.models):
+            own = model._layout(shape, _part(tensors, number))
+            layout |= {f"{number}.{name}": tensor for name, tensor in own.items()}
+            layout[f"{number}.range"] = double(2)
+        return layout
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        for number, model in enumerate(self.models):
+            check_range(tensors[f"{number}.range"])
+            model._check_values(shape, _part(tensors, number))
+
+    def _restore(self, tensors: Tensors) -> None:
         self.weights_ = tensors["weights"]
         self.constant_ = float(tensors["constant"][0])
         self.models_ = self._copies()
         for number, model in enumerate(self.models_):
-            model._users, model._items = self._users, self._items
-            model._seen, model._range = self._seen, self._range
-            prefix = f"{number}."
-            model._load_tensors(
-                {
-                    key.removeprefix(prefix): t
-                    for key, t in tensors.items()
-                    if key.startswith(prefix)
-                }
-            )
+            model._users, model._items, model._seen = self._users, self._items, self._seen
+            model._range = check_range(tensors[f"{number}.range"])
+            model._restore(_part(tensors, number))
+            model._fitted = True
+
+
+def _part(tensors: Tensors, number: int) -> Tensors:
+    """Return the tensors of one model."""
+    return part_of(tensors, f"{number}.")
+
+
+def _member(about: Any) -> Recommender:
+    """Make one of the models, not fitted yet, from what a file says of it."""
+    if not isinstance(about, dict) or about.keys() != {"model", "parameters"}:
+        raise ValueError("one of its models is not described by a model and parameters")
+    if about["model"] == Blend.__name__:
+        raise ValueError("one of its models is a Blend itself")
+    return persistence.unfitted(**about)

@@ -6,13 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus._checks import ACTIVATIONS, check_bool, check_choice, check_integer, check_real
+from isthmus._checks import (
+    ACTIVATIONS,
+    check_bool,
+    check_choice,
+    check_integer,
+    check_real,
+    check_units,
+)
 from isthmus._csr import CSR, with_ones
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
+from isthmus._tensors import Layout, Tensors, network, single
 
 __all__ = ["CDAE"]
 
@@ -137,13 +144,13 @@ class CDAE(ImplicitRecommender):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_integer("hidden_units", self.hidden_units, low=1)
+        check_units("hidden_units", self.hidden_units)
         check_choice("encoder_activation", self.encoder_activation, ACTIVATIONS)
         check_choice("loss", self.loss, ("logistic", "square"))
         check_bool("tied", self.tied)
         check_real("regularization", self.regularization, low=0)
         check_real("corruption", self.corruption, low=0, high=1, open_high=True)
-        check_integer("negatives", self.negatives, low=0)
+        check_integer("negatives", self.negatives, low=0, high=np.inf)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
 
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.Cdae:
@@ -202,9 +209,24 @@ class CDAE(ImplicitRecommender):
         name = "encoder.weights" if self._structure.tied else "decoder.weights"
         return weights[name], weights["decoder.bias"][0]
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
         units = int(self.hidden_units)
-        return {"codes": (len(self._users), units), "encoder.weights": (len(self._items), units)}
+        n_users, n_items = shape
+        weights = dict(network(n_items, units, (), units))
+        if self.tied:
+            del weights["decoder.weights"]
+        return {
+            **weights,
+            "users": single(None, units),
+            "codes": single(n_users, units),
+            **super()._layout(shape, tensors),
+        }
 
-    def _sizes(self, tensors: dict[str, NDArray[Any]]) -> tuple[int, int]:
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        known = len(tensors["users"])  # those who were folded in have no vectors of their own
+        if not 1 <= known <= shape[0]:
+            raise ValueError(f"users must have from 1 to {shape[0]:,} rows, but it has {known:,}")
+
+    def _sizes(self, tensors: Tensors) -> tuple[int, int]:
         return len(tensors["users"]), len(tensors["encoder.weights"])

@@ -11,10 +11,18 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from isthmus._csr import CSR
-from isthmus._ids import IdArray, IdIndex, as_ids, rank_codes
+from isthmus._csr import CSR, check_shape
+from isthmus._frames import distinct_values
+from isthmus._ids import IdArray, IdIndex, as_ids, as_strings, rank_codes
+from isthmus._matrices import check_named, checked_matrix
 
-__all__ = ["Content"]
+__all__ = ["MAX_FEATURES", "Content"]
+
+MAX_FEATURES = int(np.iinfo(np.int32).max)
+"""As many as int32 numbers."""
+
+AXES = ("items", "features")
+"""What rows and columns of content are, for messages."""
 
 
 class Content:
@@ -66,7 +74,10 @@ class Content:
         item_ids: ArrayLike | None = None,
         vocabulary: ArrayLike | None = None,
     ) -> None:
-        self.rows = _scaled_rows(matrix)
+        cells = checked_content(matrix, named=item_ids is not None)
+        if vocabulary is None:
+            check_named(matrix.shape[1], cells.nnz, "content", "features", "vocabulary")
+        self.rows = _scaled_rows(cells)
         n_items, n_features = self.rows.shape
         ids = np.arange(n_items) if item_ids is None else as_ids(item_ids, "item_ids")
         _check_length("item_ids", ids, n_items, "items")
@@ -74,7 +85,7 @@ class Content:
         self._items.check_unique()
         self.vocabulary: NDArray[np.str_] | None = None
         if vocabulary is not None:
-            self.vocabulary = np.asarray(vocabulary, np.str_)
+            self.vocabulary = _as_vocabulary(vocabulary)
             _check_length("vocabulary", self.vocabulary, n_features, "features")
             if len(np.unique(self.vocabulary)) < n_features:
                 raise ValueError("vocabulary must hold distinct words, but one occurs twice.")
@@ -131,9 +142,9 @@ class Content:
             )
         counts = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
         words = lists.flatten()
-        if len(words) and not (
-            pa.types.is_string(words.type) or pa.types.is_large_string(words.type)
-        ):
+        encoded = pa.types.is_dictionary(words.type)
+        word = words.type.value_type if encoded else words.type
+        if len(words) and not (pa.types.is_string(word) or pa.types.is_large_string(word)):
             raise TypeError(
                 f"column {tokens!r} must hold lists of strings, but its type is {kind}."
             )
@@ -210,6 +221,7 @@ def as_content(content: Any, n_items: int, *, item_ids: IdArray | None) -> Conte
         return content
     if not is_sparse(content):
         return Content.from_frame(content)
+    check_shape(content.shape, "content", AXES)
     if content.shape[0] != n_items:
         raise ValueError(
             f"content must have a row for each of the {n_items:,} items, but it is a matrix of "
@@ -230,15 +242,24 @@ def as_rows(matrix: Any) -> CSR:
     return CSR(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data, rows.shape)
 
 
-def _scaled_rows(matrix: Any) -> CSR:
+def checked_content(matrix: Any, *, named: bool) -> Any:
+    """Return a SciPy matrix in CSR or COO format once its arrays and its size are checked.
+
+    `named` says whether there are ids of its rows.
+    """
     if not is_sparse(matrix):
         raise TypeError(
             f"content must be a scipy.sparse array or matrix, but it is a {type(matrix).__name__}."
         )
-    if matrix.dtype.kind not in "biuf":
-        raise TypeError(f"content must hold real numbers, but its dtype is {matrix.dtype}.")
+    cells = checked_matrix(matrix, "content", AXES)
     if min(matrix.shape) == 0:
         raise ValueError(f"content must have items and features, but its shape is {matrix.shape}.")
+    if not named:
+        check_named(matrix.shape[0], cells.nnz, "content", "items", "item_ids")
+    return cells
+
+
+def _scaled_rows(matrix: Any) -> CSR:
     rows = sparse.csr_array(matrix, dtype=np.float64, copy=True)
     rows.sum_duplicates()
     if not (np.isfinite(rows.data) & (rows.data >= 0)).all():
@@ -283,15 +304,19 @@ def _numbered(
     words: pa.Array, vocabulary: ArrayLike | None
 ) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
     """Give the vocabulary and each word's place in it, -1 for none."""
-    words = words.cast(pa.large_string())
+    distinct, codes = [], np.empty(0, np.int64)
+    if len(words):
+        dictionary, codes = distinct_values(pa.chunked_array([words]))
+        distinct = dictionary.to_pylist()
     if vocabulary is not None:
-        known = np.asarray(vocabulary, np.str_)
-        value_set = pa.array(known.tolist(), pa.large_string())
-        places = pc.index_in(words, value_set=value_set).fill_null(-1)
-        return known, places.to_numpy(zero_copy_only=False).astype(np.int64)
-    encoded = words.dictionary_encode()
-    distinct: Any = np.array(encoded.dictionary.to_pylist(), np.str_)
+        known = _as_vocabulary(vocabulary)
+        place = {word: position for position, word in enumerate(known.tolist())}
+        return known, np.array([place.get(word, -1) for word in distinct], np.int64)[codes]
     if len(distinct) == 0:
         raise ValueError("content must hold at least one token, but all lists are empty.")
-    ranked: Any = rank_codes(distinct, encoded.indices.to_numpy(zero_copy_only=False))
+    ranked: Any = rank_codes(as_strings(distinct, "tokens"), codes)
     return ranked[0], ranked[1].astype(np.int64)
+
+
+def _as_vocabulary(vocabulary: ArrayLike) -> NDArray[np.str_]:
+    return as_strings(np.asarray(vocabulary).astype(np.str_).tolist(), "vocabulary")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +13,31 @@ from tqdm import tqdm
 
 from isthmus import _core
 from isthmus._arrays import read_only
-from isthmus._checks import check_integer, check_layers, check_real
-from isthmus._csr import CSR, append, check_structure, empty, from_dense, select_rows
+from isthmus._checks import check_integer, check_layers, check_real, check_units
+from isthmus._csr import (
+    CSR,
+    append,
+    check_structure,
+    empty,
+    from_dense,
+    has_increasing_rows,
+    select_rows,
+)
 from isthmus._cvae_rounds import LOSSES, Rounds, as_cells
 from isthmus._epochs import load_weights
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
-from isthmus.content import Content, as_content, as_rows, is_sparse
+from isthmus._tensors import Layout, Tensor, Tensors, double, integer_in, length_of, single
+from isthmus.content import (
+    MAX_FEATURES,
+    Content,
+    as_content,
+    as_rows,
+    checked_content,
+    is_sparse,
+)
 from isthmus.exceptions import ConvergenceError
-from isthmus.persistence import id_tensors, ids_from
+from isthmus.persistence import id_layout, id_tensors, ids_from
 from isthmus.ratings import Ratings, as_ratings
 from isthmus.training import Callback
 
@@ -196,7 +213,7 @@ class CVAE(ImplicitRecommender):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_layers("hidden_units", self.hidden_units)
-        check_integer("latent_units", self.latent_units, low=1)
+        check_units("latent_units", self.latent_units)
         for name in ("user_regularization", "item_regularization", "content_weight"):
             check_real(name, getattr(self, name), low=0, open_low=True)
         check_real("positive_weight", self.positive_weight, low=0, open_low=True)
@@ -467,6 +484,7 @@ class CVAE(ImplicitRecommender):
                 raise ValueError("item_ids must not be given where content has ids itself.")
             return as_content(content, 0, item_ids=None)
         if item_ids is None:
+            checked_content(content, named=False)
             item_ids = self._items.next_ids(content.shape[0], "content")
         return Content(content, item_ids=item_ids)
 
@@ -480,7 +498,7 @@ class CVAE(ImplicitRecommender):
 
     # Files
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def _tensors(self) -> Tensors:
         vocabulary = {} if self._vocabulary is None else id_tensors("vocabulary", self._vocabulary)
         return {
             **({} if self._network is None else self._network.weights()),
@@ -497,16 +515,54 @@ class CVAE(ImplicitRecommender):
             **self._course_tensors(),
         }
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
         latent = int(self.latent_units)
+        n_users, n_items = shape
+        n_features = integer_in(tensors, "content.features", high=MAX_FEATURES)
+        vocabulary = id_layout({}, "vocabulary") if _has_vocabulary(tensors) else {}
         return {
-            "codes": (len(self._users), latent),
-            "item_factors": (len(self._items), latent),
-            "item_gram": (latent, latent),
-            "content.values": tensors["content.indices"].shape,
+            **(self._network_layout(n_features) if n_features else {}),
+            **vocabulary,
+            "codes": single(n_users, latent),
+            "item_factors": single(n_items, latent),
+            "item_gram": single(latent, latent),
+            "content.indptr": Tensor(np.int64, (n_items + 1,)),
+            "content.indices": Tensor(np.int32, (None,)),
+            "content.values": single(length_of(tensors, "content.indices")),
+            "content.features": Tensor(np.int64, (1,)),
+            "losses": double(None, len(LOSSES), limit=np.inf),
+            "pretraining_losses": double(None, None, limit=np.inf),
+            **super()._layout(shape, tensors),
         }
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _network_layout(self, n_features: int) -> Layout:
+        """Describe the content network's layers, of which the last makes the code."""
+        latent = int(self.latent_units)
+        units = (n_features, *check_layers("hidden_units", self.hidden_units), 2 * latent)
+        layout = {}
+        for number, (inputs, outputs) in enumerate(pairwise(units)):
+            layout[f"layer.{number}.weights"] = single(inputs, outputs)
+            layout[f"layer.{number}.bias"] = single(1, outputs)
+            layout[f"layer.{number}.decoder_bias"] = single(1, inputs)
+        layout[f"layer.{number}.decoder_weights"] = single(inputs, latent)
+        return layout
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        indptr, indices = tensors["content.indptr"], tensors["content.indices"]
+        n_features = int(tensors["content.features"][0])
+        check_structure(indptr, indices, (shape[1], n_features), "content")
+        if not has_increasing_rows(indptr, indices):
+            raise ValueError("content.indices must increase in every row, but they do not")
+        values = tensors["content.values"]
+        if len(values) and not (values.min() >= 0 and values.max() <= 1):
+            raise ValueError("content.values must lie between 0 and 1")
+        if _has_vocabulary(tensors):
+            words = ids_from(tensors, "vocabulary")
+            if len(words) != n_features or len(np.unique(words)) < n_features:
+                raise ValueError(f"vocabulary must be {n_features:,} different words")
+
+    def _restore(self, tensors: Tensors) -> None:
         self._restore_course(tensors)
         for name in ("codes", "item_factors", "item_gram"):
             setattr(self, f"_{name}", np.ascontiguousarray(tensors[name]))
@@ -517,14 +573,17 @@ class CVAE(ImplicitRecommender):
             tensors["content.values"],
             (len(self._item_factors), n_features),
         )
-        check_structure(self._content.indptr, self._content.indices, self._content.shape, "content")
-        stored = any(name.startswith("vocabulary.") for name in tensors)
+        stored = _has_vocabulary(tensors)
         self._vocabulary = ids_from(tensors, "vocabulary") if stored else None  # type: ignore[assignment]
         self._losses = tensors["losses"].tolist()
         self.pretraining_losses_ = tensors["pretraining_losses"]
         self._network = self._make_content_network(n_features, 0)
         if self._network is not None:
             load_weights(self._network.weights(), tensors)
+
+
+def _has_vocabulary(tensors: Tensors) -> bool:
+    return any(name.startswith("vocabulary.") for name in tensors)
 
 
 def _as_matrix(rows: CSR) -> Any:

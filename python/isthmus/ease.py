@@ -14,6 +14,7 @@ from isthmus._checks import check_bool, check_real
 from isthmus._csr import CSR, select_rows, transpose, with_ones
 from isthmus._memory import available_memory, format_bytes
 from isthmus._scorable import Floats
+from isthmus._tensors import Layout, Tensors, single
 from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import as_ratings
@@ -178,13 +179,13 @@ class EASE(Recommender):
         rows = CSR(np.arange(n + 1), items.astype(np.int32), ones, (n, len(self._items)))
         return Products(rows, self._weights.array)
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def _tensors(self) -> Tensors:
         return {"weights": self._weights.array}
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-        return {"weights": (len(self._items), len(self._items))}
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        return {"weights": single(shape[1], shape[1])}
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, tensors: Tensors) -> None:
         self._weights = _core.Matrix(tensors["weights"])
 
 

@@ -1,8 +1,7 @@
 """Ratings and titles from files, and ratings to files."""
 
+import codecs
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,13 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from scipy import sparse
+from numpy.typing import NDArray
 
 from isthmus._checks import check_choice
 from isthmus._columns import FIELDS, field_of, resolve_columns
 from isthmus._csr import row_numbers
 from isthmus._files import atomic_write
-from isthmus._layout import find_separator, read_lines, split_line
+from isthmus._ids import as_ids
+from isthmus._layout import check_encoding, find_separator, read_lines, split_line
+from isthmus._matrices import check_named
+from isthmus._npz import as_shape, names_in_npz, read_arrays, read_matrix
+from isthmus._parquet import names_in_parquet, read_parquet
+from isthmus._reading import Unpacked, name_file, refuse_damage
 from isthmus._text import read_text
 from isthmus.ratings import Duplicates, Ratings
 
@@ -51,7 +55,9 @@ def read_ratings(
         ``ratings.csv``, and what resembles them), compressed or not (``.gz``, ``.bz2``, ``.zst``),
         a Parquet file, or an npz file: that of `write_ratings` or of ``scipy.sparse.save_npz``.
         Timestamps in text are whole seconds since 1970 or, with and without a zone (which is then
-        UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds.
+        UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds. A line has at most 1 MiB.
+        A compressed file may unpack to 256 MiB or 100 times its size, whichever is more. In npz
+        files, users and items without ratings have ids, or are at most 10 million.
     format : {"csv", "tsv", "dat", "parquet", "npz"}, optional
         What the file is; "dat" separates by ``::``. Found from the file's name and content by
         default.
@@ -102,7 +108,7 @@ def read_ratings(
         for name, value in (("header", header), ("separator", separator), ("encoding", encoding)):
             if value is not None:
                 raise ValueError(f"{name} is for text files, but {path} is a {kind} file.")
-    try:
+    with name_file(path):
         if kind == "npz":
             if columns is not None:
                 raise ValueError("columns is for text and Parquet files, not for npz files.")
@@ -122,12 +128,6 @@ def read_ratings(
         return Ratings.from_frame(
             table, **names, implicit="rating" not in names, duplicates=duplicates
         )
-    except (TypeError, ValueError) as error:
-        # What the arrays are refused for does not say which file they come from.
-        if str(path) in str(error):
-            raise
-        kind_of_error = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind_of_error(f"{path}: {error}") from None
 
 
 def _existing(path: str | PathLike[str]) -> Path:
@@ -164,38 +164,28 @@ def _find_format(path: Path) -> str:
 def _read_parquet(
     path: Path, columns: Sequence[str | int | None] | None, *, implicit: bool
 ) -> tuple[Any, dict[str, str]]:
-    try:
-        with pa.parquet.ParquetFile(path) as file:
-            there = file.schema_arrow.names
-            found = resolve_columns(
-                *(columns, there, len(there), str(path)), find=columns is None, implicit=implicit
-            )
-            names = {field: there[at] for field, at in found._asdict().items() if at is not None}
-            return file.read(columns=list(names.values())), names
-    except pa.ArrowException as error:
-        raise ValueError(f"{path} cannot be read as a Parquet file: {error}.") from None
+    there = names_in_parquet(path)
+    found = resolve_columns(
+        *(columns, there, len(there), str(path)), find=columns is None, implicit=implicit
+    )
+    names = {field: there[at] for field, at in found._asdict().items() if at is not None}
+    return read_parquet(path, list(names.values())), names
 
 
 def _read_npz(path: Path, duplicates: Duplicates, *, implicit: bool) -> Ratings:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            there = {Path(name).stem for name in archive.namelist()}
-        if "format" in there:
-            return Ratings.from_matrix(sparse.load_npz(path), duplicates=duplicates)
-        with np.load(path, allow_pickle=False) as file:
-            known = (*FIELDS, "shape", "user_id", "item_id")
-            array: dict[str, Any] = {name: file[name] for name in known if name in there}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as an npz file: {error}.") from None
+    there = names_in_npz(path)
+    if "format" in there:
+        return Ratings.from_matrix(read_matrix(path), duplicates=duplicates)
+    array: dict[str, Any] = read_arrays(path, (*FIELDS, "shape", "user_id", "item_id"))
     if implicit and "user" in array:
-        array["rating"] = np.ones(len(array["user"]), np.float32)
+        array["rating"] = np.ones(array["user"].size, np.float32)
     for name in FIELDS[:3]:
         if name not in array:
             raise ValueError(
                 f"{path} must hold arrays named user, item and rating, or be a matrix of "
                 f"scipy.sparse.save_npz, but it has no {name}; it has {', '.join(sorted(there))}."
             )
-    shape = array.get("shape", [array[name].max(initial=-1) + 1 for name in FIELDS[:2]])
+    shape = _shape_of(array, path)
     ratings = Ratings.from_arrays(
         *(array["user"], array["item"], array["rating"], array.get("timestamp")),
         duplicates=duplicates,
@@ -208,6 +198,28 @@ def _read_npz(path: Path, duplicates: Duplicates, *, implicit: bool) -> Ratings:
         item_ids=array.get("item_id"),
         timestamps=ratings.timestamps,
     )
+
+
+def _shape_of(array: dict[str, Any], path: Path) -> tuple[int, int]:
+    """Return how many users and items a file has, if its arrays account for them."""
+    needed = [int(_as_positions(array[name], name).max(initial=-1)) + 1 for name in FIELDS[:2]]
+    shape = as_shape(array["shape"], path) if "shape" in array else (needed[0], needed[1])
+    for n, name in zip(shape, FIELDS[:2], strict=True):
+        if f"{name}_id" not in array:
+            check_named(n, array["user"].size, str(path), f"{name}s", f"an array {name}_id")
+        elif array[f"{name}_id"].shape != (n,):
+            raise ValueError(
+                f"{path} must have an array {name}_id of the {n:,} {name}s in its shape, "
+                f"but its shape is {array[f'{name}_id'].shape}."
+            )
+    return shape
+
+
+def _as_positions(array: NDArray[Any], name: str) -> NDArray[np.int64]:
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"the array {name} must hold integers, but its dtype is {array.dtype}.")
+    ids: Any = as_ids(array, name)
+    return ids  # type: ignore[no-any-return]
 
 
 def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dict[Any, str]:
@@ -241,16 +253,36 @@ def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dic
     {1: 'Toy Story (1995)', 2: 'Heat (1995)'}
     """
     path = _existing(path)
-    lines = list(read_lines(path, encoding or "utf-8"))
-    if encoding is None and any(re.search("[\udc80-\udcff]", line) for _, line in lines):
-        lines = list(read_lines(path, "latin-1"))
-    if not lines:
+    check_encoding(encoding or "utf-8")
+    with refuse_damage(path, "a file of titles"):
+        titles = _read_titles(path, encoding or _encoding_of(path))
+    if not titles:
         raise ValueError(f"{path} must hold at least one item, but it is empty.")
-    separator = find_separator(lines[0][1], path)
+    if all(_INTEGER.fullmatch(name) and int(name) < 2**63 for name in titles):
+        return {int(name): title for name, title in titles.items()}
+    return titles
+
+
+def _encoding_of(path: Path) -> str:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with Unpacked(path) as stream:
+        try:
+            while block := stream.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8"
+
+
+def _read_titles(path: Path, encoding: str) -> dict[str, str]:
+    separator = ""
     titles: dict[str, str] = {}
-    for number, line in lines:
+    for number, line in read_lines(path, encoding):
+        is_first = not separator
+        separator = separator or find_separator(line, path)
         name, *rest = split_line(line, separator)
-        if number == lines[0][0] and field_of(name) == "item":
+        if is_first and field_of(name) == "item":
             continue
         if not rest or not name.strip():
             raise ValueError(
@@ -259,9 +291,9 @@ def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dic
             )
         if name.strip() in titles:
             raise ValueError(f"{path}, line {number}: the id {name!r} was there before.")
+        if re.search("[\udc80-\udcff]", line):
+            raise ValueError(f"{path}, line {number}: there must be {encoding} text.")
         titles[name.strip()] = rest[0].strip()
-    if all(_INTEGER.fullmatch(name) and int(name) < 2**63 for name in titles):
-        return {int(name): title for name, title in titles.items()}
     return titles
 
 

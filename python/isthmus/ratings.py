@@ -10,13 +10,20 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from isthmus import _csr
-from isthmus._arrays import as_timestamps, as_values, check_same_length, read_only
+from isthmus._arrays import (
+    as_contiguous,
+    as_timestamps,
+    as_values,
+    check_same_length,
+    read_only,
+)
 from isthmus._cells import Duplicates, csr_from_cells, matrix_cells, matrix_rows
-from isthmus._checks import check_choice
+from isthmus._checks import check_choice, check_integer
 from isthmus._columns import FIELDS
 from isthmus._csr import CSR
 from isthmus._frames import frame_cells
 from isthmus._ids import IdArray, IdIndex, as_ids, encode
+from isthmus._matrices import check_named, checked_matrix
 
 __all__ = ["CSR", "Duplicates", "Ratings", "as_ratings"]
 
@@ -73,20 +80,25 @@ class Ratings:
         item_ids: ArrayLike | IdIndex | None = None,
         timestamps: ArrayLike | None = None,
     ) -> None:
+        if not isinstance(csr, CSR):
+            raise TypeError(
+                f"csr must be a CSR, but it is a {_kind(csr)}; for a matrix of SciPy's there is "
+                f"Ratings.from_matrix."
+            )
         _csr.check_shape(csr.shape, "csr")
         self.shape = (int(csr.shape[0]), int(csr.shape[1]))
         values = as_values(csr.values, "csr.values")
         _csr.check_structure(csr.indptr, csr.indices, self.shape, "csr")
-        self.indptr: NDArray[np.int64] = read_only(np.asarray(csr.indptr, np.int64))
-        self.indices: NDArray[np.int32] = read_only(np.asarray(csr.indices, np.int32))
+        self.indptr: NDArray[np.int64] = read_only(as_contiguous(csr.indptr, np.int64))
+        self.indices: NDArray[np.int32] = read_only(as_contiguous(csr.indices, np.int32))
         self.values: NDArray[np.float32] = read_only(values)
         check_same_length("csr.values", self.values, "csr.indices", self.indices)
         if self.nnz == 0:
             raise ValueError("csr must hold at least one rating, but no cell is stored.")
         if not _csr.has_increasing_rows(self.indptr, self.indices):
             raise ValueError("csr.indices must increase in every row, but they do not.")
-        self._users = _id_index(user_ids, self.n_users, "user")
-        self._items = _id_index(item_ids, self.n_items, "item")
+        self._users = _id_index(user_ids, self.n_users, "user", self.nnz)
+        self._items = _id_index(item_ids, self.n_items, "item", self.nnz)
         self.timestamps: NDArray[np.int64] | None = None
         if timestamps is not None:
             self.timestamps = read_only(as_timestamps(timestamps))
@@ -202,8 +214,8 @@ class Ratings:
         cls,
         X: Any,
         *,
-        user_ids: ArrayLike | None = None,
-        item_ids: ArrayLike | None = None,
+        user_ids: ArrayLike | IdIndex | None = None,
+        item_ids: ArrayLike | IdIndex | None = None,
         duplicates: Duplicates = "error",
     ) -> "Ratings":
         """Make ratings from a SciPy sparse matrix or array, users x items.
@@ -214,7 +226,8 @@ class Ratings:
             Any format and real type. Every stored cell is a rating, also where it is 0. A CSR
             with float32 values and sorted int32 indices is not copied.
         user_ids, item_ids : array_like of int or str, optional
-            Ids of rows and columns; by default their positions.
+            Ids of rows and columns; by default their positions. Without ids, a matrix may have at
+            most 10 million more users, or items, than ratings.
         duplicates : {"error", "mean", "last"}, default "error"
             As for `from_arrays`. (SciPy itself would add the values up.)
 
@@ -235,19 +248,19 @@ class Ratings:
         """
         if not sparse.issparse(X):
             raise TypeError(_no_matrix(X))
-        matrix: Any = X
-        _csr.check_shape(matrix.shape, "X")
+        matrix = checked_matrix(X, "X")
+        if matrix.nnz == 0:
+            raise ValueError("X must hold at least one rating, but no cell is stored.")
         shape = (int(matrix.shape[0]), int(matrix.shape[1]))
-        users, items = _id_index(user_ids, shape[0], "user"), _id_index(item_ids, shape[1], "item")
+        users = _id_index(user_ids, shape[0], "user", matrix.nnz, "X")
+        items = _id_index(item_ids, shape[1], "item", matrix.nnz, "X")
         if matrix.format == "csr":
             csr = matrix_rows(matrix, shape)
-            if len(csr.indices) and _csr.has_increasing_rows(csr.indptr, csr.indices):
+            if _csr.has_increasing_rows(csr.indptr, csr.indices):
                 return cls(csr, user_ids=users, item_ids=items)
             rows, columns, values = _csr.row_numbers(csr.indptr), csr.indices, csr.values
         else:
-            rows, columns, values = matrix_cells(matrix, shape)
-        if len(values) == 0:
-            raise ValueError("X must hold at least one rating, but no cell is stored.")
+            rows, columns, values = matrix_cells(X, matrix)
         return cls._from_cells(rows, columns, values, None, duplicates, users, items)
 
     @classmethod
@@ -545,6 +558,8 @@ class Ratings:
         >>> Ratings.from_arrays([1, 1, 2], [5, 6, 5], [3, 4, 2]).k_core(users=2, items=1)
         Ratings(1 users x 2 items, 2 ratings in [3, 4])
         """
+        check_integer("users", users, low=0)
+        check_integer("items", items, low=0)
         rows = _csr.row_numbers(self.indptr)
         keep = np.ones(self.nnz, np.bool_)
         while True:
@@ -571,7 +586,9 @@ class Ratings:
         )
 
 
-def as_ratings(X: Any, name: str = "X") -> Ratings:
+def as_ratings(
+    X: Any, name: str = "X", users: IdIndex | None = None, items: IdIndex | None = None
+) -> Ratings:
     """Take what a model is fitted to: ratings as they are, a sparse matrix as ratings.
 
     Parameters
@@ -579,6 +596,8 @@ def as_ratings(X: Any, name: str = "X") -> Ratings:
     X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
     name : str, default "X"
         What the caller calls it, for messages.
+    users, items : IdIndex, optional
+        Ids of a matrix's rows and columns; by default their positions.
 
     Returns
     -------
@@ -592,7 +611,7 @@ def as_ratings(X: Any, name: str = "X") -> Ratings:
     if isinstance(X, Ratings):
         return X
     try:
-        return Ratings.from_matrix(X)
+        return Ratings.from_matrix(X, user_ids=users, item_ids=items)
     except (TypeError, ValueError) as error:
         message = re.sub(r"^X\b", name, str(error))
         raise type(error)(message) from None
@@ -608,8 +627,11 @@ def _place(
     return index, index.positions(distinct, f"{kind}s").astype(np.int32)[codes]
 
 
-def _id_index(ids: ArrayLike | IdIndex | None, n: int, kind: str) -> IdIndex:
+def _id_index(
+    ids: ArrayLike | IdIndex | None, n: int, kind: str, cells: int, name: str = "csr"
+) -> IdIndex:
     if ids is None:
+        check_named(n, cells, name, f"{kind}s", f"{kind}_ids")
         return IdIndex(np.arange(n, dtype=np.int64), kind)
     index = ids if isinstance(ids, IdIndex) else IdIndex(as_ids(ids, f"{kind}_ids"), kind)
     if len(index) != n:

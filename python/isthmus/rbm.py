@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._alignment import cells_among
 from isthmus._arrays import read_only
-from isthmus._checks import check_bool, check_choice, check_integer, check_layers, check_real
+from isthmus._checks import (
+    check_bool,
+    check_choice,
+    check_integer,
+    check_layers,
+    check_real,
+    check_units,
+)
 from isthmus._column_prior import ColumnPrior
 from isthmus._csr import CSR, column_counts, row_numbers
 from isthmus._epochs import load_weights
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._rbm_learner import Learner
 from isthmus._scorable import Floats
+from isthmus._tensors import Layout, Tensors, double, length_of, single
 from isthmus.ratings import Ratings, as_ratings
 from isthmus.training import Callback
 
@@ -206,7 +214,7 @@ class RBM(RatingModel):
 
     def _check_parameters(self) -> None:
         check_choice("orientation", self.orientation, ("item", "user"))
-        check_integer("hidden_units", self.hidden_units, low=1)
+        check_units("hidden_units", self.hidden_units)
         check_bool("conditional", self.conditional)
         check_real("regularization", self.regularization, low=0)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
@@ -442,25 +450,36 @@ class RBM(RatingModel):
 
     # Files
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
-        tensors: dict[str, NDArray[Any]] = dict(self._model.weights())
+    def _tensors(self) -> Tensors:
+        tensors: Tensors = dict(self._model.weights())
         tensors["codes"] = self._codes.array
         tensors["levels"] = self._levels
         tensors |= self._prior.tensors()
         return {**tensors, **self._training_tensors()}
 
-    def _tensor_shapes(self, tensors: dict[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-        shape = (len(self._users), len(self._items))
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
         n_columns, n_rows = shape if self.orientation == "item" else shape[::-1]
-        n_levels, units = len(tensors["levels"]), int(self.hidden_units)
+        n_levels, units = length_of(tensors, "levels"), int(self.hidden_units)
+        rated = {"rated_weights": single(n_columns, units)} if self.conditional else {}
         return {
-            "visible_bias": (n_columns, n_levels),
-            "codes": (n_rows, units),
-            **ColumnPrior.shapes(n_levels, units),
-            **self._training_shapes(),
+            "weights": single(n_columns * n_levels, units),
+            "visible_bias": single(n_columns, n_levels),
+            "hidden_bias": single(1, units),
+            **rated,
+            "codes": single(n_rows, units),
+            "levels": double(n_levels),
+            **ColumnPrior.layout(n_levels, units),
+            **super()._layout(shape, tensors),
         }
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        ColumnPrior.check_values(tensors)
+        levels = tensors["levels"]
+        if not (1 <= len(levels) <= MAX_LEVELS and (np.diff(levels) > 0).all()):
+            raise ValueError(f"levels must be from 1 to {MAX_LEVELS} ratings that increase")
+
+    def _restore(self, tensors: Tensors) -> None:
         self._restore_training(tensors)
         self._levels = tensors["levels"]
         self._codes = _core.Matrix(tensors["codes"])

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus._checks import ACTIVATIONS, check_choice, check_integer, check_layers, check_real
+from isthmus._checks import (
+    ACTIVATIONS,
+    check_choice,
+    check_integer,
+    check_layers,
+    check_real,
+    check_units,
+)
 from isthmus._csr import CSR
 from isthmus._implicit import ImplicitRecommender
 from isthmus._scorable import Floats
+from isthmus._tensors import Layout, Tensor, Tensors, integer_in, network, single
 from isthmus.ratings import Ratings
 
 __all__ = ["MultDAE", "MultVAE"]
@@ -122,10 +130,28 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         weights = self._network.weights()
         return weights["decoder.weights"], weights["decoder.bias"][0]
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def _tensors(self) -> Tensors:
         return {**super()._tensors(), "steps": np.array([self._steps], np.int64)}
 
-    def _restore(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        encoder, latent, decoder = self._layers(self._current_structure())
+        hidden = [*pairwise(encoder)]
+        if latent:  # means and deviations
+            hidden += [(encoder[-1], 2 * latent), *pairwise((latent, *decoder))]
+        last = (*encoder, *((latent,) if latent else ()), *decoder)[-1]
+        n_users, n_items = shape
+        return {
+            **network(n_items, encoder[0], hidden, last),
+            "codes": single(n_users, last),
+            "steps": Tensor(np.int64, (1,)),
+            **super()._layout(shape, tensors),
+        }
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        integer_in(tensors, "steps", high=np.iinfo(np.int64).max)
+
+    def _restore(self, tensors: Tensors) -> None:
         super()._restore(tensors)
         self._steps = int(tensors["steps"][0])
 
@@ -396,7 +422,7 @@ class MultVAE(_Multinomial):
 
     def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         layers = check_layers("hidden_units", structure.hidden_units)
-        latent = check_integer("latent_units", structure.latent_units, low=1)
+        latent = check_units("latent_units", structure.latent_units)
         decoder = structure.decoder_units
         if decoder is None:
             return layers, latent, layers[::-1]

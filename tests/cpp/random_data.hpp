@@ -36,7 +36,10 @@ struct Sparse {
         for (const std::int32_t c : indices) ++counts[static_cast<std::size_t>(c)];
         return counts;
     }
-    ColumnLayout layout() const { return {popularity(), rows()}; }
+    // For batches of `batch_rows`.
+    ColumnLayout layout(index_t batch_rows = 60) const {
+        return {popularity(), rows(), batch_rows};
+    }
 };
 
 // Ratings from 0 to 5. Columns grow rarer; every fifth row is empty, the next one is nearly full.

@@ -83,16 +83,19 @@ void check_segments(const Batch& batch, const Cells& expected) {
     CHECK(left.empty());
 }
 
-// The columns' lists name each cell once, with its row, and the inputs first.
+// The columns' lists are in order, and name each cell once, with its row, and the inputs first.
 void check_lists(Batch& batch, const Cells& expected) {
     index_t listed = 0;
     for (index_t block = 0; block < batch.layout().blocks(); ++block) {
         batch.list_columns(block);
         const ColumnRange columns = batch.layout().block(block);
-        for (index_t column = columns.begin; column < columns.end; ++column) {
-            const ColumnLists::List list = batch.lists().list(column);
+        index_t least = columns.begin;
+        for (const ColumnLists::List& list : batch.lists().block(block)) {
+            CHECK(list.column >= least && list.column < columns.end);
+            CHECK(list.begin < list.end);
+            least = list.column + 1;
             for (index_t i = list.begin; i < list.end; ++i) {
-                const auto cell = expected.find({batch.lists().row()[i], column});
+                const auto cell = expected.find({batch.lists().row()[i], list.column});
                 CHECK(cell != expected.end());
                 if (cell == expected.end()) continue;
                 CHECK_EQUAL(cell->second.masked, i >= list.input_end);

@@ -31,7 +31,7 @@ std::vector<std::int32_t> originals(const ColumnLayout& layout) {
     return original;
 }
 
-void check_blocks_and_slices(const ColumnLayout& layout) {
+void check_blocks_and_slices(const ColumnLayout& layout, index_t most = 512) {
     index_t next_column = 0, next_block = 0;
     for (index_t slice = 0; slice < layout.slices(); ++slice) {
         const ColumnRange blocks = layout.slice_blocks(slice);
@@ -41,7 +41,7 @@ void check_blocks_and_slices(const ColumnLayout& layout) {
         for (index_t block = blocks.begin; block < blocks.end; ++block) {
             const ColumnRange columns = layout.block(block);
             CHECK_EQUAL(columns.begin, next_column);
-            CHECK(columns.size() >= 1 && columns.size() <= 512);
+            CHECK(columns.size() >= 1 && columns.size() <= most);
             next_column = columns.end;
         }
     }
@@ -58,7 +58,7 @@ void check_blocks_and_slices(const ColumnLayout& layout) {
 void columns_are_dealt_by_popularity() {
     for (const index_t cols : {1, 2, 127, 128, 255, 256, 511, 512, 513, 3001}) {
         const auto popularity = random_popularity(cols);
-        const ColumnLayout layout(popularity, 50);
+        const ColumnLayout layout(popularity, 50, 50);
         CHECK_EQUAL(layout.cols(), cols);
         CHECK_EQUAL(layout.slices(), std::clamp(cols / 128, index_t{1}, index_t{2}));
         check_blocks_and_slices(layout);
@@ -83,11 +83,24 @@ void columns_are_dealt_by_popularity() {
 }
 
 void blocks_of_popular_columns_are_smaller() {
-    const ColumnLayout full(std::vector<std::int64_t>(4000, 100), 100);
-    const ColumnLayout sparse(std::vector<std::int64_t>(4000, 0), 100);
-    CHECK(full.block(0).size() < sparse.block(0).size());
+    const ColumnLayout full(std::vector<std::int64_t>(4000, 100), 100, 100);
+    const ColumnLayout half(std::vector<std::int64_t>(4000, 1), 100, 100);
+    CHECK(full.block(0).size() < half.block(0).size());
     check_blocks_and_slices(full);
-    check_blocks_and_slices(sparse);
+    check_blocks_and_slices(half);
+}
+
+// So that a batch's rows are not looked at in blocks where they have nothing.
+void blocks_of_rare_columns_have_a_cell_for_most_rows() {
+    const ColumnLayout rare(std::vector<std::int64_t>(40000, 1), 4000, 4000);
+    CHECK_EQUAL(rare.block(0).size(), 4000);
+    check_blocks_and_slices(rare, 4000);
+    // a batch reads one in ten of the columns: 512 of them are 5,120
+    const ColumnLayout batches(std::vector<std::int64_t>(40000, 1), 4000, 400);
+    CHECK_EQUAL(batches.block(0).size(), 5120);
+    const ColumnLayout none(std::vector<std::int64_t>(4000, 0), 0, 256);
+    CHECK_EQUAL(none.blocks(), 2);
+    check_blocks_and_slices(none, 2000);
 }
 
 void columns_may_stay_in_order() {
@@ -97,6 +110,10 @@ void columns_may_stay_in_order() {
         check_blocks_and_slices(layout);
         for (index_t c = 0; c < cols; ++c) CHECK_EQUAL(layout.internal()[c], c);
     }
+    const ColumnLayout sparse = ColumnLayout::in_order(100000, 4.0);
+    CHECK_EQUAL(sparse.blocks(), 4);
+    check_blocks_and_slices(sparse, 25000);
+    CHECK_EQUAL(ColumnLayout::in_order(100000, 0.0).blocks(), 1);
 }
 
 }  // namespace
@@ -104,6 +121,7 @@ void columns_may_stay_in_order() {
 int main() {
     columns_are_dealt_by_popularity();
     blocks_of_popular_columns_are_smaller();
+    blocks_of_rare_columns_have_a_cell_for_most_rows();
     columns_may_stay_in_order();
     return check::result();
 }

@@ -187,8 +187,8 @@ void updates_step_along_the_gradient_and_the_decay() {
                     const isthmus::TrainedMatrix trained{weights.view(),
                                                          {state[0].view(), state[1].view()}};
                     for (index_t b = 0; b < f.layout.blocks(); ++b) {
-                        update_columns(f.batch.lists(), f.layout.block(b), cells, h.view(), trained,
-                                       {options, rate, step, decay});
+                        update_columns(f.batch.lists(), b, f.layout.block(b), cells, h.view(),
+                                       trained, {options, rate, step, decay});
                     }
                 }
                 CHECK(difference(weights.view(), expected) < 2e-5);
@@ -198,31 +198,46 @@ void updates_step_along_the_gradient_and_the_decay() {
     }
 }
 
-// Weights and state after five steps on three batches in turn, in time or late.
+// Weights, biases and state after some steps, the first five on three batches in turn; columns step
+// at once, or skip batches and catch up.
 struct Trained {
-    Matrix weights;
-    Matrix state[2];
+    Matrix weights, bias;
+    Matrix state[2], bias_state[2];
     std::vector<std::int32_t> taken;
 
-    Trained(index_t k, OptimizerKind kind, float decay, bool late)
-        : weights(testing::random_matrix(300, k, 1)), state{Matrix(300, k), Matrix(300, k)} {
-        if (late) taken.resize(300);
+    Trained(index_t k, OptimizerKind kind, float rate, float decay, bool may_skip,
+            index_t last_step = 5)
+        : weights(testing::random_matrix(300, k, 1)),
+          bias(testing::random_matrix(1, 300, 3)),
+          state{Matrix(300, k), Matrix(300, k)},
+          bias_state{Matrix(1, 300), Matrix(1, 300)} {
+        if (may_skip) taken.resize(300);
         const Fixture batches[3] = {Fixture(3), Fixture(4), Fixture(5)};
         const Matrix h = testing::random_matrix(20, k, 2);
-        const isthmus::TrainedMatrix trained{
-            weights.view(), {state[0].view(), state[1].view()}, late ? taken.data() : nullptr};
+        const isthmus::TrainedMatrix trained{weights.view(),
+                                             {state[0].view(), state[1].view()},
+                                             may_skip ? taken.data() : nullptr,
+                                             bias.data(),
+                                             {bias_state[0].data(), bias_state[1].data()}};
+        const Sparse nothing = testing::random_sparse(0, 300, 1);
+        isthmus::Batch empty;
         std::vector<isthmus::OptimizerStep> steps;
-        for (index_t step = 1; step <= 5; ++step) {
+        for (index_t step = 1; step <= last_step; ++step) {
             const Fixture& f = batches[step % 3];
-            steps.emplace_back(OptimizerOptions{kind}, 0.01f, step,
-                               decay * static_cast<float>(step));
+            steps.emplace_back(OptimizerOptions{kind}, rate, step,
+                               last_step == 5 ? decay * static_cast<float>(step) : decay);
+            if (step > 5 && may_skip) continue;
+            if (step > 5) {
+                empty.assemble(nothing.view(), nullptr, 0, f.layout, {}, {}, 1);
+            }
             for (index_t b = 0; b < f.layout.blocks(); ++b) {
-                if (late) catch_up_block(f.batch, b, trained, steps.data(), step - 1);
-                update_columns(f.batch.lists(), f.layout.block(b), Cells::error, h.view(), trained,
-                               steps.back());
+                if (step > 5) empty.list_columns(b);
+                if (may_skip) catch_up_block(f.batch, b, trained, steps.data(), step - 1);
+                update_columns(step > 5 ? empty.lists() : f.batch.lists(), b, f.layout.block(b),
+                               Cells::error, h.view(), trained, steps.back());
             }
         }
-        if (late) catch_up_columns({0, 300}, trained, steps.data(), 5);
+        if (may_skip) catch_up_columns({0, 300}, trained, steps.data(), last_step);
     }
 };
 
@@ -230,17 +245,55 @@ bool same_bits(const Matrix& a, const Matrix& b) {
     return std::equal(a.data(), a.data() + a.size(), b.data(), b.data() + b.size());
 }
 
-void late_steps_come_to_the_same_bits() {
+void few_skipped_steps_come_to_the_same_bits() {
     for (const OptimizerKind kind : kOptimizers) {
         for (const float decay : {0.0f, 0.3f}) {
             for (const index_t k : kUnits) {
-                const Trained in_time(k, kind, decay, false);
-                const Trained late(k, kind, decay, true);
-                CHECK(same_bits(late.weights, in_time.weights));
-                for (int i = 0; i < 2; ++i) CHECK(same_bits(late.state[i], in_time.state[i]));
-                for (const std::int32_t taken : late.taken) CHECK_EQUAL(taken, 5);
-                CHECK(testing::padding_is_zero(late.weights.view()));
+                const Trained at_once(k, kind, 0.01f, decay, false);
+                const Trained skipped(k, kind, 0.01f, decay, true);
+                CHECK(same_bits(skipped.weights, at_once.weights));
+                CHECK(same_bits(skipped.bias, at_once.bias));
+                for (int i = 0; i < 2; ++i) {
+                    CHECK(same_bits(skipped.state[i], at_once.state[i]));
+                    CHECK(same_bits(skipped.bias_state[i], at_once.bias_state[i]));
+                }
+                for (const std::int32_t taken : skipped.taken) CHECK_EQUAL(taken, 5);
+                CHECK(testing::padding_is_zero(skipped.weights.view()));
             }
+        }
+    }
+}
+
+double largest_difference(const Matrix& a, const Matrix& b) {
+    return testing::difference(a.view(), Doubles(b.view()));
+}
+
+void many_skipped_steps_come_to_nearly_the_same_weights() {
+    struct Case {
+        OptimizerKind kind;
+        float rate, decay;
+        double tolerance;  // of the way that weights go
+    };
+    for (const Case& c : {Case{OptimizerKind::sgd, 0.01f, 0.1f, 1e-4},
+                          Case{OptimizerKind::momentum, 0.001f, 0.1f, 1e-4},
+                          Case{OptimizerKind::momentum, 0.001f, 0.0f, 1e-4},
+                          Case{OptimizerKind::adagrad, 0.01f, 0.1f, 0.1},
+                          Case{OptimizerKind::adam, 0.001f, 0.0f, 0.1},
+                          Case{OptimizerKind::adam, 0.001f, 0.01f, 0.1},
+                          Case{OptimizerKind::adam, 0.01f, 1.0f, 0.1},
+                          Case{OptimizerKind::adam, 0.001f, 10.0f, 0.1},
+                          Case{OptimizerKind::rprop, 0.01f, 1.0f, 0.0}}) {
+        const Matrix start = Trained(17, c.kind, c.rate, c.decay, false).weights.copy();
+        for (const index_t steps : {100, 300, 2000}) {
+            const Trained exact(17, c.kind, c.rate, c.decay, false, steps);
+            const Trained leapt(17, c.kind, c.rate, c.decay, true, steps);
+            const double way = largest_difference(start, exact.weights);
+            CHECK(largest_difference(leapt.weights, exact.weights) <= c.tolerance * way);
+            const double bias_way =
+                largest_difference(testing::random_matrix(1, 300, 3), exact.bias);
+            CHECK(largest_difference(leapt.bias, exact.bias) <= c.tolerance * bias_way);
+            for (const std::int32_t taken : leapt.taken) CHECK_EQUAL(taken, steps);
+            CHECK(testing::padding_is_zero(leapt.weights.view()));
         }
     }
 }
@@ -260,10 +313,16 @@ void biases_step_along_the_sum_of_the_errors() {
             double& weight = expected.row(0)[c];
             weight = stepped(options, 0.01f, 1.0, weight, gradient.row(0)[c], both);
         }
-        float* const states[2] = {state[0].data(), state[1].data()};
+        const Matrix h(20, 1);
+        Matrix weights(300, 1), weight_state[2] = {Matrix(300, 1), Matrix(300, 1)};
+        const isthmus::TrainedMatrix trained{weights.view(),
+                                             {weight_state[0].view(), weight_state[1].view()},
+                                             nullptr,
+                                             bias.data(),
+                                             {state[0].data(), state[1].data()}};
         for (index_t b = 0; b < f.layout.blocks(); ++b) {
-            update_biases(f.batch.lists(), f.layout.block(b), bias.row(0), states,
-                          {options, 0.01f, 1, 0.0f});
+            update_columns(f.batch.lists(), b, f.layout.block(b), Cells::error, h.view(), trained,
+                           {options, 0.01f, 1, 0.0f});
         }
         CHECK(difference(bias.view(), expected) < 1e-5);
     }
@@ -296,7 +355,8 @@ int main() {
     encode_adds_inputs_times_weights();
     decode_gives_errors_losses_and_the_way_back();
     updates_step_along_the_gradient_and_the_decay();
-    late_steps_come_to_the_same_bits();
+    few_skipped_steps_come_to_the_same_bits();
+    many_skipped_steps_come_to_nearly_the_same_weights();
     biases_step_along_the_sum_of_the_errors();
     arrays_step_along_their_gradient();
     return check::result();

@@ -39,14 +39,21 @@ struct CorruptionPlan {
 // A batch's cells once more, by column: what the gradients of weights walk.
 class ColumnLists {
 public:
-    // Cells of an internal column: [begin, end), the input's ones [begin, input_end), each with
-    // its row in the batch, its input and its error.
+    // Cells of an internal column that has any: [begin, end), the input's ones [begin, input_end),
+    // each with its row in the batch, its input and its error.
     struct List {
-        index_t begin, input_end, end;
+        std::int32_t column;
+        std::uint32_t begin, input_end, end;
     };
-    List list(index_t column) const {
-        const std::size_t at = static_cast<std::size_t>(column);
-        return {begin_[at], input_end_[at], end_[at]};
+    struct Lists {
+        const List *first, *last;
+        const List* begin() const { return first; }
+        const List* end() const { return last; }
+    };
+    // The lists of a block, in ascending order of columns.
+    Lists block(index_t block) const {
+        const Span& span = spans_[static_cast<std::size_t>(block)];
+        return {lists_.data() + span.begin, lists_.data() + span.end};
     }
     const std::int32_t* row() const { return row_.data(); }
     const float* input() const { return input_.data(); }
@@ -54,7 +61,11 @@ public:
 
 private:
     friend class Batch;
-    std::vector<std::uint32_t> begin_, input_end_, end_;  // per column
+    struct Span {
+        index_t begin = 0, end = 0;
+    };
+    std::vector<List> lists_;
+    std::vector<Span> spans_;  // per block
     std::vector<std::int32_t> row_;
     std::vector<float> input_, error_;
 };
@@ -68,7 +79,7 @@ public:
                   const ColumnLayout& layout, const RowTransform& transform,
                   const CorruptionPlan& corruption, int num_threads);
 
-    // Lists each column's cells of a block, with their inputs and their errors as they now stand;
+    // Lists the cells of a block by column, with their inputs and their errors as they now stand;
     // blocks may be listed by different threads at once.
     void list_columns(index_t block);
 
@@ -109,6 +120,7 @@ private:
                      std::uint32_t* scratch);
     // Room for two numbers a block and piece of rows.
     std::uint32_t* scratch_of(index_t piece);
+    ColumnLists::Lists open_lists(index_t block);
 
     const ColumnLayout* layout_ = nullptr;
     index_t rows_ = 0;
@@ -118,6 +130,7 @@ private:
     std::vector<std::uint32_t> scratch_;
     std::vector<std::int32_t> column_;
     std::vector<float> input_, target_;
+    std::vector<std::uint32_t> slot_;  // per column, while its block is listed: its list; else 0
     ColumnLists lists_;
 };
 
@@ -148,7 +161,7 @@ inline index_t rows_at_once(const CsrView& matrix) {
 template <class Encode>
 void encode_in_batches(const CsrView& matrix, const RowTransform& transform, index_t grain,
                        int num_threads, const Matrix& encoded, MatrixView codes, Encode&& encode) {
-    const ColumnLayout layout = ColumnLayout::in_order(matrix.cols);
+    const ColumnLayout layout = ColumnLayout::in_order(matrix.cols, matrix.mean_row_nnz());
     Batch batch;
     const auto encode_batch = [&](const std::int32_t* ids, index_t first, index_t count) {
         parallel_ranges(count, grain, num_threads, [&](index_t begin, index_t end) {

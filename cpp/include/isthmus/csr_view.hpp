@@ -18,6 +18,9 @@ struct CsrView {
 
     index_t nnz() const { return rows == 0 ? 0 : indptr[rows] - indptr[0]; }
     index_t row_nnz(index_t row) const { return indptr[row + 1] - indptr[row]; }
+    double mean_row_nnz() const {
+        return rows == 0 ? 0.0 : static_cast<double>(nnz()) / static_cast<double>(rows);
+    }
 };
 
 // The rows that hold a cell, in order.

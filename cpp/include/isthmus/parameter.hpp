@@ -11,15 +11,15 @@ namespace isthmus {
 struct Parameter {
     Matrix* weights = nullptr;
     Matrix state[2];                  // as many as the optimizer has
-    std::vector<std::int32_t> taken;  // steps that each row has taken, if rows take them late
+    std::vector<std::int32_t> taken;  // steps that each row has taken, if rows may skip them
 
     Parameter() = default;
     Parameter(Matrix& weights, OptimizerKind kind);
 
     TrainedMatrix view() {
-        return {weights->view(),
-                {state[0].view(), state[1].view()},
-                taken.empty() ? nullptr : taken.data()};
+        TrainedMatrix trained{weights->view(), {state[0].view(), state[1].view()}};
+        if (!taken.empty()) trained.taken = taken.data();
+        return trained;
     }
 
     // One step of `size` floats from `begin` on (on a cache line; padding counts), along

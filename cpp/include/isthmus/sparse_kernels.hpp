@@ -36,22 +36,27 @@ void decode_block(Batch& batch, index_t block, ColumnRange rows, ConstMatrixView
 struct TrainedMatrix {
     MatrixView weights;
     MatrixView state[2];
-    // How many steps each row has taken, where rows take theirs late; null: all take all in time.
+    // How many steps each row has taken, where rows without a cell in a batch skip its step until a
+    // batch reads them; null: all rows take every step at once.
     std::int32_t* taken = nullptr;
+    // A bias for each row, which steps with it and does not decay, and its state; or null.
+    float* bias = nullptr;
+    float* bias_state[2] = {};
 };
 
 enum class Cells { input, error };
 
-// For every column in a range: weights -= optimizer(sum over the column's cells of value x H_row +
+// For every column of a block: weights -= optimizer(sum over the column's cells of value x H_row +
 // decay x weights), with the cells' inputs (V's gradient; H is then the hidden error) or their
-// errors (W's gradient) for values. The gradient never leaves the registers. Where columns take
-// steps late, those without a cell in the batch are left for later.
-void update_columns(const ColumnLists& lists, ColumnRange columns, Cells cells, ConstMatrixView h,
-                    const TrainedMatrix& trained, const OptimizerStep& step);
+// errors (W's gradient, and the bias's) for values. The gradient never leaves the registers. Where
+// columns may skip steps, those without a cell in the batch do.
+void update_columns(const ColumnLists& lists, index_t block, ColumnRange columns, Cells cells,
+                    ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step);
 
-// The first `count` of `steps`, as far as they have not been taken, by the columns that have a cell
-// of the batch in a block: along a gradient of decay x weights. To be called before weights that
-// take their steps late are read, and to the same bits as if all had been taken in time.
+// Takes the skipped ones of the first `count` of `steps`, along a gradient of decay x weights, for
+// the columns that have a cell of the batch in a block. To be called before their weights are read.
+// Up to kMostExactSteps in a row come to the same bits as if none had been skipped; more are taken
+// as a few leaps (optimizers.hpp), so that their number hardly counts.
 void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trained,
                     const OptimizerStep* steps, index_t count);
 
@@ -59,9 +64,7 @@ void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trai
 void catch_up_columns(ColumnRange columns, const TrainedMatrix& trained, const OptimizerStep* steps,
                       index_t count);
 
-// The output bias of the columns: the same with 1 for H, and no decay, always in time.
-void update_biases(const ColumnLists& lists, ColumnRange columns, float* bias,
-                   float* const state[2], const OptimizerStep& step);
+constexpr index_t kMostExactSteps = 32;
 
 // An array of weights and its gradient: parameters that are not kept by column.
 void update_array(float* weights, const float* gradient, index_t size, float* const state[2],

@@ -7,11 +7,11 @@
 // A batch's step has the gradient of its own rows' errors and its share of the rows of the decay:
 // exactly what a dense framework computes with masked squared loss and the same optimizer.
 //
-// Every step moves every weight, by its decay and by what the optimizer remembers. The weights of
-// columns without a cell in the batch are left, and take the steps they have missed, one after the
-// other, when a batch next reads them; and the encoder's step on a batch is taken when the next one
-// has come, whose encoding reads the same weights. Both save the memory most of its work, and come
-// to the same bits.
+// Every step moves every weight, by its decay and by what the optimizer remembers. Columns without
+// a cell in the batch skip it, and catch up when a batch next reads them (sparse_kernels.hpp): up
+// to kMostExactSteps skipped in a row come to the same bits, more to nearly the same weights. The
+// encoder's step on a batch is taken when the next one has come, whose encoding reads the same
+// weights. So an epoch costs its cells, and each column a few steps, however many batches it has.
 
 #include <cstdint>
 #include <functional>
@@ -64,7 +64,7 @@ struct PhaseSeconds {
     double encode = 0.0;    // with the encoder's step on the batch before
     double decode = 0.0;    // with the codes' errors and the decoder's step
     double backward = 0.0;  // through the hidden layers, with their steps
-    double settle = 0.0;    // all that an epoch has left for later
+    double settle = 0.0;    // the steps that columns have skipped
 };
 
 struct Evaluation {
@@ -88,7 +88,7 @@ public:
 
     // One pass over the rows that hold any cell, in an order drawn for this epoch. `poll` is called
     // before each batch with the number of rows done; if it throws, the weights stay as after the
-    // last whole batch (while it runs, some have steps to take). If columns are split over
+    // last whole batch (while it runs, some have steps to catch up). If columns are split over
     // machines, `filled` lists the rows that hold a cell on any of them, in ascending order, so
     // that all draw the same batches.
     EpochResult run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
@@ -139,6 +139,7 @@ private:
     void decode_and_update();
     void backward(float hidden_decay, const Reduction& reduce);
     void update_encoder(index_t block);
+    TrainedMatrix decoder();
     void settle();
     index_t steps() const { return static_cast<index_t>(steps_.size()); }
     std::vector<Parameter*> trained();
@@ -154,7 +155,7 @@ private:
     BestWeights best_;
     PhaseSeconds phases_;
     index_t step_ = 0;
-    std::vector<OptimizerStep> steps_;  // since all columns have last taken theirs
+    std::vector<OptimizerStep> steps_;  // since all columns had last caught up
     ColumnLists before_;                // of the batch whose step the encoder has yet to take
     bool encoder_waits_ = false;
     bool finished_ = false;

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <vector>
 
 namespace isthmus {
@@ -56,13 +58,22 @@ struct AlignedDelete {
 };
 using AlignedFloats = std::unique_ptr<float[], AlignedDelete>;
 
-// Zeroed floats on a cache line, on huge pages where the system offers them and they would be full.
-AlignedFloats allocate_floats(index_t count);
+// Says how much was asked for.
+class OutOfMemory : public std::bad_alloc {
+public:
+    OutOfMemory(index_t rows, index_t cols, index_t memory);
+    const char* what() const noexcept override { return message_.what(); }
+
+private:
+    std::runtime_error message_;  // whose copies cannot fail
+};
 
 // Owns rows x cols floats, zeroed at first; the padding stays zero for the matrix's whole life.
+// They begin on a cache line, on huge pages where the system offers them and they would be full.
 class Matrix {
 public:
     Matrix() = default;
+    // Throws OutOfMemory where there is too little for it.
     Matrix(index_t rows, index_t cols);
 
     index_t rows() const { return rows_; }

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
-from scipy import sparse
 
 from isthmus._columns import resolve_columns
 from isthmus._csr import row_numbers
 from isthmus._evaluation import ERRORS, error_of
 from isthmus._files import check_writable
 from isthmus._frames import frame_cells
-from isthmus._ids import IdArray
+from isthmus._ids import IdArray, as_ids
+from isthmus._npz import read_matrix
+from isthmus._parquet import names_in_parquet, read_parquet
+from isthmus._reading import name_file, refuse_damage
 from isthmus._text import read_text
 from isthmus.base import Recommender
 from isthmus.cli._options import Source, parse_columns
@@ -111,13 +111,13 @@ def ids_from_text(written: Sequence[str], known: IdArray, option: str) -> IdArra
     """Turn ids written in a shell into the type of those that a model knows."""
     if known.dtype.kind != "i":
         return np.array(written, np.str_)
-    wrong = [text for text in written if not (text.isascii() and text.isdecimal())]
+    wrong = [text for text in written if not _is_integer(text)]
     if wrong:
         raise ValueError(
             f"{option} must be an integer, as the model's ids are "
             f"(for example {known[0].item()}), but it was {wrong[0]!r}."
         )
-    return np.array([int(text) for text in written], np.int64)
+    return as_ids([int(text) for text in written], option)
 
 
 def with_ids_like(ratings: Ratings, users: IdArray, items: IdArray) -> Ratings:
@@ -135,13 +135,12 @@ def read_pairs(path: Path, model: Recommender, options: dict[str, Any]) -> tuple
     columns = options["columns"][:2] if "columns" in options else None
     kind = options.get("format", path.suffix.lower().removeprefix("."))
     if kind in ("parquet", "pq"):
-        table = _read_parquet(path)
-        there = table.column_names
+        there = names_in_parquet(path)
         found = resolve_columns(
             *(columns, there, len(there), str(path)), find=columns is None, implicit=True
         )
-        table = table.select([there[found.user], there[found.item]])
-        table = table.rename_columns(["user", "item"])
+        names = [there[found.user], there[found.item]]
+        table = read_parquet(path, names).select(names).rename_columns(["user", "item"])
     else:
         table = read_text(
             path,
@@ -152,28 +151,29 @@ def read_pairs(path: Path, model: Recommender, options: dict[str, Any]) -> tuple
             implicit=True,
         )
     wanted = {"user": "user", "item": "item", "rating": None, "timestamp": None}
-    cells = frame_cells(table, wanted, implicit=True)
+    with name_file(path):
+        cells = frame_cells(table, wanted, implicit=True)
     users = _like(cells.user_ids, model.user_ids_)[cells.rows]
     return users, _like(cells.item_ids, model.item_ids_)[cells.columns]
 
 
-def _read_parquet(path: Path) -> Any:
-    try:
-        return pq.read_table(path)
-    except pa.ArrowException as error:
-        raise ValueError(f"{path} cannot be read as a Parquet file: {error}.") from None
-
-
 def read_id_file(path: Path, known: IdArray) -> IdArray:
     """Read ids, one in a line."""
-    lines = (line.strip() for line in path.read_text().splitlines())
+    with refuse_damage(path, "a file of ids"):
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     return ids_from_text([line for line in lines if line], known, f"every line of {path}")
 
 
 def read_content(path: Path, items: IdArray) -> Content:
     """Read what is known of items: a sparse matrix by item id, or a table of token lists."""
     if path.suffix.lower() in (".parquet", ".pq"):
-        content = Content.from_frame(_read_parquet(path))
+        there = names_in_parquet(path)
+        with name_file(path):
+            # the others may be large; if one is missing, from_frame says what there is
+            both = ["item", "tokens"]
+            content = Content.from_frame(
+                read_parquet(path, both if set(both) <= set(there) else there)
+            )
         return Content(
             content.to_matrix(),
             item_ids=_like(content.item_ids, items),
@@ -185,22 +185,25 @@ def read_content(path: Path, items: IdArray) -> Content:
             f"are strings (for example {items[0].item()!r}) and a matrix has rows by number."
         )
     try:
-        matrix = sparse.load_npz(path)
-    except (KeyError, ValueError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        matrix = read_matrix(path)
+    except ValueError as error:
         raise ValueError(
             f"{path} must be a sparse matrix that scipy.sparse.save_npz wrote, or a Parquet file "
-            f"with the columns item and tokens, but it cannot be read as one: {error}."
+            f"with the columns item and tokens, but it cannot be read as one: {error}"
         ) from None
-    return Content(matrix)
+    with name_file(path):
+        return Content(matrix)
 
 
 def titles_like(titles: dict[Any, str], known: IdArray) -> dict[Any, str]:
     """Let the ids of titles be of the type of a model's."""
     if known.dtype.kind != "i":
         return {str(name): title for name, title in titles.items()}
-    return {int(name): title for name, title in titles.items() if str(name).isdecimal()}
+    return {int(name): title for name, title in titles.items() if _is_integer(str(name))}
+
+
+def _is_integer(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 20
 
 
 def _like(ids: IdArray, known: IdArray) -> IdArray:

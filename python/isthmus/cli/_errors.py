@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from isthmus.cli._output import printable
+
 __all__ = ["Group"]
 
 FAILED = 1
@@ -61,8 +63,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
-        return f"there is not enough memory{f': {text}' if text else '.'}"
-    return text or type(error).__name__
+        text = f"there is not enough memory{f': {text}' if text else '.'}"
+    return printable(text or type(error).__name__)
 
 
 def _discard_output() -> None:

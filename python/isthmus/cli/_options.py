@@ -167,18 +167,19 @@ class _Nothing(enum.Enum):
     none = None
 
 
-def _or_none(kind: type) -> Callable[[str], Any]:
-    """Read a number, or ``none``."""
+def _number_or(kind: type, words: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Read a number, or one of some words that stand for a value."""
 
     def parse(text: str) -> Any:
-        if text.lower() == "none":
-            return _Nothing.none
+        if text.lower() in words:
+            return words[text.lower()]
         try:
             return kind(text)
         except ValueError:
             article = "an integer" if kind is int else f"a {kind.__name__}"
+            *most, last = (article, *words)
             raise typer.BadParameter(
-                f"it must be {article} or none, but it was {text!r}."
+                f"it must be {', '.join(most)} or {last}, but it was {text!r}."
             ) from None
 
     return parse
@@ -203,15 +204,19 @@ def _option(
     choices = [value for p in possible if get_origin(p) is Literal for value in get_args(p)]
     if str in possible:
         choices = re.findall(r'"([^"]*)"', kind) if kind.startswith("{") else []
+    number: Any = next((p for p in (float, int) if p in possible), None)
+    words: dict[str, Any] = {choice: choice for choice in choices}
+    if types.NoneType in possible and default is not None:
+        words["none"] = _Nothing.none
+    if number is not None and words:
+        metavar = "|".join([number.__name__.upper(), *words])
+        return _Option(str | None, (flag,), _number_or(number, words), metavar)
     if choices:
         members: Any = enum.Enum(name, {choice: choice for choice in choices}, type=str)  # type: ignore[misc]
         return _Option(members | None, (flag,))
     if any(get_origin(p) is tuple for p in possible):
         return _Option(str | None, (flag,), parse_integers, "N,N,...")
-    plain: Any = next((p for p in (float, int, str) if p in possible), str)
-    if types.NoneType in possible and default is not None:
-        return _Option(str | None, (flag,), _or_none(plain), f"{plain.__name__.upper()}|none")
-    return _Option(plain | None, (flag,))
+    return _Option((number or str) | None, (flag,))
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ import typer
 
 import isthmus
 from isthmus.base import Recommender
+from isthmus.cli._output import printable
 
 __all__ = ["register"]
 
@@ -53,4 +54,4 @@ def _print(facts: dict[str, Any]) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, tuple | list) else value
-        print(f"{name:<{width}}  {shown}")
+        print(f"{name:<{width}}  {printable(shown)}")

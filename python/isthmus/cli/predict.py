@@ -1,7 +1,7 @@
 """`isthmus evaluate` and `isthmus predict`."""
 
-import csv
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -22,6 +22,7 @@ from isthmus.cli._data import (
     with_ids_like,
 )
 from isthmus.cli._options import command_with
+from isthmus.cli._output import write_csv
 from isthmus.io import read_ratings
 from isthmus.ratings import Ratings
 
@@ -141,6 +142,5 @@ def predict(
 
 
 def _write(file: TextIO, users: IdArray, items: IdArray, written: NDArray[np.str_]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("user", "item", "prediction"))
-    writer.writerows(zip(users.tolist(), items.tolist(), written.tolist(), strict=True))
+    rows = zip(users.tolist(), items.tolist(), written.tolist(), strict=True)
+    write_csv(file, chain([("user", "item", "prediction")], rows))

@@ -1,10 +1,10 @@
 """`isthmus recommend`."""
 
-import csv
 import enum
 import json
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from isthmus.cli._data import (
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
+from isthmus.cli._output import escape_json, printable, write_csv
 from isthmus.cli.predict import ModelFile, Threads
 from isthmus.io import read_items, read_ratings
 
@@ -81,7 +82,12 @@ def recommend(
         bool, typer.Option("--include-seen", help="Do not leave out what a user has rated.")
     ] = False,
     output_format: Annotated[
-        Format, typer.Option("--format", help="How to print the lists.")
+        Format,
+        typer.Option(
+            "--format",
+            help="How to print the lists. CSV in a file or a pipe has titles as they are, so that "
+            "a spreadsheet takes one that begins with = for a formula.",
+        ),
     ] = Format.table,
     num_threads: Threads = 0,
 ) -> None:
@@ -129,21 +135,23 @@ def print_table(lists: Lists) -> None:
     for number, (user, items) in enumerate(lists):
         if number:
             print()
-        print(f"user {user}")
-        width = max((len(str(one.item)) for one in items), default=0)
-        for rank, one in enumerate(items, 1):
-            print(f"{rank:4}  {one.item!s:<{width}}  {one.score:8.4f}  {one.title}".rstrip())
+        print(f"user {printable(user)}")
+        names = [printable(one.item) for one in items]
+        width = max(map(len, names), default=0)
+        for rank, (name, one) in enumerate(zip(names, items, strict=True), 1):
+            print(f"{rank:4}  {name:<{width}}  {one.score:8.4f}  {printable(one.title)}".rstrip())
         if not items:
             print("      no item is left to recommend")
 
 
 def _print_csv(lists: Lists, *, titled: bool) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["user", "rank", "item", "score", "title"][: 5 if titled else 4])
-    for user, items in lists:
-        for rank, one in enumerate(items, 1):
-            row = [user, rank, one.item, f"{one.score:.4f}", one.title]
-            writer.writerow(row[: 5 if titled else 4])
+    header = ["user", "rank", "item", "score", "title"]
+    rows: Iterator[list[Any]] = (
+        [user, rank, one.item, f"{one.score:.4f}", one.title]
+        for user, items in lists
+        for rank, one in enumerate(items, 1)
+    )
+    write_csv(sys.stdout, (row[: 5 if titled else 4] for row in chain([header], rows)))
 
 
 def _print_json(lists: Lists, *, titled: bool) -> None:
@@ -155,6 +163,6 @@ def _print_json(lists: Lists, *, titled: bool) -> None:
             if not titled:
                 del one["title"]
         entry = json.dumps({"user": user, "items": listed}, ensure_ascii=False)
-        print(f"{between}{entry}", end="")
+        print(f"{between}{escape_json(entry)}", end="")
         between = ",\n "
     print("]")
