@@ -363,3 +363,8 @@ class TestParameters:
 def test_popular_synthetic_data_trains_without_content():
     model = CVAE(**{**SMALL, "epochs": 3}).fit(synthetic_ratings(60, 50, 900, random_state=0))
     assert np.isfinite(model.predict(np.arange(60)[:, None], np.arange(50))).all()
+
+
+def test_partial_fit_needs_fit_which_alone_takes_content():
+    with pytest.raises(NotFittedError, match="call fit first"):
+        CVAE(epochs=1).partial_fit(LIKES)

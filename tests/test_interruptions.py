@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from copy import deepcopy
 
@@ -12,6 +13,7 @@ from test_models import CASES, EPOCHAL, maker, predict_all, rates
 
 import isthmus
 from isthmus import AutoRec, BiasedMF, Blend, NotFittedError, synthetic_ratings
+from isthmus._interrupts import uninterrupted
 
 FOLDER = isthmus.__path__[0]
 EPOCHS = 2
@@ -151,3 +153,42 @@ def test_a_blend_is_the_earlier_one_until_all_of_it_is_fitted(act, ratings, tmp_
     outcomes = [predict_all(fitted), predict_all(deepcopy(fitted).fit(other))]
     for model in stopped(fitted, lambda model: model.fit(other), act):
         assert_whole(model, outcomes, tmp_path / "model")
+
+
+class TestUninterrupted:
+    def test_lets_ctrl_c_wait(self):
+        done = []
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            with uninterrupted():
+                ctrl_c()
+                ctrl_c()
+                done.append("block")
+            done.append("after")
+        assert done == ["block"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_passes_errors_on(self):
+        with pytest.raises(Stop), uninterrupted():
+            error()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+    def test_leaves_a_process_as_it_is_that_does_not_heed_ctrl_c(self, handler):
+        before = signal.signal(signal.SIGINT, handler)
+        try:
+            with uninterrupted():
+                assert signal.getsignal(signal.SIGINT) is handler
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def test_does_nothing_in_other_threads(self):
+        found = []
+        thread = threading.Thread(target=lambda: found.append(inside()))
+
+        def inside():
+            with uninterrupted():
+                return signal.getsignal(signal.SIGINT)
+
+        thread.start()
+        thread.join()
+        assert found == [signal.default_int_handler]

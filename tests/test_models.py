@@ -22,11 +22,13 @@ from isthmus import (
     NotFittedError,
     Ratings,
     Recommender,
+    leave_one_out,
     synthetic_ratings,
     train_test_split,
 )
 from isthmus._epochs import EpochModel
 from isthmus.metrics import mae, rmse
+from isthmus.splits import HeldOutUsers
 
 # A few quick settings of each model. A new one does not pass before it is listed here.
 SETTINGS = {
@@ -535,6 +537,110 @@ class TestFoldIn:
         assert model.user_ids_[-1] == "new"
         assert np.isfinite(model.predict("new", "film 001"))
 
+    def test_leaves_the_default_rating_to_items_without_training_ratings(
+        self, make, parts, tmp_path
+    ):
+        model = make()
+        if "default_rating" not in model.get_params():
+            pytest.skip("which has no default rating")
+        some = parts[0].to_matrix()
+        some = some.multiply(np.arange(40) != 7).tocsr()  # nobody has rated item 7
+        some.eliminate_zeros()
+        model = make(default_rating=2.25).fit(some)
+        model.fold_in(Ratings.from_arrays([70, 70], [7, 3], [5, 4]))
+        model.fold_in(Ratings.from_arrays([70], [80], [5]), axis="item")
+        model.fold_in(sparse.csr_array((1, 41), dtype=np.float32))
+        model.save(tmp_path / "model")
+        for one in (model, type(model).load(tmp_path / "model"), copy.deepcopy(model)):
+            assert (one.predict(one.user_ids_, 7) == 2.25).all()
+            assert (one.predict(one.user_ids_[-1], one.item_ids_) == 2.25).all()
+            assert not (one.predict(70, [3, 80]) == 2.25).any()
+
+
+class TestIdsInAnyOrder:
+    """The model's ids and those of new users' ratings come in orders of their own."""
+
+    @pytest.fixture(params=["strings", "integers"])
+    def kinds(self, request, parts):
+        """Training ratings and others with ids in a strange order, and the plain training ones."""
+        rng = np.random.default_rng(2)
+        items = rng.permutation(40)
+        names = items if request.param == "integers" else np.array([f"i{n}" for n in items])
+        users = rng.permutation(50) + 300
+
+        def shuffled(ratings, user_ids, item_order):
+            users, items, values, _ = ratings.to_arrays()
+            return Ratings.from_arrays(
+                *(user_ids[users], names[items], values),
+                user_ids=user_ids[rng.permutation(50)],
+                item_ids=names[item_order],
+            )
+
+        train = Ratings.from_matrix(parts[0].to_matrix(), user_ids=users, item_ids=names)
+        new = {
+            order_name: shuffled(parts[1], users + 1000, order)
+            for order_name, order in {
+                "sorted": np.argsort(names),
+                "shuffled": rng.permutation(40),
+            }.items()
+        }
+        return train, new
+
+    @pytest.mark.parametrize("order", ["sorted", "shuffled"])
+    def test_new_users_are_served_as_by_a_matrix(self, make, parts, kinds, order):
+        train, new = kinds[0], kinds[1][order]
+        model = make().fit(train)
+        places = np.argsort(model.item_ids_)[
+            np.searchsorted(np.sort(model.item_ids_), new.item_ids)
+        ]
+        dense = np.zeros(new.shape, np.float32)
+        dense[:, places] = new.to_matrix().toarray()
+        matrix = sparse.csr_array(dense)
+        before = new.values.copy(), new.indices.copy()
+        for got, wanted in zip(
+            model.recommend(ratings=new, n=5), model.recommend(ratings=matrix, n=5), strict=True
+        ):
+            np.testing.assert_array_equal(got, wanted)
+        one = copy.deepcopy(model).fold_in(new)
+        other = copy.deepcopy(model).fold_in(matrix)
+        np.testing.assert_array_equal(predict_all(one), predict_all(other))
+        np.testing.assert_array_equal(one._seen.indices, other._seen.indices)
+        for array, old in zip((new.values, new.indices), before, strict=True):
+            np.testing.assert_array_equal(array, old)
+
+    @pytest.mark.parametrize("order", ["sorted", "shuffled"])
+    def test_new_items_are_served_as_by_a_matrix(self, make, kinds, order):
+        train, new = kinds[0], kinds[1][order]
+        model = make().fit(train)
+        if not rates(model):
+            pytest.skip("which adds no items")
+        users, items, values, _ = new.to_arrays()
+        named = items.dtype.kind == "U"
+        added = Ratings.from_arrays(
+            *(users - 1000, np.char.add("new ", items) if named else items + 500, values),
+            user_ids=new.user_ids - 1000,
+        )
+        whole = copy.deepcopy(model).fold_in(added, axis="item")
+        again = copy.deepcopy(model).fold_in(
+            Ratings.from_arrays(*added.to_arrays()[:3], user_ids=train.user_ids), axis="item"
+        )
+        np.testing.assert_array_equal(predict_all(whole), predict_all(again))
+
+    def test_new_users_are_evaluated_and_validated_on(self, make, kinds):
+        train, new = kinds[0], kinds[1]["shuffled"]
+        split = leave_one_out(new, random_state=0)
+        test = Ratings.from_arrays(*split[1].to_arrays()[:3], user_ids=split[0].user_ids)
+        model = make().fit(train)
+        found = model.evaluate(test, "ndcg@10", ratings=split[0])
+        assert 0 <= found["ndcg@10"] <= 1
+        if "validation_metric" in model.get_params():
+            held_out = HeldOutUsers(split[0], test)
+            model = make(epochs=1).fit(train, validation=held_out)
+            label = model.validation_metric
+            assert model.history_[0].metrics[label] == pytest.approx(
+                model.evaluate(test, label, ratings=split[0])[label]
+            )
+
 
 class TestCopies:
     def test_pickles(self, fitted):
@@ -665,6 +771,13 @@ def test_users_without_ratings_are_served_alone_as_in_company(fitted):
     fitted.fold_in(alone)
     assert len(fitted.user_ids_) == n_users + 1
     assert np.isfinite(predict_all(fitted)).all()
+
+
+@pytest.mark.parametrize("candidates", [[[1, 2], [3, 4]], [[1], [2, 3]], np.ones((2, 2), int)])
+def test_candidates_are_one_list(fitted, candidates):
+    message = r"^candidates must be one list of item ids, for all users alike, but it was a list"
+    with pytest.raises(ValueError, match=message):
+        fitted.recommend([1, 2], candidates=candidates)
 
 
 def test_no_candidates_leave_empty_lists(fitted):

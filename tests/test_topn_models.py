@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sklearn.base import clone
 
 from isthmus import (
     CDAE,
+    CVAE,
     EASE,
     ConvergenceError,
     MultDAE,
@@ -22,6 +24,7 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
+from isthmus.splits import HeldOutUsers
 
 CASES = {
     "EASE": (EASE, {"regularization": 5.0}),
@@ -346,3 +349,51 @@ class TestTraining:
     def test_refuses_bad_parameters_of_a_model(self, parts, model, params, message):
         with pytest.raises(ValueError, match=message):
             model(**params).fit(parts[0])
+
+
+class TestValidationThatMeasuresNothing:
+    """Of a mean over no user, early stopping and histories would make nothing."""
+
+    ONE = sparse.csr_array(np.eye(3, 12, dtype=np.float32))
+    NONE = sparse.csr_array((3, 12), dtype=np.float32)
+    HALVES = tuple(
+        sparse.csr_array(np.tile(half, (2, 1)).astype(np.float32))
+        for half in (np.arange(12) < 6, np.arange(12) >= 6)
+    )
+
+    @pytest.mark.parametrize("model", [MultDAE, MultVAE, CDAE, CVAE])
+    @pytest.mark.parametrize(
+        ("metric", "validation", "message"),
+        [
+            ("ndcg@10", HeldOutUsers(ONE, NONE), r"^validation\.test must have a rating, but it"),
+            ("ndcg@10", HeldOutUsers(ONE, ONE[:2]), r"^validation\.fold_in must have the users of"),
+            ("auc", HeldOutUsers(*HALVES), r"^validation\.test must leave items .* have all 12 it"),
+        ],
+    )
+    def test_is_refused_before_training(self, model, metric, validation, message):
+        ratings = synthetic_ratings(20, 12, 120, random_state=0)
+        fitted = model(epochs=1, validation_metric=metric, random_state=0).fit(ratings)
+        before = fitted.predict(fitted.user_ids_, 3)
+        for train in (fitted.fit, fitted.partial_fit):
+            with pytest.raises(ValueError, match=message):
+                train(ratings, validation=validation)
+            np.testing.assert_array_equal(fitted.predict(fitted.user_ids_, 3), before)
+
+    def test_is_told_apart_from_users_with_something_to_measure(self):
+        ratings = synthetic_ratings(20, 12, 120, random_state=0)
+        fold_in, test = (half.tolil() for half in self.HALVES)
+        test[0, 11] = 0  # the first user has not had all items
+        test = sparse.csr_array(test)
+        test.eliminate_zeros()
+        model = MultDAE(epochs=1, validation_metric="auc", random_state=0)
+        model.fit(ratings, validation=HeldOutUsers(sparse.csr_array(fold_in), test))
+        assert 0 <= model.history_[0].metrics["auc"] <= 1
+
+    def test_does_not_count_as_divergence_if_it_comes_about(self, monkeypatch):
+        ratings = synthetic_ratings(20, 12, 120, random_state=0)
+        model = MultDAE(epochs=2, random_state=0)
+        monkeypatch.setattr("isthmus._implicit.rank", lambda *_, **__: {"m": np.array([np.nan])})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(ratings, validation=sparse.csr_array(ratings.to_matrix() == 0))
+        assert np.isfinite(model.predict(model.user_ids_, 3)).all()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from isthmus._alignment import check_apart, pattern_among, rows_among
+from isthmus._alignment import check_apart, check_same_users, pattern_among, rows_among
 from isthmus._checks import check_integer, check_real
 from isthmus._csr import CSR
 from isthmus._epochs import EpochModel, load_weights
@@ -132,6 +132,9 @@ class ImplicitRecommender(EpochModel, abstract=True):
             fold_in, test = (
                 rows_among(users, items, part, f"validation.{name}", axis="user")
                 for part, name in zip(validation, HeldOutUsers._fields, strict=True)
+            )
+            check_same_users(
+                validation.test, test, validation.fold_in, fold_in, "validation.fold_in"
             )
             check_apart(test, fold_in, "validation.test", "in validation.fold_in")
             self._check_measurable(test, fold_in, "validation.test")
