@@ -72,9 +72,22 @@ TABLE = {
         r"X must be Ratings or a scipy\.sparse array.*DataFrame; for a data frame there is",
     ),
     "None": (fit(None), TypeError, r"X must be Ratings or a scipy\.sparse array.*NoneType"),
-    "NaN": (fit(csr(np.nan)), ValueError, r"X must hold finite float32.*1 of them is not.*nan at"),
-    "infinity": (fit(csr(np.inf)), ValueError, r"X must hold finite float32.*first is inf"),
-    "beyond float32": (fit(csr(1e300)), ValueError, r"X must hold finite float32.*1e\+300"),
+    "NaN": (
+        fit(csr(np.nan)),
+        ValueError,
+        r"X must hold finite values from -1e\+15 to 1e\+15.*1 of them is not.*nan at",
+    ),
+    "infinity": (
+        fit(csr(np.inf)),
+        ValueError,
+        r"X must hold finite values from -1e\+15 to 1e\+15.*first is inf",
+    ),
+    "too large": (fit(csr(9e37)), ValueError, r"X must hold finite values.* first is 9e\+37"),
+    "beyond float32": (
+        fit(csr(1e300)),
+        ValueError,
+        r"X must hold finite values from -1e\+15 to 1e\+15.*1e\+300",
+    ),
     "complex": (fit(csr(2j, complex)), TypeError, r"X must hold real numbers.*complex128"),
     "strings": (
         lambda: Ratings.from_arrays([1], [2], ["good"]),

@@ -154,7 +154,6 @@ def test_parts_of_a_model_that_are_missing_say_so(ratings):
         model._check_parameters,
         lambda: model._restore({}),
         lambda: model._fold_users(None),
-        lambda: model._fold_in(None, "user"),
     ):
         with pytest.raises(NotImplementedError):
             call()

@@ -358,7 +358,7 @@ class TestAutoRec:
         )
         loss(found.x)
         assert objective(model, train) == pytest.approx(found.fun, rel=1e-4)
-        seen = model._column_seen
+        seen = model._users_trained
         np.testing.assert_allclose(
             model.encoder_weights_, network.weights["encoder.weights"], atol=2e-3
         )

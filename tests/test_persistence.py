@@ -313,7 +313,7 @@ class TestRefused:
             ({"model__codes": np.zeros((15, 2), np.float32)}, "is damaged: codes"),
             ({"model__codes": np.zeros(15, np.float32)}, "is damaged"),
             ({"model__row_offset": np.zeros(3, np.float32)}, "is damaged: row_offset"),
-            ({"model__column_seen": np.ones(3, np.bool_)}, "is damaged: column_seen"),
+            ({"model__users_trained": np.ones(3, np.bool_)}, "is damaged: users_trained"),
             (
                 {"model__decoder__weights": np.full((20, 3), np.nan, np.float32)},
                 "is damaged: .*finite",

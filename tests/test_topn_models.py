@@ -335,7 +335,11 @@ class TestTraining:
             (MultVAE, {"code_noise": -0.1}, "code_noise must be a finite number of at least 0"),
             (MultVAE, {"beta": -0.1}, "beta must be a finite number of at least 0"),
             (MultVAE, {"annealing_steps": -1}, "annealing_steps must be an integer of at least 0"),
-            (MultVAE, {"decoder_units": (0,)}, "decoder_units must be an integer from 1 to 1,000,000"),
+            (
+                MultVAE,
+                {"decoder_units": (0,)},
+                "decoder_units must be an integer from 1 to 1,000,000",
+            ),
             (CDAE, {"negatives": -1}, "negatives must be an integer of at least 0"),
         ],
     )

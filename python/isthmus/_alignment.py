@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from isthmus._csr import CSR, as_pattern, as_scipy, empty, row_numbers
+from isthmus._csr import (
+    CSR,
+    as_pattern,
+    as_scipy,
+    empty,
+    has_increasing_rows,
+    row_numbers,
+    sorting_order,
+)
 from isthmus._ids import IdArray, IdIndex
 from isthmus._matrices import check_named, checked_matrix
 from isthmus.ratings import Ratings, as_ratings
@@ -99,12 +107,12 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
     rows = ratings.rows("user" if axis == "user" else "item")
     ids = ratings.item_ids if axis == "user" else ratings.user_ids
     positions = _rated_positions(known, ids, rows.indices, f"{kind}s of {name}")
-    matrix = sparse.csr_array(
-        (rows.values, positions[rows.indices].astype(np.int32), rows.indptr),
-        shape=(rows.shape[0], len(known)),
-    )
-    matrix.sort_indices()
-    return CSR(rows.indptr, matrix.indices.astype(np.int32), matrix.data, matrix.shape)
+    indices, values = positions[rows.indices].astype(np.int32), rows.values
+    shape = (rows.shape[0], len(known))
+    if not has_increasing_rows(rows.indptr, indices):
+        order = sorting_order(row_numbers(rows.indptr), indices, shape)
+        indices, values = indices[order], values[order]
+    return CSR(rows.indptr, indices, values, shape)
 
 
 def _without_cells(X: Any, name: str) -> bool:

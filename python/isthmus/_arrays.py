@@ -17,13 +17,17 @@ __all__ = [
 ]
 
 
+MAX_RATING = 1e15
+"""Of this size, the squares of 100 million ratings still have a sum in float32."""
+
+
 def as_contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """Turn an array into what the core takes: of this type, contiguous and aligned."""
     return np.require(np.asarray(array), dtype, ["C", "A"])
 
 
 def as_values(values: Any, name: str) -> NDArray[np.float32]:
-    """Turn real numbers into contiguous, finite float32, without a copy where they are."""
+    """Turn ratings into contiguous float32, without a copy where they are."""
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, but its dtype is {array.dtype}.")
@@ -31,11 +35,15 @@ def as_values(values: Any, name: str) -> NDArray[np.float32]:
         raise ValueError(f"{name} must have one dimension, but its shape is {array.shape}.")
     with np.errstate(over="ignore"):
         converted: NDArray[np.float32] = as_contiguous(array, np.float32)
-    bad = [np.flatnonzero(~np.isfinite(converted[b])) + b.start for b in blocks(len(converted))]
+    limit = np.float32(MAX_RATING)
+    bad = [
+        np.flatnonzero(~(np.abs(converted[b]) <= limit)) + b.start for b in blocks(len(converted))
+    ]
     if count := sum(map(len, bad)):
         first = next(int(b[0]) for b in bad if len(b))
         raise ValueError(
-            f"{name} must hold finite float32 values, but {count:,} of them "
+            f"{name} must hold finite values from {-MAX_RATING:g} to {MAX_RATING:g}, but "
+            f"{count:,} of them "
             f"{'is' if count == 1 else 'are'} not: the first is {array[first]} at position {first}."
         )
     return converted

@@ -64,6 +64,7 @@ class Learner:
             num_threads=model._num_threads(),
         )
         self._codes: _core.Matrix | None = None
+        self._encoded = False
 
     def _core_optimizer(self) -> str:
         return self._model.optimizer
@@ -112,10 +113,16 @@ class Learner:
         self._trainer.restore_best()
 
     def finish(self) -> _core.Matrix:
-        """Encode every row with the final weights and end training."""
-        codes = self._encode()
+        """Encode every row with the final weights and end training.
+
+        Called again after Ctrl-C or an error, it goes on where it stopped.
+        """
+        if not self._encoded:  # which the trainer cannot do once it has finished
+            self._codes = self._encode()
+            self._encoded = True
         self._trainer.finish()
-        return codes
+        assert self._codes is not None
+        return self._codes
 
 
 class LbfgsLearner(Learner):

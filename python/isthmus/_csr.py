@@ -191,7 +191,8 @@ def as_scipy(pattern: CSR) -> Any:
 
 def as_pattern(matrix: Any) -> CSR:
     """Take the cells of a SciPy matrix, whatever their values."""
-    matrix.sort_indices()
+    if not matrix.has_sorted_indices:
+        matrix = matrix.sorted_indices()  # a copy: the matrix is the caller's
     return CSR(
         matrix.indptr.astype(np.int64),
         matrix.indices.astype(np.int32),

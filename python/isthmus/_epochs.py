@@ -13,6 +13,7 @@ from isthmus import _core
 from isthmus._alignment import ratings_among
 from isthmus._arrays import is_finite
 from isthmus._checks import check_bool, check_integer, check_share
+from isthmus._interrupts import uninterrupted
 from isthmus._random import check_seed, seed_from
 from isthmus._tensors import Layout, Tensor, Tensors, double
 from isthmus.base import Recommender
@@ -139,10 +140,13 @@ class EpochModel(Recommender, abstract=True):
         callbacks: Sequence[Callback],
     ) -> Self:
         """Train on a part of the ratings; what prediction needs is taken however it ends."""
-        self._remember(part)
-        learner = self._learner(part, held_out)
-        self._fitted = False  # callbacks would see weights and codes that do not belong together
+        before = dict(self.__dict__)
+        learner = None
         try:
+            with uninterrupted():  # until then, the model is the earlier one
+                self._remember(part)
+                learner = self._learner(part, held_out)
+                self._fitted = False  # callbacks would see weights and codes that do not match
             train(
                 learner,
                 first=len(self.history_),
@@ -155,26 +159,37 @@ class EpochModel(Recommender, abstract=True):
                 history=self.history_,
             )
             self._complete(learner, ratings)
-            self._check_finite()
             return self
         except _core.Diverged as error:
             self._forget()
             raise ConvergenceError(f"{error}. {self._remedy()}") from None
         except BaseException:
             # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
-            self._complete(learner, ratings)
+            if learner is None:
+                self.__dict__ = before
+            elif not self._fitted:
+                self._salvage(learner, ratings)
             raise
 
+    def _salvage(self, learner: Learner, ratings: Ratings) -> None:
+        """Complete a model whose training was cut short, unless it has diverged."""
+        try:
+            self._complete(learner, ratings)
+        except _core.Diverged:
+            self._forget()
+
     def _complete(self, learner: Learner, ratings: Ratings) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):  # which _check_finite speaks of
-            self._finish(learner)
-        self._see(ratings)  # what was held out has been seen as well
-        self._fitted = True
+        with uninterrupted():
+            with np.errstate(over="ignore", invalid="ignore"):  # which _check_finite speaks of
+                self._finish(learner)
+            self._check_finite()
+            self._see(ratings)  # what was held out has been seen as well
+            self._fitted = True
 
     def _check_finite(self) -> None:
         # a loss is of the weights before their last step
-        for array in self._tensors().values():
-            if not is_finite(array):
+        for name, array in self._tensors().items():
+            if not name.startswith("history.") and not is_finite(array):
                 raise _core.Diverged(
                     f"training diverged in epoch {len(self.history_)}: a weight is no longer finite"
                 )

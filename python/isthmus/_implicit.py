@@ -14,7 +14,7 @@ from isthmus._epochs import EpochModel, load_weights
 from isthmus._scorable import Floats, Vectors
 from isthmus._tensors import Tensors
 from isthmus.base import Recommender
-from isthmus.ranking import parse_metrics, rank
+from isthmus.ranking import RankingMetric, parse_metrics, rank
 from isthmus.ratings import Ratings
 from isthmus.splits import HeldOutUsers
 from isthmus.training import Callback, by_rows
@@ -90,7 +90,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
         self._check_course()
         check_integer("batch_size", self.batch_size, low=1)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
-        if parse_metrics([self.validation_metric], "validation_metric")[0].name == "coverage":
+        if self._validation_metric().name == "coverage":
             raise ValueError("validation_metric must be a metric of users, not coverage.")
 
     # Training
@@ -134,10 +134,29 @@ class ImplicitRecommender(EpochModel, abstract=True):
                 for part, name in zip(validation, HeldOutUsers._fields, strict=True)
             )
             check_apart(test, fold_in, "validation.test", "in validation.fold_in")
+            self._check_measurable(test, fold_in, "validation.test")
             return HeldOut(test, fold_in)
         positives = pattern_among(users, items, validation, "validation")
         check_apart(positives, ratings.rows("user"), "validation", "in X")
+        self._check_measurable(positives, ratings.rows("user"), "validation")
         return HeldOut(positives, None)
+
+    def _check_measurable(self, positives: CSR, had: CSR, name: str) -> None:
+        """Refuse validation data of which the metric is a mean over no user."""
+        wanted = np.diff(positives.indptr)
+        if not wanted.any():
+            raise ValueError(f"{name} must have a rating, but it has none.")
+        if self._validation_metric().name != "auc":
+            return
+        others = had.shape[1] - np.diff(had.indptr) - wanted
+        if not others[wanted > 0].any():
+            raise ValueError(
+                f"{name} must leave items that some user has not had for auc, which compares "
+                f"them with the user's own, but its users have all {had.shape[1]:,} items."
+            )
+
+    def _validation_metric(self) -> RankingMetric:
+        return parse_metrics([self.validation_metric], "validation_metric")[0]
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
         return _Learner(self, ratings, held_out)
@@ -164,14 +183,15 @@ class ImplicitRecommender(EpochModel, abstract=True):
     def _fold_users(self, ratings: CSR) -> Vectors:
         return self._assemble(self._encode(ratings, known=False))
 
-    def _fold_in(self, ratings: CSR, axis: str) -> None:
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         name = type(self).__name__
         if axis == "item":
             raise ValueError(
                 f'axis must be "user" for {name}, whose loss for an item weighs it against all '
                 f"others; fit it anew with the new items."
             )
-        self._codes = np.vstack([self._codes, self._encode(ratings, known=False)])
+        codes = np.vstack([self._codes, self._encode(ratings, known=False)])
+        return {**super()._fold_in(ratings, axis), "_codes": codes}
 
     # Files
 
@@ -218,7 +238,7 @@ class _Learner:
         rows = self.rows if fold_in is None else fold_in
         values = rank(
             model._assemble(model._encode(rows, known=fold_in is None)).scorer(),
-            parse_metrics([model.validation_metric]),
+            [model._validation_metric()],
             positives,
             seen=rows,
             num_threads=model._num_threads(),

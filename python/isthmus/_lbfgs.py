@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from isthmus._interrupts import uninterrupted
 from isthmus._scorable import Floats
 
 __all__ = ["minimize"]
@@ -90,7 +91,8 @@ def minimize(
     except _Stop:
         pass
     finally:
-        _assign(weights, scales, reached)
+        with uninterrupted():
+            _assign(weights, scales, reached)
 
 
 def _join(arrays: Iterable[Floats]) -> Doubles:

@@ -153,10 +153,6 @@ class Model:
         """Vectors of new users (rows: users; columns: all items), and of all items."""
         raise NotImplementedError
 
-    def _fold_in(self, ratings: CSR, axis: str) -> None:
-        """Append users (rows: users; columns: items) or items (rows: items; columns: users)."""
-        raise NotImplementedError
-
     def _tensors(self) -> Tensors:
         """Fitted arrays, for a file."""
         raise NotImplementedError

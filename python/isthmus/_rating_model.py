@@ -12,10 +12,10 @@ from isthmus import _core
 from isthmus._alignment import cells_among
 from isthmus._arrays import is_finite
 from isthmus._checks import check_bool, check_real
-from isthmus._csr import column_counts
+from isthmus._csr import CSR, column_counts
 from isthmus._epochs import EpochModel
 from isthmus._scorable import Floats, Scorable
-from isthmus._tensors import Layout, Tensors, double
+from isthmus._tensors import Layout, Tensor, Tensors, double
 from isthmus.metrics import rmse
 from isthmus.ratings import Ratings
 from isthmus.training import Callback
@@ -46,6 +46,9 @@ class RatingModel(EpochModel, abstract=True):
 
     _mean: float
     """Of the ratings."""
+    _users_trained: NDArray[np.bool_]
+    _items_trained: NDArray[np.bool_]
+    """Which users and items had a rating in training, or when they were folded in."""
 
     # Training
 
@@ -83,6 +86,18 @@ class RatingModel(EpochModel, abstract=True):
     def _remember(self, ratings: Ratings) -> None:
         super()._remember(ratings)
         self._mean = ratings.mean
+        self._users_trained, self._items_trained = self._with_ratings()
+
+    def _with_ratings(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Say which users and which items have a cell among the seen."""
+        users = np.diff(self._seen.indptr) > 0
+        return users, column_counts(self._seen.indices, self._seen.shape[1]) > 0
+
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        # ratings of those that the model knows already do not train these
+        name = f"_{axis}s_trained"
+        trained = np.append(getattr(self, name), np.diff(ratings.indptr) > 0)
+        return {**super()._fold_in(ratings, axis), name: trained}
 
     def _measure(
         self,
@@ -124,28 +139,35 @@ class RatingModel(EpochModel, abstract=True):
         self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> Floats:
         if self.default_rating is not None:
-            seen = self._users_seen()[users] & self._items_seen()[items]
-            scores = np.where(seen, scores, np.float32(self.default_rating))
+            trained = self._users_trained[users] & self._items_trained[items]
+            scores = np.where(trained, scores, np.float32(self.default_rating))
         return self._finish_scores(scores)
 
     def _finish_scores(self, scores: Floats) -> Floats:
         low, high = map(np.float32, self._range)
         return np.clip(scores, low, high) if self.clip else scores
 
-    def _users_seen(self) -> NDArray[np.bool_]:
-        return np.diff(self._seen.indptr) > 0
-
-    def _items_seen(self) -> NDArray[np.bool_]:
-        return column_counts(self._seen.indices, self._seen.shape[1]) > 0
-
     # Files
 
     def _training_tensors(self) -> Tensors:
-        return {"mean": np.array([self._mean]), **self._course_tensors()}
+        return {
+            "mean": np.array([self._mean]),
+            "users_trained": self._users_trained,
+            "items_trained": self._items_trained,
+            **self._course_tensors(),
+        }
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
-        return {"mean": double(1), **super()._layout(shape, tensors)}
+        users, items = shape
+        return {
+            "mean": double(1),
+            "users_trained": Tensor(np.bool_, (users,)),
+            "items_trained": Tensor(np.bool_, (items,)),
+            **super()._layout(shape, tensors),
+        }
 
     def _restore_training(self, tensors: Tensors) -> None:
         self._mean = float(tensors["mean"][0])
+        self._users_trained = tensors["users_trained"]
+        self._items_trained = tensors["items_trained"]
         self._restore_course(tensors)

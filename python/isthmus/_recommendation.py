@@ -77,7 +77,7 @@ class Recommendation(Model):
         pool = None
         if candidates is not None:
             # in the model's order, each once: so that ties are broken as they are without
-            pool = np.unique(self._items.positions(np.atleast_1d(candidates), "candidates"))
+            pool = np.unique(self._candidates(candidates))
             vectors = vectors.take(items=pool)
             seen = take_columns(seen, pool)
         positions, scores = vectors.scorer().top_k(
@@ -91,6 +91,18 @@ class Recommendation(Model):
         ids = self._ids_at(positions)
         scores = self._finish_scores(scores)
         return (ids[0], scores[0]) if single else (ids, scores)
+
+    def _candidates(self, candidates: ArrayLike) -> NDArray[np.int64]:
+        try:
+            ids = np.atleast_1d(candidates)
+        except ValueError:  # lists of different lengths
+            ids = np.empty((0, 0))
+        if ids.ndim > 1:
+            raise ValueError(
+                "candidates must be one list of item ids, for all users alike, "
+                "but it was a list of lists."
+            )
+        return self._items.positions(ids, "candidates")
 
     def similar_items(self, items: ArrayLike, n: int = 10) -> tuple[IdArray, Floats]:
         """Find the items that are most like some.

@@ -26,7 +26,7 @@ from isthmus._epochs import load_weights
 from isthmus._pretraining import inner_layers
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._scorable import Floats, Vectors
-from isthmus._tensors import Layout, Tensor, Tensors, network, single
+from isthmus._tensors import Layout, Tensors, network, single
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -300,6 +300,8 @@ class AutoRec(RatingModel):
                     array *= np.float32(self.initial_deviation * np.sqrt(sum(array.shape) / 2))
         if self.target_centering == "none":
             weights["decoder.bias"][...] = self._mean_output(ratings)
+        if self.pretraining_epochs:
+            self._pretrain(ratings)
 
     def _mean_output(self, ratings: Ratings) -> float:
         """Give the decoder bias that predicts the mean, which training would else have to find."""
@@ -311,18 +313,15 @@ class AutoRec(RatingModel):
         return logit if self.decoder_activation == "sigmoid" else logit / 2
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
-        if self.pretraining_epochs and not self.history_:
-            self._pretrain(ratings)
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
         popularity = column_counts(matrix.indices, matrix.shape[1])
-        self._column_seen = popularity > 0
         self._row_offset = self._offset(matrix, self._structure.target_centering)
         # A column without ratings would predict, and add to codes, the noise it was initialised
         # with; weights of 0 stay 0 in training.
-        weights = self._network.weights()
+        weights, untrained = self._network.weights(), ~self._columns_trained()
         for name in ("encoder.weights", "decoder.weights"):
-            weights[name][~self._column_seen] = 0.0
-        weights["decoder.bias"][0, ~self._column_seen] = 0.0
+            weights[name][untrained] = 0.0
+        weights["decoder.bias"][0, untrained] = 0.0
         rows = self._rows(matrix, self._row_offset)
         learner = LbfgsLearner if self.optimizer == "lbfgs" else Learner
         return learner(self, matrix, rows, popularity, held_out)
@@ -480,17 +479,14 @@ class AutoRec(RatingModel):
     def _finish_predictions(
         self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> Floats:
-        rows, columns = (items, users) if self._structure.orientation == "item" else (users, items)
-        unseen = ~self._column_seen[columns]
-        if self.default_rating is not None:
-            seen = (
-                self._users_seen() if self._structure.orientation == "user" else self._items_seen()
-            )
-            unseen = unseen | ~seen[rows]
-            scores = np.where(unseen, np.float32(self.default_rating), scores)
-        elif self._structure.target_centering == "none":
-            scores = np.where(unseen, np.float32(self._mean), scores)
-        return self._finish_scores(scores)
+        if self.default_rating is None and self._structure.target_centering == "none":
+            columns = users if self._structure.orientation == "item" else items
+            scores = np.where(self._columns_trained()[columns], scores, np.float32(self._mean))
+        return super()._finish_predictions(scores, users, items)
+
+    def _columns_trained(self) -> NDArray[np.bool_]:
+        by_item = self._structure.orientation == "item"
+        return self._users_trained if by_item else self._items_trained
 
     # New users and items
 
@@ -500,23 +496,22 @@ class AutoRec(RatingModel):
             return self._assemble(codes.array, offset)
         return self._assemble(self._codes.array, self._row_offset, self._regress(ratings))
 
-    def _fold_in(self, ratings: CSR, axis: str) -> None:
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        grown = super()._fold_in(ratings, axis)
         if axis == self._structure.orientation:
             codes, offset = self._encode(ratings)
-            self._codes = _core.Matrix(np.vstack([self._codes.array, codes.array]))
+            grown["_codes"] = _core.Matrix(np.vstack([self._codes.array, codes.array]))
             if offset is not None and self._row_offset is not None:
-                self._row_offset = np.concatenate([self._row_offset, offset])
-        else:
-            weights, bias = self._regress(ratings)
-            old = self._tensors()
-            zeros = np.zeros((len(weights), old["encoder.weights"].shape[1]), np.float32)
-            # the encoder has no weights for a column it was not trained with: it is not an input
-            old["encoder.weights"] = np.vstack([old["encoder.weights"], zeros])
-            old["decoder.weights"] = np.vstack([old["decoder.weights"], weights])
-            old["decoder.bias"] = np.hstack([old["decoder.bias"], bias[np.newaxis]])
-            seen = np.diff(ratings.indptr) > 0
-            self._column_seen = np.concatenate([self._column_seen, seen])
-            self._load_network(old)
+                grown["_row_offset"] = np.concatenate([self._row_offset, offset])
+            return grown
+        weights, bias = self._regress(ratings)
+        old = self._tensors()
+        zeros = np.zeros((len(weights), old["encoder.weights"].shape[1]), np.float32)
+        # the encoder has no weights for a column it was not trained with: it is not an input
+        old["encoder.weights"] = np.vstack([old["encoder.weights"], zeros])
+        old["decoder.weights"] = np.vstack([old["decoder.weights"], weights])
+        old["decoder.bias"] = np.hstack([old["decoder.bias"], bias[np.newaxis]])
+        return {**grown, "_network": self._loaded(old)}
 
     def _encode(self, rows: CSR) -> tuple[_core.Matrix, Floats | None]:
         """Codes and offsets of new rows."""
@@ -591,7 +586,6 @@ class AutoRec(RatingModel):
         tensors["codes"] = self._codes.array
         if self._row_offset is not None:
             tensors["row_offset"] = self._row_offset
-        tensors["column_seen"] = self._column_seen
         tensors |= self._prior.tensors()
         return {**tensors, **self._training_tensors()}
 
@@ -603,7 +597,6 @@ class AutoRec(RatingModel):
         return {
             **network(n_columns, units[0], pairwise(units), units[-1]),
             "codes": single(n_rows, units[-1]),
-            "column_seen": Tensor(np.bool_, (n_columns,)),
             **offset,
             **ColumnPrior.layout(1, units[-1]),
             **super()._layout(shape, tensors),
@@ -615,13 +608,12 @@ class AutoRec(RatingModel):
 
     def _restore(self, tensors: Tensors) -> None:
         self._restore_training(tensors)
-        self._load_network(tensors)
+        self._network = self._loaded(tensors)
         self._codes = _core.Matrix(tensors["codes"])
         self._row_offset = tensors.get("row_offset")
-        self._column_seen = tensors["column_seen"]
         self._prior = ColumnPrior.from_tensors(tensors)
 
-    def _load_network(self, tensors: Tensors) -> None:
+    def _loaded(self, tensors: Tensors) -> _core.Autoencoder:
         network = _core.Autoencoder(
             len(tensors["decoder.weights"]),
             self._structure.hidden_units,
@@ -631,7 +623,7 @@ class AutoRec(RatingModel):
             num_threads=self._num_threads(),
         )
         load_weights(network.weights(), tensors)
-        self._network = network
+        return network
 
 
 def _has_offset(structure: SimpleNamespace) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from isthmus import persistence
 from isthmus._checks import check_choice
-from isthmus._csr import append
+from isthmus._csr import CSR, append
 from isthmus._evaluation import Evaluation
 from isthmus._recommendation import Recommendation
 from isthmus._scorable import Floats
@@ -27,7 +27,8 @@ class Recommender(Evaluation, Recommendation):
     """Base of all models; see `AutoRec` for what the methods do by example.
 
     A subclass stores its keyword-only constructor arguments untouched, checks them in `fit`, and
-    implements `_vectors`, `_fold_users`, `_fold_in`, `_tensors`, `_layout` and `_restore`.
+    implements `_vectors`, `_fold_users`, `_tensors`, `_layout` and `_restore`, and extends
+    `_fold_in`.
     """
 
     _in_core: ClassVar[tuple[str, ...]] = ()
@@ -113,14 +114,17 @@ class Recommender(Evaluation, Recommendation):
             new.check_new(ids, "X")
         else:
             ids = new.next_ids(rows.shape[0], "X")
-        self._fold_in(rows, axis)
-        grown = new.extended(ids)
-        self._seen = append(self._seen, rows, axis)
-        if axis == "user":
-            self._users = grown
-        else:
-            self._items = grown
+        # all at once, so that whatever stops this leaves the model as it was
+        self.__dict__.update({**self._fold_in(rows, axis), f"_{axis}s": new.extended(ids)})
         return self
+
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        """Return the attributes that adding users or items changes, and change nothing.
+
+        Rows are the new users and columns the items, or rows the new items and columns the users.
+        A subclass adds its own attributes.
+        """
+        return {"_seen": append(self._seen, ratings, axis)}
 
     # Files
 

@@ -224,13 +224,13 @@ class BiasedMF(RatingModel):
         )
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
-        model = self._model
+        learner, model = Learner(self, ratings, held_out), self._model
         model.mean = ratings.mean / self._scale
         # what no rating will touch would predict the noise it was initialised with
         for side, count in _counts(ratings).items():
             model.weights()[f"{side}_factors"][count == 0] = 0.0
             model.weights()[f"{side}_bias"][0, count == 0] = 0.0
-        return Learner(self, ratings, held_out)
+        return learner
 
     def _finish(self, learner: Learner) -> None:
         """Learn from the trained users and items what new ones are like."""
@@ -303,12 +303,12 @@ class BiasedMF(RatingModel):
         means = np.full(len(bias), self._mean, np.float32)
         return self._vectors()._replace(users=factors, user_bias=bias, user_offset=means)
 
-    def _fold_in(self, ratings: CSR, axis: str) -> None:
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         factors, bias = self._solve(ratings, "item" if axis == "user" else "user")
         grown = self._weights()
         grown[f"{axis}_factors"] = np.vstack([grown[f"{axis}_factors"], factors])
         grown[f"{axis}_bias"] = np.hstack([grown[f"{axis}_bias"], bias])
-        self._load(grown)
+        return {**super()._fold_in(ratings, axis), "_model": self._loaded(grown)}
 
     def _cells(self, matrix: CSR) -> _core.Cells:
         values = matrix.values / np.float32(self._scale)
@@ -386,9 +386,9 @@ class BiasedMF(RatingModel):
         self._restore_training(tensors)
         self._scale = float(tensors["scale"][0])
         self._priors = {side: _Prior(*tensors[f"{side}_prior"].tolist()) for side in SIDES}
-        self._load(tensors)
+        self._model = self._loaded(tensors)
 
-    def _load(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _loaded(self, tensors: dict[str, NDArray[Any]]) -> _core.BiasedMF:
         users, items = tensors["user_factors"], tensors["item_factors"]
         model = _core.BiasedMF(
             *(len(users), len(items), int(self._structure.factors)),
@@ -398,7 +398,7 @@ class BiasedMF(RatingModel):
         )
         views = model.weights().items()
         load_weights({n: array[0] if n.endswith("bias") else array for n, array in views}, tensors)
-        self._model = model
+        return model
 
 
 def _counts(ratings: Ratings) -> dict[str, NDArray[np.int64]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from isthmus import _core, persistence
 from isthmus._checks import check_share
 from isthmus._csr import CSR
+from isthmus._interrupts import uninterrupted
 from isthmus._random import seed_from
 from isthmus._rating_model import RatingModel
 from isthmus._scorable import Floats, Scorable, unit_rows
@@ -141,21 +142,22 @@ class Blend(Recommender):
         ratings = as_ratings(X)
         if validation is not None:
             models = [model.fit(ratings) for model in self._copies()]
-            self._fit_weights(models, as_ratings(validation))
+            weights = self._fit_weights(models, as_ratings(validation))
         elif ratings.nnz * self.validation_fraction < 1:  # nothing speaks for any of the models
             models = [model.fit(ratings) for model in self._copies()]
-            self.weights_, self.constant_ = np.full(len(models), 1 / len(models)), 0.0
+            weights = np.full(len(models), 1 / len(models)), 0.0
         else:
             part, held_out = train_test_split(
                 ratings,
                 test_size=self.validation_fraction,
                 random_state=seed_from(self.random_state),
             )
-            self._fit_weights([model.fit(part) for model in self._copies()], held_out)
+            weights = self._fit_weights([model.fit(part) for model in self._copies()], held_out)
             models = [model.fit(ratings) for model in self._copies()]
-        self.models_ = models
-        self._remember(ratings)
-        self._fitted = True
+        with uninterrupted():
+            self.models_, (self.weights_, self.constant_) = models, weights
+            self._remember(ratings)
+            self._fitted = True
         return self
 
     def _check_parameters(self) -> None:
@@ -174,7 +176,10 @@ class Blend(Recommender):
     def _copies(self) -> list[RatingModel]:
         return [type(model)(**model.get_params()) for model in self.models]
 
-    def _fit_weights(self, models: list[RatingModel], held_out: Ratings) -> None:
+    def _fit_weights(
+        self, models: list[RatingModel], held_out: Ratings
+    ) -> tuple[NDArray[np.float64], float]:
+        """Give the weights and the constant that do best on held-out ratings."""
         users, items, values, _ = held_out.to_arrays()
         predicted = np.column_stack([m.predict(users, items) for m in models]).astype(np.float64)
         truth = values.astype(np.float64)
@@ -184,8 +189,8 @@ class Blend(Recommender):
         design = np.vstack([centred, ridge * np.eye(len(models))])
         # of the weights' distance from equal ones, so that the penalty pulls towards these
         rest = np.concatenate([truth - truth.mean() - centred @ equal, np.zeros(len(models))])
-        self.weights_ = equal + np.linalg.lstsq(design, rest, rcond=None)[0]
-        self.constant_ = float(truth.mean() - predicted.mean(axis=0) @ self.weights_)
+        weights = equal + np.linalg.lstsq(design, rest, rcond=None)[0]
+        return weights, float(truth.mean() - predicted.mean(axis=0) @ weights)
 
     # Prediction
 
@@ -237,9 +242,9 @@ class Blend(Recommender):
             As for `AutoRec.fold_in`.
         """
         self._check_fitted()
-        self.models_ = [copy.copy(model).fold_in(X, axis=axis) for model in self.models_]
-        grown = self.models_[0]
-        self._users, self._items, self._seen = grown._users, grown._items, grown._seen
+        models = [copy.copy(model).fold_in(X, axis=axis) for model in self.models_]
+        shared = {name: getattr(models[0], name) for name in ("_users", "_items", "_seen")}
+        self.__dict__.update(models_=models, **shared)
         return self
 
     # Files

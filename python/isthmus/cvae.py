@@ -468,12 +468,14 @@ class CVAE(ImplicitRecommender):
         self._items.check_new(new.item_ids, "content")
         new = new.with_vocabulary(self._vocabulary, self._content.shape[1])
         n_new = new.rows.shape[0]
-        self._item_factors = np.vstack([self._item_factors, self._encode_content(new.rows)])
-        self._content = as_rows(
-            sparse.vstack([_as_matrix(self._content), _as_matrix(new.rows)], format="csr")
-        )
-        self._seen = append(self._seen, empty((n_new, len(self._users))), "item")
-        self._items = self._items.extended(new.item_ids)
+        content_rows = [_as_matrix(self._content), _as_matrix(new.rows)]
+        grown = {
+            "_item_factors": np.vstack([self._item_factors, self._encode_content(new.rows)]),
+            "_content": as_rows(sparse.vstack(content_rows, format="csr")),
+            "_seen": append(self._seen, empty((n_new, len(self._users))), "item"),
+            "_items": self._items.extended(new.item_ids),
+        }
+        self.__dict__.update(grown)  # all at once, as in `fold_in`
         return self
 
     def _new_content(self, content: Any, item_ids: ArrayLike | None) -> Content:
@@ -486,13 +488,13 @@ class CVAE(ImplicitRecommender):
             item_ids = self._items.next_ids(content.shape[0], "content")
         return Content(content, item_ids=item_ids)
 
-    def _fold_in(self, ratings: CSR, axis: str) -> None:
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         if axis == "item":
             raise ValueError(
                 'axis must be "user" for CVAE, which takes new items from their content: '
                 "fold_in_items adds them."
             )
-        super()._fold_in(ratings, axis)
+        return super()._fold_in(ratings, axis)
 
     # Files
 

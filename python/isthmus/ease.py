@@ -164,13 +164,13 @@ class EASE(Recommender):
     def _fold_users(self, ratings: CSR) -> Products:
         return Products(ratings, self._weights.array)
 
-    def _fold_in(self, ratings: CSR, axis: str) -> None:
-        # a new user's row is kept with those of training, and there is nothing else to know of it
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         if axis == "item":
             raise ValueError(
                 'axis must be "user" for EASE, whose weights for a new item depend on all others; '
                 "fit it anew to add items."
             )
+        return super()._fold_in(ratings, axis)
 
     def _similarity(self, items: NDArray[np.int64]) -> Products:
         """How much each item would be recommended to somebody who has one item alone."""

@@ -300,11 +300,12 @@ class RBM(RatingModel):
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
         matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
+        rated, self._rated = self._rated, None
+        learner = Learner(self, matrix, self._cells(matrix, "X", rated), held_out)
         # what no rating will touch would predict the noise it was initialised with
         unseen = column_counts(matrix.indices, matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
-        rated, self._rated = self._rated, None
-        return Learner(self, matrix, self._cells(matrix, "X", rated), held_out)
+        return learner
 
     def _all_rated(
         self, ratings: Ratings, more_users: NDArray[np.int64], more_items: NDArray[np.int64]
@@ -384,22 +385,22 @@ class RBM(RatingModel):
             return self._assemble(codes, self._shaped_weights(), self._bias())
         return self._assemble(self._codes.array, *self._regress(ratings))
 
-    def _fold_in(self, ratings: CSR, axis: str) -> None:
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        grown = super()._fold_in(ratings, axis)
         if axis == self._structure.orientation:
             codes = self._encode(ratings).array
-            self._codes = _core.Matrix(np.vstack([self._codes.array, codes]))
-        else:
-            weights, bias = self._regress(ratings)
-            old = self._tensors()
-            flat = weights.reshape(-1, weights.shape[2])
-            # a new column is no input of the codes, which were trained without it; but a row that
-            # is folded in later may have a rating of it
-            old["weights"] = np.vstack([old["weights"], flat])
-            old["visible_bias"] = np.vstack([old["visible_bias"], bias])
-            if self._structure.conditional:
-                zeros = np.zeros((len(bias), flat.shape[1]), np.float32)
-                old["rated_weights"] = np.vstack([old["rated_weights"], zeros])
-            self._load(old)
+            return {**grown, "_codes": _core.Matrix(np.vstack([self._codes.array, codes]))}
+        weights, bias = self._regress(ratings)
+        old = self._tensors()
+        flat = weights.reshape(-1, weights.shape[2])
+        # a new column is no input of the codes, which were trained without it; but a row that is
+        # folded in later may have a rating of it
+        old["weights"] = np.vstack([old["weights"], flat])
+        old["visible_bias"] = np.vstack([old["visible_bias"], bias])
+        if self._structure.conditional:
+            zeros = np.zeros((len(bias), flat.shape[1]), np.float32)
+            old["rated_weights"] = np.vstack([old["rated_weights"], zeros])
+        return {**grown, "_model": self._loaded(old)}
 
     def _encode(self, rows: CSR) -> _core.Matrix:
         return self._model.encode(self._cells(rows, "X"), num_threads=self._num_threads())
@@ -483,9 +484,9 @@ class RBM(RatingModel):
         self._levels = tensors["levels"]
         self._codes = _core.Matrix(tensors["codes"])
         self._prior = ColumnPrior.from_tensors(tensors)
-        self._load(tensors)
+        self._model = self._loaded(tensors)
 
-    def _load(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def _loaded(self, tensors: dict[str, NDArray[Any]]) -> _core.Rbm:
         model = _core.Rbm(
             len(tensors["visible_bias"]),
             len(self._levels),
@@ -495,7 +496,7 @@ class RBM(RatingModel):
             seed=0,
         )
         load_weights(model.weights(), tensors)
-        self._model = model
+        return model
 
 
 def _distinct(ratings: Ratings) -> NDArray[np.float64]:

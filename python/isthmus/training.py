@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from tqdm.auto import tqdm
 
+from isthmus._interrupts import uninterrupted
+
 __all__ = ["Callback", "Epoch", "Learner", "SelfPacedLearner", "as_callbacks", "by_rows", "train"]
 
 
@@ -114,7 +116,8 @@ def train(
                 course.run_epochs(epochs)
         finally:
             if patience is not None:
-                learner.restore_best()
+                with uninterrupted():
+                    learner.restore_best()
 
 
 @dataclass
