@@ -386,13 +386,15 @@ class Ratings:
         """Say whether both have the same users and items in the same order."""
         return self._users.matches(other._users) and self._items.matches(other._items)
 
-    def rows(self, orientation: Literal["user", "item"]) -> CSR:
+    def rows(self, orientation: Literal["user", "item"], *, num_threads: int = 0) -> CSR:
         """Give the ratings by users, as they are stored, or by items.
 
         Parameters
         ----------
         orientation : {"user", "item"}
             What the rows are. By items, the matrix is transposed, which copies it.
+        num_threads : int, default 0
+            0 means all that this process may use.
 
         Returns
         -------
@@ -401,12 +403,13 @@ class Ratings:
 
         Raises
         ------
-        ValueError
-            If `orientation` is another.
+        TypeError, ValueError
+            If an argument is not allowed.
         """
         check_choice("orientation", orientation, ("user", "item"))
+        threads = resolve_num_threads(num_threads)
         by_user = CSR(self.indptr, self.indices, self.values, self.shape)
-        return by_user if orientation == "user" else _csr.transpose(by_user)
+        return by_user if orientation == "user" else _csr.transpose(by_user, threads)
 
     def to_arrays(
         self,
