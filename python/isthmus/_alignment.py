@@ -77,7 +77,9 @@ def _rated_positions(
     return positions
 
 
-def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) -> CSR:
+def rows_among(
+    users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str, num_threads: int
+) -> CSR:
     """Rows of new users (or items) whose columns are the known items (or users)."""
     known, kind = (items, "item") if axis == "user" else (users, "user")
     if not isinstance(X, Ratings):
@@ -92,10 +94,10 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
         if no_cells:
             n_rows = n_users if axis == "user" else n_items
             return empty((n_rows, len(known)))
-        rows: CSR = matrix.rows("user" if axis == "user" else "item")
+        rows: CSR = matrix.rows("user" if axis == "user" else "item", num_threads=num_threads)
         return rows
     ratings = X
-    rows = ratings.rows("user" if axis == "user" else "item")
+    rows = ratings.rows("user" if axis == "user" else "item", num_threads=num_threads)
     ids = ratings.item_ids if axis == "user" else ratings.user_ids
     positions = _rated_positions(known, ids, rows.indices, f"{kind}s of {name}")
     matrix = sparse.csr_array(

@@ -300,7 +300,7 @@ class AutoRec(RatingModel):
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
         if self.pretraining_epochs and not self.history_:
             self._pretrain(ratings)
-        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
+        matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         popularity = column_counts(matrix.indices, matrix.shape[1])
         self._column_seen = popularity > 0
         self._row_offset = self._offset(matrix, self._structure.target_centering)

@@ -17,6 +17,7 @@ from isthmus._columns import FIELDS
 from isthmus._csr import CSR
 from isthmus._frames import frame_cells
 from isthmus._ids import IdArray, IdIndex, as_ids, encode
+from isthmus._threads import resolve_num_threads
 
 __all__ = ["CSR", "Duplicates", "Ratings", "as_ratings"]
 

@@ -267,7 +267,7 @@ class RBM(RatingModel):
     ) -> None:
         self._rated = None if rated is None else self._all_rated(ratings, *rated)
         self._levels = _distinct(ratings)
-        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
+        matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         self._model = _core.Rbm(
             matrix.shape[1],
             len(self._levels),
@@ -291,7 +291,7 @@ class RBM(RatingModel):
             self._level_of(ratings.rows("user"), "X")
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
-        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
+        matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         # what no rating will touch would predict the noise it was initialised with
         unseen = column_counts(matrix.indices, matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
