@@ -152,7 +152,7 @@ class TestFile:
         ("changes", "message"),
         [
             ({"epochs": -1}, "this AutoRec cannot be saved: epochs must be an integer of at least"),
-            ({"_column_seen": np.ones(3, np.bool_)}, "cannot be saved: column_seen has shape"),
+            ({"_users_trained": np.ones(3, np.bool_)}, "cannot be saved: users_trained has shape"),
             ({"_mean": np.nan}, "cannot be saved: mean must be finite"),
         ],
     )
@@ -271,8 +271,8 @@ class TestRefused:
                 r"is damaged: seen\.indices must increase in every row",
             ),
             (
-                {"model__column_seen": np.ones(20, np.uint8)},
-                "is damaged: column_seen is of type uint8, but it must be bool",
+                {"model__users_trained": np.ones(20, np.uint8)},
+                "is damaged: users_trained is of type uint8, but it must be bool",
             ),
             (
                 {"model__decoder__weights": np.ones((20, 3), np.int32)},

@@ -313,7 +313,7 @@ class AutoRec(RatingModel):
         return logit if self.decoder_activation == "sigmoid" else logit / 2
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
-        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
+        matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         popularity = column_counts(matrix.indices, matrix.shape[1])
         self._row_offset = self._offset(matrix, self._structure.target_centering)
         # A column without ratings would predict, and add to codes, the noise it was initialised
