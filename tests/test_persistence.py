@@ -364,7 +364,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("units", [300_000, 1_000_000])
     def test_without_memory_for_what_it_says_that_it_holds(self, path, units):
-        rewrite(path, metadata={"parameters": {"hidden_units": [units]}})
+        rewrite(path, metadata={"parameters": {"hidden_units": [units, 3]}})
         before = peak_memory()
         with pytest.raises(ValueError, match=r"is damaged: .* has shape"):
             Recommender.load(path)

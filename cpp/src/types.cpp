@@ -46,7 +46,7 @@ std::string describe(index_t rows, index_t cols, index_t memory) {
     std::ostringstream text;
     text.precision(4);
     text << "a matrix of " << rows << " x " << cols << " numbers needs " << needed / gib
-         << " GiB, and this machine has " << static_cast<double>(memory) / gib << " GiB of memory";
+         << " GiB, and this machine has " << static_cast<double>(memory) / gib << " GiB of memory.";
     return text.str();
 }
 
