@@ -160,9 +160,11 @@ def load_model(path: str | PathLike[str]) -> "Recommender":
     except (_NotReadable, OSError, MemoryError):
         raise
     except SafetensorError as error:
-        raise ValueError(f"{path} is no model file, or a damaged one: {error}.") from error
+        raise ValueError(
+            f"{path} is no model file, or a damaged one: {str(error)[:200]}."
+        ) from error
     except Exception as error:  # of the checks, and what they may have overlooked
-        raise ValueError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
+        raise ValueError(f"{path} is damaged: {str(error)[:400].rstrip('.')}.") from error
     model._fitted = True
     return model
 

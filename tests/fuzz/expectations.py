@@ -18,10 +18,10 @@ ARGUMENTS = (
 
 JARGON = re.compile(
     r"incompatible function arguments|invoked with|arrow|thrift|struct\.error|traceback|"
-    r"std::|numpy\.core|bad_alloc|errno|unpack|object has no|not subscriptable|"
+    r"std::|numpy\.core|bad_alloc|errno|to unpack|object has no|not subscriptable|"
     r"codec can't|"
     r"not supported between|list index|<class|unexpected keyword|positional argument|"
-    r"cannot reshape|could not broadcast|invalid literal|object at 0x|__\w+__|pickle",
+    r"cannot reshape|could not broadcast|invalid literal for|object at 0x|__\w+__|pickle",
     re.IGNORECASE,
 )
 """What a library says for itself, where isthmus promises a sentence of its own."""
@@ -69,6 +69,8 @@ def fault_of(message, path=None):
 
 def predictions(model):
     """Predict every rating, and check what is promised of them."""
+    if "num_threads" in model.get_params():
+        model.set_params(num_threads=1)  # a plan may have set what is refused
     grid = model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
     require(grid.dtype == np.float32, f"predictions are {grid.dtype}")
     require(np.isfinite(grid).all(), "a prediction is not finite")
