@@ -555,10 +555,10 @@ def test_finds_items_of_the_same_taste(orientation):
     ("params", "message"),
     [
         ({"orientation": "both"}, "orientation must be one of 'item', 'user'"),
-        ({"hidden_units": 0}, "hidden_units must be an integer of at least 1"),
+        ({"hidden_units": 0}, "hidden_units must be an integer from 1 to 1,000,000"),
         ({"momentum": 1.0}, "momentum must be .* below 1"),
         ({"cd_steps": ()}, "cd_steps must be"),
-        ({"cd_steps": (1, 0)}, "every entry of cd_steps must be an integer of at least 1"),
+        ({"cd_steps": (1, 0)}, "every entry of cd_steps must be an integer from 1 to"),
         ({"regularization": -1.0}, "regularization must be a finite number of at least 0"),
     ],
 )

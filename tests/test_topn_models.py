@@ -335,7 +335,7 @@ class TestTraining:
             (MultVAE, {"code_noise": -0.1}, "code_noise must be a finite number of at least 0"),
             (MultVAE, {"beta": -0.1}, "beta must be a finite number of at least 0"),
             (MultVAE, {"annealing_steps": -1}, "annealing_steps must be an integer of at least 0"),
-            (MultVAE, {"decoder_units": (0,)}, "decoder_units must be an integer of at least 1"),
+            (MultVAE, {"decoder_units": (0,)}, "decoder_units must be an integer from 1 to"),
             (CDAE, {"negatives": -1}, "negatives must be an integer of at least 0"),
         ],
     )

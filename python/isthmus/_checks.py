@@ -37,9 +37,9 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
+def check_integer(name: str, value: Any, *, low: int, high: float | None = None) -> int:
     """Return an integer within bounds; without `high`, the greatest is that of int32."""
-    bounds = f"of at least {low}" if high is None else f"from {low} to {high:,}"
+    bounds = f"of at least {low}" if high in (None, np.inf) else f"from {low} to {high:,}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer {bounds}, but it was {value!r} ({type(value).__name__})."

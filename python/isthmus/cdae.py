@@ -150,7 +150,7 @@ class CDAE(ImplicitRecommender):
         check_bool("tied", self.tied)
         check_real("regularization", self.regularization, low=0)
         check_real("corruption", self.corruption, low=0, high=1, open_high=True)
-        check_integer("negatives", self.negatives, low=0)
+        check_integer("negatives", self.negatives, low=0, high=np.inf)  # more than items: all
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
 
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.Cdae:
