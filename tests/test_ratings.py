@@ -550,6 +550,10 @@ BAD = {
         lambda: example().rows("column"),
         *(ValueError, r"orientation must be one of 'user', 'item', but it was 'column'"),
     ),
+    "number of threads": (
+        lambda: example().rows("user", num_threads=10**9),
+        *(ValueError, r"num_threads must be an integer from 0 to 1,024, but it was 1000000000"),
+    ),
     "mask type": (lambda: example().select([1, 0, 1, 0]), TypeError, r"mask must hold booleans"),
     "mask length": (
         lambda: example().select([True]),

@@ -40,8 +40,8 @@ void* erase(Body& body) {
 
 }  // namespace detail
 
-// Sets what is called, on the thread that leads, each time that a team has fewer threads than it was
-// to have because the system did not start more. It may throw; nullptr calls nothing.
+// Sets what is called, on the thread that leads, each time that a team has fewer threads than it
+// was to have because the system did not start more. It may throw; nullptr calls nothing.
 using FewerThreads = void (*)(int wanted, int started);
 void on_fewer_threads(FewerThreads report);
 
