@@ -66,6 +66,14 @@ class Learner:
         self._codes: _core.Matrix | None = None
         self._encoded = False
 
+    def clear_columns(self, columns: NDArray[np.bool_]) -> None:
+        """Set all weights of some columns to 0."""
+        places = self._trainer.column_rows[columns]
+        weights = self._model._network.weights()
+        for name in ("encoder.weights", "decoder.weights"):
+            weights[name][places] = 0.0
+        weights["decoder.bias"][0, places] = 0.0
+
     def _core_optimizer(self) -> str:
         return self._model.optimizer
 

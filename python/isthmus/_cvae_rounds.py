@@ -41,19 +41,19 @@ class Rounds:
         """Train once and return the parts of the loss, in the order of LOSSES."""
         model = self._model
         content = self._train_content(index, progress)
-        prior = model._priors()
-        model._item_gram = model._gram(model._item_factors, self._had)
-        model._codes, _ = model._solve(
-            *(self._by_user, model._item_factors, model._item_gram, model.user_regularization)
-        )
-        model._item_factors, error = model._solve(
-            *(self._by_item, model._codes, model._gram(model._codes, self._active)),
+        prior, items = model._priors(), model._item_factors
+        gram = model._gram(items, self._had)
+        users, _ = model._solve(self._by_user, items, gram, model.user_regularization)
+        items, error = model._solve(
+            *(self._by_item, users, model._gram(users, self._active)),
             *(model.item_regularization, prior),
         )
-        model._item_gram = model._gram(model._item_factors, self._had)
-        penalty = model.user_regularization * _square(model._codes)
-        penalty += model.item_regularization * _square(model._item_factors - prior)
-        n_items = len(model._item_factors)
+        gram = model._gram(items, self._had)
+        penalty = model.user_regularization * _square(users)
+        penalty += model.item_regularization * _square(items - prior)
+        n_items = len(items)
+        # all at once, so that Ctrl-C leaves factors of one sweep
+        model.__dict__.update(_codes=users, _item_factors=items, _item_gram=gram)
         return [*content, error / n_items, penalty / n_items]
 
     def _train_content(

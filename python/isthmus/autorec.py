@@ -316,15 +316,13 @@ class AutoRec(RatingModel):
         matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         popularity = column_counts(matrix.indices, matrix.shape[1])
         self._row_offset = self._offset(matrix, self._structure.target_centering)
+        rows = self._rows(matrix, self._row_offset)
+        kind = LbfgsLearner if self.optimizer == "lbfgs" else Learner
+        learner = kind(self, matrix, rows, popularity, held_out)
         # A column without ratings would predict, and add to codes, the noise it was initialised
         # with; weights of 0 stay 0 in training.
-        weights, untrained = self._network.weights(), ~self._columns_trained()
-        for name in ("encoder.weights", "decoder.weights"):
-            weights[name][untrained] = 0.0
-        weights["decoder.bias"][0, untrained] = 0.0
-        rows = self._rows(matrix, self._row_offset)
-        learner = LbfgsLearner if self.optimizer == "lbfgs" else Learner
-        return learner(self, matrix, rows, popularity, held_out)
+        learner.clear_columns(popularity == 0)
+        return learner
 
     def _pretrain(self, ratings: Ratings) -> None:
         """Start from the shallow model, and from autoencoders of its codes."""

@@ -272,6 +272,33 @@ class CVAE(ImplicitRecommender):
             given = as_content(content, ratings.n_items, item_ids=ratings.item_ids)
         return self._start(ratings, self.epochs, validation, callbacks, content=given)
 
+    def partial_fit(
+        self,
+        X: Any,
+        *,
+        epochs: int = 1,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+    ) -> Self:
+        """Train on, from where `fit` or an earlier `partial_fit` stopped, with its content.
+
+        Parameters
+        ----------
+        X, epochs, validation, callbacks
+            As for the other models.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`, which alone takes content.
+        """
+        self._check_fitted()
+        return super().partial_fit(X, epochs=epochs, validation=validation, callbacks=callbacks)
+
     def _initialize(self, ratings: Ratings, content: Content | None = None) -> None:
         n_items, latent = ratings.n_items, self._structure.latent_units
         self._vocabulary = None if content is None else content.vocabulary
