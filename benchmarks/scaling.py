@@ -2,15 +2,19 @@
 
 python -m benchmarks.scaling                 # ml-1m
 python -m benchmarks.scaling --netflix       # 100 million synthetic ratings; needs 8 GiB
+python -m benchmarks.scaling --sparse        # few ratings of many users and items; needs 8 GiB
 """
 
 import resource
 import statistics
 from typing import Any
 
+import numpy as np
+from scipy import sparse
+
 from benchmarks.common import load, median_ratio, parser, print_table, print_turns, write_results
 from benchmarks.roofline import sgemm_rate
-from isthmus import AutoRec, Ratings, synthetic_ratings
+from isthmus import AutoRec, BiasedMF, Ratings, synthetic_ratings
 
 ROUNDS = 5  # each number of threads in turn, so that a drift of the machine hits all
 
@@ -146,15 +150,68 @@ def netflix(threads: int, batch_size: int, optimizer: str) -> None:
     )
 
 
+def scattered(users: int, items: int, nnz: int) -> Ratings:
+    """Ratings of pairs drawn evenly: next to no two of a user or an item where these are many."""
+    draw = np.random.default_rng(0)
+    pairs = np.unique(draw.integers(0, users * items, nnz))
+    values = draw.integers(1, 6, len(pairs)).astype(np.float32)
+    matrix = sparse.csr_array((values, (pairs // items, pairs % items)), shape=(users, items))
+    return Ratings.from_matrix(matrix)
+
+
+def hyper_sparse(threads: int) -> None:
+    """An epoch's time where users and items have few ratings each, with Adam."""
+    sets: dict[str, tuple[Ratings, list[Any]]] = {}
+
+    def add(name: str, ratings: Ratings, units: int, batches: tuple[Any, ...]) -> None:
+        models = [AutoRec(hidden_units=(units,), batch_size=batch) for batch in batches]
+        sets[name] = (ratings, models)
+
+    for n in (25_000, 50_000, 100_000, 400_000):
+        add(f"{n:,} x {n:,}", scattered(n, n, 200_000), 16, ("auto", 256))
+    add("ml-1m's shape", synthetic_ratings(shape="ml-1m", random_state=0), 500, ("auto",))
+    skewed = synthetic_ratings(22_000, 296_000, 800_000, random_state=0)
+    add("22,000 x 296,000", skewed, 500, ("auto", 256))
+    million = scattered(1_000_000, 1_000_000, 5_000_000)
+    add("1,000,000 x 1,000,000", million, 64, ("auto", 256))
+    sets["1,000,000 x 1,000,000"][1].append(BiasedMF(factors=64))
+    rows = []
+    for name, (ratings, models) in sets.items():
+        for model in models:
+            model.set_params(epochs=3, random_state=0, num_threads=threads).fit(ratings)
+            took = min(epoch.seconds for epoch in model.history_)
+            is_mf = isinstance(model, BiasedMF)
+            batch = "" if is_mf else str(model.batch_size)
+            rows.append((name, ratings.nnz, type(model).__name__, batch, took))
+    print_table(
+        (
+            "users x items",
+            "ratings",
+            "model",
+            "batch",
+            "seconds an epoch",
+            "million ratings a second",
+        ),
+        [
+            (name, f"{nnz:,}", model, batch, f"{took:.3f}", f"{nnz / took / 1e6:.2f}")
+            for name, nnz, model, batch, took in rows
+        ],
+    )
+    write_results("scaling_sparse", {"rows": rows})
+
+
 def main() -> None:
     """Run from the command line."""
     p = parser(__doc__)
     p.add_argument("--netflix", action="store_true")
+    p.add_argument("--sparse", action="store_true")
     p.add_argument("--batch-size", type=int, default=1024, help="with --netflix")
     p.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd", help="with --netflix")
     args = p.parse_args()
     if args.netflix:
         netflix(args.threads, args.batch_size, args.optimizer)
+    elif args.sparse:
+        hyper_sparse(args.threads)
     else:
         small(args.threads)
 

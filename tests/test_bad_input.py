@@ -75,18 +75,18 @@ TABLE = {
     "NaN": (
         fit(csr(np.nan)),
         ValueError,
-        r"X must hold finite values from.*1 of them is not.*nan at",
+        r"X must hold finite values from -1e\+15 to 1e\+15.*1 of them is not.*nan at",
     ),
     "infinity": (
         fit(csr(np.inf)),
         ValueError,
-        r"X must hold finite values from.*first is inf",
+        r"X must hold finite values from -1e\+15 to 1e\+15.*first is inf",
     ),
     "too large": (fit(csr(9e37)), ValueError, r"X must hold finite values.* first is 9e\+37"),
     "beyond float32": (
         fit(csr(1e300)),
         ValueError,
-        r"X must hold finite values from.*1e\+300",
+        r"X must hold finite values from -1e\+15 to 1e\+15.*1e\+300",
     ),
     "complex": (fit(csr(2j, complex)), TypeError, r"X must hold real numbers.*complex128"),
     "strings": (

@@ -134,7 +134,7 @@ class TestSolveRows:
 
     def test_refuses_a_singular_problem(self, core, ratings):
         factors = np.ones((ratings.n_items, 4), np.float32)
-        with pytest.raises(ValueError, match=r"is singular: raise regularization$"):
+        with pytest.raises(ValueError, match=r"is singular: raise regularization\.$"):
             core.solve_rows(
                 cells(core, ratings),
                 factors,

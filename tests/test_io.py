@@ -377,15 +377,13 @@ IDS = {
 class TestWrite:
     @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "npz", "csv.gz", "tsv.gz"])
     @pytest.mark.parametrize("kind", IDS)
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)  # files are slow on a busy machine
     @given(data=st.data())
     def test_round_trip(self, tmp_path_factory, suffix, kind, data):
         pairs = data.draw(
             st.lists(st.tuples(IDS[kind], st.integers(0, 9)), min_size=1, max_size=5, unique=True)
         )
-        values = [
-            data.draw(st.floats(width=32, allow_nan=False, allow_infinity=False)) for _ in pairs
-        ]
+        values = [data.draw(st.floats(-(2.0**49), 2.0**49, width=32)) for _ in pairs]
         stamps = data.draw(st.sampled_from([None, [*range(len(pairs))]]))
         users, items = zip(*pairs, strict=True)
         # Beside an id that no integer looks like, digits stay text when they are read.

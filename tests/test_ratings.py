@@ -358,11 +358,17 @@ def frame(options=None, **columns):
 BAD = {
     "nan": (
         arrays(ratings=[1, np.nan]),
-        *(ValueError, r"ratings must hold finite values .*, but 1 of them is not: .* nan"),
+        *(
+            ValueError,
+            r"ratings must hold finite values from -1e\+15 to 1e\+15, but 1 of them is not: .* nan",
+        ),
     ),
     "infinite": (
         matrix(EYE * np.inf),
-        *(ValueError, r"X must hold finite values .*, but 2 of them are not: .* position 0"),
+        *(
+            ValueError,
+            r"X must hold finite values from .* to .*, but 2 of them are not: .* position 0",
+        ),
     ),
     "beyond float32": (arrays(ratings=[1, 1e39]), ValueError, r"the first is 1e\+39 at position 1"),
     "complex": (matrix(EYE * 1j), TypeError, r"X must hold real numbers, but its dtype is complex"),
@@ -543,6 +549,10 @@ BAD = {
     "orientation": (
         lambda: example().rows("column"),
         *(ValueError, r"orientation must be one of 'user', 'item', but it was 'column'"),
+    ),
+    "number of threads": (
+        lambda: example().rows("user", num_threads=10**9),
+        *(ValueError, r"num_threads must be an integer from 0 to 1,024, but it was 1000000000"),
     ),
     "mask type": (lambda: example().select([1, 0, 1, 0]), TypeError, r"mask must hold booleans"),
     "mask length": (

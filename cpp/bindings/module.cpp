@@ -14,6 +14,7 @@ void register_primitives(py::module_& module);
 void register_ranking(py::module_& module);
 void register_rbm(py::module_& module);
 void register_scoring(py::module_& module);
+void register_threads();
 void register_vae(py::module_& module);
 
 }  // namespace isthmus
@@ -22,6 +23,7 @@ void register_vae(py::module_& module);
 PYBIND11_MODULE(ISTHMUS_MODULE_NAME, module, py::mod_gil_not_used()) {
     module.attr("__version__") = isthmus::version();
     isthmus::register_build_info(module);
+    isthmus::register_threads();
     isthmus::register_matrix(module);
     isthmus::register_primitives(module);
     isthmus::register_scoring(module);

@@ -72,7 +72,7 @@ struct Schedule {
 };
 
 [[noreturn]] void throw_singular() {
-    throw std::invalid_argument("a least-squares problem is singular: raise regularization");
+    throw std::invalid_argument("a least-squares problem is singular: raise regularization.");
 }
 
 }  // namespace

@@ -5,13 +5,19 @@
 #include <exception>
 #include <mutex>
 
-#if defined(ISTHMUS_THREADS_STD)
-#include <system_error>
+#if !defined(ISTHMUS_THREADS_SERIAL)
 #include <thread>
 #include <vector>
-#endif
-#if defined(ISTHMUS_THREADS_OPENMP) && (defined(__unix__) || defined(__APPLE__))
+#if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#endif
+#endif
+#if defined(ISTHMUS_THREADS_OPENMP)
+#include <omp.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
 #endif
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -149,11 +155,12 @@ void Team::take_pieces() noexcept {
 }
 
 // The leader's part of a region: nothing may leave it but through the returned exception.
-std::exception_ptr lead(Team& team, Call body, void* context) noexcept {
+template <class Body>
+std::exception_ptr lead(Team& team, const Body& body) noexcept {
     std::exception_ptr error;
     current_team = &team;
     try {
-        body(context);
+        body();
     } catch (...) {
         error = std::current_exception();
     }
@@ -162,21 +169,79 @@ std::exception_ptr lead(Team& team, Call body, void* context) noexcept {
     return error;
 }
 
-#if defined(ISTHMUS_THREADS_OPENMP)
+std::atomic<FewerThreads> fewer_threads{nullptr};
 
-std::atomic<bool> forked_after_use{false};
+#if !defined(ISTHMUS_THREADS_SERIAL)
 
-// GNU OpenMP's pool does not survive fork(): a child that entered a parallel region would wait for
-// threads that are not there. The child is told here, and goes on alone.
-void watch_for_fork() {
-#if defined(__unix__) || defined(__APPLE__)
-    static const int registered = pthread_atfork(nullptr, nullptr, [] { forked_after_use = true; });
-    (void)registered;
-#endif
+// Starts `count` threads, or fewer where the system has no more.
+template <class Work>
+std::vector<std::thread> start_threads(int count, const Work& work) {
+    std::vector<std::thread> threads;
+    try {
+        threads.reserve(static_cast<std::size_t>(count));
+        for (int i = 0; i < count; ++i) threads.emplace_back(work);
+    } catch (const std::exception&) {
+        // a limit on threads or memory: those that started are enough
+    }
+    return threads;
 }
 
-void run_region(int threads, Call body, void* context) {
-    watch_for_fork();
+void run_on_std_threads(int threads, Call body, void* context) {
+    Team team;
+    std::vector<std::thread> workers = start_threads(threads - 1, [&team] { team.serve(); });
+    const std::exception_ptr error = lead(team, [&] {
+        const int started = static_cast<int>(workers.size()) + 1;
+        const FewerThreads report = fewer_threads;
+        if (started < threads && report != nullptr) report(threads, started);
+        body(context);
+    });
+    for (std::thread& worker : workers) worker.join();
+    if (error) std::rethrow_exception(error);
+}
+
+#endif
+
+#if defined(ISTHMUS_THREADS_OPENMP)
+
+// Linux's word on whether this process was forked and has not called exec since.
+bool came_from_fork() {
+    constexpr unsigned long kForkedWithoutExec = 0x40;  // PF_FORKNOEXEC
+    std::ifstream file("/proc/self/stat");
+    std::string text;
+    std::getline(file, text, '\0');
+    // after the program's name, which may hold anything
+    std::istringstream fields(text.substr(text.rfind(')') + 1));
+    std::string state, parent, group, session, terminal, terminal_group;
+    unsigned long flags = 0;
+    fields >> state >> parent >> group >> session >> terminal >> terminal_group >> flags;
+    return (flags & kForkedWithoutExec) != 0;
+}
+
+// In a forked process GNU OpenMP may believe in threads that the fork left behind, of whichever
+// library opened a parallel region before, and a region that waits for them never ends.
+std::atomic<bool> forked{came_from_fork()};
+
+// The largest team that this thread, which has a pool of its own, was found able to start.
+thread_local int startable = 1;
+
+// Finds out whether the system starts a team, by starting it: GNU OpenMP ends the process where it
+// does not. Asked once for each larger team. It cannot know of what is used up between this and the
+// region, by other processes too, nor of an OMP_STACKSIZE beyond the usual stack's.
+bool can_start(int threads) {
+    if (threads <= startable) return true;
+    std::mutex gate;  // holds those that started until all have
+    std::vector<std::thread> probes;
+    {
+        const std::scoped_lock closed(gate);
+        probes = start_threads(threads - 1, [&gate] { const std::scoped_lock passed(gate); });
+    }
+    for (std::thread& probe : probes) probe.join();
+    if (static_cast<int>(probes.size()) < threads - 1) return false;
+    startable = threads;
+    return true;
+}
+
+void run_on_openmp(int threads, Call body, void* context) {
     Team team;
     std::exception_ptr error;
 #pragma omp parallel num_threads(threads)
@@ -185,7 +250,7 @@ void run_region(int threads, Call body, void* context) {
 #pragma omp master
         leads = true;
         if (leads) {
-            error = lead(team, body, context);
+            error = lead(team, [&] { body(context); });
         } else {
             team.serve();
         }
@@ -193,31 +258,53 @@ void run_region(int threads, Call body, void* context) {
     if (error) std::rethrow_exception(error);
 }
 
-bool can_share(int threads) { return threads > 1 && !forked_after_use; }
+#endif
 
-#elif defined(ISTHMUS_THREADS_STD)
+#if !defined(ISTHMUS_THREADS_SERIAL) && (defined(__unix__) || defined(__APPLE__))
 
-void run_region(int threads, Call body, void* context) {
-    Team team;
-    std::vector<std::thread> workers;
-    try {
-        for (int i = 1; i < threads; ++i) workers.emplace_back([&team] { team.serve(); });
-    } catch (const std::system_error&) {
-        // the system has no more threads: those that started are enough
-    }
-    const std::exception_ptr error = lead(team, body, context);
-    for (std::thread& worker : workers) worker.join();
-    if (error) std::rethrow_exception(error);
+// Ends the OpenMP threads of the thread that forks, so that whoever uses OpenMP in the child starts
+// with none. Threads of other threads are left alone: the child does not have those either, but
+// nobody there waits for them. GNU OpenMP refuses inside a region, as in a callback that forks.
+void before_fork() {
+#if defined(ISTHMUS_THREADS_OPENMP) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9
+    if (!forked) omp_pause_resource_all(omp_pause_soft);
+    startable = 1;
+#endif
 }
 
-bool can_share(int threads) { return threads > 1; }
+// A child has nobody else of the team that it may have been forked in.
+void in_child() {
+#if defined(ISTHMUS_THREADS_OPENMP)
+    forked = true;
+#endif
+    current_team = nullptr;
+    in_piece = false;
+}
 
+// From when the library is loaded: others may use OpenMP and fork before the first region here.
+[[maybe_unused]] const int watching = pthread_atfork(&before_fork, nullptr, &in_child);
+
+#endif
+
+void run_region(int threads, Call body, void* context) {
+#if defined(ISTHMUS_THREADS_SERIAL)
+    (void)threads;
+    body(context);
 #else
+#if defined(ISTHMUS_THREADS_OPENMP)
+    if (!forked && can_start(threads)) {
+        run_on_openmp(threads, body, context);
+        return;
+    }
+#endif
+    run_on_std_threads(threads, body, context);
+#endif
+}
 
-void run_region(int, Call body, void* context) { body(context); }
-
+#if defined(ISTHMUS_THREADS_SERIAL)
 bool can_share(int) { return false; }
-
+#else
+bool can_share(int threads) { return threads > 1; }
 #endif
 
 }  // namespace
@@ -246,5 +333,7 @@ void run_pieces(index_t pieces, int num_threads, PieceCall function, void* conte
 }
 
 }  // namespace detail
+
+void on_fewer_threads(FewerThreads report) { detail::fewer_threads = report; }
 
 }  // namespace isthmus

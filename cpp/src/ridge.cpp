@@ -26,7 +26,7 @@ Eigen::VectorXd solve(const RowMajor& h, const Eigen::VectorXd& t, double penalt
     const Eigen::LLT<RowMajor> cholesky(gram);
     if (cholesky.info() != Eigen::Success) {
         throw std::invalid_argument(
-            "a regression on the codes is singular: regularization must be greater than 0");
+            "a regression on the codes is singular: regularization must be greater than 0.");
     }
     if (dual) return h.transpose() * cholesky.solve(t);
     return cholesky.solve(h.transpose() * t);

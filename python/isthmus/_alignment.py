@@ -85,7 +85,9 @@ def _rated_positions(
     return positions
 
 
-def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) -> CSR:
+def rows_among(
+    users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str, num_threads: int
+) -> CSR:
     """Rows of new users (or items) whose columns are the known items (or users)."""
     known, kind = (items, "item") if axis == "user" else (users, "user")
     if not isinstance(X, Ratings):
@@ -101,10 +103,10 @@ def rows_among(users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str) 
             n_rows = n_users if axis == "user" else n_items
             check_named(n_rows, 0, name, f"new {axis}s", f"{axis}_ids, as Ratings do,")
             return empty((n_rows, len(known)))
-        rows: CSR = matrix.rows("user" if axis == "user" else "item")
+        rows: CSR = matrix.rows("user" if axis == "user" else "item", num_threads=num_threads)
         return rows
     ratings = X
-    rows = ratings.rows("user" if axis == "user" else "item")
+    rows = ratings.rows("user" if axis == "user" else "item", num_threads=num_threads)
     ids = ratings.item_ids if axis == "user" else ratings.user_ids
     positions = _rated_positions(known, ids, rows.indices, f"{kind}s of {name}")
     indices, values = positions[rows.indices].astype(np.int32), rows.values

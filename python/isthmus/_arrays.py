@@ -78,10 +78,13 @@ def check_same_length(name: str, array: NDArray[Any], other: str, model: NDArray
         )
 
 
-def is_finite(array: NDArray[Any]) -> bool:
-    """Say whether an array of any shape has neither infinities nor NaN."""
+def is_finite(array: NDArray[Any], *, limit: float = np.inf) -> bool:
+    """Return whether an array has neither infinities nor NaN, nor numbers beyond a limit."""
     rows = max(1, (1 << 22) // max(1, array[:1].size))
-    return all(bool(np.isfinite(array[block]).all()) for block in blocks(len(array), rows))
+    parts = (array[block] for block in blocks(len(array), rows))
+    if limit < np.inf:
+        return all(bool((np.abs(part) <= limit).all()) for part in parts)
+    return all(bool(np.isfinite(part).all()) for part in parts)
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

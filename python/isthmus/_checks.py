@@ -33,7 +33,7 @@ def check_bool(name: str, value: Any) -> bool:
     """Return a truth value, Python's or NumPy's."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(
-            f"{name} must be True or False, but it was {value!r} ({type(value).__name__})."
+            f"{name} must be True or False, but it was {_shown(value)} ({type(value).__name__})."
         )
     return bool(value)
 
@@ -49,7 +49,8 @@ def check_integer(
     bounds = (f"of at least {low}" if unbounded else f"from {low} to {high:,}") + besides
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"{name} must be an integer {bounds}, but it was {value!r} ({type(value).__name__})."
+            f"{name} must be an integer {bounds}, but it was {_shown(value)} "
+            f"({type(value).__name__})."
         )
     number = int(value)
     if number > high:
@@ -73,7 +74,9 @@ def check_real(
     upper = "" if high == np.inf else f" {'below' if open_high else 'of at most'} {high:g}"
     allowed = f"a finite number{lower}{' and' if lower and upper else ''}{upper}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be {allowed}, but it was {value!r} ({type(value).__name__}).")
+        raise TypeError(
+            f"{name} must be {allowed}, but it was {_shown(value)} ({type(value).__name__})."
+        )
     try:
         number = float(value)
     except OverflowError:  # of an integer
@@ -87,11 +90,12 @@ def check_real(
     return number
 
 
-def _shown(number: Any) -> str:
-    """Write a number that Python may refuse to write for its length."""
-    if isinstance(number, numbers.Integral) and int(number).bit_length() > 256:
-        return f"an integer of {int(number).bit_length():,} bits"
-    return str(number)
+def _shown(value: Any) -> str:
+    """Write what was wrong, shortened where it is long; Python may refuse to write an integer."""
+    if isinstance(value, numbers.Integral) and int(value).bit_length() > 256:
+        return f"an integer of {int(value).bit_length():,} bits"
+    text = " ".join((str if isinstance(value, numbers.Number) else repr)(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def check_share(name: str, value: Any) -> float:
@@ -103,7 +107,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Return one of a few strings."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {listed}, but it was {value!r}.")
+        raise ValueError(f"{name} must be one of {listed}, but it was {_shown(value)}.")
     return value
 
 
@@ -116,9 +120,14 @@ def check_layers(name: str, value: Any) -> tuple[int, ...]:
     """Return numbers of units, one a layer; a single number is one layer."""
     if not isinstance(value, bool) and isinstance(value, numbers.Integral):
         value = (value,)
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) == 0:
+    if (
+        isinstance(value, str | bytes)
+        or not isinstance(value, Sequence | np.ndarray)
+        or len(value) == 0
+    ):
         raise ValueError(
-            f"{name} must be the units of at least one layer, as (500,), but it was {value!r}."
+            f"{name} must be the units of at least one layer, as (500,), "
+            f"but it was {_shown(value)}."
         )
     return tuple(check_units(f"every entry of {name}", units) for units in value)
 

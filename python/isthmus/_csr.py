@@ -9,7 +9,6 @@ from scipy import sparse
 
 from isthmus import _core
 from isthmus._arrays import blocks
-from isthmus._threads import resolve_num_threads
 
 __all__ = [
     "CSR",
@@ -151,12 +150,10 @@ def sorting_order(
     return order
 
 
-def transpose(matrix: CSR) -> CSR:
+def transpose(matrix: CSR, num_threads: int) -> CSR:
     """Turn rows x columns into columns x rows, cells in order."""
     indptr, indices, values, shape = matrix
-    by_columns = _core.transpose(
-        indptr, indices, values, shape[1], num_threads=resolve_num_threads(0)
-    )
+    by_columns = _core.transpose(indptr, indices, values, shape[1], num_threads=num_threads)
     return CSR(*by_columns, (shape[1], shape[0]))
 
 

@@ -24,7 +24,7 @@ class Rounds:
 
     def __init__(self, model: CVAE, rows: CSR) -> None:
         self._model = model
-        columns = transpose(with_ones(rows))
+        columns = transpose(with_ones(rows), model._num_threads())
         self._by_user, self._by_item = as_cells(rows), as_cells(columns)
         self._active = np.diff(rows.indptr) > 0
         self._had = np.diff(columns.indptr) > 0

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["EpochModel", "WeightKeeper", "load_weights"]
 
 
+MAX_WEIGHT = 1e15
+"""Of a trained model: products of two such weights, summed over units, are finite in float32."""
+
+
 class EpochModel(Recommender, abstract=True):
     """Base of the models that are trained in epochs.
 
@@ -187,11 +191,14 @@ class EpochModel(Recommender, abstract=True):
             self._fitted = True
 
     def _check_finite(self) -> None:
-        # a loss is of the weights before their last step
+        # A loss is of the weights before their last step; products of greater ones overflow.
         for name, array in self._tensors().items():
-            if not name.startswith("history.") and not is_finite(array):
+            if name.startswith("history.") or array.dtype.kind != "f":
+                continue
+            if not is_finite(array, limit=MAX_WEIGHT):
                 raise _core.Diverged(
-                    f"training diverged in epoch {len(self.history_)}: a weight is no longer finite"
+                    f"training diverged in epoch {len(self.history_)}: a weight is beyond "
+                    f"{MAX_WEIGHT:g}, or not a number"
                 )
 
     def _forget(self) -> None:

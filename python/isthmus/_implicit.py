@@ -129,8 +129,11 @@ class ImplicitRecommender(EpochModel, abstract=True):
     def _prepare(self, ratings: Ratings, validation: Any) -> HeldOut:
         users, items = ratings._users, ratings._items
         if isinstance(validation, HeldOutUsers):
+            threads = self._num_threads()
             fold_in, test = (
-                rows_among(users, items, part, f"validation.{name}", axis="user")
+                rows_among(
+                    *(users, items, part, f"validation.{name}"), axis="user", num_threads=threads
+                )
                 for part, name in zip(validation, HeldOutUsers._fields, strict=True)
             )
             check_same_users(

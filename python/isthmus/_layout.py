@@ -187,9 +187,13 @@ def refuse(path: Path, layout: Layout, reason: str, *, integers: str | None = No
     raise ValueError(f"{path} cannot be read: {' '.join(reason.split()).rstrip('.')}.")
 
 
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:60] + "...")
+
+
 def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | None:
     line = layout.separator.join(fields)
-    shown = repr(line if len(line) <= 80 else line[:80] + "...")
+    shown = _shown(line)
     if len(fields) != layout.n_columns:
         return (
             f"there must be {layout.n_columns} fields separated by {layout.separator!r}, "
@@ -204,14 +208,18 @@ def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | Non
         if not value.strip():
             return f"the {field} must not be empty, but it is: {shown}"
         if field == integers and value.strip().startswith("-"):
-            return f"the {field} must be at least 0 where all are integers, but it is {value!r}"
+            return (
+                f"the {field} must be at least 0 where all are integers, but it is {_shown(value)}"
+            )
         if re.search("[\udc80-\udcff]", value):
             return (
-                f"the {field} must be {layout.encoding} text, but it is {value!r}; "
+                f"the {field} must be {layout.encoding} text, but it is {_shown(value)}; "
                 f"pass another encoding, such as encoding='latin-1'"
             )
     if layout.columns.rating is not None and not _is_rating(fields[layout.columns.rating]):
-        return f"the rating must be a finite number, but it is {fields[layout.columns.rating]!r}"
+        return (
+            f"the rating must be a finite number, but it is {_shown(fields[layout.columns.rating])}"
+        )
     if layout.columns.timestamp is not None:
         value = fields[layout.columns.timestamp]
         if not _is_timestamp(value, layout.timestamp):
@@ -220,7 +228,7 @@ def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | Non
                 "local": "as 2020-01-31 or 2020-01-31T12:30:00, without a zone",
                 "zoned": "as 2020-01-31T12:30:00Z, with a zone",
             }
-            return f"the timestamp must be {allowed[layout.timestamp]}, but it is {value!r}"
+            return f"the timestamp must be {allowed[layout.timestamp]}, but it is {_shown(value)}"
     return None
 
 

@@ -28,7 +28,7 @@ class Learner(WeightKeeper):
         self._nnz = ratings.nnz
         self._by_user = model._cells(ratings.rows("user"))
         if model.optimizer == "als":
-            self._by_item = model._cells(ratings.rows("item"))
+            self._by_item = model._cells(ratings.rows("item", num_threads=model._num_threads()))
         else:
             self._sgd = _core.FactorSgd(
                 self._by_user, seed=model._seed, num_threads=model._num_threads()

@@ -123,7 +123,9 @@ class Model:
     # A caller's data in the positions of the users and items that it knows
 
     def _rows_among(self, X: Any, name: str, *, axis: str) -> CSR:
-        return rows_among(self._users, self._items, X, name, axis=axis)
+        return rows_among(
+            *(self._users, self._items, X, name), axis=axis, num_threads=self._num_threads()
+        )
 
     def _known_pattern(self, X: Any, name: str) -> CSR:
         self._check_fitted()

@@ -158,20 +158,16 @@ class RatingModel(EpochModel, abstract=True):
         }
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
-        trained = self._trained_layout(shape, tensors)
-        return {"mean": double(1), **trained, **super()._layout(shape, tensors)}
-
-    def _trained_layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
-        """Describe which users and items were trained; files of format 2 do not say it."""
-        names = ("users_trained", "items_trained")
-        if tensors.keys().isdisjoint(names):
-            return {}
-        return {name: Tensor(np.bool_, (n,)) for name, n in zip(names, shape, strict=True)}
+        users, items = shape
+        return {
+            "mean": double(1),
+            "users_trained": Tensor(np.bool_, (users,)),
+            "items_trained": Tensor(np.bool_, (items,)),
+            **super()._layout(shape, tensors),
+        }
 
     def _restore_training(self, tensors: Tensors) -> None:
         self._mean = float(tensors["mean"][0])
-        self._users_trained, self._items_trained = (
-            tensors.get(f"{side}_trained", rated)
-            for side, rated in zip(("users", "items"), self._with_ratings(), strict=True)
-        )
+        self._users_trained = tensors["users_trained"]
+        self._items_trained = tensors["items_trained"]
         self._restore_course(tensors)

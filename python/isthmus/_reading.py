@@ -35,6 +35,8 @@ def refuse_damage(path: str | PathLike[str], kind: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
+        if isinstance(error, UnicodeError):
+            raise ValueError(f"{path} cannot be read as {kind}: its text is not UTF-8.") from None
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} cannot be read as {kind}: {reason[:200]}.") from None
 

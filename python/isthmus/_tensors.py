@@ -72,9 +72,9 @@ def network(n: int, first: int, hidden: Iterable[tuple[int, int]], last: int) ->
 
 def check_layout(tensors: Tensors, layout: Layout) -> None:
     """Refuse tensors of other names, types, shapes or magnitudes."""
-    for name in layout.keys() - tensors.keys():
+    for name in sorted(layout.keys() - tensors.keys()):
         raise ValueError(f"it has no tensor {name}")
-    for name in tensors.keys() - layout.keys():
+    for name in sorted(tensors.keys() - layout.keys()):
         raise ValueError(f"it has a tensor {name!r}, which is none of the model's")
     for name, wanted in layout.items():
         _check_tensor(name, tensors[name], wanted)

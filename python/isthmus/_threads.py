@@ -9,7 +9,7 @@ from isthmus._checks import check_integer
 __all__ = ["resolve_num_threads"]
 
 _MOST_THREADS = 1024
-"""More would not be faster anywhere, and OpenMP ends the process where the system has no more."""
+"""More would not be faster anywhere."""
 
 
 def resolve_num_threads(num_threads: int) -> int:

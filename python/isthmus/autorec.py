@@ -26,7 +26,7 @@ from isthmus._epochs import load_weights
 from isthmus._pretraining import inner_layers
 from isthmus._rating_model import HeldOut, RatingModel
 from isthmus._scorable import Floats, Vectors
-from isthmus._tensors import Layout, Tensor, Tensors, network, single
+from isthmus._tensors import Layout, Tensors, network, single
 from isthmus.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ class AutoRec(RatingModel):
         return logit if self.decoder_activation == "sigmoid" else logit / 2
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
-        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
+        matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         popularity = column_counts(matrix.indices, matrix.shape[1])
         self._row_offset = self._offset(matrix, self._structure.target_centering)
         rows = self._rows(matrix, self._row_offset)
@@ -600,11 +600,6 @@ class AutoRec(RatingModel):
             **super()._layout(shape, tensors),
         }
 
-    def _trained_layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
-        n_columns = shape[0] if self._current_structure().orientation == "item" else shape[1]
-        of_format_2 = {"column_seen": Tensor(np.bool_, (n_columns,))}
-        return super()._trained_layout(shape, tensors) or of_format_2
-
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
         super()._check_values(shape, tensors)
         ColumnPrior.check_values(tensors)
@@ -614,9 +609,6 @@ class AutoRec(RatingModel):
         self._network = self._loaded(tensors)
         self._codes = _core.Matrix(tensors["codes"])
         self._row_offset = tensors.get("row_offset")
-        if "column_seen" in tensors:  # of format 2, where only columns were told apart
-            by_item = self._structure.orientation == "item"
-            setattr(self, "_users_trained" if by_item else "_items_trained", tensors["column_seen"])
         self._prior = ColumnPrior.from_tensors(tensors)
 
     def _loaded(self, tensors: Tensors) -> _core.Autoencoder:

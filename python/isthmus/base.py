@@ -171,6 +171,10 @@ class Recommender(Evaluation, Recommendation):
         ------
         NotFittedError
             Before `fit`.
+        ValueError
+            If the model could not be read again, as with a parameter that was set to a bad value.
+        OSError
+            If the file cannot be written, as on a full disk; what was there stays.
         """
         self._check_fitted()
         persistence.save_model(self, path)

@@ -126,7 +126,7 @@ class EASE(Recommender):
         ratings = as_ratings(X)
         _check_memory(ratings.n_items)
         rows = with_ones(ratings.rows("user"))
-        columns = transpose(rows)
+        columns = transpose(rows, self._num_threads())
         start = perf_counter()
         self._fitted = False
         self.__dict__.pop("_weights", None)  # before there is room for others

@@ -43,7 +43,8 @@ __all__ = [
 FORMAT_VERSION = 3
 """Raised whenever files of one version cannot be read by what reads another.
 
-2: the first that was released. 3: a checksum; the ranges of a blend's models.
+2: the first that was released. 3: a checksum, the ranges of a blend's
+models, and which users and items a model of ratings was trained on.
 """
 
 _OLDEST_VERSION = 2
@@ -159,9 +160,11 @@ def load_model(path: str | PathLike[str]) -> "Recommender":
     except (_NotReadable, OSError, MemoryError):
         raise
     except SafetensorError as error:
-        raise ValueError(f"{path} is no model file, or a damaged one: {error}.") from error
+        raise ValueError(
+            f"{path} is no model file, or a damaged one: {str(error)[:200]}."
+        ) from error
     except Exception as error:  # of the checks, and what they may have overlooked
-        raise ValueError(f"{path} is damaged: {str(error).rstrip('.')}.") from error
+        raise ValueError(f"{path} is damaged: {str(error)[:400].rstrip('.')}.") from error
     model._fitted = True
     return model
 
@@ -204,11 +207,31 @@ def _parse(text: str) -> dict[str, Any]:
 
 def _upgraded(about: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
     """Turn what a file of format 2 holds into what one of format 3 would."""
-    if about.get("model") == "Blend" and "range" in tensors:
-        # the models' own ranges were not kept; `Blend` refuses other names than numbers
-        numbers = {name.split(".")[1] for name in tensors if name.endswith(".history")}
-        tensors.update({f"{_WEIGHTS}{number}.range": tensors["range"] for number in numbers})
+    if about["model"] == "Blend":
+        for number, member in enumerate(about["parameters"]["models"]):
+            prefix = f"{_WEIGHTS}{number}."
+            tensors[f"{prefix}range"] = tensors["range"]  # the model's own was not kept
+            _add_trained(prefix, member, tensors)
+    else:
+        _add_trained(_WEIGHTS, about, tensors)
     return about
+
+
+def _add_trained(prefix: str, about: dict[str, Any], tensors: Tensors) -> None:
+    """Add which users and items a model of ratings was trained on, as format 3 has it."""
+    if f"{prefix}mean" not in tensors:  # no model of ratings
+        return
+    ids = "items.ids" if "items.ids" in tensors else "items.ids.ends"
+    items = np.zeros(len(tensors[ids]), np.bool_)
+    items[tensors["seen.indices"]] = True
+    trained = {"users": np.diff(tensors["seen.indptr"]) > 0, "items": items}
+    if about["model"] == "AutoRec":  # which told its columns apart
+        if f"{prefix}column_seen" not in tensors:
+            raise ValueError(f"it has no tensor {prefix}column_seen")
+        columns = "users" if about["parameters"]["orientation"] == "item" else "items"
+        trained[columns] = tensors.pop(f"{prefix}column_seen")
+    for side, those in trained.items():
+        tensors[f"{prefix}{side}_trained"] = those
 
 
 def _check(about: dict[str, Any], tensors: Tensors) -> "Recommender":

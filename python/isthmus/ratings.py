@@ -24,6 +24,7 @@ from isthmus._csr import CSR
 from isthmus._frames import frame_cells
 from isthmus._ids import IdArray, IdIndex, as_ids, encode
 from isthmus._matrices import check_named, checked_matrix
+from isthmus._threads import resolve_num_threads
 
 __all__ = ["CSR", "Duplicates", "Ratings", "as_ratings"]
 
@@ -399,13 +400,15 @@ class Ratings:
         """Say whether both have the same users and items in the same order."""
         return self._users.matches(other._users) and self._items.matches(other._items)
 
-    def rows(self, orientation: Literal["user", "item"]) -> CSR:
+    def rows(self, orientation: Literal["user", "item"], *, num_threads: int = 0) -> CSR:
         """Give the ratings by users, as they are stored, or by items.
 
         Parameters
         ----------
         orientation : {"user", "item"}
             What the rows are. By items, the matrix is transposed, which copies it.
+        num_threads : int, default 0
+            0 means all that this process may use.
 
         Returns
         -------
@@ -414,12 +417,13 @@ class Ratings:
 
         Raises
         ------
-        ValueError
-            If `orientation` is another.
+        TypeError, ValueError
+            If an argument is not allowed.
         """
         check_choice("orientation", orientation, ("user", "item"))
+        threads = resolve_num_threads(num_threads)
         by_user = CSR(self.indptr, self.indices, self.values, self.shape)
-        return by_user if orientation == "user" else _csr.transpose(by_user)
+        return by_user if orientation == "user" else _csr.transpose(by_user, threads)
 
     def to_arrays(
         self,

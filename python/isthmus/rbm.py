@@ -275,7 +275,7 @@ class RBM(RatingModel):
     ) -> None:
         self._rated = None if rated is None else self._all_rated(ratings, *rated)
         self._levels = _distinct(ratings)
-        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
+        matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         self._model = _core.Rbm(
             matrix.shape[1],
             len(self._levels),
@@ -299,7 +299,7 @@ class RBM(RatingModel):
             self._level_of(ratings.rows("user"), "X")
 
     def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
-        matrix = ratings.rows("item" if self._structure.orientation == "item" else "user")
+        matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         rated, self._rated = self._rated, None
         learner = Learner(self, matrix, self._cells(matrix, "X", rated), held_out)
         # what no rating will touch would predict the noise it was initialised with

@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "check.hpp"
+#include "isthmus/version.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
@@ -159,22 +161,86 @@ void loops_of_two_threads_do_not_meet() {
     CHECK_EQUAL(wrong.load(), 0);
 }
 
-void a_forked_child_gets_the_same_results() {
+// Whether so many threads work at a time: each waits in its piece for the others.
+bool has_threads(int num_threads) {
+    using clock = std::chrono::steady_clock;
+    const auto deadline = clock::now() + std::chrono::seconds(20);
+    std::atomic<int> arrived{0};
+    parallel_for(num_threads, num_threads, [&](index_t) {
+        ++arrived;
+        while (arrived < num_threads && clock::now() < deadline) std::this_thread::yield();
+    });
+    return clock::now() < deadline;
+}
+
 #if defined(__unix__) || defined(__APPLE__)
-    CHECK(every_piece_once(100, 4));  // so that there is something that the child has not got
+
+// Whether work() is true in a forked process.
+template <class Work>
+bool holds_in_child(const Work& work) {
     const pid_t child = fork();
     if (child == 0) {
         alarm(60);  // a child that waits for threads which are not there would wait for ever
-        bool right = every_piece_once(100, 4) && carries_exception(4);
-        with_team(4, [&] { right = right && every_piece_once(100, 4); });
-        _exit(right ? 0 : 1);
+        _exit(work() ? 0 : 1);
     }
     int status = -1;
-    CHECK_EQUAL(waitpid(child, &status, 0), child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    CHECK(every_piece_once(100, 4));
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool works() {
+    bool right = every_piece_once(100, 4) && carries_exception(4) && has_threads(4);
+    with_team(4, [&] { right = right && every_piece_once(100, 4) && has_threads(4); });
+    return right;
+}
+
+void a_forked_child_has_threads_of_its_own() {
+    CHECK(works());  // so that there is something that the child has not got
+    CHECK(holds_in_child(works));
+    CHECK(holds_in_child([] { return works() && holds_in_child(works); }));
+    CHECK(works());
+}
+
+void a_child_forked_within_a_team_has_one_of_its_own() {
+#if !defined(__SANITIZE_THREAD__)  // which ends such children
+    with_team(3, [] {
+        CHECK(every_piece_once(20, 3));
+        CHECK(holds_in_child(works));
+        CHECK(every_piece_once(20, 3));
+    });
 #endif
 }
+
+int wanted_threads = 0, started_threads = 0;
+
+// Lets this process start no more threads, which root always can.
+bool forbid_threads() {
+    const rlimit none{0, 0};
+    return (getuid() != 0 || setuid(65534) == 0) && setrlimit(RLIMIT_NPROC, &none) == 0;
+}
+
+void what_the_system_does_not_start_is_done_without() {
+    CHECK(holds_in_child([] {
+        isthmus::on_fewer_threads([](int wanted, int started) {
+            wanted_threads = wanted;
+            started_threads = started;
+        });
+        if (!forbid_threads()) return true;
+        return every_piece_once(100, 4) && wanted_threads == 4 && started_threads == 1;
+    }));
+    CHECK(holds_in_child([] {
+        isthmus::on_fewer_threads([](int, int) { throw std::out_of_range(""); });
+        if (!forbid_threads()) return true;
+        try {
+            every_piece_once(100, 4);
+        } catch (const std::out_of_range&) {
+            isthmus::on_fewer_threads(nullptr);
+            return every_piece_once(100, 4);
+        }
+        return false;
+    }));
+}
+
+#endif
 
 }  // namespace
 
@@ -189,6 +255,13 @@ int main() {
     a_team_survives_exceptions_and_ends_with_its_own();
     a_team_within_a_team_is_the_same_one();
     loops_of_two_threads_do_not_meet();
-    a_forked_child_gets_the_same_results();
+    if (isthmus::threads_backend() != std::string("serial")) {
+        CHECK(has_threads(3));
+#if defined(__unix__) || defined(__APPLE__)
+        a_forked_child_has_threads_of_its_own();
+        a_child_forked_within_a_team_has_one_of_its_own();
+        what_the_system_does_not_start_is_done_without();
+#endif
+    }
     return check::result();
 }

@@ -1,6 +1,10 @@
 #pragma once
 // The one place with threads.
 //
+// They are OpenMP's or std::thread's, as the core was built. A core built for OpenMP uses
+// std::thread where GNU OpenMP would hang or end the process: after a fork, and where the system
+// does not start all the threads that are wanted.
+//
 // Work is cut into pieces that do not depend on the number of threads; threads take pieces as they
 // come free and share nothing else. A sum over pieces is made afterwards, in the pieces' order, so
 // every result is the same to the bit at any thread count.
@@ -36,9 +40,14 @@ void* erase(Body& body) {
 
 }  // namespace detail
 
-// Calls body() on this thread, with num_threads - 1 others ready to share the loops inside. An
-// exception of the body's comes out here. In a child forked after threads were used, where
-// OpenMP's pool is gone, this thread does all the work, with the same results.
+// Sets what is called, on the thread that leads, each time that a team has fewer threads than it
+// was to have because the system did not start more. It may throw; nullptr calls nothing.
+using FewerThreads = void (*)(int wanted, int started);
+void on_fewer_threads(FewerThreads report);
+
+// Calls body() on this thread, with num_threads - 1 others ready to share the loops inside, or as
+// many as the system starts. An exception of the body's comes out here. Works in a forked process
+// too, but for one forked inside body(), which may start teams of its own and must not return.
 template <class Body>
 void with_team(int num_threads, Body&& body) {
     using Plain = std::remove_reference_t<Body>;

@@ -1,0 +1,124 @@
+"""What is promised of every input, whatever it is."""
+
+import re
+
+import numpy as np
+
+from isthmus import Blend, ConvergenceError, NotFittedError
+
+FILE_ERRORS = (ValueError, TypeError, FileNotFoundError, IsADirectoryError, PermissionError)
+MODEL_ERRORS = (ValueError, TypeError, NotFittedError, ConvergenceError)
+
+LONGEST_MESSAGE = 600
+ARGUMENTS = (
+    *("columns", "encoding", "separator", "format", "header", "duplicates", "implicit", "path"),
+    "the ",
+)
+"""What a refusal of a file may begin with, where it does not name the file."""
+
+JARGON = re.compile(
+    r"incompatible function arguments|invoked with|arrow|thrift|struct\.error|traceback|"
+    r"std::|numpy\.core|bad_alloc|errno|to unpack|object has no|not subscriptable|"
+    r"codec can't|"
+    r"not supported between|list index|<class|unexpected keyword|positional argument|"
+    r"cannot reshape|could not broadcast|invalid literal for|object at 0x|__\w+__|pickle",
+    re.IGNORECASE,
+)
+"""What a library says for itself, where isthmus promises a sentence of its own."""
+
+
+class Failure(AssertionError):
+    """A promise that did not hold."""
+
+
+def require(condition, sentence):
+    """Raise Failure unless a promise holds."""
+    if not condition:
+        raise Failure(sentence)
+
+
+def refusal(error, allowed, *, path=None):
+    """Give the outcome that a documented exception stands for, and raise what is none."""
+    if type(error) not in allowed:
+        raise error
+    fault = fault_of(str(error), path)
+    if fault:
+        raise Failure(f"{type(error).__name__} {fault}: {str(error)[:1000]!r}") from error
+    return f"refused: {type(error).__name__}"
+
+
+def fault_of(message, path=None):
+    """Say what is wrong with a message that should be one clear sentence, or return None."""
+    if not message:
+        return "without a message"
+    if len(message) > LONGEST_MESSAGE + len(str(path or "")):
+        return f"with a message of {len(message)} characters"
+    if not message.isprintable():
+        return "with control characters in its message"
+    if not message.endswith("."):
+        return "without a full stop"
+    if match := JARGON.search(message.replace(str(path), "")):
+        return f"with jargon ({match[0]})"
+    if path is not None and str(path) not in message and not message.startswith(ARGUMENTS):
+        return "that names neither the file nor an argument"
+    return None
+
+
+# What a fitted model gives
+
+
+def predictions(model):
+    """Predict every rating, and check what is promised of them."""
+    if "num_threads" in model.get_params():
+        model.set_params(num_threads=1)  # a plan may have set what is refused
+    grid = model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
+    require(grid.dtype == np.float32, f"predictions are {grid.dtype}")
+    require(np.isfinite(grid).all(), "a prediction is not finite")
+    if getattr(model, "clip", isinstance(model, Blend)):
+        low, high = np.float32(model._range)
+        require(((grid >= low) & (grid <= high)).all(), "a prediction lies beyond the ratings")
+    return grid
+
+
+def check_lists(ids, scores, *, items, n, seen=None, candidates=None):
+    """Check lists of items and scores, one row each; `seen` has the positions not to be listed."""
+    require(ids.shape == scores.shape, f"shapes {ids.shape} and {scores.shape} of a list")
+    require(ids.ndim == 2 and ids.shape[1] == n, f"lists of shape {ids.shape} for n={n}")
+    ended = np.isnan(scores)
+    filler = -1 if items.dtype.kind == "i" else ""
+    require(((ids == filler) == ended).all(), "a list's end has a score, or an item has none")
+    require(np.isfinite(scores[~ended]).all(), "a score is infinite")
+    require((np.diff(ended.astype(int), axis=1) >= 0).all(), "a list goes on after its end")
+    falls = scores[:, :-1] >= scores[:, 1:]
+    require((falls | ended[:, 1:]).all(), "a list's scores rise")
+    known = items if candidates is None else candidates
+    require(np.isin(ids[~ended], known).all(), "a list has an item that was not asked for")
+    for row, listed in enumerate(ids):
+        there = listed[~ended[row]]
+        require(len(np.unique(there)) == len(there), "a list has an item twice")
+        if seen is not None:
+            require(not np.isin(there, items[seen[row]]).any(), "a list has a seen item")
+
+
+def seen_rows(model):
+    """Give the positions of each user's seen items."""
+    return np.split(model._seen.indices, model._seen.indptr[1:-1])
+
+
+def check_measures(values):
+    """Check metrics by name."""
+    for name, value in values.items():
+        require(isinstance(value, float), f"{name} is a {type(value).__name__}")
+        high = np.finfo(np.float32).max if name.strip().lower() in ("rmse", "mae") else 1 + 1e-6
+        require(np.isnan(value) or 0 <= value <= high, f"{name} is {value}")
+
+
+def check_saved(model, path):
+    """Check that a file gives the same model, to the bit, and return it."""
+    model.save(path)
+    again = type(model).load(path)
+    before, after = predictions(model), predictions(again)
+    require(before.tobytes() == after.tobytes(), "a saved model predicts otherwise")
+    for one, other in zip(model.recommend(n=3), again.recommend(n=3), strict=True):
+        require(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"), "other lists")
+    return again
