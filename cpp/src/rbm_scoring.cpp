@@ -88,7 +88,8 @@ void fit_columns(ConstMatrixView codes, const LevelRows& cells, index_t levels, 
         bound.diagonal() += ridge;
         const Eigen::LLT<Eigen::MatrixXd> cholesky(bound);
         if (cholesky.info() != Eigen::Success) {
-            throw std::invalid_argument("a softmax regression on the codes is singular: raise regularization.");
+            throw std::invalid_argument(
+                "a softmax regression on the codes is singular: raise regularization.");
         }
         // beside the mean column: weights, and the levels at the centre
         Eigen::MatrixXd theta = Eigen::MatrixXd::Zero(hidden + 1, levels);

@@ -17,8 +17,8 @@ def uninterrupted() -> Iterator[None]:
         yield  # no Python code would be interrupted here
         return
     waiting: list[tuple[Any, ...]] = []
-    signal.signal(signal.SIGINT, lambda *arguments: waiting.append(arguments))
     try:
+        signal.signal(signal.SIGINT, lambda *arguments: waiting.append(arguments))
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
