@@ -9,9 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from .codec import loads
-from .runner import campaign, default_workers, replay
-
-SHARES = {"csv": 16, "items": 4, "npz": 15, "parquet": 10, "model": 25, "train": 30}
+from .runner import SHARES, campaign, default_workers, replay, schedule
 
 
 def main():
@@ -26,10 +24,8 @@ def main():
     print(f"seed {options.seed}, {options.workers} workers")
     started = time.monotonic()
     counts, found = campaign(
-        {kind: SHARES[kind] for kind in kinds},
-        seed=options.seed,
+        schedule(options.seed, {kind: SHARES[kind] for kind in kinds}, options.inputs),
         minutes=minutes,
-        inputs=options.inputs,
         workers=options.workers,
         failures=options.failures,
         report=_progress(started) if sys.stderr.isatty() else None,
