@@ -179,6 +179,10 @@ class Evaluation(Model):
         """Read metrics of this model: errors stay as they were written (see `error_of`)."""
         if metrics is None:
             metrics = self._default_metrics
+        if not isinstance(metrics, Iterable):
+            raise TypeError(
+                f"{name} must be the name of a metric or a list of names, but it was {metrics!r}."
+            )
         listed = [metrics] if isinstance(metrics, str) else list(metrics)
         if not listed:
             raise ValueError(f"{name} must name at least one, but it is empty.")

@@ -147,7 +147,8 @@ def find_layout(
     """Find out what the arguments leave open from a file's first two lines."""
     check_encoding(encoding)
     _refuse_binary(path, encoding)
-    if separator not in (None, "::") and len(separator) != 1:
+    is_one = isinstance(separator, str) and (separator == "::" or len(separator) == 1)
+    if separator is not None and not is_one:
         raise ValueError(f'separator must be one character or "::", but it was {separator!r}.')
     first = next(read_lines(path, encoding), None)
     if first is None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from isthmus._memory import format_bytes
 
-__all__ = ["Unpacked", "check_unpacked", "name_file", "refuse_damage"]
+__all__ = ["Unpacked", "check_unpacked", "name_file", "printable", "refuse_damage"]
 
 _FREE_BYTES = 1 << 28
 _RATIO = 100
@@ -37,7 +37,7 @@ def refuse_damage(path: str | PathLike[str], kind: str) -> Iterator[None]:
             raise
         if isinstance(error, UnicodeError):
             raise ValueError(f"{path} cannot be read as {kind}: its text is not UTF-8.") from None
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = printable(" ".join(str(error).split())).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} cannot be read as {kind}: {reason[:200]}.") from None
 
 
@@ -51,6 +51,11 @@ def name_file(path: str | PathLike[str]) -> Iterator[None]:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{path}: {error}") from None
+
+
+def printable(text: str) -> str:
+    """Return text with the characters that cannot be printed written out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def check_unpacked(path: str | PathLike[str], size: int) -> None:

@@ -261,6 +261,8 @@ class Blend(Recommender):
 
     @classmethod
     def _from_saved(cls, parameters: dict[str, Any]) -> Self:
+        if not isinstance(parameters.get("models"), list | tuple):
+            raise ValueError("a Blend has no list of models")
         return cls(**{**parameters, "models": [_member(one) for one in parameters["models"]]})
 
     def _tensors(self) -> Tensors:

@@ -22,7 +22,7 @@ from isthmus._layout import check_encoding, find_separator, read_lines, split_li
 from isthmus._matrices import check_named
 from isthmus._npz import as_shape, names_in_npz, read_arrays, read_matrix
 from isthmus._parquet import names_in_parquet, read_parquet
-from isthmus._reading import Unpacked, name_file, refuse_damage
+from isthmus._reading import Unpacked, name_file, printable, refuse_damage
 from isthmus._text import read_text
 from isthmus.ratings import Duplicates, Ratings
 
@@ -181,9 +181,10 @@ def _read_npz(path: Path, duplicates: Duplicates, *, implicit: bool) -> Ratings:
         array["rating"] = np.ones(array["user"].size, np.float32)
     for name in FIELDS[:3]:
         if name not in array:
+            names = printable(", ".join(sorted(there)))
             raise ValueError(
                 f"{path} must hold arrays named user, item and rating, or be a matrix of "
-                f"scipy.sparse.save_npz, but it has no {name}; it has {', '.join(sorted(there))}."
+                f"scipy.sparse.save_npz, but it has no {name}; it has {names}."
             )
     shape = _shape_of(array, path)
     ratings = Ratings.from_arrays(

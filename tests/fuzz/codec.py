@@ -49,7 +49,7 @@ def decode(value):
 
 def dumps(case):
     """Write a case; lone surrogates and NaN are kept as Python's JSON keeps them."""
-    return json.dumps(encode(case), indent=1) + "\n"
+    return json.dumps(encode(case)) + "\n"
 
 
 def loads(text):

@@ -17,14 +17,19 @@ ARGUMENTS = (
 """What a refusal of a file may begin with, where it does not name the file."""
 
 JARGON = re.compile(
-    r"incompatible function arguments|invoked with|arrow|thrift|struct\.error|traceback|"
-    r"std::|numpy\.core|bad_alloc|errno|to unpack|object has no|not subscriptable|"
-    r"codec can't|"
-    r"not supported between|list index|<class|unexpected keyword|positional argument|"
-    r"cannot reshape|could not broadcast|invalid literal for|object at 0x|__\w+__|pickle",
+    r"incompatible function arguments|invoked with|struct\.error|traceback|std::|numpy\.core|"
+    r"bad_alloc|object has no|not subscriptable|not supported between|list index|<class|"
+    r"unexpected keyword|positional argument|cannot reshape|could not broadcast|object at 0x|"
+    r"is not iterable|base is read-only",
     re.IGNORECASE,
 )
 """What a library says for itself, where isthmus promises a sentence of its own."""
+
+REASONS = re.compile(r"\barrow|thrift|errno|invalid literal|allow_pickle", re.IGNORECASE)
+"""What a library says, and isthmus may quote after a sentence of its own and a colon."""
+
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+"""What the input holds."""
 
 
 class Failure(AssertionError):
@@ -39,12 +44,15 @@ def require(condition, sentence):
 
 def refusal(error, allowed, *, path=None):
     """Give the outcome that a documented exception stands for, and raise what is none."""
-    if type(error) not in allowed:
+    kind = type(error)
+    if kind.__module__.startswith("isthmus."):  # which may tell apart what it raises for itself
+        kind = next((base for base in kind.__mro__ if base in allowed), kind)
+    if kind not in allowed:
         raise error
     fault = fault_of(str(error), path)
     if fault:
-        raise Failure(f"{type(error).__name__} {fault}: {str(error)[:1000]!r}") from error
-    return f"refused: {type(error).__name__}"
+        raise Failure(f"{kind.__name__} {fault}: {str(error)[:1000]!r}") from error
+    return f"refused: {kind.__name__}"
 
 
 def fault_of(message, path=None):
@@ -52,12 +60,14 @@ def fault_of(message, path=None):
     if not message:
         return "without a message"
     if len(message) > LONGEST_MESSAGE + len(str(path or "")):
-        return f"with a message of {len(message)} characters"
+        return "with too long a message"
     if not message.isprintable():
         return "with control characters in its message"
     if not message.endswith("."):
         return "without a full stop"
-    if match := JARGON.search(message.replace(str(path), "")):
+    own = QUOTED.sub("", message.replace(str(path), ""))
+    sentence, _, _ = own.partition("cannot be ")
+    if match := JARGON.search(own) or REASONS.search(sentence):
         return f"with jargon ({match[0]})"
     if path is not None and str(path) not in message and not message.startswith(ARGUMENTS):
         return "that names neither the file nor an argument"

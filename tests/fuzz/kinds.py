@@ -23,6 +23,6 @@ KINDS = {
 }
 
 
-def draw(kind, seed, number):
+def draw(kinds, kind, seed, number):
     """Draw an input: a pure function of the arguments."""
-    return KINDS[kind].draw(random.Random(f"{seed}/{kind}/{number}"))
+    return kinds[kind].draw(random.Random(f"{seed}/{kind}/{number}"))

@@ -3,7 +3,6 @@
 import hashlib
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from isthmus import Ratings
@@ -85,6 +84,8 @@ def build(spec):
     if form == "vector":
         return sparse.coo_array(values.reshape(-1))
     if form == "frame":
+        import pandas as pd  # which takes a while, and is seldom needed
+
         return pd.DataFrame({"user": rows, "item": columns, "rating": values})
     matrix = sparse.coo_array((values, (rows, columns)), shape=shape)
     if form == "dense":
@@ -179,8 +180,8 @@ def _arrays(value):
         return [value.indptr, value.indices, value.values, *ids]
     if isinstance(value, np.ndarray):
         return [value]
-    if isinstance(value, pd.DataFrame):
-        return [value[name].to_numpy() for name in value]
+    if hasattr(value, "columns"):  # of a data frame
+        return [value[name].to_numpy() for name in value.columns]
     if isinstance(value, list | tuple):
         return [array for entry in value for array in _arrays(entry)]
     if sparse.issparse(value):

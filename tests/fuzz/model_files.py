@@ -1,6 +1,5 @@
 """Model files of every model, structure-aware: parameters, tensors, headers, bytes."""
 
-import inspect
 import json
 from functools import cache
 from tempfile import TemporaryDirectory
@@ -25,6 +24,8 @@ from isthmus import (
 
 from .expectations import (
     FILE_ERRORS,
+    MODEL_ERRORS,
+    Failure,
     check_lists,
     check_measures,
     check_saved,
@@ -218,22 +219,30 @@ def check(given, folder):
     check_lists(*model.recommend(users, n=n), items=items, n=n, seen=seen_rows(model))
     check_lists(*model.similar_items(items, n=n), items=items, n=n)
     if grid.size:
-        ones = sparse.csr_array(([3.0], ([0], [0])), shape=grid.shape)
-        check_measures(model.evaluate(ones, ["ndcg@2"], exclude_seen=False))
+        one = sparse.csr_array(([3.0], ([0], [0])), shape=grid.shape)
         row = sparse.csr_array(([3.0], ([0], [0])), shape=(1, grid.shape[1]))
-        ids, scores = model.recommend(ratings=row, n=n)
-        check_lists(ids, scores, items=items, n=n)
+        for call in (_evaluate, _recommend):
+            try:
+                call(model, one, row)
+            except Failure:
+                raise
+            except Exception as error:
+                refusal(error, MODEL_ERRORS)
     repr(model)
     check_saved(model, path)
     path.unlink()
     return f"accepted: {type(model).__name__}"
 
 
+def _evaluate(model, one, row):
+    check_measures(model.evaluate(one, ["ndcg@2"], exclude_seen=False))
+
+
+def _recommend(model, one, row):
+    check_lists(*model.recommend(ratings=row, n=2), items=model.item_ids_, n=2)
+
+
 def untested():
     """Name the models of isthmus that no seed is of."""
-    names = {type(model).__name__ for model in _seed_models()}
-    return {
-        name
-        for name, model in Recommender._models.items()
-        if inspect.getmodule(model).__name__.startswith("isthmus.") and name not in names
-    }
+    names = {name for name, m in Recommender._models.items() if m.__module__.startswith("isthmus.")}
+    return names - {type(model).__name__ for model in _seed_models()}

@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections import Counter
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import mkdtemp
@@ -28,6 +29,8 @@ BATCH = 100
 """Inputs that a worker is given at a time."""
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 """Whether the address sanitizer is at work, which takes time and memory of its own."""
+SHARES = {"csv": 16, "items": 4, "npz": 15, "parquet": 10, "model": 25, "train": 30}
+"""Inputs of each kind, of 100."""
 KEPT = 3
 """Failures of one kind that are saved."""
 
@@ -45,24 +48,26 @@ class Outcome(NamedTuple):
 # In a worker
 
 
-def _work(connection, folder):
-    """Check inputs until there are none: `draw` makes those that come as numbers."""
-    # Imported here: the parent never loads what may crash.
-    from .kinds import KINDS, draw
-
+def _work(connection, folder, module):
+    """Check inputs until there are none: those that come as numbers are drawn here."""
+    # imported here, since the parent never loads what may crash
+    kinds, draw = (
+        import_module(module, __package__).KINDS,
+        import_module(".kinds", __package__).draw,
+    )
     _prepare(folder)
     in_flight = folder / "in-flight"
-    connection.send("ready")
+    connection.send(True)
     while (task := connection.recv()) is not None:
         kind, seed, numbers, given = task
         for number in numbers:
             try:
-                given_here = draw(kind, seed, number) if given is None else given
+                drawn = draw(kinds, kind, seed, number) if given is None else given
             except Exception:
                 connection.send(f"{kind} {number} of seed {seed}:\n{traceback.format_exc()}")
                 return
-            in_flight.write_bytes(pickle.dumps(given_here))
-            connection.send(_outcome(kind, KINDS[kind].check, given_here, folder))
+            in_flight.write_bytes(pickle.dumps(drawn))
+            connection.send(_outcome(kind, kinds[kind].check, drawn, folder))
 
 
 def _prepare(folder):
@@ -72,7 +77,9 @@ def _prepare(folder):
     warnings.simplefilter("error")
     pyarrow.set_cpu_count(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    faulthandler.enable((folder / "crash").open("w"))
+    crash = os.open(folder / "crash", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(crash, 2)  # for what ends the process to say why
+    faulthandler.enable(crash)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not SANITIZED:
         limit = _status("VmSize") + 4 * MEMORY_LIMIT
@@ -121,7 +128,8 @@ def _innermost(error):
 class Worker:
     """A process, what it was given, and since when."""
 
-    def __init__(self):
+    def __init__(self, kinds=".kinds"):
+        self.kinds = kinds
         self.folder = Path(mkdtemp(prefix="isthmus-fuzz-", dir=_memory_folder()))
         self.numbers = []
         self.start()
@@ -129,7 +137,9 @@ class Worker:
     def start(self):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, self.folder), daemon=True)
+        self.process = context.Process(
+            target=_work, args=(theirs, self.folder, self.kinds), daemon=True
+        )
         waits, os.environ["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY"), "passive"
         try:
             self.process.start()
@@ -137,10 +147,12 @@ class Worker:
             if waits is None:
                 del os.environ["OMP_WAIT_POLICY"]
         theirs.close()
-        if not self.connection.poll(120) or self.connection.recv() != "ready":
-            raise RuntimeError("a worker does not start")
+        self.ready = False
 
     def give(self, kind, seed, numbers, given=None):
+        if not self.ready:
+            self.connection.recv()  # an EOFError here is of a worker that says why on stderr
+            self.ready = True
         self.kind, self.seed, self.numbers = kind, seed, list(numbers)
         self.since = time.monotonic()
         self.connection.send((kind, seed, self.numbers, given))
@@ -171,7 +183,7 @@ class Worker:
         code = self.process.exitcode
         died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         why = "hang" if late else died
-        crash = (self.folder / "crash").read_text()
+        crash = (self.folder / "crash").read_text(errors="replace")
         given = pickle.loads((self.folder / "in-flight").read_bytes())
         kind, self.numbers = self.kind, self.numbers[1:]
         self.connection.close()
@@ -179,7 +191,7 @@ class Worker:
         self.start()
         if rest:
             self.give(kind, self.seed, rest)
-        return Outcome(kind, f"FAILED: {why}", f"{why} {_crashed_at(crash)}", crash[-3000:], given)
+        return Outcome(kind, f"FAILED: {why}", f"{why} {_crashed_at(crash)}", crash[:4000], given)
 
     def stop(self):
         with suppress(OSError):
@@ -192,12 +204,16 @@ class Worker:
 
 
 def _crashed_at(crash):
-    lines = [line.strip() for line in crash.splitlines() if line.strip().startswith("File ")]
-    ours = [line for line in lines if "/isthmus/" in line] or lines
-    if not ours:
+    """Name the innermost function of isthmus that faulthandler saw, or what a sanitizer says."""
+    lines = [line.strip() for line in crash.splitlines()]
+    if summary := next((line for line in lines if line.startswith("SUMMARY: ")), None):
+        return summary.removeprefix("SUMMARY: ")
+    frames = [line for line in lines if line.startswith("File ")]
+    if not frames:
         return ""
-    path, _, function = ours[0].partition(", line ")
-    return f"at {Path(path.split(chr(34))[1]).name}:{function.split(' in ')[-1]}"
+    frame = next((line for line in frames if "/isthmus/" in line), frames[0])
+    _, path, place = frame.split('"')
+    return f"at {Path(path).name}:{place.split(' in ')[-1]}"
 
 
 def _memory_folder():
@@ -217,16 +233,16 @@ def schedule(seed, shares, inputs):
         left = None if left is None else left - size
 
 
-def campaign(shares, *, seed, minutes=None, inputs=None, workers=1, failures=None, report=None):
-    """Check inputs until time or their number is up.
+def campaign(tasks, *, kinds=".kinds", minutes=None, workers=1, failures=None, report=None):
+    """Check inputs, given as (kind, seed, numbers), until there are no more or time is up.
 
-    Returns the counts by kind and outcome, and the failures by what tells them apart, each with
-    how often it occurred and the files that the first of them were saved to.
+    Give the counts by kind and outcome, and the failures by what tells them apart, each with how
+    often it occurred and the files that the first of them were saved to.
     """
     counts, found = Counter(), {}
     end = None if minutes is None else time.monotonic() + 60 * minutes
-    tasks = schedule(seed, shares, inputs)
-    crew = [Worker() for _ in range(workers)]
+    tasks = iter(tasks)
+    crew = [Worker(kinds) for _ in range(workers)]
     busy = []
     try:
         for worker in crew:
@@ -275,7 +291,6 @@ def _keep(outcome, found, folder, seed, number):
                 "kind": outcome.kind,
                 "drawn": {"seed": seed, "number": number},
                 "failure": outcome.failure,
-                "report": outcome.report,
                 "replay": f"python -m tests.fuzz --replay {path}",
                 "input": outcome.input,
             }
