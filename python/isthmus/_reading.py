@@ -1,6 +1,7 @@
 """What a file may cost its reader, and what its reader says of a damaged one."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -37,7 +38,9 @@ def refuse_damage(path: str | PathLike[str], kind: str) -> Iterator[None]:
             raise
         if isinstance(error, UnicodeError):
             raise ValueError(f"{path} cannot be read as {kind}: its text is not UTF-8.") from None
-        reason = printable(" ".join(str(error).split())).rstrip(".") or type(error).__name__
+        # without objects that a library's message shows by their addresses
+        reason = re.sub(r":? *<\S+ object at \w+>", "", " ".join(str(error).split()))
+        reason = printable(reason).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} cannot be read as {kind}: {reason[:200]}.") from None
 
 

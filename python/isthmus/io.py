@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from isthmus._checks import check_choice
+from isthmus._checks import check_bool, check_choice
 from isthmus._columns import FIELDS, field_of, resolve_columns
 from isthmus._csr import row_numbers
 from isthmus._files import atomic_write
@@ -100,6 +100,8 @@ def read_ratings(
     path = _existing(path)
     if format is not None:
         check_choice("format", format, _FORMATS)
+    if header is not None:
+        check_bool("header", header)
     if columns is not None:
         _check_columns(columns)
         implicit = implicit or len(columns) == 2 or columns[2] is None
