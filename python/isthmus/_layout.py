@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus._columns import Columns, knows_names, resolve_columns
-from isthmus._reading import Unpacked
+from isthmus._reading import Unpacked, printable
 
 __all__ = [
     "TIMESTAMPS",
@@ -185,7 +185,7 @@ def refuse(path: Path, layout: Layout, reason: str, *, integers: str | None = No
     for number, fields in _records(path, layout.encoding, layout.separator):
         if number > layout.skipped_lines and (fault := _fault(fields, layout, integers)):
             raise ValueError(f"{path}, line {number}: {fault}.")
-    raise ValueError(f"{path} cannot be read: {' '.join(reason.split()).rstrip('.')}.")
+    raise ValueError(f"{path} cannot be read: {printable(' '.join(reason.split())).rstrip('.')}.")
 
 
 def _shown(text: str) -> str:
