@@ -200,6 +200,26 @@ class TestFork:
             assert set(children) == {expected}
         """)
 
+    def test_a_thread_forks_while_another_computes_an_attribute(self):
+        run("""
+            from isthmus import Ratings
+            expected, computing, over = train(2), threading.Event(), threading.Event()
+            class Values:
+                def mean(self, dtype):
+                    computing.set()
+                    over.wait()
+                    return 1.0
+                min = max = lambda self: 1.0
+            slow = Ratings.__new__(Ratings)
+            slow.values = Values()
+            other = threading.Thread(target=lambda: slow.mean)
+            other.start()
+            computing.wait()
+            assert in_child(lambda: train(2)) == expected
+            over.set()
+            other.join()
+        """)
+
     def test_a_pool_of_processes(self):
         run("""
             import multiprocessing

@@ -1,11 +1,12 @@
 """Ids of users and items, and their positions in a matrix."""
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from isthmus._cached_property import cached_property
 
 __all__ = ["IdArray", "IdIndex", "as_ids", "as_strings", "encode", "rank_codes"]
 

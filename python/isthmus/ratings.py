@@ -1,7 +1,6 @@
 """The matrix of ratings that every model learns from."""
 
 import re
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from isthmus._arrays import (
     check_same_length,
     read_only,
 )
+from isthmus._cached_property import cached_property
 from isthmus._cells import Duplicates, csr_from_cells, matrix_cells, matrix_rows
 from isthmus._checks import check_choice, check_integer
 from isthmus._columns import FIELDS
@@ -313,20 +313,25 @@ class Ratings:
         """Share of the cells that hold a rating."""
         return self.nnz / self.n_users / self.n_items
 
-    @cached_property
+    @property
     def min(self) -> float:
         """Lowest rating."""
-        return float(self.values.min())
+        return self._statistics[0]
 
-    @cached_property
+    @property
     def max(self) -> float:
         """Highest rating."""
-        return float(self.values.max())
+        return self._statistics[1]
 
-    @cached_property
+    @property
     def mean(self) -> float:
         """Mean of the ratings, summed in double precision."""
-        return float(self.values.mean(dtype=np.float64))
+        return self._statistics[2]
+
+    @cached_property
+    def _statistics(self) -> tuple[float, float, float]:
+        mean = self.values.mean(dtype=np.float64)
+        return float(self.values.min()), float(self.values.max()), float(mean)
 
     def __repr__(self) -> str:
         return (
