@@ -61,7 +61,7 @@ def csr_from_cells(
 
 
 def matrix_rows(X: Any, shape: tuple[int, int]) -> CSR:
-    """Take a checked SciPy matrix in CSR format as it is, its rows sorted or not."""
+    """Return a checked SciPy matrix in CSR format as it is, its rows sorted or not."""
     indptr, indices = as_contiguous(X.indptr, np.int64), as_contiguous(X.indices, np.int32)
     return CSR(indptr, indices, as_values(X.data, "X"), shape)
 

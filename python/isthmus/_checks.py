@@ -17,6 +17,7 @@ __all__ = [
     "check_share",
     "check_units",
     "is_auto",
+    "shown",
 ]
 
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
@@ -33,7 +34,7 @@ def check_bool(name: str, value: Any) -> bool:
     """Return a truth value, Python's or NumPy's."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(
-            f"{name} must be True or False, but it was {_shown(value)} ({type(value).__name__})."
+            f"{name} must be True or False, but it was {shown(value)} ({type(value).__name__})."
         )
     return bool(value)
 
@@ -49,14 +50,14 @@ def check_integer(
     bounds = (f"of at least {low}" if unbounded else f"from {low} to {high:,}") + besides
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"{name} must be an integer {bounds}, but it was {_shown(value)} "
+            f"{name} must be an integer {bounds}, but it was {shown(value)} "
             f"({type(value).__name__})."
         )
     number = int(value)
     if number > high:
         bounds = f"from {low} to {high:,}"
     if not low <= number <= high:
-        raise ValueError(f"{name} must be an integer {bounds}, but it was {_shown(number)}.")
+        raise ValueError(f"{name} must be an integer {bounds}, but it was {shown(number)}.")
     return number
 
 
@@ -75,7 +76,7 @@ def check_real(
     allowed = f"a finite number{lower}{' and' if lower and upper else ''}{upper}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
-            f"{name} must be {allowed}, but it was {_shown(value)} ({type(value).__name__})."
+            f"{name} must be {allowed}, but it was {shown(value)} ({type(value).__name__})."
         )
     try:
         number = float(value)
@@ -86,11 +87,11 @@ def check_real(
     above = number > low if open_low else number >= low
     below = number < high if open_high else number <= high
     if not (abs(number) <= _FLOAT32_MAX and above and below):
-        raise ValueError(f"{name} must be {allowed}, but it was {_shown(value)}.")
+        raise ValueError(f"{name} must be {allowed}, but it was {shown(value)}.")
     return number
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Write what was wrong, shortened where it is long; Python may refuse to write an integer."""
     if isinstance(value, numbers.Integral) and int(value).bit_length() > 256:
         return f"an integer of {int(value).bit_length():,} bits"
@@ -107,7 +108,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Return one of a few strings."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be one of {listed}, but it was {_shown(value)}.")
+        raise ValueError(f"{name} must be one of {listed}, but it was {shown(value)}.")
     return value
 
 
@@ -126,8 +127,7 @@ def check_layers(name: str, value: Any) -> tuple[int, ...]:
         or len(value) == 0
     ):
         raise ValueError(
-            f"{name} must be the units of at least one layer, as (500,), "
-            f"but it was {_shown(value)}."
+            f"{name} must be the units of at least one layer, as (500,), but it was {shown(value)}."
         )
     return tuple(check_units(f"every entry of {name}", units) for units in value)
 

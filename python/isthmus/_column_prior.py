@@ -97,7 +97,7 @@ class ColumnPrior(NamedTuple):
 
     @staticmethod
     def check_values(tensors: Tensors) -> None:
-        """Refuse a file's penalty that is none."""
+        """Refuse a file whose penalty is below 0."""
         if tensors["prior.level_penalty"][0] < 0:
             raise ValueError("prior.level_penalty must be at least 0")
 

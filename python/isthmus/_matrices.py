@@ -60,7 +60,7 @@ def check_named(n: int, cells: int, name: str, kind: str, argument: str) -> None
 
 
 def _from_compressed(X: Any, name: str) -> Any:
-    """Take the cells of a matrix in CSR, CSC or BSR format; a CSR as it is, if it may be."""
+    """Return a matrix in CSR format, or the cells of one in CSC or BSR format."""
     stored = _check_compressed(X, name)
     data, indices = X.data[:stored], X.indices[:stored]
     indptr = X.indptr.astype(np.int64, copy=False)
@@ -119,7 +119,7 @@ def _check_cells(cells: Any, name: str) -> None:
 
 
 def _from_lists(X: Any, name: str) -> Any:
-    """Take the cells of a matrix in LIL format, whose rows are Python lists."""
+    """Return the cells of a matrix in LIL format, whose rows are Python lists."""
     try:
         columns, values = X.rows.tolist(), X.data.tolist()
         lengths = [len(row) for row in columns]
@@ -136,7 +136,7 @@ def _from_lists(X: Any, name: str) -> Any:
 
 
 def _from_diagonals(X: Any, name: str) -> Any:
-    """Take the cells of a matrix in DIA format, zeros as well."""
+    """Return the cells of a matrix in DIA format, zeros as well."""
     _check_array(X.data, name, 2, "biuf")
     _check_array(X.offsets, f"{name}.offsets", 1, "iu")
     if len(X.offsets) != len(X.data) or len(np.unique(X.offsets)) != len(X.offsets):

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RandomState", "as_generator", "seed_from"]
+from isthmus._checks import shown
+
+__all__ = ["RandomState", "as_generator", "check_seed", "seed_from"]
 
 RandomState = int | np.integer[Any] | np.random.Generator | None
 
@@ -27,14 +29,15 @@ def seed_from(random_state: RandomState) -> int:
 
 
 def check_seed(random_state: Any) -> int:
+    """Return a seed that was given as an integer."""
     if isinstance(random_state, bool) or not isinstance(random_state, numbers.Integral):
         raise TypeError(
             f"random_state must be an integer, a numpy.random.Generator or None, "
-            f"but it was {random_state!r} ({type(random_state).__name__})."
+            f"but it was {shown(random_state)} ({type(random_state).__name__})."
         )
     seed = int(random_state)
     if not 0 <= seed < 2**64:
         raise ValueError(
-            f"random_state must lie in [0, 2**64) if it is an integer, but it was {seed}."
+            f"random_state must lie in [0, 2**64) if it is an integer, but it was {shown(seed)}."
         )
     return seed

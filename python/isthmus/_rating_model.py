@@ -89,7 +89,7 @@ class RatingModel(EpochModel, abstract=True):
         self._users_trained, self._items_trained = self._with_ratings()
 
     def _with_ratings(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Say which users and which items have a cell among the seen."""
+        """Return which users and which items have a seen cell."""
         users = np.diff(self._seen.indptr) > 0
         return users, column_counts(self._seen.indices, self._seen.shape[1]) > 0
 

@@ -12,10 +12,23 @@ import pyarrow as pa
 
 from isthmus._memory import format_bytes
 
-__all__ = ["Unpacked", "check_unpacked", "name_file", "printable", "refuse_damage"]
+__all__ = [
+    "STEERS_A_TERMINAL",
+    "Unpacked",
+    "check_unpacked",
+    "name_file",
+    "printable",
+    "refuse_damage",
+]
 
 _FREE_BYTES = 1 << 28
 _RATIO = 100
+
+# Controls (escape sequences begin with one), line separators, and marks that change the direction
+# of text.
+STEERS_A_TERMINAL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 @contextmanager
@@ -56,9 +69,9 @@ def name_file(path: str | PathLike[str]) -> Iterator[None]:
         raise kind(f"{path}: {error}") from None
 
 
-def printable(text: str) -> str:
-    """Return text with the characters that cannot be printed written out."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def printable(value: Any) -> str:
+    r"""Write out characters that would steer a terminal, as \\x1b for an escape."""
+    return STEERS_A_TERMINAL.sub(lambda c: c[0].encode("unicode_escape").decode(), str(value))
 
 
 def check_unpacked(path: str | PathLike[str], size: int) -> None:

@@ -625,5 +625,5 @@ class AutoRec(RatingModel):
 
 
 def _has_offset(structure: SimpleNamespace) -> bool:
-    """Say whether rows have an offset: see `AutoRec._offset`."""
+    """Return whether rows have an offset: see `AutoRec._offset`."""
     return structure.target_centering != "none" or structure.decoder_activation in BOUNDED

@@ -179,7 +179,7 @@ class Blend(Recommender):
     def _fit_weights(
         self, models: list[RatingModel], held_out: Ratings
     ) -> tuple[NDArray[np.float64], float]:
-        """Give the weights and the constant that do best on held-out ratings."""
+        """Return the weights and the constant that do best on held-out ratings."""
         users, items, values, _ = held_out.to_arrays()
         predicted = np.column_stack([m.predict(users, items) for m in models]).astype(np.float64)
         truth = values.astype(np.float64)

@@ -79,8 +79,6 @@ def fault_of(message, path=None):
 
 def predictions(model):
     """Predict every rating, and check what is promised of them."""
-    if "num_threads" in model.get_params():
-        model.set_params(num_threads=1)  # a plan may have set what is refused
     grid = model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
     require(grid.dtype == np.float32, f"predictions are {grid.dtype}")
     require(np.isfinite(grid).all(), "a prediction is not finite")

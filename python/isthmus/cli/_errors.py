@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from isthmus.cli._output import printable
+from isthmus._reading import printable
 
 __all__ = ["Group"]
 

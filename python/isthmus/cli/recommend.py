@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
+from isthmus._reading import printable
 from isthmus.cli._data import (
     ids_from_text,
     load,
@@ -20,7 +21,7 @@ from isthmus.cli._data import (
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
-from isthmus.cli._output import escape_json, printable, write_csv
+from isthmus.cli._output import escape_json, write_csv
 from isthmus.cli.predict import ModelFile, Threads
 from isthmus.io import read_items, read_ratings
 
