@@ -627,6 +627,12 @@ FILES = {
         IsADirectoryError,
         r"cannot be written: it is a folder",
     ),
+    "ids that a text file would not keep": (
+        None,
+        lambda path: write_ratings(Ratings.from_arrays([" a"], [1], [2]), path, format="csv"),
+        ValueError,
+        r"user_ids must not begin or end with spaces in a text file, but one is ' a'; write Par",
+    ),
     "unknown format": (
         None,
         lambda path: write_ratings(RATINGS, path),

@@ -360,6 +360,19 @@ class TestParameters:
             fit(**{name: value})
 
 
+def test_hidden_units_may_be_one_number():
+    one, same = fit(hidden_units=6), fit(hidden_units=(6,))
+    np.testing.assert_array_equal(one.item_factors_, same.item_factors_)
+
+
+def test_a_singular_problem_leaves_the_model_unfitted():
+    model = CVAE(**{**SMALL, "positive_weight": 2.0**64})
+    with pytest.raises(ConvergenceError, match=r"singular: raise regularization\.$"):
+        model.fit(LIKES)
+    with pytest.raises(NotFittedError):
+        model.predict(0, 0)
+
+
 def test_popular_synthetic_data_trains_without_content():
     model = CVAE(**{**SMALL, "epochs": 3}).fit(synthetic_ratings(60, 50, 900, random_state=0))
     assert np.isfinite(model.predict(np.arange(60)[:, None], np.arange(50))).all()

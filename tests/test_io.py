@@ -252,7 +252,8 @@ BAD = {
     "binary": (b"\x7fELF\0\0\0\0", {}, r"must be a text, Parquet or npz file, but it is another"),
     "no separator": ("hello\n", {}, r"must have fields separated by .* line is 'hello'; pass sep"),
     "format": (GOOD, {"format": "xlsx"}, r"format must be one of 'csv', .* but it was 'xlsx'\."),
-    "separator": (GOOD, {"separator": "ab"}, r'separator must be one character or "::", .*\'ab\''),
+    "separator": (GOOD, {"separator": "ab"}, r"separator must be one ASCII character or .*'ab'"),
+    "separator of many bytes": (GOOD, {"separator": "é"}, r"must be one ASCII character or .* 'é'"),
     "unknown encoding": (GOOD, {"encoding": "u8x"}, r"encoding must be known to Python, .*'u8x'"),
     "unknown name": (
         "user,item,rating\n1,2,3\n",

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from scipy import sparse
 
 from isthmus import (
+    CVAE,
     AutoRec,
+    BiasedMF,
     MultDAE,
     Ratings,
     Recommender,
@@ -89,7 +92,20 @@ class TestFile:
         changed.save(tmp_path / "model")
         loaded = Recommender.load(tmp_path / "model")
         assert (loaded.hidden_units, loaded.orientation) == (model.hidden_units, model.orientation)
-        assert loaded.epochs == 7
+        assert (loaded.epochs, loaded.get_params()) == (model.epochs, model.get_params())
+
+    def test_folds_in_with_the_parameters_of_training(self, tmp_path):
+        ratings = synthetic_ratings(20, 15, 100, random_state=0)
+        new = sparse.random(1, 15, 0.4, format="csr", random_state=0)
+        for model in (AutoRec(epochs=2), BiasedMF(epochs=2), CVAE(epochs=2)):
+            model.fit(ratings)
+            expected = model.recommend(ratings=new, n=5)
+            model.set_params(**dict.fromkeys(("regularization", "epochs"), "x"))
+            if isinstance(model, CVAE):
+                model.set_params(positive_weight=-1, user_regularization=np.inf)
+            model.save(tmp_path / "model")
+            for one in (model, Recommender.load(tmp_path / "model")):
+                np.testing.assert_array_equal(one.recommend(ratings=new, n=5), expected)
 
     def test_keeps_the_course_of_training(self, tmp_path):
         train, held_out = train_test_split(
@@ -151,7 +167,7 @@ class TestFile:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"epochs": -1}, "this AutoRec cannot be saved: epochs must be an integer of at least"),
+            ({"clip": -1}, "this AutoRec cannot be saved: clip must be True or False"),
             ({"_users_trained": np.ones(3, np.bool_)}, "cannot be saved: users_trained has shape"),
             ({"_mean": np.nan}, "cannot be saved: mean must be finite"),
         ],

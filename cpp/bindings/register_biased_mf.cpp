@@ -120,6 +120,8 @@ void register_biased_mf(py::module_& module) {
              "Solves for all users, then for all items; the summed squared error after it. "
              "`progress` is called with the cells done, out of twice the matrix's.");
 
+    py::register_local_exception<Singular>(module, "Singular", PyExc_ValueError);
+
     module.def(
         "solve_rows", &bind_solve_rows, py::arg("cells"), py::arg("factors"), py::arg("bias"),
         py::kw_only(), py::arg("mean"), py::arg("regularization"), py::arg("bias_regularization"),

@@ -71,10 +71,6 @@ struct Schedule {
     }
 };
 
-[[noreturn]] void throw_singular() {
-    throw std::invalid_argument("a least-squares problem is singular: raise regularization.");
-}
-
 }  // namespace
 
 double solve_rows(const CsrView& cells, const ConstFactorSide& fixed, float mean,
@@ -109,7 +105,7 @@ double solve_rows(const CsrView& cells, const ConstFactorSide& fixed, float mean
             penalties[static_cast<std::size_t>(k)] = penalty.bias * scale;
             if (!equations.solve(penalties.data(), nullptr, unknowns.data(),
                                  squared_error[static_cast<std::size_t>(row)])) {
-                throw_singular();
+                throw Singular();
             }
             std::copy_n(unknowns.begin(), k, factors);
             solved.bias[row] = unknowns[static_cast<std::size_t>(k)];
@@ -165,7 +161,7 @@ double solve_implicit_rows(const CsrView& cells, ConstMatrixView fixed, ConstMat
             double& error = squared_error[static_cast<std::size_t>(row)];
             if (!equations.solve(penalties.data(), prior.rows > 0 ? prior.row(row) : nullptr,
                                  solved.row(row), error)) {
-                throw_singular();
+                throw Singular();
             }
             error -= constant * static_cast<double>(cells.row_nnz(row));
         }

@@ -13,6 +13,7 @@ namespace isthmus {
 namespace {
 
 constexpr index_t kRowsPerPiece = 16;
+constexpr index_t kRowsAhead = 16;
 constexpr index_t kStrip = 256;  // cells whose random words are drawn at once
 // Looking at so many columns in their order takes less time than sorting one cell's.
 constexpr index_t kScannedColumnsPerCell = 16;
@@ -32,6 +33,8 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     index_t cells = 0;
     work_.resize(static_cast<std::size_t>(count + 1));
     for (index_t r = 0; r < count; ++r) {
+        // rows come in a random order, which the processor cannot foresee
+        __builtin_prefetch(matrix.indptr + ids[std::min(r + kRowsAhead, count - 1)]);
         const index_t own = matrix.row_nnz(ids[r]);
         cells += own;
         // even an empty row is looked at in every block
@@ -86,6 +89,8 @@ void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, ColumnRa
     const ColumnLayout::Place* places = layout_->places();
     const auto blocks = static_cast<std::size_t>(layout_->blocks());
     for (index_t r = rows.begin; r < rows.end; ++r) {
+        const std::int32_t ahead = ids[std::min(r + kRowsAhead, rows.end - 1)];
+        __builtin_prefetch(matrix.indices + matrix.indptr[ahead]);
         std::fill_n(sizes, blocks, 0);
         for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
             ++sizes[places[matrix.indices[i]].block];
@@ -114,6 +119,9 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, ColumnRa
     float unit_values[kStrip];
 
     for (index_t r = rows.begin; r < rows.end; ++r) {
+        const std::int32_t ahead = ids[std::min(r + kRowsAhead, rows.end - 1)];
+        if (matrix.values) __builtin_prefetch(matrix.values + matrix.indptr[ahead]);
+        if (transform.target_offset) __builtin_prefetch(transform.target_offset + ahead);
         const std::int32_t id = ids[r];
         const float input_offset = transform.input_offset ? transform.input_offset[id] : 0.0f;
         const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;

@@ -115,6 +115,21 @@ ISTHMUS_INLINE void step_at(const Optimizer& optimizer, float* weights, Floats g
     for (int i = 0; i < Optimizer::states; ++i) store(state[i] + p, s[i]);
 }
 
+// Fetches what steps of a column begin with: rare columns come from memory, in no order that the
+// processor could foresee.
+void prefetch(const TrainedMatrix& trained, index_t column) {
+    __builtin_prefetch(trained.taken + column);
+    __builtin_prefetch(trained.weights.row(column));
+    for (const MatrixView& state : trained.state) {
+        if (state.data) __builtin_prefetch(state.row(column));
+    }
+    if (!trained.bias) return;
+    __builtin_prefetch(trained.bias + column);
+    for (const float* state : trained.bias_state) {
+        if (state) __builtin_prefetch(state + column);
+    }
+}
+
 // Calls body(list) for the columns of a block that take the batch's step now: those that have a
 // cell or, where none may skip it, all of them.
 template <class Body>
@@ -274,16 +289,6 @@ void take_bias_steps(const TrainedMatrix& trained, index_t column, const Optimiz
     take_skipped<Optimizer>(w, s, begin, end, false);
     trained.bias[column] = w[0][0];
     for (int i = 0; i < kStates; ++i) trained.bias_state[i][column] = s[0][i][0];
-}
-
-// Fetches what steps of a column begin with: rare columns come from memory, in no order that the
-// processor could foresee.
-void prefetch(const TrainedMatrix& trained, index_t column) {
-    __builtin_prefetch(trained.taken + column);
-    __builtin_prefetch(trained.weights.row(column));
-    for (const MatrixView& state : trained.state) {
-        if (state.data) __builtin_prefetch(state.row(column));
-    }
 }
 
 // Lets columns take what they miss of the first `count` steps: body(catch_up), catch_up(column).

@@ -58,7 +58,7 @@ def as_timestamps(values: Any, name: str = "timestamps") -> NDArray[np.int64]:
         if np.isnat(array).any():
             raise ValueError(f"{name} must be points in time, but some are NaT.")
         array = array.astype("datetime64[s]")
-    elif array.dtype.kind == "f" and not (np.isfinite(array) & (array % 1 == 0)).all():
+    elif array.dtype.kind == "f" and not (np.isfinite(array) & (np.trunc(array) == array)).all():
         raise ValueError(f"{name} must be whole seconds, but some are fractions or not finite.")
     elif array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be integers or points in time, not {array.dtype}.")

@@ -15,7 +15,7 @@ from isthmus._arrays import is_finite
 from isthmus._checks import check_bool, check_integer, check_share
 from isthmus._interrupts import uninterrupted
 from isthmus._random import check_seed, seed_from
-from isthmus._tensors import Layout, Tensor, Tensors, double
+from isthmus._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
 from isthmus.base import Recommender
 from isthmus.exceptions import ConvergenceError
 from isthmus.ratings import Ratings, as_ratings
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EpochModel", "WeightKeeper", "load_weights"]
 
-
-MAX_WEIGHT = 1e15
-"""Of a trained model: products of two such weights, summed over units, are finite in float32."""
+_AT_ONCE = ("default_rating", "clip", "num_threads", "verbose")
+"""Parameters that a fitted model reads anew at every call."""
 
 
 class EpochModel(Recommender, abstract=True):
@@ -40,10 +39,7 @@ class EpochModel(Recommender, abstract=True):
     """
 
     _structural: ClassVar[tuple[str, ...]] = ()
-    """Parameters that the fitted arrays depend on: `_structure` has them as they were in `fit`.
-
-    `set_params` may change the parameters at any time, for the next `fit`.
-    """
+    """Parameters that the fitted arrays depend on, which `partial_fit` leaves as they were."""
 
     _higher_is_better: ClassVar[bool] = False
     """Of the metric that early stopping watches."""
@@ -59,6 +55,7 @@ class EpochModel(Recommender, abstract=True):
     history_: list[Epoch]
     _seed: int
     _structure: SimpleNamespace
+    """The parameters that the model was trained with."""
 
     # Training
 
@@ -148,6 +145,9 @@ class EpochModel(Recommender, abstract=True):
         learner = None
         try:
             with uninterrupted():  # until then, the model is the earlier one
+                structure = {name: getattr(self._structure, name) for name in self._structural}
+                self._structure = self._current_structure()
+                vars(self._structure).update(structure)
                 self._remember(part)
                 learner = self._learner(part, held_out)
                 self._fitted = False  # callbacks would see weights and codes that do not match
@@ -167,6 +167,9 @@ class EpochModel(Recommender, abstract=True):
         except _core.Diverged as error:
             self._forget()
             raise ConvergenceError(f"{error}. {self._remedy()}") from None
+        except _core.Singular as error:
+            self._forget()
+            raise ConvergenceError(f"Training stopped: {error}") from None
         except BaseException:
             # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
             if learner is None:
@@ -246,10 +249,11 @@ class EpochModel(Recommender, abstract=True):
         self._num_threads()
 
     def _current_structure(self) -> SimpleNamespace:
-        return SimpleNamespace(**{name: getattr(self, name) for name in self._structural})
+        return SimpleNamespace(**self.get_params())
 
     def _saved_parameters(self) -> dict[str, Any]:
-        return {**self.get_params(), **vars(self._structure)}
+        at_once = {name: getattr(self, name) for name in _AT_ONCE if hasattr(self, name)}
+        return {**vars(self._structure), **at_once}
 
     # Files
 

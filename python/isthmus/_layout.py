@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, NoReturn
 import numpy as np
 import pyarrow as pa
 
+from isthmus._checks import shown
 from isthmus._columns import Columns, knows_names, resolve_columns
 from isthmus._reading import Unpacked, printable
 
@@ -147,9 +148,11 @@ def find_layout(
     """Find out what the arguments leave open from a file's first two lines."""
     check_encoding(encoding)
     _refuse_binary(path, encoding)
-    is_one = isinstance(separator, str) and (separator == "::" or len(separator) == 1)
-    if separator is not None and not is_one:
-        raise ValueError(f'separator must be one character or "::", but it was {separator!r}.')
+    is_one = isinstance(separator, str) and len(separator) == 1 and separator.isascii()
+    if separator is not None and separator != "::" and not is_one:
+        raise ValueError(
+            f'separator must be one ASCII character or "::", but it was {shown(separator)}.'
+        )
     first = next(read_lines(path, encoding), None)
     if first is None:
         raise ValueError(f"{path} must hold at least one rating, but it is empty.")

@@ -46,6 +46,8 @@ class Model:
     def set_params(self, **params: Any) -> Self:
         """Change constructor's arguments; they are checked, and used, by the next `fit`.
 
+        Of a fitted model, `default_rating`, `clip` and `num_threads` are used from now on.
+
         Raises
         ------
         ValueError

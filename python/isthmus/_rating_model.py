@@ -129,6 +129,9 @@ class RatingModel(EpochModel, abstract=True):
 
     def _check_shared_parameters(self) -> None:
         self._check_course()
+        self._check_finishing()
+
+    def _check_finishing(self) -> None:
         if self.default_rating is not None:
             check_real("default_rating", self.default_rating)
         check_bool("clip", self.clip)
@@ -138,12 +141,14 @@ class RatingModel(EpochModel, abstract=True):
     def _finish_predictions(
         self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> Floats:
+        self._check_finishing()
         if self.default_rating is not None:
             trained = self._users_trained[users] & self._items_trained[items]
             scores = np.where(trained, scores, np.float32(self.default_rating))
         return self._finish_scores(scores)
 
     def _finish_scores(self, scores: Floats) -> Floats:
+        self._check_finishing()
         low, high = map(np.float32, self._range)
         return np.clip(scores, low, high) if self.clip else scores
 

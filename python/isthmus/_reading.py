@@ -25,9 +25,9 @@ _FREE_BYTES = 1 << 28
 _RATIO = 100
 
 # Controls (escape sequences begin with one), line separators, and marks that change the direction
-# of text.
+# of text, surrogates, and what is no character.
 STEERS_A_TERMINAL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufff9-\uffff]"
 )
 
 
@@ -66,7 +66,8 @@ def name_file(path: str | PathLike[str]) -> Iterator[None]:
         if str(path) in str(error):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{path}: {error}") from None
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise kind(f"{path}: {printable(reason)}.") from None
 
 
 def printable(value: Any) -> str:

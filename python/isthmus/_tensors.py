@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus._arrays import is_finite
 
 __all__ = [
+    "MAX_WEIGHT",
     "Layout",
     "Tensor",
     "Tensors",
@@ -23,6 +24,9 @@ __all__ = [
     "part_of",
     "single",
 ]
+
+MAX_WEIGHT = 1e15
+"""Of a fitted model: products of two such weights, summed over units, are finite in float32."""
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -44,8 +48,8 @@ Layout = Mapping[str, Tensor]
 
 
 def single(*shape: int | None) -> Tensor:
-    """Describe finite float32."""
-    return Tensor(np.float32, shape)
+    """Describe weights, codes and what is computed of them: float32 of at most MAX_WEIGHT."""
+    return Tensor(np.float32, shape, MAX_WEIGHT)
 
 
 def double(*shape: int | None, limit: float = _FLOAT32_MAX) -> Tensor:

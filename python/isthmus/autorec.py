@@ -533,7 +533,7 @@ class AutoRec(RatingModel):
             )
         offset = self._row_offset
         targets = columns.values if offset is None else columns.values - offset[columns.indices]
-        penalty = max(float(self.regularization) / 2, 1e-6)
+        penalty = max(float(self._structure.regularization) / 2, 1e-6)
         weights, bias = _core.fit_ridge(
             self._codes.array,
             columns.indptr,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus._arrays import read_only
+from isthmus._arrays import MAX_RATING, read_only
 from isthmus._checks import check_choice, check_real, check_units
 from isthmus._column_prior import residual_variance, strength
 from isthmus._csr import CSR, column_counts
@@ -26,6 +26,8 @@ __all__ = ["BiasedMF"]
 
 OPTIMIZERS = ("sgd", "als")
 SIDES = ("user", "item")
+LEAST_SCALE = 1e-15
+"""Ratings that differ by less are as good as equal; divided by it, the greatest are finite."""
 
 
 class _Prior(NamedTuple):
@@ -212,7 +214,7 @@ class BiasedMF(RatingModel):
 
     def _initialize(self, ratings: Ratings) -> None:
         deviation = float(np.std(ratings.values, dtype=np.float64))
-        self._scale = deviation if deviation > 0 else 1.0
+        self._scale = deviation if deviation > LEAST_SCALE else 1.0
         self._model = _core.BiasedMF(
             ratings.n_users,
             ratings.n_items,
@@ -290,7 +292,7 @@ class BiasedMF(RatingModel):
             weights[f"{columns}_bias"][0],
             mean=self._mean / self._scale + prior.bias,
             # SGD may do without a penalty, but a regression on fewer ratings than factors may not
-            regularization=max(float(self.regularization), 1e-3) * prior.scale,
+            regularization=max(float(self._structure.regularization), 1e-3) * prior.scale,
             bias_regularization=prior.strength,
             weighting=0.0,
             num_threads=self._num_threads(),
@@ -375,8 +377,12 @@ class BiasedMF(RatingModel):
 
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
         super()._check_values(shape, tensors)
-        if tensors["scale"][0] <= 0:
-            raise ValueError(f"scale must be above 0, but it is {tensors['scale'][0]:g}")
+        scale = tensors["scale"][0]
+        if not LEAST_SCALE < scale <= MAX_RATING:
+            raise ValueError(
+                f"scale must be above {LEAST_SCALE:g} and at most {MAX_RATING:g}, "
+                f"but it is {scale:g}"
+            )
         for side in SIDES:
             prior = _Prior(*tensors[f"{side}_prior"].tolist())
             if prior.strength < 0 or prior.scale < 0:

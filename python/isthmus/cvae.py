@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CVAE"]
 
+LEAST_PENALTY = 1e-12
+"""Below, items without content would start so far from 0 that float32 overflows."""
+
 
 class CVAE(ImplicitRecommender):
     r"""CVAE: matrix factorisation of implicit feedback, with items' content for a prior.
@@ -78,11 +82,11 @@ class CVAE(ImplicitRecommender):
     latent_units : int, default 50
         k, the length of z, u and v.
     user_regularization : float, default 0.1
-        lambda_u, above 0.
+        lambda_u, at least 1e-12.
     item_regularization : float, default 10.0
-        lambda_v, above 0.
+        lambda_v, at least 1e-12.
     content_weight : float, default 1.0
-        lambda_r, above 0: the more, the less v has to say about z.
+        lambda_r, at least 1e-12: the more, the less v has to say about z.
     positive_weight : float, default 1.0
         a, the weight of a stored cell.
     other_weight : float, default 0.01
@@ -215,7 +219,7 @@ class CVAE(ImplicitRecommender):
         check_layers("hidden_units", self.hidden_units)
         check_units("latent_units", self.latent_units)
         for name in ("user_regularization", "item_regularization", "content_weight"):
-            check_real(name, getattr(self, name), low=0, open_low=True)
+            check_real(name, getattr(self, name), low=LEAST_PENALTY)
         check_real("positive_weight", self.positive_weight, low=0, open_low=True)
         high = float(self.positive_weight)
         check_real("other_weight", self.other_weight, low=0, high=high, open_high=True)
@@ -225,6 +229,11 @@ class CVAE(ImplicitRecommender):
         check_real(
             "pretraining_learning_rate", self.pretraining_learning_rate, low=0, open_low=True
         )
+
+    def _current_structure(self) -> SimpleNamespace:
+        structure = super()._current_structure()
+        structure.hidden_units = check_layers("hidden_units", structure.hidden_units)
+        return structure
 
     # Training
 
@@ -416,8 +425,8 @@ class CVAE(ImplicitRecommender):
     ) -> tuple[Floats, float]:
         return _core.solve_implicit_rows(
             *(cells, factors, gram),
-            positive=float(self.positive_weight),
-            other=float(self.other_weight),
+            positive=float(self._structure.positive_weight),
+            other=float(self._structure.other_weight),
             regularization=float(regularization),
             prior=prior,
             num_threads=self._num_threads(),
@@ -430,7 +439,8 @@ class CVAE(ImplicitRecommender):
         if known:
             return self._codes
         factors, gram = self._item_factors, self._item_gram
-        return self._solve(as_cells(rows), factors, gram, self.user_regularization)[0]
+        regularization = self._structure.user_regularization
+        return self._solve(as_cells(rows), factors, gram, regularization)[0]
 
     def _decoder(self) -> tuple[Floats, None]:
         return self._item_factors, None

@@ -13,11 +13,11 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from isthmus._checks import check_bool, check_choice
+from isthmus._checks import check_bool, check_choice, shown
 from isthmus._columns import FIELDS, field_of, resolve_columns
 from isthmus._csr import row_numbers
 from isthmus._files import atomic_write
-from isthmus._ids import as_ids
+from isthmus._ids import IdArray, as_ids
 from isthmus._layout import check_encoding, find_separator, read_lines, split_line
 from isthmus._matrices import check_named
 from isthmus._npz import as_shape, names_in_npz, read_arrays, read_matrix
@@ -321,7 +321,7 @@ def write_ratings(
     FileNotFoundError, IsADirectoryError
         If the folder is missing, or `path` is one.
     TypeError, ValueError
-        If `ratings` is no Ratings, or the format is not known.
+        If `ratings` is no Ratings, the format is not known, or an id cannot be written as text.
 
     Examples
     --------
@@ -340,6 +340,9 @@ def write_ratings(
         )
     if zipped and kind not in _SEPARATORS:
         raise ValueError(f"path must not end in .gz for the format {kind}, but it was {path}.")
+    if kind in _SEPARATORS:
+        for field, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
+            _check_trimmed(ids, f"{field}_ids")
     with atomic_write(path) as temporary:
         if kind == "npz":
             _write_npz(ratings, temporary)
@@ -350,6 +353,18 @@ def write_ratings(
             compression = "gzip" if zipped else None
             with pa.output_stream(temporary, compression=compression) as stream:
                 pa.csv.write_csv(ratings.to_frame(), stream, options)
+
+
+def _check_trimmed(ids: IdArray, name: str) -> None:
+    """Refuse ids that a text file does not keep, as its readers drop spaces around a field."""
+    if ids.dtype.kind == "i":
+        return
+    padded = ids[np.char.strip(ids) != ids]
+    if len(padded):
+        raise ValueError(
+            f"{name} must not begin or end with spaces in a text file, but one is "
+            f"{shown(padded[0].item())}; write Parquet or npz."
+        )
 
 
 def _write_npz(ratings: Ratings, path: Path) -> None:

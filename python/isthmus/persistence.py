@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from isthmus._csr import CSR, check_structure, has_increasing_rows
 from isthmus._files import atomic_write
 from isthmus._ids import IdArray, IdIndex
+from isthmus._reading import printable
 from isthmus._tensors import (
     Layout,
     Tensor,
@@ -161,7 +162,7 @@ def load_model(path: str | PathLike[str]) -> "Recommender":
         raise
     except SafetensorError as error:
         raise ValueError(
-            f"{path} is no model file, or a damaged one: {str(error)[:200]}."
+            f"{path} is no model file, or a damaged one: {printable(error)[:200]}."
         ) from error
     except Exception as error:  # of the checks, and what they may have overlooked
         raise ValueError(f"{path} is damaged: {str(error)[:400].rstrip('.')}.") from error

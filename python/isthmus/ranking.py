@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus._checks import shown
 from isthmus._csr import CSR, as_pattern, as_scipy
 
 __all__ = ["METRICS", "RankingMetric", "parse_metrics", "rank", "with_training"]
@@ -86,13 +87,13 @@ def parse_metrics(
 
 def _parse(label: Any, argument: str, errors: Sequence[str]) -> RankingMetric:
     if not isinstance(label, str):
-        raise TypeError(f"{argument} must be strings, as 'ndcg@10', but one was {label!r}.")
+        raise TypeError(f"{argument} must be strings, as 'ndcg@10', but one was {shown(label)}.")
     name, at, cut = label.strip().lower().partition("@")
     name = _ALIASES.get(name, name)
     if name not in METRICS:
         raise ValueError(
             f"{argument} must be one of {', '.join([*errors, *METRICS])}, with @k for rankings, "
-            f"but one was {label!r}."
+            f"but one was {shown(label)}."
         )
     if not at and name in _WHOLE:
         return RankingMetric(label, name, 0)

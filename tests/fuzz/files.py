@@ -448,6 +448,8 @@ def _check_whole(ratings):
 def _check_round_trip(ratings, folder, which):
     suffix = (".npz", ".parquet", ".csv")[which]
     path = folder / f"again{suffix}"
+    if which == 2 and any(map(_is_padded, (ratings.user_ids, ratings.item_ids))):
+        return  # to be refused: readers of text drop spaces around ids
     write_ratings(ratings, path)
     again = read_ratings(path)
     path.unlink()
@@ -457,9 +459,13 @@ def _check_round_trip(ratings, folder, which):
             require(np.array_equal(one, other), f"{name} differ after a round trip by npz")
     elif which == 1:
         require(_cells(ratings) == _cells(again), "cells differ after a round trip by Parquet")
-    else:  # where ids of digits become integers, and spaces around ids are lost
+    else:  # where ids of digits become integers
         one, other = np.sort(ratings.values), np.sort(again.values)
         require(np.array_equal(one, other), "values differ after a round trip by csv")
+
+
+def _is_padded(ids):
+    return ids.dtype.kind == "U" and (np.char.strip(ids) != ids).any()
 
 
 def _cells(ratings):

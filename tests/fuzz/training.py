@@ -94,8 +94,14 @@ def _is_ours(error):
 
 
 def _state(model):
-    """Give what a fitted model answers, or None."""
-    return predictions(model).tobytes() if model.__sklearn_is_fitted__() else None
+    """Return what a fitted model answers, or None."""
+    if not model.__sklearn_is_fitted__():
+        return None
+    threads, model.num_threads = model.num_threads, 1  # which may be bad, and changes nothing
+    try:
+        return predictions(model).tobytes()
+    finally:
+        model.num_threads = threads
 
 
 def _check_kept(name, before, model, error):

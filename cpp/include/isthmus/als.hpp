@@ -6,11 +6,18 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <stdexcept>
 
 #include "isthmus/csr_view.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
+
+// A row's equations have no single solution.
+struct Singular : std::invalid_argument {
+    Singular()
+        : std::invalid_argument("a least-squares problem is singular: raise regularization.") {}
+};
 
 // What a row's factors p and bias b cost: factors |p|^2 + bias b^2, times the row's number of cells
 // to the power of `weighting`: 0 is plain ridge regression, 1 weights by counts (Zhou et al., AAIM
