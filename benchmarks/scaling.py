@@ -3,10 +3,12 @@
 python -m benchmarks.scaling                 # ml-1m
 python -m benchmarks.scaling --netflix       # 100 million synthetic ratings; needs 8 GiB
 python -m benchmarks.scaling --sparse        # few ratings of many users and items; needs 8 GiB
+python -m benchmarks.scaling --sparse --chart docs/scaling-sparse.svg     # needs the extra `plot`
 """
 
 import resource
 import statistics
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,7 +161,11 @@ def scattered(users: int, items: int, nnz: int) -> Ratings:
     return Ratings.from_matrix(matrix)
 
 
-def hyper_sparse(threads: int) -> None:
+SQUARES = {f"{n:,} x {n:,}": n for n in (25_000, 50_000, 100_000, 400_000)}
+"""Sets of n users, n items and 200,000 ratings, by name."""
+
+
+def hyper_sparse(threads: int, chart: Path | None) -> None:
     """An epoch's time where users and items have few ratings each, with Adam."""
     sets: dict[str, tuple[Ratings, list[Any]]] = {}
 
@@ -167,8 +173,8 @@ def hyper_sparse(threads: int) -> None:
         models = [AutoRec(hidden_units=(units,), batch_size=batch) for batch in batches]
         sets[name] = (ratings, models)
 
-    for n in (25_000, 50_000, 100_000, 400_000):
-        add(f"{n:,} x {n:,}", scattered(n, n, 200_000), 16, ("auto", 256))
+    for name, n in SQUARES.items():
+        add(name, scattered(n, n, 200_000), 16, ("auto", 256))
     add("ml-1m's shape", synthetic_ratings(shape="ml-1m", random_state=0), 500, ("auto",))
     skewed = synthetic_ratings(22_000, 296_000, 800_000, random_state=0)
     add("22,000 x 296,000", skewed, 500, ("auto", 256))
@@ -197,7 +203,30 @@ def hyper_sparse(threads: int) -> None:
             for name, nnz, model, batch, took in rows
         ],
     )
+    if chart:
+        draw_squares(chart, rows)
     write_results("scaling_sparse", {"rows": rows})
+
+
+def draw_squares(path: Path, rows: list[tuple[str, int, str, str, float]]) -> None:
+    """Draw an epoch's seconds against the number of users and items, at 200,000 ratings."""
+    import matplotlib
+
+    matplotlib.use("svg" if path.suffix == ".svg" else "agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
+    sizes = list(SQUARES.values())
+    for batch in ("auto", "256"):
+        seconds = [took for name, _, _, of, took in rows if name in SQUARES and of == batch]
+        axes.loglog(sizes, seconds, marker="o", label=f"batch_size={batch}")
+    axes.set_xticks(sizes, [f"{n // 1000}" for n in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("thousands of users, and of items")
+    axes.set_ylabel("seconds an epoch")
+    axes.legend()
+    figure.savefig(path)
+    pyplot.close(figure)
 
 
 def main() -> None:
@@ -205,13 +234,14 @@ def main() -> None:
     p = parser(__doc__)
     p.add_argument("--netflix", action="store_true")
     p.add_argument("--sparse", action="store_true")
+    p.add_argument("--chart", type=Path, help="with --sparse: where to draw one, .svg or .png")
     p.add_argument("--batch-size", type=int, default=1024, help="with --netflix")
     p.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd", help="with --netflix")
     args = p.parse_args()
     if args.netflix:
         netflix(args.threads, args.batch_size, args.optimizer)
     elif args.sparse:
-        hyper_sparse(args.threads)
+        hyper_sparse(args.threads, args.chart)
     else:
         small(args.threads)
 

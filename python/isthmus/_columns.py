@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from isthmus._checks import shown
+
 __all__ = ["FIELDS", "Columns", "field_of", "knows_names", "resolve_columns"]
 
 FIELDS = ("user", "item", "rating", "timestamp")
@@ -98,17 +100,20 @@ def _locate(
     field: str, column: str | int, names: Sequence[Any] | None, n_columns: int, where: str
 ) -> int:
     if isinstance(column, bool) or not isinstance(column, str | int):
-        raise TypeError(f"the {field} column must be a name or a position, but it was {column!r}.")
+        raise TypeError(
+            f"the {field} column must be a name or a position, but it was {shown(column)}."
+        )
     if names is not None and column in names:
         return list(names).index(column)
     if isinstance(column, str):
         if names is None:
             raise ValueError(
                 f"{where} has no header, so the {field} column must be a position, "
-                f"but it was {column!r}."
+                f"but it was {shown(column)}."
             )
         raise ValueError(
-            f"{where} has no column {column!r} for the {field}; its columns are {_listed(names)}."
+            f"{where} has no column {shown(column)} for the {field}; "
+            f"its columns are {_listed(names)}."
         )
     if not 0 <= column < n_columns:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._alignment import check_apart, check_same_users
+from isthmus._checks import shown
 from isthmus._csr import as_pattern, as_scipy, select_rows
 from isthmus._ids import IdArray
 from isthmus._model import Model
@@ -181,7 +182,8 @@ class Evaluation(Model):
             metrics = self._default_metrics
         if not isinstance(metrics, Iterable):
             raise TypeError(
-                f"{name} must be the name of a metric or a list of names, but it was {metrics!r}."
+                f"{name} must be the name of a metric or a list of names, "
+                f"but it was {shown(metrics)}."
             )
         listed = [metrics] if isinstance(metrics, str) else list(metrics)
         if not listed:
@@ -191,7 +193,7 @@ class Evaluation(Model):
             if error_of(label) and error_of(label) not in own:
                 raise ValueError(
                     f"{name} must be of rankings for {type(self).__name__}, whose scores are no "
-                    f"ratings, as {self._default_ranking[0]!r}, but one was {label!r}."
+                    f"ratings, as {self._default_ranking[0]!r}, but one was {shown(label)}."
                 )
         return [
             label if error_of(label) else parse_metrics([label], name, errors=own)[0]

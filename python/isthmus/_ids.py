@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isthmus._cached_property import cached_property
+from isthmus._checks import shown
 
 __all__ = ["IdArray", "IdIndex", "as_ids", "as_strings", "encode", "rank_codes"]
 
@@ -179,7 +180,7 @@ class IdIndex:
             more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
             raise ValueError(
                 f"{name} must be among the {len(self):,} {self.kind} ids of the ratings, "
-                f"but {ids[unknown[0]].item()!r}{more} is not."
+                f"but {shown(ids[unknown[0]].item())}{more} is not."
             )
         return position.reshape(array.shape)
 
@@ -189,7 +190,7 @@ class IdIndex:
             wants, got = ("strings", "an integer") if integers else ("integers", "a string")
             raise ValueError(
                 f"{name} must be {wants}, as the {self.kind} ids of the ratings are "
-                f"(for example {self.ids[0].item()!r}), but {ids[0].item()!r} is {got}."
+                f"(for example {self.ids[0].item()!r}), but {shown(ids[0].item())} is {got}."
             )
 
     def _find(self, ids: IdArray) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

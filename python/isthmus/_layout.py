@@ -60,7 +60,7 @@ def check_encoding(encoding: str) -> None:
         io.TextIOWrapper(io.BytesIO(), encoding, errors="surrogateescape").read()
     except (LookupError, TypeError, ValueError):
         raise ValueError(
-            f"encoding must be known to Python, and be one of text, but it was {encoding!r}."
+            f"encoding must be known to Python, and be one of text, but it was {shown(encoding)}."
         ) from None
 
 

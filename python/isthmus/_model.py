@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._alignment import cells_among, pattern_among, rows_among
+from isthmus._checks import shown
 from isthmus._csr import CSR
 from isthmus._ids import IdArray, IdIndex
 from isthmus._scorable import Floats, Scorable
@@ -57,7 +58,8 @@ class Model:
         for name in params:
             if name not in names:
                 raise ValueError(
-                    f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(names)}."
+                    f"{type(self).__name__} has no parameter {shown(name)}; "
+                    f"it has {', '.join(names)}."
                 )
         for name, value in params.items():
             setattr(self, name, value)

@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from scipy import sparse
 
+from isthmus._checks import shown
 from isthmus._reading import check_unpacked, refuse_damage
 
 __all__ = ["as_shape", "names_in_npz", "read_arrays", "read_matrix"]
@@ -75,7 +76,7 @@ def read_matrix(path: Path) -> Any:
     if not isinstance(kind, str) or kind not in _MATRIX_PARTS:
         raise ValueError(
             f"{path} must hold a matrix whose format is one of {', '.join(_MATRIX_PARTS)}, "
-            f"as scipy.sparse.save_npz writes it, but its format is {kind!r}."
+            f"as scipy.sparse.save_npz writes it, but its format is {shown(kind)}."
         )
     if kind == "coo" and len(array.get("coords", ())) == 2:
         array["row"], array["col"] = array["coords"]

@@ -19,6 +19,7 @@ from isthmus._checks import (
     check_layers,
     check_real,
     is_auto,
+    shown,
 )
 from isthmus._column_prior import ColumnPrior
 from isthmus._csr import CSR, column_counts, row_sums
@@ -428,7 +429,7 @@ class AutoRec(RatingModel):
             raise ValueError(
                 f'target_centering must be "none" with decoder_activation='
                 f"{self.decoder_activation!r}, whose range is scaled to that of the ratings, "
-                f"but it was {self.target_centering!r}."
+                f"but it was {shown(self.target_centering)}."
             )
         self._check_shared_parameters()
 
@@ -441,7 +442,7 @@ class AutoRec(RatingModel):
             raise ValueError(
                 f"hidden_units must be an odd number of at least 3 that read the same in both "
                 f"directions, as (500, 250, 500), with pretraining_epochs="
-                f"{self.pretraining_epochs}, but it was {self.hidden_units!r}."
+                f"{self.pretraining_epochs}, but it was {shown(self.hidden_units)}."
             )
 
     def _check_full_batches(self) -> None:
@@ -454,7 +455,7 @@ class AutoRec(RatingModel):
             if value != needed:
                 raise ValueError(
                     f'{name} must be {needed} with optimizer="lbfgs", which needs the same loss at '
-                    f"every evaluation, but it was {value!r}."
+                    f"every evaluation, but it was {shown(value)}."
                 )
 
     # Prediction

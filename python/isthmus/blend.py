@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core, persistence
-from isthmus._checks import check_share
+from isthmus._checks import check_share, shown
 from isthmus._csr import CSR
 from isthmus._interrupts import uninterrupted
 from isthmus._random import seed_from
@@ -162,7 +162,9 @@ class Blend(Recommender):
 
     def _check_parameters(self) -> None:
         if isinstance(self.models, RatingModel) or len(self.models) == 0:
-            raise ValueError(f"models must be a list of at least one, but it was {self.models!r}.")
+            raise ValueError(
+                f"models must be a list of at least one, but it was {shown(self.models)}."
+            )
         for model in self.models:
             if not isinstance(model, RatingModel):
                 raise TypeError(

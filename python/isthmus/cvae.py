@@ -324,7 +324,7 @@ class CVAE(ImplicitRecommender):
             ) from None
         # an item without content starts anywhere in its prior: at 0, nothing would ever move
         rng = np.random.default_rng(self._seed)
-        draws = rng.standard_normal((n_items, latent)) / np.sqrt(self.item_regularization)
+        draws = rng.standard_normal((n_items, latent)) / np.sqrt(float(self.item_regularization))
         known = self._has_content()[:, np.newaxis]
         self._item_factors = np.where(known, self._priors(), draws).astype(np.float32)
         self._item_gram = np.zeros((latent, latent), np.float32)

@@ -145,11 +145,13 @@ def _existing(path: str | PathLike[str]) -> Path:
 
 def _check_columns(columns: Sequence[str | int | None]) -> None:
     if isinstance(columns, str) or not isinstance(columns, Sequence):
-        raise TypeError(f"columns must be a sequence of 2 to 4 columns, but it was {columns!r}.")
+        raise TypeError(
+            f"columns must be a sequence of 2 to 4 columns, but it was {shown(columns)}."
+        )
     if not 2 <= len(columns) <= 4 or None in columns[:2]:
         raise ValueError(
             f"columns must name user, item and, if there are any, rating and timestamp, "
-            f"but it was {columns!r}."
+            f"but it was {shown(columns)}."
         )
 
 
@@ -293,7 +295,7 @@ def _read_titles(path: Path, encoding: str) -> dict[str, str]:
                 f"{separator!r}, but there is {line[:80]!r}."
             )
         if name.strip() in titles:
-            raise ValueError(f"{path}, line {number}: the id {name!r} was there before.")
+            raise ValueError(f"{path}, line {number}: the id {shown(name)} was there before.")
         if re.search("[\udc80-\udcff]", line):
             raise ValueError(f"{path}, line {number}: there must be {encoding} text.")
         titles[name.strip()] = rest[0].strip()
@@ -336,7 +338,7 @@ def write_ratings(
     kind = format or (path.with_suffix("") if zipped else path).suffix.lower().removeprefix(".")
     if kind not in ("csv", "tsv", "parquet", "npz"):
         raise ValueError(
-            f"format must be csv, tsv, parquet or npz, but for {path} it was {kind!r}."
+            f"format must be csv, tsv, parquet or npz, but for {path} it was {shown(kind)}."
         )
     if zipped and kind not in _SEPARATORS:
         raise ValueError(f"path must not end in .gz for the format {kind}, but it was {path}.")
@@ -359,7 +361,8 @@ def _check_trimmed(ids: IdArray, name: str) -> None:
     """Refuse ids that a text file does not keep, as its readers drop spaces around a field."""
     if ids.dtype.kind == "i":
         return
-    padded = ids[np.char.strip(ids) != ids]
+    text = ids.astype(np.str_, copy=False)
+    padded = text[np.char.strip(text) != text]
     if len(padded):
         raise ValueError(
             f"{name} must not begin or end with spaces in a text file, but one is "

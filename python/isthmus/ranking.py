@@ -99,7 +99,7 @@ def _parse(label: Any, argument: str, errors: Sequence[str]) -> RankingMetric:
         return RankingMetric(label, name, 0)
     if not re.fullmatch(r"0*[1-9]\d{0,8}", cut) or name == "auc":
         wanted = "without a cut-off" if name == "auc" else f"with a cut-off, as '{name}@10'"
-        raise ValueError(f"the metric {name} must be given {wanted}, but it was {label!r}.")
+        raise ValueError(f"the metric {name} must be given {wanted}, but it was {shown(label)}.")
     return RankingMetric(label, name, int(cut))
 
 

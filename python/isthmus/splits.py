@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus._checks import check_choice, check_integer
+from isthmus._checks import check_choice, check_integer, shown
 from isthmus._csr import CSR, row_numbers
 from isthmus._random import RandomState, as_generator
 from isthmus.ratings import Ratings, as_ratings
@@ -384,7 +384,7 @@ def _check_size(name: str, value: float | int) -> float | int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
-        raise TypeError(f"{name} must be a float or an integer, but it was {value!r}.")
+        raise TypeError(f"{name} must be a float or an integer, but it was {shown(value)}.")
     if isinstance(value, (int, np.integer)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1 as a number, but it was {value}.")

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from tqdm.auto import tqdm
 
+from isthmus._checks import shown
 from isthmus._interrupts import uninterrupted
 
 __all__ = ["Callback", "Epoch", "Learner", "SelfPacedLearner", "as_callbacks", "by_rows", "train"]
@@ -74,7 +75,7 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
     listed: list[Callback] = list(callbacks) if isinstance(callbacks, Iterable) else []
     if not isinstance(callbacks, Iterable) or not all(map(callable, listed)):
         raise TypeError(
-            f"callbacks must be a list of functions of an Epoch, but it was {callbacks!r}."
+            f"callbacks must be a list of functions of an Epoch, but it was {shown(callbacks)}."
         )
     return listed
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from isthmus._checks import check_integer, check_real, check_share
+from isthmus._checks import check_integer, check_real, check_share, shown
 from isthmus._epochs import EpochModel
 from isthmus._evaluation import error_of
 from isthmus._random import seed_from
@@ -204,11 +204,11 @@ def _copy(model: Recommender, changes: Mapping[str, Any]) -> Recommender:
 
 def _check_arguments(model: Any, space: Any, trials: Any, seconds: Any, metric: str | None) -> None:
     if not isinstance(model, Recommender):
-        raise TypeError(f"model must be a model of isthmus, but it was {model!r}.")
+        raise TypeError(f"model must be a model of isthmus, but it was {shown(model)}.")
     if not callable(space):
         raise TypeError(
             f"space must be a function that gives parameters for an optuna.Trial, "
-            f"but it was {space!r}."
+            f"but it was {shown(space)}."
         )
     check_integer("trials", trials, low=1)
     if seconds is not None:
@@ -216,7 +216,7 @@ def _check_arguments(model: Any, space: Any, trials: Any, seconds: Any, metric: 
     if metric is not None and isinstance(model, EpochModel):
         raise ValueError(
             f"metric must be None for {type(model).__name__}, which is measured after each epoch "
-            f"by its own, but it was {metric!r}."
+            f"by its own, but it was {shown(metric)}."
         )
     if metric is not None:
         model._wanted_metrics(metric, "metric")

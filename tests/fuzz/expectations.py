@@ -1,6 +1,7 @@
 """What is promised of every input, whatever it is."""
 
 import re
+from unicodedata import category
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def fault_of(message, path=None):
         return "without a message"
     if len(message) > LONGEST_MESSAGE + len(str(path or "")):
         return "with too long a message"
-    if not message.isprintable():
+    if not "".join(" " if category(c) == "Zs" else c for c in message).isprintable():
         return "with control characters in its message"
     if not message.endswith("."):
         return "without a full stop"
