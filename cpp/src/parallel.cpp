@@ -1,5 +1,6 @@
 #include "isthmus/parallel.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
@@ -173,6 +174,12 @@ std::atomic<FewerThreads> fewer_threads{nullptr};
 
 #if !defined(ISTHMUS_THREADS_SERIAL)
 
+// More than a few threads a processor only take memory: results do not depend on their number.
+int most_threads() {
+    static const int most = std::max(16, 4 * static_cast<int>(std::thread::hardware_concurrency()));
+    return most;
+}
+
 // Starts `count` threads, or fewer where the system has no more.
 template <class Work>
 std::vector<std::thread> start_threads(int count, const Work& work) {
@@ -291,6 +298,7 @@ void run_region(int threads, Call body, void* context) {
     (void)threads;
     body(context);
 #else
+    threads = std::min(threads, most_threads());
 #if defined(ISTHMUS_THREADS_OPENMP)
     if (!forked && can_start(threads)) {
         run_on_openmp(threads, body, context);
