@@ -1,0 +1,153 @@
+"""Fit every model to a small data set, and print a digest of all that each has learnt.
+
+Whatever rearranges code may not change a bit of it. `tests/data/golden.json` holds the digests of
+every instruction set with the compiler and libraries that they were recorded with:
+
+    python tests/golden.py --record      # after a change that is meant to change weights
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+from safetensors.numpy import load_file
+from scipy import sparse
+
+import isthmus
+from isthmus import (
+    CDAE,
+    CVAE,
+    EASE,
+    RBM,
+    AutoRec,
+    BiasedMF,
+    Blend,
+    MultDAE,
+    MultVAE,
+    Ratings,
+    Recommender,
+    build_info,
+    synthetic_ratings,
+)
+
+PATH = Path(__file__).parent / "data" / "golden.json"
+SMALL: dict[str, Any] = {"epochs": 3, "random_state": 1, "batch_size": 16, "num_threads": 2}
+QUICK: dict[str, Any] = {"epochs": 3, "random_state": 1, "num_threads": 2}
+
+
+def models() -> dict[str, Recommender]:
+    """Make the models, one for each way through the core."""
+    made: dict[str, Recommender] = {}
+    for optimizer in ("sgd", "momentum", "adagrad", "adam"):
+        made[f"AutoRec {optimizer}"] = AutoRec(
+            hidden_units=(20,), optimizer=optimizer, learning_rate=0.01, **SMALL
+        )
+    deep = {"hidden_units": (9, 4, 9), "pretraining_epochs": 2, "dropout": 0.2}
+    centred = {"input_centering": "row", "target_centering": "global"}
+    mf = BiasedMF(factors=6, **QUICK)
+    user = AutoRec(orientation="user", hidden_units=(20,), **SMALL)
+    return {
+        **made,
+        "AutoRec user": user,
+        "AutoRec deep": AutoRec(**deep, **centred, **SMALL),
+        "AutoRec sigmoid": AutoRec(
+            **{"orientation": "user", "decoder_activation": "sigmoid", "target_centering": "none"},
+            **{"hidden_units": (20,), **SMALL},
+        ),
+        "AutoRec gaussian": AutoRec(corruption_kind="gaussian", hidden_units=(20,), **SMALL),
+        "AutoRec rprop": AutoRec.paper(hidden_units=(20,), **QUICK),
+        "AutoRec lbfgs": AutoRec(
+            optimizer="lbfgs", corruption=0, hidden_units=(20,), **{**SMALL, "batch_size": None}
+        ),
+        "BiasedMF sgd": mf,
+        "BiasedMF als": BiasedMF.als(factors=6, random_state=1, num_threads=2),
+        "RBM item": RBM(hidden_units=12, **SMALL),
+        "RBM user": RBM(orientation="user", hidden_units=12, cd_steps=(1, 3), **SMALL),
+        "EASE": EASE(regularization=20.0, num_threads=2),
+        "CDAE": CDAE(hidden_units=20, **SMALL),
+        "CDAE tied": CDAE(hidden_units=20, tied=True, loss="square", **SMALL),
+        "MultDAE": MultDAE(hidden_units=(20,), **SMALL),
+        "MultDAE deep": MultDAE(hidden_units=(9, 4, 9), likelihood="bernoulli", **SMALL),
+        "MultVAE": MultVAE(hidden_units=(20,), latent_units=8, **SMALL),
+        "MultVAE sampled": MultVAE(hidden_units=(9,), latent_units=8, sampled_items=20, **SMALL),
+        "CVAE": CVAE(hidden_units=(9, 6), latent_units=5, pretraining_epochs=2, **SMALL),
+        "Blend": Blend([user, mf], random_state=1),
+    }
+
+
+def digest(model: Recommender, ratings: Ratings, folder: Path) -> str:
+    """Return a digest of a fitted model's tensors, predictions, lists and a new user's scores."""
+    sums = hashlib.blake2b(digest_size=12)
+    model.save(folder / "model")
+    for name, tensor in sorted(load_file(folder / "model").items()):
+        if "history" not in name:  # seconds
+            sums.update(name.encode() + np.ascontiguousarray(tensor).tobytes())
+    sums.update(model.predict(ratings.user_ids[:, np.newaxis], ratings.item_ids).tobytes())
+    newcomer = sparse.csr_array(([5.0, 1, 3], ([0, 0, 0], [2, 5, 30])), shape=(1, ratings.n_items))
+    for result in (*model.recommend(n=5), *model.recommend(ratings=newcomer, n=5)):
+        sums.update(np.ascontiguousarray(result).tobytes())
+    model.fold_in(newcomer)
+    sums.update(model.predict(model.user_ids_[-1:], ratings.item_ids).tobytes())
+    return sums.hexdigest()
+
+
+def digests() -> dict[str, str]:
+    """Return the digest of every model, in the instruction set that is in use."""
+    ratings = synthetic_ratings(90, 61, 1_400, random_state=0)
+    words = sparse.random(61, 40, 0.1, random_state=np.random.default_rng(0))
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            name: digest(
+                model.fit(ratings, **({"content": words} if isinstance(model, CVAE) else {})),
+                ratings,
+                Path(folder),
+            )
+            for name, model in models().items()
+        }
+
+
+def digests_of(isa: str) -> dict[str, str]:
+    """Return the digests in one instruction set, by another process."""
+    output = subprocess.run(
+        [sys.executable, __file__],
+        env={**os.environ, "ISTHMUS_ISA": isa},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    found: dict[str, str] = json.loads(output)
+    return found
+
+
+def tools() -> dict[str, str]:
+    """Return the versions of all that rounding may depend on, beside isthmus."""
+    info = build_info()
+    return {
+        "compiler": info["compiler"],
+        "eigen": info["eigen"],
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
+
+
+def main() -> None:
+    """Print or record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true")
+    if not parser.parse_args().record:
+        print(json.dumps(digests()))
+        return
+    recorded = {isa: digests_of(isa) for isa in isthmus.build_info()["available_isas"]}
+    PATH.write_text(json.dumps({"tools": tools(), **recorded}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
