@@ -59,7 +59,9 @@ def models() -> dict[str, Recommender]:
         "AutoRec user": user,
         "AutoRec deep": AutoRec(**deep, **centred, **SMALL),
         "AutoRec sigmoid": AutoRec(
-            **{"orientation": "user", "decoder_activation": "sigmoid", "target_centering": "none"},
+            orientation="user",
+            decoder_activation="sigmoid",
+            target_centering="none",
             **{"hidden_units": (20,), **SMALL},
         ),
         "AutoRec gaussian": AutoRec(corruption_kind="gaussian", hidden_units=(20,), **SMALL),
