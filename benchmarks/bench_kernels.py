@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus import Ratings, _core
-from isthmus._csr import column_counts
+from isthmus.data._csr import column_counts
 
 UNITS = 200
 

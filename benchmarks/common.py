@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import isthmus
 from isthmus import Ratings, mask_split
-from isthmus._files import atomic_write
+from isthmus._util.files import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
 

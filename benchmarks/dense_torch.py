@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus._csr import CSR
+from isthmus.data._csr import CSR
 
 
 class DenseAutoRec:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from benchmarks.common import load, median_ratio, parser, print_turns, write_results
-from isthmus import AutoRec, _dispatch
+from isthmus import AutoRec, _core
 
 
 def epoch_seconds(optimizer: str, batch_size: int, threads: int) -> list[float]:
@@ -42,7 +42,7 @@ def main() -> None:
     if args.turn:
         print(json.dumps(epoch_seconds(args.optimizer, args.batch_size, args.threads)))
         return
-    seconds: dict[str, list[float]] = {name: [] for name in _dispatch.available()}
+    seconds: dict[str, list[float]] = {name: [] for name in _core.available()}
     if "baseline" not in seconds:
         p.error(f"this installation has {', '.join(seconds)} alone: pip install . builds all")
     for _ in range(args.rounds):

@@ -29,9 +29,9 @@ from scipy import sparse
 
 from benchmarks.common import data_folder, load, parser, print_table, published_split, write_results
 from isthmus import CVAE, EASE, Content, Ratings, _core, train_test_split
-from isthmus._csr import CSR, as_pattern
-from isthmus._scorable import Vectors
-from isthmus.ranking import parse_metrics, rank, with_training
+from isthmus.data._csr import CSR, as_pattern
+from isthmus.evaluation.ranking import parse_metrics, rank, with_training
+from isthmus.evaluation.scores import Vectors
 
 CUTS = (50, 100, 150, 200, 250, 300)
 METRICS = [f"recall@{k}" for k in CUTS]

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.common import load, parser, print_table, seconds, write_results
 from isthmus import Ratings, _core
-from isthmus._csr import column_counts
+from isthmus.data._csr import column_counts
 
 OPERATIONS = {"assemble": 0, "encode": 4, "decode": 6, "backward": 0, "settle": 0}
 """Of each part of an epoch, a rating and hidden unit."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.common import load, median_ratio, parser, print_table, write_results
 from benchmarks.dense_torch import DenseAutoRec
 from isthmus import AutoRec, Epoch, Ratings, train_test_split
-from isthmus._csr import row_numbers, row_sums
-from isthmus.autorec import MEAN_DAMPING
+from isthmus.data._csr import row_numbers, row_sums
+from isthmus.models.autorec import MEAN_DAMPING
 
 
 def ours(

@@ -9,13 +9,13 @@ import pytest
 import reference
 from numpy.typing import ArrayLike
 
-from isthmus import _dispatch
+from isthmus import _core
 
 
-@pytest.fixture(params=_dispatch.available())
+@pytest.fixture(params=_core.available())
 def core(request: pytest.FixtureRequest) -> ModuleType:
     """The core of every instruction set that this CPU supports."""
-    return _dispatch.load_core(request.param)
+    return _core.load_core(request.param)
 
 
 def random_rows(

@@ -17,8 +17,8 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
-from isthmus._pretraining import inner_layers
 from isthmus.metrics import bias_baseline, mean_baseline, rmse
+from isthmus.models._pretraining import inner_layers
 
 SMALL = {
     "hidden_units": (8,),
@@ -490,7 +490,7 @@ class TestDivergence:
         def interrupt(*args, **options):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("isthmus.autorec.inner_layers", interrupt)
+        monkeypatch.setattr("isthmus.models.autorec.inner_layers", interrupt)
         with pytest.raises(KeyboardInterrupt):
             model.fit(parts[0])
         with pytest.raises(ValueError, match="is not fitted yet"):

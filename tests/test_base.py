@@ -3,10 +3,10 @@ import pytest
 from scipy import sparse
 
 from isthmus import Ratings, Recommender
-from isthmus._alignment import cells_among, check_apart
-from isthmus._csr import CSR
-from isthmus._ids import IdIndex
-from isthmus._scorable import Vectors
+from isthmus.data._alignment import cells_among, check_apart
+from isthmus.data._csr import CSR
+from isthmus.data._ids import IdIndex
+from isthmus.evaluation.scores import Vectors
 
 
 class Plain(Recommender):

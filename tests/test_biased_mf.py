@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from isthmus import BiasedMF, ConvergenceError, Ratings, _dispatch, train_test_split
-from isthmus.synthetic import synthetic_ratings
+from isthmus import BiasedMF, ConvergenceError, Ratings, _core, train_test_split
+from isthmus.data.synthetic import synthetic_ratings
 
 
-@pytest.fixture(params=_dispatch.available())
+@pytest.fixture(params=_core.available())
 def core(request: pytest.FixtureRequest) -> ModuleType:
-    return _dispatch.load_core(request.param)
+    return _core.load_core(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ class TestSolveRows:
     @settings(max_examples=25, deadline=None)
     @given(data=st.data())
     def test_equals_them_on_any_shape(self, data):
-        core = _dispatch.load_core(_dispatch.available()[-1])
+        core = _core.load_core(_core.available()[-1])
         n_rows, n_cols, k = (data.draw(st.integers(1, 30)) for _ in range(3))
         rng = np.random.default_rng(data.draw(st.integers(0, 100)))
         seen = rng.random((n_rows, n_cols)) < data.draw(st.sampled_from([0.1, 0.5, 1.0]))
@@ -445,7 +445,7 @@ class TestModel:
 
             def set_postfix(self, figures: Any) -> None: ...
 
-        monkeypatch.setattr("isthmus.training.tqdm", Bar)
+        monkeypatch.setattr("isthmus.training.loop.tqdm", Bar)
         BiasedMF(**{**params, "epochs": 2, "verbose": True}).fit(parts[0])
         assert reported == sorted(reported)
         assert reported[-1] == 2 * parts[0].nnz

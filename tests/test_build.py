@@ -5,14 +5,14 @@ import re
 import pytest
 
 import isthmus
-from isthmus import _dispatch
+from isthmus import _core
 
 
 def test_python_and_every_core_have_one_version():
     version = importlib.metadata.version("isthmus")
     assert isthmus.__version__ == version
-    for isa in _dispatch.available():
-        core = _dispatch.load_core(isa)
+    for isa in _core.available():
+        core = _core.load_core(isa)
         assert core.__version__ == core.build_info()["version"] == version
 
 
@@ -43,9 +43,9 @@ def test_build_info_says_what_a_bug_report_needs():
     assert re.fullmatch(r"[345]\.\d+\.\d+\S*", info["eigen"])
 
 
-@pytest.mark.parametrize("isa", _dispatch.available())
+@pytest.mark.parametrize("isa", _core.available())
 def test_no_core_is_built_for_the_machine_it_was_built_on_or_with_reordered_sums(isa):
-    flags = _dispatch.load_core(isa).build_info()["compiler_flags"]
+    flags = _core.load_core(isa).build_info()["compiler_flags"]
     assert "-march=native" not in flags
     assert "-ffast-math" not in flags
     assert ("-march=" in flags) == (isa != "baseline")

@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from isthmus import Content
-from isthmus._ids import IdIndex
+from isthmus.data._ids import IdIndex
 
 PAPERS = {
     "item": [5, 2, 9],

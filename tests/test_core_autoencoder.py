@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from reference import ACTIVATIONS, Rows
 
-from isthmus import _dispatch
+from isthmus import _core
 
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
-ON_EVERY_ISA = pytest.mark.parametrize("isa", _dispatch.available())
+ON_EVERY_ISA = pytest.mark.parametrize("isa", _core.available())
 OPTIMIZERS = {"sgd": 2e-3, "momentum": 5e-4, "adagrad": 0.05, "adam": 0.01}  # learning rates
 # Adagrad and Adam divide by the gradient's size, and so blow up its rounding where it is small.
 TOLERANCES = {"sgd": 1e-5, "momentum": 1e-5, "adagrad": 1e-4, "adam": 1e-4, "rprop": 1e-5}
@@ -123,7 +123,7 @@ def test_initial_weights_are_the_documented_draws(core, hidden):
     seed=st.integers(0, 100),
 )
 def test_codes_are_those_of_the_reference(isa, rows, cols, hidden, density, activation, seed):
-    core = _dispatch.load_core(isa)
+    core = _core.load_core(isa)
     data = ratings(rows, cols, seed=seed, density=density)
     model = reference.Autoencoder(cols, tuple(hidden), activation, seed=seed)
     codes = core_model(core, model).encode(core_rows(core, data), num_threads=2).array
@@ -220,7 +220,7 @@ def test_an_epoch_on_any_shape_is_that_of_the_reference(
     data = ratings(rows, cols, seed=seed, density=density)
     model = reference.Autoencoder(cols, tuple(hidden), "tanh", seed=seed)
     assert_trains_as_the_reference(
-        *(_dispatch.load_core(isa), model, data, OPTIMIZERS[optimizer]),
+        *(_core.load_core(isa), model, data, OPTIMIZERS[optimizer]),
         optimizer=optimizer,
         batch_size=batch_size,
         regularization=0.5,

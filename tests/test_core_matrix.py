@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from isthmus import _dispatch
+from isthmus import _core
 
 
 def test_matrices_copy_any_strided_rows(core):
@@ -29,7 +29,7 @@ def test_a_view_of_a_matrix_outlives_it_and_changes_it(core):
     assert_array_equal(view.sum(axis=1), [0, 35, 0])
 
 
-@pytest.mark.parametrize("isa", _dispatch.available())
+@pytest.mark.parametrize("isa", _core.available())
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     rows=st.integers(1, 60),
@@ -42,7 +42,7 @@ def test_a_view_of_a_matrix_outlives_it_and_changes_it(core):
 def test_a_transpose_holds_the_same_cells_in_order(
     isa, rows, cols, density, skipped, num_threads, seed
 ):
-    core = _dispatch.load_core(isa)
+    core = _core.load_core(isa)
     data = random_rows(rows, cols, density=density, seed=seed)
     data.values[:] = np.arange(len(data.values)) % 7  # a stored 0 stays a cell
     indptr = data.indptr[min(skipped, rows) :]  # the rows after the first few

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from reference import ACTIVATIONS, top_k
 
-from isthmus import _dispatch
+from isthmus import _core
 
 
 def random_scorer(core, queries, candidates, k, *, seed=0, activation="identity", scale=1.0):
@@ -76,7 +76,7 @@ def test_no_pairs_have_no_scores(core):
     assert random_scorer(core, 2, 2, 3)[0].score_pairs(none, none, num_threads=2).shape == (0,)
 
 
-@pytest.mark.parametrize("isa", _dispatch.available())
+@pytest.mark.parametrize("isa", _core.available())
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     queries=st.integers(1, 40),
@@ -91,7 +91,7 @@ def test_the_best_are_in_order_with_ties_by_candidate(isa, queries, candidates, 
     chance = rng.choice([0.0, 0.3, 1.0], queries)
     seen = [set(np.flatnonzero(rng.random(candidates) < p).tolist()) for p in chance]
     items, best = top_k(scores, n, seen)
-    scorer = integer_scorer(_dispatch.load_core(isa), scores)
+    scorer = integer_scorer(_core.load_core(isa), scores)
     actual_items, actual_best = scorer.top_k(n, **csr(seen), num_threads=2)
     assert_array_equal(actual_items, items)
     assert_array_equal(actual_best, best)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from isthmus import _arrays, _csr
+from isthmus._util import arrays as _arrays
+from isthmus.data import _csr
 
 
 @pytest.fixture(params=[1, 3, 7, 1000])

@@ -15,7 +15,7 @@ import pytest
 from scipy import sparse
 
 from isthmus import read_items, read_ratings, write_ratings
-from isthmus.ratings import Ratings
+from isthmus.data.ratings import Ratings
 
 LINES = b"user,item,rating\n1,2,3\n1,3,4\n2,2,5\n"
 

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 import isthmus
-from isthmus import _cpu, _dispatch
+from isthmus import _core
+from isthmus._core import _cpu
 
 
 def import_with(isa):
@@ -21,7 +22,7 @@ def import_with(isa):
 
 def test_the_cpu_supports_the_baseline_and_sets_are_nested():
     supported = _cpu.supported()
-    assert supported == _dispatch._NAMES[: len(supported)]
+    assert supported == _core._NAMES[: len(supported)]
     assert len(supported) >= 1
 
 
@@ -35,19 +36,19 @@ def test_the_cpu_is_seen_as_the_kernel_sees_it():
     assert ("avx512" in _cpu.supported()) == (v4 <= flags)
 
 
-@pytest.mark.parametrize("isa", _dispatch.available())
+@pytest.mark.parametrize("isa", _core.available())
 def test_every_variant_can_be_forced(isa):
     process = import_with(isa)
     assert process.stdout.strip() == isa, process.stderr
 
 
 def test_the_best_variant_is_the_default():
-    assert import_with("").stdout.strip() == _dispatch.available()[-1]
+    assert import_with("").stdout.strip() == _core.available()[-1]
 
 
 def test_an_unknown_variant_is_refused():
     process = import_with("sse9")
-    possible = ", ".join(_dispatch.available())
+    possible = ", ".join(_core.available())
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == (
         "ImportError: The environment variable ISTHMUS_ISA is set, but 'sse9' is no instruction "
@@ -57,33 +58,33 @@ def test_an_unknown_variant_is_refused():
 
 def test_a_variant_that_the_cpu_cannot_run_is_refused(monkeypatch):
     monkeypatch.setattr(_cpu, "supported", lambda: ("baseline",))
-    monkeypatch.setattr(_dispatch, "_built", lambda: ("baseline", "avx2"))
-    assert _dispatch.available() == ("baseline",)
+    monkeypatch.setattr(_core, "_built", lambda: ("baseline", "avx2"))
+    assert _core.available() == ("baseline",)
     message = r"^'avx2' is not supported by this CPU; it may be one of: baseline\.$"
     with pytest.raises(ImportError, match=message):
-        _dispatch.load_core("avx2")
+        _core.load_core("avx2")
 
 
 def test_a_variant_that_is_not_built_is_refused(monkeypatch):
-    monkeypatch.setattr(_cpu, "supported", lambda: _dispatch._NAMES)
-    monkeypatch.setattr(_dispatch, "_built", lambda: ("baseline",))
+    monkeypatch.setattr(_cpu, "supported", lambda: _core._NAMES)
+    monkeypatch.setattr(_core, "_built", lambda: ("baseline",))
     with pytest.raises(ImportError, match=r"^'avx512' is not built into this installation"):
-        _dispatch.load_core("avx512")
+        _core.load_core("avx512")
 
 
 def test_nothing_that_the_cpu_can_run_is_a_clear_error(monkeypatch):
     monkeypatch.delenv("ISTHMUS_ISA", raising=False)
     monkeypatch.setattr(_cpu, "supported", lambda: ("baseline",))
-    monkeypatch.setattr(_dispatch, "_built", lambda: ("avx512",))
+    monkeypatch.setattr(_core, "_built", lambda: ("avx512",))
     with pytest.raises(ImportError, match=r"supports baseline, but isthmus was built for avx512;"):
-        _dispatch._choose()
+        _core.choose()
 
 
 def test_all_variants_live_in_one_process():
-    cores = [_dispatch.load_core(isa) for isa in _dispatch.available()]
-    assert [core.build_info()["isa"] for core in cores] == list(_dispatch.available())
+    cores = [_core.load_core(isa) for isa in _core.available()]
+    assert [core.build_info()["isa"] for core in cores] == list(_core.available())
 
 
 def test_the_core_is_importable_by_its_name():
-    assert isthmus._core is sys.modules["isthmus._core"] is _dispatch.core
-    assert isthmus._core.build_info()["isa"] in _dispatch.available()
+    assert isthmus._core is sys.modules["isthmus._core"]
+    assert isthmus._core.build_info()["isa"] in _core.available()

@@ -12,7 +12,7 @@ import isthmus
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(isthmus.__path__, "isthmus.")
-    if not name.startswith(("isthmus._core", "isthmus._cpu")) and not name.endswith("__main__")
+    if not name.startswith("isthmus._core.") and not name.endswith("__main__")
 ]
 
 

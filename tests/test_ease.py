@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isthmus import EASE, ConvergenceError, Ratings, synthetic_ratings, train_test_split
-from isthmus import ease as ease_module
+from isthmus.models import ease as ease_module
 
 
 def closed_form(X, regularization):

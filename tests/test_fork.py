@@ -361,7 +361,7 @@ def test_a_model_of_one_thread_starts_none(counted_threads, model):
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs sched_setaffinity")
 def test_the_cpus_that_a_process_is_bound_to():
     run("""
-        from isthmus._threads import resolve_num_threads
+        from isthmus._util.threads import resolve_num_threads
         expected = train(0)
         os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
         assert resolve_num_threads(0) == 1

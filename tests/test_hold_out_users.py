@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isthmus import hold_out_users, synthetic_ratings
-from isthmus.splits import HeldOutUsers
+from isthmus.data.splits import HeldOutUsers
 
 
 @pytest.fixture(scope="module")

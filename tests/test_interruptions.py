@@ -13,7 +13,7 @@ from test_models import CASES, EPOCHAL, maker, predict_all, rates
 
 import isthmus
 from isthmus import AutoRec, BiasedMF, Blend, NotFittedError, synthetic_ratings
-from isthmus._interrupts import uninterrupted
+from isthmus._util.interrupts import uninterrupted
 
 FOLDER = isthmus.__path__[0]
 EPOCHS = 2

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from isthmus._files import TEMPORARY, atomic_write
-from isthmus.io import read_items, read_ratings, write_ratings
-from isthmus.ratings import Ratings
+from isthmus._util.files import TEMPORARY, atomic_write
+from isthmus.data.io import read_items, read_ratings, write_ratings
+from isthmus.data.ratings import Ratings
 
 
 def cells(ratings):
@@ -131,7 +131,7 @@ class TestText:
         st.integers(1, 9),
     )
     def test_double_colons_across_blocks(self, rows, size):
-        from isthmus._text import _DoubleColons
+        from isthmus.data._text import _DoubleColons
 
         class Blocks:
             def __init__(self, data):
@@ -462,7 +462,7 @@ class TestAtomicWrite:
         path.write_text("old")
         program = (
             "import os, signal, sys\n"
-            "from isthmus._files import atomic_write\n"
+            "from isthmus._util.files import atomic_write\n"
             "with atomic_write(sys.argv[1]) as temporary:\n"
             "    temporary.write_text('half')\n"
             "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -481,7 +481,7 @@ class TestAtomicWrite:
         path.write_text("old")
         program = (
             "import os, signal, sys, time\n"
-            "from isthmus._files import atomic_write\n"
+            "from isthmus._util.files import atomic_write\n"
             "with atomic_write(sys.argv[1]) as temporary:\n"
             "    temporary.write_text('half')\n"
             "    os.kill(os.getpid(), signal.SIGTERM)\n"

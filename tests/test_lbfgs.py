@@ -20,7 +20,7 @@ from core_fixtures import (
 from scipy import optimize
 
 from isthmus import AutoRec, synthetic_ratings, train_test_split
-from isthmus._lbfgs import minimize
+from isthmus.training.lbfgs import minimize
 
 RECORDING = json.loads((Path(__file__).parent / "data" / "torch_gradients.json").read_text())
 

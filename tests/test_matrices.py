@@ -5,8 +5,8 @@ import pytest
 from scipy import sparse
 
 from isthmus import AutoRec, Ratings
-from isthmus._matrices import checked_matrix
-from isthmus.content import Content
+from isthmus.data._matrices import checked_matrix
+from isthmus.data.content import Content
 
 BASE = sparse.coo_array(([1.0, 2.0, 3.0, 4.0], ([0, 1, 1, 3], [0, 1, 2, 3])), shape=(4, 4))
 FORMATS = ("csr", "csc", "coo", "lil", "dok", "dia", "bsr")

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from isthmus import CDAE, AutoRec, Ratings, synthetic_ratings
-from isthmus.ratings import CSR
+from isthmus.data.ratings import CSR
 
 MODELS = [
     AutoRec(hidden_units=(6,), epochs=2, batch_size=16, random_state=0),

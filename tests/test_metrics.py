@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.io import read_ratings
+from isthmus.data.io import read_ratings
+from isthmus.data.ratings import Ratings
+from isthmus.data.splits import mask_split
 from isthmus.metrics import bias_baseline, mae, mean_baseline, rmse
-from isthmus.ratings import Ratings
-from isthmus.splits import mask_split
 
 NUMBERS = st.floats(-100, 100)
 

@@ -26,9 +26,9 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
-from isthmus._epochs import EpochModel
+from isthmus.data.splits import HeldOutUsers
 from isthmus.metrics import mae, rmse
-from isthmus.splits import HeldOutUsers
+from isthmus.models._epochs import EpochModel
 
 # A few quick settings of each model. A new one does not pass before it is listed here.
 SETTINGS = {

@@ -22,7 +22,7 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
-from isthmus.persistence import FORMAT_VERSION, _checksum
+from isthmus.models._files import FORMAT_VERSION, _checksum
 
 DATA = Path(__file__).parent / "data"
 

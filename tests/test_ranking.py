@@ -11,8 +11,8 @@ from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
 from isthmus import Ratings, _core
-from isthmus._csr import CSR
-from isthmus.ranking import METRICS, parse_metrics, rank
+from isthmus.data._csr import CSR
+from isthmus.evaluation.ranking import METRICS, parse_metrics, rank
 
 
 def pattern(rows, n_items):

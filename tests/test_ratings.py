@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from isthmus.ratings import CSR, Ratings, as_ratings
+from isthmus.data.ratings import CSR, Ratings, as_ratings
 
 FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
 

@@ -9,15 +9,15 @@ import pytest
 from scipy import optimize, sparse
 from scipy.special import log_softmax, softmax
 
-from isthmus import RBM, Ratings, _dispatch, train_test_split
-from isthmus.synthetic import synthetic_ratings
+from isthmus import RBM, Ratings, _core, train_test_split
+from isthmus.data.synthetic import synthetic_ratings
 
 HIDDEN_UNITS, VISIBLE_UNITS = 1 << 16, 1 << 17  # streams of random.hpp
 
 
-@pytest.fixture(params=_dispatch.available())
+@pytest.fixture(params=_core.available())
 def core(request: pytest.FixtureRequest) -> ModuleType:
-    return _dispatch.load_core(request.param)
+    return _core.load_core(request.param)
 
 
 @pytest.fixture(scope="module")

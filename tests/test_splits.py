@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from isthmus.io import read_ratings
-from isthmus.ratings import Ratings
-from isthmus.splits import kfold, leave_one_out, mask_split, split_off, train_test_split
+from isthmus.data.io import read_ratings
+from isthmus.data.ratings import Ratings
+from isthmus.data.splits import kfold, leave_one_out, mask_split, split_off, train_test_split
 
 
 def made(n=200, seed=0, *, timestamps=True):

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isthmus.data.ratings import Ratings
+from isthmus.data.splits import train_test_split
+from isthmus.data.synthetic import synthetic_ratings
 from isthmus.metrics import bias_baseline, mean_baseline, rmse
-from isthmus.ratings import Ratings
-from isthmus.splits import train_test_split
-from isthmus.synthetic import synthetic_ratings
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_any_number_of_ratings_fits_any_shape(data):
 
 
 def test_blocks_of_users_do_not_show(monkeypatch):
-    monkeypatch.setattr("isthmus.synthetic._CELLS_AT_ONCE", 500)
+    monkeypatch.setattr("isthmus.data.synthetic._CELLS_AT_ONCE", 500)
     ratings = synthetic_ratings(300, 200, 5000)
     assert ratings.nnz == 5000
     halves = [

@@ -3,8 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from isthmus import _threads
-from isthmus._threads import resolve_num_threads
+from isthmus._util import threads as _threads
+from isthmus._util.threads import resolve_num_threads
 
 
 @pytest.fixture

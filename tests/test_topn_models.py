@@ -24,7 +24,7 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
-from isthmus.splits import HeldOutUsers
+from isthmus.data.splits import HeldOutUsers
 
 CASES = {
     "EASE": (EASE, {"regularization": 5.0}),
@@ -392,7 +392,9 @@ class TestValidationThatMeasuresNothing:
     def test_does_not_count_as_divergence_if_it_comes_about(self, monkeypatch):
         ratings = synthetic_ratings(20, 12, 120, random_state=0)
         model = MultDAE(epochs=2, random_state=0)
-        monkeypatch.setattr("isthmus._implicit.rank", lambda *_, **__: {"m": np.array([np.nan])})
+        monkeypatch.setattr(
+            "isthmus.models._implicit.rank", lambda *_, **__: {"m": np.array([np.nan])}
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model.fit(ratings, validation=sparse.csr_array(ratings.to_matrix() == 0))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from isthmus.training import Epoch, train
+from isthmus.training.loop import Epoch, train
 
 
 class Learner:

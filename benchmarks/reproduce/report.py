@@ -10,7 +10,7 @@ from benchmarks.common import markdown_table
 from benchmarks.reproduce.experiments import EXPERIMENTS, Case, Experiment
 from benchmarks.reproduce.runs import Result, results_of
 from isthmus import Blend
-from isthmus._files import atomic_write
+from isthmus._util.files import atomic_write
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reproduction.md"
 

@@ -3,29 +3,25 @@
 from importlib.metadata import version as _version
 from typing import Any
 
-from isthmus import _dispatch
-from isthmus._threads import resolve_num_threads
-
-# Loaded by _dispatch, not found by the import system: this makes it an attribute as well.
-from isthmus import _core  # isort: skip
-
-from isthmus.autorec import AutoRec
-from isthmus.base import Recommender
-from isthmus.biased_mf import BiasedMF
-from isthmus.blend import Blend
-from isthmus.cdae import CDAE
-from isthmus.content import Content
-from isthmus.cvae import CVAE
-from isthmus.ease import EASE
+from isthmus import _core
+from isthmus._util.threads import resolve_num_threads
+from isthmus.data.content import Content
+from isthmus.data.io import read_items, read_ratings, write_ratings
+from isthmus.data.ratings import Ratings
+from isthmus.data.splits import hold_out_users, kfold, leave_one_out, mask_split, train_test_split
+from isthmus.data.synthetic import synthetic_ratings
 from isthmus.exceptions import ConvergenceError, NotFittedError
-from isthmus.io import read_items, read_ratings, write_ratings
-from isthmus.ratings import Ratings
-from isthmus.rbm import RBM
-from isthmus.splits import hold_out_users, kfold, leave_one_out, mask_split, train_test_split
-from isthmus.synthetic import synthetic_ratings
-from isthmus.training import Epoch
+from isthmus.models.autorec import AutoRec
+from isthmus.models.base import Recommender
+from isthmus.models.biased_mf import BiasedMF
+from isthmus.models.blend import Blend
+from isthmus.models.cdae import CDAE
+from isthmus.models.cvae import CVAE
+from isthmus.models.ease import EASE
+from isthmus.models.rbm import RBM
+from isthmus.models.vae import MultDAE, MultVAE
+from isthmus.training.loop import Epoch
 from isthmus.tuning import Tuned, tune
-from isthmus.vae import MultDAE, MultVAE
 
 __all__ = [
     "CDAE",
@@ -87,6 +83,6 @@ def build_info() -> dict[str, Any]:
     """
     return {
         **_core.build_info(),
-        "available_isas": _dispatch.available(),
+        "available_isas": _core.available(),
         "num_threads": resolve_num_threads(0),
     }

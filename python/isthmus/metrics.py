@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus._csr import row_numbers
-from isthmus.ratings import Ratings, as_ratings
+from isthmus.data._csr import row_numbers
+from isthmus.data.ratings import Ratings, as_ratings
 
 __all__ = ["bias_baseline", "mae", "mean_baseline", "rmse"]
 

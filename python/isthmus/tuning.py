@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from isthmus._checks import check_integer, check_real, check_share, shown
-from isthmus._epochs import EpochModel
-from isthmus._evaluation import error_of
-from isthmus._random import seed_from
-from isthmus.base import Recommender
+from isthmus._util.checks import check_integer, check_real, check_share, shown
+from isthmus._util.random import seed_from
+from isthmus.data.ratings import as_ratings
+from isthmus.data.splits import split_off
+from isthmus.evaluation.evaluate import error_of
 from isthmus.exceptions import ConvergenceError
-from isthmus.ratings import as_ratings
-from isthmus.splits import split_off
-from isthmus.training import Epoch
+from isthmus.models._epochs import EpochModel
+from isthmus.models.base import Recommender
+from isthmus.training.loop import Epoch
 
 if TYPE_CHECKING:
     import optuna

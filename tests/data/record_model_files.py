@@ -30,7 +30,7 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
-from isthmus.persistence import FORMAT_VERSION
+from isthmus.models._files import FORMAT_VERSION
 
 FOLDER = Path(__file__).parent / f"format_{FORMAT_VERSION}"
 WORDS = ("ash", "birch", "cedar", "été", "fir", "木")

@@ -19,8 +19,8 @@ from isthmus import (
     MultVAE,
     Ratings,
     Recommender,
-    persistence,
 )
+from isthmus.models import _files as persistence
 
 from .expectations import (
     FILE_ERRORS,

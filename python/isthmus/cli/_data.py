@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 import typer
 
-from isthmus._columns import resolve_columns
-from isthmus._csr import row_numbers
-from isthmus._evaluation import ERRORS, error_of
-from isthmus._files import check_writable
-from isthmus._frames import frame_cells
-from isthmus._ids import IdArray, as_ids
-from isthmus._npz import read_matrix
-from isthmus._parquet import names_in_parquet, read_parquet
-from isthmus._reading import name_file, refuse_damage
-from isthmus._text import read_text
-from isthmus.base import Recommender
+from isthmus._util.files import check_writable
 from isthmus.cli._options import Source, parse_columns
-from isthmus.content import Content
-from isthmus.io import read_ratings
-from isthmus.ranking import parse_metrics
-from isthmus.ratings import CSR, Ratings
+from isthmus.data._columns import resolve_columns
+from isthmus.data._csr import row_numbers
+from isthmus.data._frames import frame_cells
+from isthmus.data._ids import IdArray, as_ids
+from isthmus.data._npz import read_matrix
+from isthmus.data._parquet import names_in_parquet, read_parquet
+from isthmus.data._reading import name_file, refuse_damage
+from isthmus.data._text import read_text
+from isthmus.data.content import Content
+from isthmus.data.io import read_ratings
+from isthmus.data.ratings import CSR, Ratings
+from isthmus.evaluation.evaluate import ERRORS, error_of
+from isthmus.evaluation.ranking import parse_metrics
+from isthmus.models.base import Recommender
 
 __all__ = [
     "check_output",

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from isthmus._reading import printable
+from isthmus.data._reading import printable
 
 __all__ = ["Group"]
 

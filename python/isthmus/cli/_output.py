@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from isthmus._reading import STEERS_A_TERMINAL, printable
+from isthmus.data._reading import STEERS_A_TERMINAL, printable
 
 __all__ = ["escape_json", "write_csv"]
 

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from isthmus.autorec import AutoRec
 from isthmus.cli._data import describe
 from isthmus.cli.predict import Threads
 from isthmus.cli.recommend import Recommended, print_table
+from isthmus.data.splits import train_test_split
+from isthmus.data.synthetic import Shape, synthetic_ratings
 from isthmus.metrics import bias_baseline, mean_baseline, rmse
-from isthmus.splits import train_test_split
-from isthmus.synthetic import Shape, synthetic_ratings
+from isthmus.models.autorec import AutoRec
 
 __all__ = ["register"]
 

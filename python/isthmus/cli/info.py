@@ -7,8 +7,8 @@ import numpy as np
 import typer
 
 import isthmus
-from isthmus._reading import printable
-from isthmus.base import Recommender
+from isthmus.data._reading import printable
+from isthmus.models.base import Recommender
 
 __all__ = ["register"]
 

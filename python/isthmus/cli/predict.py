@@ -9,8 +9,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from isthmus._files import atomic_write
-from isthmus._ids import IdArray
+from isthmus._util.files import atomic_write
 from isthmus.cli._data import (
     check_output,
     ids_from_text,
@@ -23,8 +22,9 @@ from isthmus.cli._data import (
 )
 from isthmus.cli._options import command_with
 from isthmus.cli._output import write_csv
-from isthmus.io import read_ratings
-from isthmus.ratings import Ratings
+from isthmus.data._ids import IdArray
+from isthmus.data.io import read_ratings
+from isthmus.data.ratings import Ratings
 
 __all__ = ["Metrics", "ModelFile", "Threads", "register"]
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from isthmus._reading import printable
 from isthmus.cli._data import (
     ids_from_text,
     load,
@@ -23,7 +22,8 @@ from isthmus.cli._data import (
 from isthmus.cli._options import Source, command_with
 from isthmus.cli._output import escape_json, write_csv
 from isthmus.cli.predict import ModelFile, Threads
-from isthmus.io import read_items, read_ratings
+from isthmus.data._reading import printable
+from isthmus.data.io import read_items, read_ratings
 
 __all__ = ["Recommended", "print_table", "register"]
 

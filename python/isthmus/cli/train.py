@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from isthmus.base import Recommender
-from isthmus.blend import Blend
 from isthmus.cli._data import (
     check_output,
     describe,
@@ -21,9 +19,11 @@ from isthmus.cli._data import (
 )
 from isthmus.cli._options import Source, command_with
 from isthmus.cli.predict import Metrics
-from isthmus.io import read_ratings
-from isthmus.ratings import Ratings
-from isthmus.splits import train_test_split
+from isthmus.data.io import read_ratings
+from isthmus.data.ratings import Ratings
+from isthmus.data.splits import train_test_split
+from isthmus.models.base import Recommender
+from isthmus.models.blend import Blend
 
 __all__ = ["register"]
 

@@ -1,0 +1,1 @@
+"""What any package needs: checks, arrays, random numbers, threads, memory, files."""

@@ -1,0 +1,1 @@
+"""Ratings, content, and where they come from."""

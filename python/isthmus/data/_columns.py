@@ -1,0 +1,145 @@
+"""Which columns of a table are the user, the item, the rating and the timestamp."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from isthmus._util.checks import shown
+
+__all__ = ["FIELDS", "Columns", "field_of", "knows_names", "resolve_columns"]
+
+FIELDS = ("user", "item", "rating", "timestamp")
+
+# Compared in lower case, without punctuation and what follows a colon ("user_id:token").
+_NAMES = {
+    "user": {"user", "userid", "uid", "customerid", "reviewerid", "visitorid"},
+    "item": {
+        *("item", "itemid", "iid", "movie", "movieid", "productid", "asin", "isbn"),
+        *("bookid", "songid", "trackid", "artistid", "animeid", "gameid", "businessid"),
+    },
+    "rating": {"rating", "ratings", "userrating", "bookrating", "score", "stars", "overall"},
+    "timestamp": {"timestamp", "time", "ts", "unixreviewtime", "date", "datetime"},
+}
+
+
+class Columns(NamedTuple):
+    """Positions of the columns; None for one that the table lacks."""
+
+    user: int
+    item: int
+    rating: int | None
+    timestamp: int | None
+
+
+def field_of(name: Any) -> str | None:
+    """Say which field a column of this name usually is; data frames have names of any type."""
+    if not isinstance(name, str):
+        return None
+    plain = "".join(c for c in name.partition(":")[0].lower() if c.isalnum())
+    return next((field for field, names in _NAMES.items() if plain in names), None)
+
+
+def knows_names(names: Sequence[str]) -> bool:
+    """Say whether both a user and an item column are among the names."""
+    return {"user", "item"} <= set(map(field_of, names))
+
+
+def resolve_columns(
+    wanted: Sequence[str | int | None] | None,
+    names: Sequence[Any] | None,
+    n_columns: int,
+    where: str,
+    *,
+    find: bool,
+    implicit: bool,
+) -> Columns:
+    """Turn names and positions into positions; an integer that is a name is that name.
+
+    Parameters
+    ----------
+    wanted : sequence of str, int or None, of up to four; or None for four times None
+        User, item, rating and timestamp column.
+    names : sequence or None
+        The table's own names, if it has any: strings or, in a data frame, whatever they are.
+    n_columns : int
+    where : str
+        What the table is, for messages.
+    find : bool
+        Whether a None in `wanted` means to look for the usual names (or, in a table without
+        names, to take the usual position) rather than to do without.
+    implicit : bool
+        Whether to do without ratings.
+    """
+    wanted = [*(wanted or ()), None, None, None, None][: len(FIELDS)]
+    found = [
+        _locate(field, column, names, n_columns, where)
+        if column is not None
+        else (_usual(field, names, n_columns, where, implicit=implicit) if find else None)
+        for field, column in zip(FIELDS, wanted, strict=True)
+    ]
+    if implicit:
+        found[2] = None
+    there = f"its columns are {_listed(names)}" if names else f"it has {n_columns} columns"
+    for field, position in zip(FIELDS[:2], found[:2], strict=True):
+        if position is None:
+            raise ValueError(f"{where} has no column known to be the {field}; {there}: name it.")
+    if found[2] is None and find and not implicit:
+        raise ValueError(
+            f"{where} has no column known to be the rating; {there}: "
+            f"name it, or pass implicit=True for ratings that are all 1."
+        )
+    used = [position for position in found if position is not None]
+    if len(set(used)) < len(used):
+        raise ValueError(f"{where} needs a column for each field, but one was named twice.")
+    user, item, rating, timestamp = found
+    assert user is not None  # both were checked above
+    assert item is not None
+    return Columns(user, item, rating, timestamp)
+
+
+def _locate(
+    field: str, column: str | int, names: Sequence[Any] | None, n_columns: int, where: str
+) -> int:
+    if isinstance(column, bool) or not isinstance(column, str | int):
+        raise TypeError(
+            f"the {field} column must be a name or a position, but it was {shown(column)}."
+        )
+    if names is not None and column in names:
+        return list(names).index(column)
+    if isinstance(column, str):
+        if names is None:
+            raise ValueError(
+                f"{where} has no header, so the {field} column must be a position, "
+                f"but it was {shown(column)}."
+            )
+        raise ValueError(
+            f"{where} has no column {shown(column)} for the {field}; "
+            f"its columns are {_listed(names)}."
+        )
+    if not 0 <= column < n_columns:
+        raise ValueError(
+            f"the {field} column must lie between 0 and {n_columns - 1} in {where}, "
+            f"but it was {column}."
+        )
+    return column
+
+
+def _usual(
+    field: str, names: Sequence[Any] | None, n_columns: int, where: str, *, implicit: bool
+) -> int | None:
+    if names is None:
+        # Without ratings there is no telling whether the third column is a timestamp.
+        position = FIELDS.index(field)
+        return position if position < (min(2, n_columns) if implicit else n_columns) else None
+    matches = [position for position, name in enumerate(names) if field_of(name) == field]
+    if len(matches) > 1:
+        candidates = _listed([names[position] for position in matches])
+        raise ValueError(
+            f"{where} has several columns that may be the {field} ({candidates}): name one."
+        )
+    return matches[0] if matches else None
+
+
+def _listed(names: Sequence[Any]) -> str:
+    shown = [str(name)[:40] for name in names[:20]]
+    listed = ", ".join(name if name.isprintable() else repr(name) for name in shown)
+    return f"{listed}, ..." if len(names) > 20 else listed

@@ -1,0 +1,385 @@
+"""Ratings and titles from files, and ratings to files."""
+
+import codecs
+import re
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from isthmus._util.checks import check_bool, check_choice, shown
+from isthmus._util.files import atomic_write
+from isthmus.data._columns import FIELDS, field_of, resolve_columns
+from isthmus.data._csr import row_numbers
+from isthmus.data._ids import IdArray, as_ids
+from isthmus.data._layout import check_encoding, find_separator, read_lines, split_line
+from isthmus.data._matrices import check_named
+from isthmus.data._npz import as_shape, names_in_npz, read_arrays, read_matrix
+from isthmus.data._parquet import names_in_parquet, read_parquet
+from isthmus.data._reading import Unpacked, name_file, printable, refuse_damage
+from isthmus.data._text import read_text
+from isthmus.data.ratings import Duplicates, Ratings
+
+__all__ = ["read_items", "read_ratings", "write_ratings"]
+
+Format = Literal["csv", "tsv", "dat", "parquet", "npz"]
+
+_SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
+_FORMATS = (*_SEPARATORS, "parquet", "npz")
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+def read_ratings(
+    path: str | PathLike[str],
+    *,
+    format: Format | None = None,
+    columns: Sequence[str | int | None] | None = None,
+    header: bool | None = None,
+    separator: str | None = None,
+    duplicates: Duplicates = "error",
+    encoding: str | None = None,
+    implicit: bool = False,
+) -> Ratings:
+    r"""Read ratings from a file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A text file with one line a rating (MovieLens' ``ratings.dat``, ``u.data`` and
+        ``ratings.csv``, and what resembles them), compressed or not (``.gz``, ``.bz2``, ``.zst``),
+        a Parquet file, or an npz file: that of `write_ratings` or of ``scipy.sparse.save_npz``.
+        Timestamps in text are whole seconds since 1970 or, with and without a zone (which is then
+        UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds. A line has at most 1 MiB.
+        A compressed file may unpack to 256 MiB or 100 times its size, whichever is more. In npz
+        files, users and items without ratings have ids, or are at most 10 million.
+    format : {"csv", "tsv", "dat", "parquet", "npz"}, optional
+        What the file is; "dat" separates by ``::``. Found from the file's name and content by
+        default.
+    columns : sequence of 2 to 4 str, int or None, optional
+        Names or positions of the columns with user, item, rating and timestamp. With two of them,
+        or None for the rating, every line is a rating of 1. By default columns are found by
+        their names or, in a file without names, are the first three or four.
+    header : bool, optional
+        Whether the first line of a text file names the columns. Found by default.
+    separator : str, optional
+        One character, or ``"::"``. Found by default.
+    duplicates : {"error", "mean", "last"}, default "error"
+        What to do where a user rated an item more than once: refuse, keep the mean, or keep what
+        comes last in the file.
+    encoding : str, optional
+        Of a text file, for example "latin-1"; "utf-8" by default.
+    implicit : bool, default False
+        Whether every line is a rating of 1, so that no rating column is needed.
+
+    Returns
+    -------
+    Ratings
+        Ids are integers if all ids of the column are written as integers are, without leading
+        zeros, and then must be 0 or more; else they are strings.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    TypeError, ValueError
+        If the file cannot be read; for a line of text, with its number and what is there.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("ratings.dat").write_text("1::1193::5::978300760\n1::661::3::978302109\n")
+    >>> read_ratings("ratings.dat")
+    Ratings(1 users x 2 items, 2 ratings in [3, 5])
+    """
+    path = _existing(path)
+    if format is not None:
+        check_choice("format", format, _FORMATS)
+    if header is not None:
+        check_bool("header", header)
+    if columns is not None:
+        _check_columns(columns)
+        implicit = implicit or len(columns) == 2 or columns[2] is None
+    kind = format or _find_format(path)
+    if kind in ("parquet", "npz"):
+        for name, value in (("header", header), ("separator", separator), ("encoding", encoding)):
+            if value is not None:
+                raise ValueError(f"{name} is for text files, but {path} is a {kind} file.")
+    with name_file(path):
+        if kind == "npz":
+            if columns is not None:
+                raise ValueError("columns is for text and Parquet files, not for npz files.")
+            return _read_npz(path, duplicates, implicit=implicit)
+        if kind == "parquet":
+            table, names = _read_parquet(path, columns, implicit=implicit)
+        else:
+            table = read_text(
+                path,
+                columns=columns,
+                header=header,
+                separator=separator or _SEPARATORS.get(kind),
+                encoding=encoding or "utf-8",
+                implicit=implicit,
+            )
+            names = {name: name for name in table.column_names}
+        return Ratings.from_frame(
+            table, **names, implicit="rating" not in names, duplicates=duplicates
+        )
+
+
+def _existing(path: str | PathLike[str]) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} must be a file, but it is a folder.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} must be a file, but there is none.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} must hold at least one rating, but it is empty.")
+    return path
+
+
+def _check_columns(columns: Sequence[str | int | None]) -> None:
+    if isinstance(columns, str) or not isinstance(columns, Sequence):
+        raise TypeError(
+            f"columns must be a sequence of 2 to 4 columns, but it was {shown(columns)}."
+        )
+    if not 2 <= len(columns) <= 4 or None in columns[:2]:
+        raise ValueError(
+            f"columns must name user, item and, if there are any, rating and timestamp, "
+            f"but it was {shown(columns)}."
+        )
+
+
+def _find_format(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
+        return "parquet"
+    if suffix == ".npz":
+        return "npz"
+    with path.open("rb") as file:
+        return "parquet" if file.read(4) == b"PAR1" else "text"
+
+
+def _read_parquet(
+    path: Path, columns: Sequence[str | int | None] | None, *, implicit: bool
+) -> tuple[Any, dict[str, str]]:
+    there = names_in_parquet(path)
+    found = resolve_columns(
+        *(columns, there, len(there), str(path)), find=columns is None, implicit=implicit
+    )
+    names = {field: there[at] for field, at in found._asdict().items() if at is not None}
+    return read_parquet(path, list(names.values())), names
+
+
+def _read_npz(path: Path, duplicates: Duplicates, *, implicit: bool) -> Ratings:
+    there = names_in_npz(path)
+    if "format" in there:
+        return Ratings.from_matrix(read_matrix(path), duplicates=duplicates)
+    array: dict[str, Any] = read_arrays(path, (*FIELDS, "shape", "user_id", "item_id"))
+    if implicit and "user" in array:
+        array["rating"] = np.ones(array["user"].size, np.float32)
+    for name in FIELDS[:3]:
+        if name not in array:
+            names = printable(", ".join(sorted(there)))
+            raise ValueError(
+                f"{path} must hold arrays named user, item and rating, or be a matrix of "
+                f"scipy.sparse.save_npz, but it has no {name}; it has {names}."
+            )
+    shape = _shape_of(array, path)
+    ratings = Ratings.from_arrays(
+        *(array["user"], array["item"], array["rating"], array.get("timestamp")),
+        duplicates=duplicates,
+        user_ids=np.arange(shape[0]),
+        item_ids=np.arange(shape[1]),
+    )
+    return Ratings(
+        ratings.rows("user"),
+        user_ids=array.get("user_id"),
+        item_ids=array.get("item_id"),
+        timestamps=ratings.timestamps,
+    )
+
+
+def _shape_of(array: dict[str, Any], path: Path) -> tuple[int, int]:
+    """Return how many users and items a file has, if its arrays account for them."""
+    needed = [int(_as_positions(array[name], name).max(initial=-1)) + 1 for name in FIELDS[:2]]
+    shape = as_shape(array["shape"], path) if "shape" in array else (needed[0], needed[1])
+    for n, name in zip(shape, FIELDS[:2], strict=True):
+        if f"{name}_id" not in array:
+            check_named(n, array["user"].size, str(path), f"{name}s", f"an array {name}_id")
+        elif array[f"{name}_id"].shape != (n,):
+            raise ValueError(
+                f"{path} must have an array {name}_id of the {n:,} {name}s in its shape, "
+                f"but its shape is {array[f'{name}_id'].shape}."
+            )
+    return shape
+
+
+def _as_positions(array: NDArray[Any], name: str) -> NDArray[np.int64]:
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"the array {name} must hold integers, but its dtype is {array.dtype}.")
+    ids: Any = as_ids(array, name)
+    return ids  # type: ignore[no-any-return]
+
+
+def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dict[Any, str]:
+    r"""Read the titles of items from a text file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A file whose first two fields are id and title, such as MovieLens' ``movies.csv``,
+        ``movies.dat`` and ``u.item``. The separator is found, and so is a header.
+    encoding : str, optional
+        By default UTF-8 or, where the bytes are not, Latin-1.
+
+    Returns
+    -------
+    dict of int or str to str
+        Titles by id; ids are integers under the same condition as in `read_ratings`.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
+    ValueError
+        If a line has no title or repeats an id.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("movies.dat").write_text("1::Toy Story (1995)::Comedy\n2::Heat (1995)::Crime\n")
+    >>> read_items("movies.dat")
+    {1: 'Toy Story (1995)', 2: 'Heat (1995)'}
+    """
+    path = _existing(path)
+    check_encoding(encoding or "utf-8")
+    with refuse_damage(path, "a file of titles"):
+        titles = _read_titles(path, encoding or _encoding_of(path))
+    if not titles:
+        raise ValueError(f"{path} must hold at least one item, but it is empty.")
+    if all(_INTEGER.fullmatch(name) and int(name) < 2**63 for name in titles):
+        return {int(name): title for name, title in titles.items()}
+    return titles
+
+
+def _encoding_of(path: Path) -> str:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with Unpacked(path) as stream:
+        try:
+            while block := stream.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8"
+
+
+def _read_titles(path: Path, encoding: str) -> dict[str, str]:
+    separator = ""
+    titles: dict[str, str] = {}
+    for number, line in read_lines(path, encoding):
+        is_first = not separator
+        separator = separator or find_separator(line, path)
+        name, *rest = split_line(line, separator)
+        if is_first and field_of(name) == "item":
+            continue
+        if not rest or not name.strip():
+            raise ValueError(
+                f"{path}, line {number}: there must be an id and a title separated by "
+                f"{separator!r}, but there is {line[:80]!r}."
+            )
+        if name.strip() in titles:
+            raise ValueError(f"{path}, line {number}: the id {shown(name)} was there before.")
+        if re.search("[\udc80-\udcff]", line):
+            raise ValueError(f"{path}, line {number}: there must be {encoding} text.")
+        titles[name.strip()] = rest[0].strip()
+    return titles
+
+
+def write_ratings(
+    ratings: Ratings, path: str | PathLike[str], *, format: Format | None = None
+) -> None:
+    """Write ratings to a file that `read_ratings` reads.
+
+    The file appears under its name once it is complete: no failure leaves a part of it.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    path : str or os.PathLike
+        Text files may end in ``.gz`` and are then compressed.
+    format : {"csv", "tsv", "parquet", "npz"}, optional
+        By default what the file's name ends in. Only npz keeps users and items without ratings;
+        in text, ids that are strings of digits are read back as integers.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If the folder is missing, or `path` is one.
+    TypeError, ValueError
+        If `ratings` is no Ratings, the format is not known, or an id cannot be written as text.
+
+    Examples
+    --------
+    >>> write_ratings(Ratings.from_arrays([1, 2], [7, 8], [4.5, 3]), "ratings.csv")
+    >>> read_ratings("ratings.csv")
+    Ratings(2 users x 2 items, 2 ratings in [3, 4.5])
+    """
+    if not isinstance(ratings, Ratings):
+        raise TypeError(f"ratings must be Ratings, but it is a {type(ratings).__name__}.")
+    path = Path(path)
+    zipped = path.suffix.lower() == ".gz"
+    kind = format or (path.with_suffix("") if zipped else path).suffix.lower().removeprefix(".")
+    if kind not in ("csv", "tsv", "parquet", "npz"):
+        raise ValueError(
+            f"format must be csv, tsv, parquet or npz, but for {path} it was {shown(kind)}."
+        )
+    if zipped and kind not in _SEPARATORS:
+        raise ValueError(f"path must not end in .gz for the format {kind}, but it was {path}.")
+    if kind in _SEPARATORS:
+        for field, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
+            _check_trimmed(ids, f"{field}_ids")
+    with atomic_write(path) as temporary:
+        if kind == "npz":
+            _write_npz(ratings, temporary)
+        elif kind == "parquet":
+            pa.parquet.write_table(ratings.to_frame(), temporary)
+        else:
+            options = pa.csv.WriteOptions(delimiter=_SEPARATORS[kind])
+            compression = "gzip" if zipped else None
+            with pa.output_stream(temporary, compression=compression) as stream:
+                pa.csv.write_csv(ratings.to_frame(), stream, options)
+
+
+def _check_trimmed(ids: IdArray, name: str) -> None:
+    """Refuse ids that a text file does not keep, as its readers drop spaces around a field."""
+    if ids.dtype.kind == "i":
+        return
+    text = ids.astype(np.str_, copy=False)
+    padded = text[np.char.strip(text) != text]
+    if len(padded):
+        raise ValueError(
+            f"{name} must not begin or end with spaces in a text file, but one is "
+            f"{shown(padded[0].item())}; write Parquet or npz."
+        )
+
+
+def _write_npz(ratings: Ratings, path: Path) -> None:
+    arrays: dict[str, Any] = {
+        "user": row_numbers(ratings.indptr),
+        "item": ratings.indices,
+        "rating": ratings.values,
+        "shape": np.array(ratings.shape),
+        "user_id": ratings.user_ids,
+        "item_id": ratings.item_ids,
+    }
+    if ratings.timestamps is not None:
+        arrays["timestamp"] = ratings.timestamps
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)

@@ -1,0 +1,1 @@
+"""Scores, rankings, and how they are measured."""

@@ -1,0 +1,77 @@
+"""Lists of the items that score highest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from isthmus.data._csr import CSR, take_columns
+from isthmus.data._ids import IdArray, IdIndex
+from isthmus.evaluation.scores import Floats, Scorable
+
+__all__ = ["candidate_positions", "ids_at", "top_items"]
+
+
+def top_items(
+    scores: Scorable,
+    n: int,
+    *,
+    seen: CSR,
+    exclude_seen: bool = True,
+    pool: NDArray[np.int64] | None = None,
+    num_threads: int,
+) -> tuple[NDArray[np.int32], Floats]:
+    """Find the n items that score highest for each user.
+
+    Parameters
+    ----------
+    scores : Scorable
+        Of users for all items.
+    n : int
+    seen : CSR
+        Which items each user has had; they are left out if `exclude_seen`.
+    pool : ndarray, optional
+        Positions of the items to choose from, ascending; all by default.
+
+    Returns
+    -------
+    positions : ndarray of int32, shape (users, n)
+        Best first, and -1 where a list has ended.
+    scores : ndarray of float32, shape (users, n)
+        NaN where a list has ended.
+    """
+    if pool is not None:
+        scores = scores.take(items=pool)
+        seen = take_columns(seen, pool)
+    positions, values = scores.scorer().top_k(
+        n,
+        seen_indptr=seen.indptr if exclude_seen else None,
+        seen_indices=seen.indices if exclude_seen else None,
+        num_threads=num_threads,
+    )
+    if pool is not None:
+        positions = np.append(pool, -1)[positions]  # a list's end, -1, stays one
+    return positions, values
+
+
+def candidate_positions(items: IdIndex, candidates: ArrayLike) -> NDArray[np.int64]:
+    """Look up the items to choose from: in the model's order, each once, so that ties are too."""
+    try:
+        ids = np.atleast_1d(candidates)
+    except ValueError:  # lists of different lengths
+        ids = np.empty((0, 0))
+    if ids.ndim > 1:
+        raise ValueError(
+            "candidates must be one list of item ids, for all users alike, "
+            "but it was a list of lists."
+        )
+    return np.unique(items.positions(ids, "candidates"))
+
+
+def ids_at(ids: IdArray, positions: NDArray[Any]) -> IdArray:
+    """Return the ids at positions; -1 or "" where a position is -1."""
+    none: Any = -1 if ids.dtype.kind == "i" else ""
+    found: IdArray = np.where(positions < 0, none, ids[positions])
+    return found

@@ -1,0 +1,319 @@
+"""What the models that are trained in epochs share, of ratings and of implicit feedback alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+from isthmus._util.arrays import is_finite
+from isthmus._util.checks import check_bool, check_integer, check_share
+from isthmus._util.interrupts import uninterrupted
+from isthmus._util.random import check_seed, seed_from
+from isthmus.data._alignment import ratings_among
+from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.splits import split_off
+from isthmus.exceptions import ConvergenceError
+from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
+from isthmus.models.base import Recommender
+from isthmus.training.loop import Callback, Epoch, Learner, as_callbacks, train
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["EpochModel", "WeightKeeper", "load_weights"]
+
+_AT_ONCE = ("default_rating", "clip", "num_threads", "verbose")
+"""Parameters that a fitted model reads anew at every call."""
+
+
+class EpochModel(Recommender, abstract=True):
+    """Base of the models that are trained in epochs.
+
+    Beside what `Recommender` asks for, a subclass implements `_prepare`, `_initialize`, `_learner`
+    and `_finish`, and takes the parameters annotated here.
+    """
+
+    _structural: ClassVar[tuple[str, ...]] = ()
+    """Parameters that the fitted arrays depend on, which `partial_fit` leaves as they were."""
+
+    _higher_is_better: ClassVar[bool] = False
+    """Of the metric that early stopping watches."""
+
+    epochs: int
+    learning_rate: float
+    validation_fraction: float | None
+    patience: int | None
+    random_state: int | np.random.Generator | None
+    num_threads: int
+    verbose: bool
+
+    history_: list[Epoch]
+    _seed: int
+    _structure: SimpleNamespace
+    """The parameters that the model was trained with."""
+
+    # Training
+
+    def _start(
+        self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback], **data: Any
+    ) -> Self:
+        """Train from the start; `data` is what `_initialize` takes beside the ratings."""
+        self._check_parameters()
+        callbacks = as_callbacks(callbacks)
+        ratings = as_ratings(X)
+        seed = seed_from(self.random_state)
+        part, held_out = self._hold_out(ratings, validation, seed)
+        self._check_ratings(part, anew=True)
+        self._forget()
+        self._seed = seed
+        self._structure = self._current_structure()
+        self.history_ = []
+        self._initialize(part, **data)
+        return self._train(ratings, part, epochs, held_out, callbacks)
+
+    def partial_fit(
+        self,
+        X: Any,
+        *,
+        epochs: int = 1,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+    ) -> Self:
+        """Train on, from where `fit` or an earlier `partial_fit` stopped.
+
+        Epochs, and with them the learning rate's decay, are counted on; the optimizer's averages
+        start anew. `validation_fraction` holds out the same ratings of the same data as `fit` did.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+            All ratings as they are now, old and new: the model is trained on them alone, and they
+            become the seen items. Users and items must be known to the model (see `fold_in`);
+            those of a matrix are in the model's order.
+        epochs : int, default 1
+        validation, callbacks
+            As for `fit`.
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        check_integer("epochs", epochs, low=1)
+        callbacks = as_callbacks(callbacks)
+        if not self._fitted:
+            return self._start(X, epochs, validation, callbacks)
+        ratings = ratings_among(self._users, self._items, X, "X")
+        part, held_out = self._hold_out(ratings, validation, self._seed)
+        self._check_ratings(part, anew=False)
+        return self._train(ratings, part, epochs, held_out, callbacks)
+
+    def _hold_out(self, ratings: Ratings, validation: Any, seed: int) -> tuple[Ratings, Any]:
+        """Give the ratings to train on, and what `_prepare` makes of those to validate on."""
+        if validation is None and self.validation_fraction is not None:
+            ratings, validation = split_off(
+                ratings,
+                self.validation_fraction,
+                name="validation_fraction",
+                random_state=seed,
+                by=self._split_by,
+            )
+        if validation is not None:
+            return ratings, self._prepare(ratings, validation)
+        if self.patience is not None:
+            raise ValueError(
+                "patience needs validation data: pass validation=... to fit, "
+                "or set validation_fraction."
+            )
+        return ratings, None
+
+    def _train(
+        self,
+        ratings: Ratings,
+        part: Ratings,
+        epochs: int,
+        held_out: Any,
+        callbacks: Sequence[Callback],
+    ) -> Self:
+        """Train on a part of the ratings; what prediction needs is taken however it ends."""
+        before = dict(self.__dict__)
+        learner = None
+        try:
+            with uninterrupted():  # until then, the model is the earlier one
+                structure = {name: getattr(self._structure, name) for name in self._structural}
+                self._structure = self._current_structure()
+                vars(self._structure).update(structure)
+                self._remember(part)
+                learner = self._learner(part, held_out)
+                self._fitted = False  # callbacks would see weights and codes that do not match
+            train(
+                learner,
+                first=len(self.history_),
+                epochs=epochs,
+                ratings=part.nnz,
+                patience=self.patience,
+                higher_is_better=self._higher_is_better,
+                callbacks=callbacks,
+                verbose=self.verbose,
+                history=self.history_,
+            )
+            self._complete(learner, ratings)
+            return self
+        except _core.Diverged as error:
+            self._forget()
+            raise ConvergenceError(f"{error}. {self._remedy()}") from None
+        except _core.Singular as error:
+            self._forget()
+            raise ConvergenceError(f"Training stopped: {error}") from None
+        except BaseException:
+            # Ctrl-C, or a callback's own exception: the model is as after the last whole batch
+            if learner is None:
+                self.__dict__ = before
+            elif not self._fitted:
+                self._salvage(learner, ratings)
+            raise
+
+    def _salvage(self, learner: Learner, ratings: Ratings) -> None:
+        """Complete a model whose training was cut short, unless it has diverged."""
+        try:
+            self._complete(learner, ratings)
+        except _core.Diverged:
+            self._forget()
+
+    def _complete(self, learner: Learner, ratings: Ratings) -> None:
+        with uninterrupted():
+            with np.errstate(over="ignore", invalid="ignore"):  # which _check_finite speaks of
+                self._finish(learner)
+            self._check_finite()
+            self._see(ratings)  # what was held out has been seen as well
+            self._fitted = True
+
+    def _check_finite(self) -> None:
+        # A loss is of the weights before their last step; products of greater ones overflow.
+        for name, array in self._tensors().items():
+            if name.startswith("history.") or array.dtype.kind != "f":
+                continue
+            if not is_finite(array, limit=MAX_WEIGHT):
+                raise _core.Diverged(
+                    f"training diverged in epoch {len(self.history_)}: a weight is beyond "
+                    f"{MAX_WEIGHT:g}, or not a number"
+                )
+
+    def _forget(self) -> None:
+        self._fitted = False
+        for name in ("_seen", *self._in_core):
+            self.__dict__.pop(name, None)
+
+    # To be implemented by a model
+
+    def _prepare(self, ratings: Ratings, validation: Any) -> Any:
+        """Turn validation data into what the learner takes, or refuse it."""
+        raise NotImplementedError
+
+    def _check_ratings(self, ratings: Ratings, *, anew: bool) -> None:
+        """Refuse ratings that the model cannot be trained on, from the start or further."""
+
+    def _initialize(self, ratings: Ratings) -> None:
+        """Make an untrained model; the seed and the structure are set."""
+        raise NotImplementedError
+
+    def _learner(self, ratings: Ratings, held_out: Any) -> Learner:
+        """Make what trains the model; `_remember` has been called."""
+        raise NotImplementedError
+
+    def _finish(self, learner: Any) -> None:
+        """Take what prediction needs from the learner, once training is over."""
+        raise NotImplementedError
+
+    def _remedy(self) -> str:
+        """Say what to change where training diverges."""
+        return f"Lower learning_rate (it is {self.learning_rate:g}) or raise regularization."
+
+    # Parameters
+
+    def _check_course(self) -> None:
+        """Check the parameters that are annotated here."""
+        check_integer("epochs", self.epochs, low=1)
+        if self.validation_fraction is not None:
+            check_share("validation_fraction", self.validation_fraction)
+        if self.patience is not None:
+            check_integer("patience", self.patience, low=1)
+        if not isinstance(self.random_state, np.random.Generator | None):
+            check_seed(self.random_state)
+        check_bool("verbose", self.verbose)
+        self._num_threads()
+
+    def _current_structure(self) -> SimpleNamespace:
+        return SimpleNamespace(**self.get_params())
+
+    def _saved_parameters(self) -> dict[str, Any]:
+        at_once = {name: getattr(self, name) for name in _AT_ONCE if hasattr(self, name)}
+        return {**vars(self._structure), **at_once}
+
+    # Files
+
+    def _course_tensors(self) -> Tensors:
+        measured: dict[str, list[tuple[int, float]]] = {}
+        for epoch in self.history_:
+            for name, value in epoch.metrics.items():
+                measured.setdefault(f"history.{name}", []).append((epoch.index, value))
+        return {
+            "history": np.array([[e.seconds, e.loss] for e in self.history_]).reshape(-1, 2),
+            **{name: np.array(values) for name, values in measured.items()},
+            "seed": np.array([self._seed], np.uint64),
+        }
+
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        # a loss may be any number, and a metric be undefined
+        measured = {name for name in tensors if name.startswith("history.")}
+        return {
+            "history": double(None, 2, limit=np.inf),
+            **dict.fromkeys(measured, double(None, 2, limit=np.nan)),
+            "seed": Tensor(np.uint64, (1,)),
+        }
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        epochs = len(tensors["history"])
+        for name, values in tensors.items():
+            if not name.startswith("history."):
+                continue
+            index = values[:, 0]
+            if not (np.isin(index, np.arange(epochs)).all() and (np.diff(index) > 0).all()):
+                raise ValueError(f"{name} must be of epochs from 0 to {epochs - 1}, in their order")
+
+    def _restore_course(self, tensors: Tensors) -> None:
+        self._seed = int(tensors["seed"][0])
+        epochs = enumerate(tensors["history"].tolist())
+        self.history_ = [Epoch(index, seconds, loss) for index, (seconds, loss) in epochs]
+        for name, values in tensors.items():
+            if name.startswith("history."):
+                for index, value in values.tolist():
+                    self.history_[int(index)].metrics[name.removeprefix("history.")] = value
+        if "_structure" not in self.__dict__:  # a pickle has it, a file its parameters
+            self._structure = self._current_structure()
+
+
+class WeightKeeper:
+    """The part of a learner that keeps a copy of the weights, given as views of them."""
+
+    def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:
+        self._weights = weights
+        self._best: dict[str, NDArray[np.float32]] | None = None
+
+    def keep_best(self) -> None:
+        self._best = {name: array.copy() for name, array in self._weights.items()}
+
+    def restore_best(self) -> None:
+        if self._best is not None:
+            load_weights(self._weights, self._best)
+
+
+def load_weights(weights: dict[str, NDArray[np.float32]], tensors: Tensors) -> None:
+    """Copy tensors into views of a model's weights."""
+    for name, array in weights.items():
+        array[...] = tensors[name]

@@ -1,0 +1,77 @@
+"""Parameters by scikit-learn's conventions."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isthmus._util.checks import shown
+from isthmus._util.threads import resolve_num_threads
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Estimator"]
+
+
+class Estimator:
+    """An object whose constructor's arguments are its parameters, stored untouched."""
+
+    @classmethod
+    def _parameter_names(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments by name.
+
+        Parameters
+        ----------
+        deep : bool, default True
+            Without effect: a model's own parameters are not listed beside it. Here for
+            scikit-learn.
+        """
+        return {name: getattr(self, name) for name in self._parameter_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change constructor's arguments; they are checked, and used, by the next `fit`.
+
+        Of a fitted model, `default_rating`, `clip` and `num_threads` are used from now on.
+
+        Raises
+        ------
+        ValueError
+            If the model has no parameter of a name.
+        """
+        names = self._parameter_names()
+        for name in params:
+            if name not in names:
+                raise ValueError(
+                    f"{type(self).__name__} has no parameter {shown(name)}; "
+                    f"it has {', '.join(names)}."
+                )
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        changed = (
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if not np.array_equal(value, defaults[name].default)
+        )
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def _num_threads(self) -> int:
+        return resolve_num_threads(getattr(self, "num_threads", 0))
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags  # which is what asks for them
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            input_tags=InputTags(sparse=True),
+        )

@@ -1,0 +1,329 @@
+"""Model files: safetensors with the weights, ids, seen items and parameters, and no code."""
+
+import hashlib
+import json
+import os
+import reprlib
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from isthmus._util.files import atomic_write
+from isthmus.data._csr import CSR, check_structure, has_increasing_rows
+from isthmus.data._ids import IdArray, IdIndex
+from isthmus.data._reading import printable
+from isthmus.models._tensors import (
+    Layout,
+    Tensor,
+    Tensors,
+    check_layout,
+    check_range,
+    double,
+    part_of,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "description",
+    "id_layout",
+    "id_tensors",
+    "ids_from",
+    "load_model",
+    "save_model",
+    "unfitted",
+]
+
+FORMAT_VERSION = 3
+"""Raised whenever files of one version cannot be read by what reads another.
+
+2: the first that was released. 3: a checksum, the ranges of a blend's
+models, and which users and items a model of ratings was trained on.
+"""
+
+_OLDEST_VERSION = 2
+"""Files from here on are read."""
+
+_WEIGHTS = "model."
+_TYPES = {
+    np.dtype(dtype): name
+    for dtype, name in {
+        "<f4": "F32",
+        "<f8": "F64",
+        "<i4": "I32",
+        "<i8": "I64",
+        "<u8": "U64",
+        "|u1": "U8",
+        "|b1": "BOOL",
+    }.items()
+}
+"""What safetensors calls the types that a model file has."""
+
+
+class _NotReadable(ValueError):
+    """A file that may be whole, but is none of isthmus, or none of a version that it reads."""
+
+
+def save_model(model: Any, path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> None:
+    """Write a fitted model of `kinds`; only a whole file that can be read replaces another."""
+    tensors: Tensors = {
+        "seen.indptr": model._seen.indptr,
+        "seen.indices": model._seen.indices,
+        "range": np.array(model._range, np.float64),
+        **id_tensors("users", model._users.ids),
+        **id_tensors("items", model._items.ids),
+        **{_WEIGHTS + name: array for name, array in model._tensors().items()},
+    }
+    about = {"format_version": FORMAT_VERSION, **description(model)}
+    about = json.loads(json.dumps(about, default=_plain))
+    try:
+        _check(about, tensors, kinds)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"this {type(model).__name__} cannot be saved: {error}") from error
+    about["checksum"] = _checksum(about, tensors)
+    header = _header(json.dumps(about), tensors)
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        file.write(header)
+        for _, array in _in_order(tensors):
+            file.write(array.data)
+
+
+def _header(about: str, tensors: Tensors) -> bytes:
+    """Return what a safetensors file begins with."""
+    # safetensors' own writer copies every tensor, and hides the system's errors
+    entries: dict[str, Any] = {"__metadata__": {"isthmus": about}}
+    end = 0
+    for name, array in _in_order(tensors):
+        begin, end = end, end + array.nbytes
+        dtype = _TYPES[array.dtype]
+        entries[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # for what follows to be aligned
+    return len(text).to_bytes(8, "little") + text
+
+
+def _in_order(tensors: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Give the tensors in a file's order, which keeps each aligned, and as it holds them."""
+    for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name)):
+        array = np.ascontiguousarray(tensors[name])
+        yield name, array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _checksum(about: dict[str, Any], tensors: Tensors) -> str:
+    """Return a checksum over all that a file holds."""
+    digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
+    for name, array in _in_order(tensors):
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def description(model: Any) -> dict[str, Any]:
+    """Say what a fitted model is, for `unfitted` to make another."""
+    return {"model": type(model).__name__, "parameters": model._saved_parameters()}
+
+
+def unfitted(model: Any, parameters: Any, kinds: Mapping[str, type[Any]]) -> Any:
+    """Make a model, not fitted yet, from what `description` returned."""
+    if not isinstance(model, str) or model not in kinds:
+        raise ValueError(f"it holds a model of the unknown kind {reprlib.repr(model)}")
+    kind = kinds[model]
+    if not isinstance(parameters, dict):
+        raise ValueError(f"its parameters are no JSON object, but {reprlib.repr(parameters)}")
+    for name in parameters.keys() - set(kind._parameter_names()):
+        raise ValueError(f"{model} has no parameter {reprlib.repr(name)}")
+    # JSON has no tuples
+    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
+    return kind._from_saved(plain)
+
+
+def load_model(path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> Any:
+    """Read a model of any class of `kinds`, which has them by their names."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path} does not exist.")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a model file.")
+    if not Path(path).is_file():
+        raise OSError(f"{path} is a device, or a pipe, and no model file.")
+    try:
+        about, tensors = _read(path)
+        model = _check(about, tensors, kinds)
+        model._restore(part_of(tensors, _WEIGHTS))
+    except (_NotReadable, OSError, MemoryError):
+        raise
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no model file, or a damaged one: {printable(error)[:200]}."
+        ) from error
+    except Exception as error:  # of the checks, and what they may have overlooked
+        raise ValueError(f"{path} is damaged: {str(error)[:400].rstrip('.')}.") from error
+    model._fitted = True
+    return model
+
+
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], Tensors]:
+    with safe_open(os.fspath(path), framework="numpy") as file:
+        metadata = file.metadata() or {}
+        if "isthmus" not in metadata:
+            raise _NotReadable(f"{path} is no model file of isthmus.")
+        about = _parse(metadata["isthmus"])
+        version = about.get("format_version")
+        if type(version) is not int or not _OLDEST_VERSION <= version <= FORMAT_VERSION:
+            raise _NotReadable(
+                f"{path} has format version {reprlib.repr(version)}, and this isthmus reads "
+                f"versions {_OLDEST_VERSION} to {FORMAT_VERSION}: use the isthmus that wrote it, "
+                f"or a newer one."
+            )
+        for name in file.keys():  # noqa: SIM118
+            dtype = file.get_slice(name).get_dtype()
+            if dtype not in _TYPES.values():
+                raise ValueError(f"{name} is of type {dtype}, which no model has")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if version == _OLDEST_VERSION:
+        return _upgraded(about, tensors), tensors
+    checksum = about.pop("checksum", None)
+    if checksum != _checksum(about, tensors):
+        raise ValueError("its checksum is not that of what it holds")
+    return about, tensors
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its metadata is no JSON: {error}") from None
+    if not isinstance(about, dict):
+        raise ValueError(f"its metadata is no JSON object, but {reprlib.repr(about)}")
+    return about
+
+
+def _upgraded(about: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
+    """Turn what a file of format 2 holds into what one of format 3 would."""
+    if about["model"] == "Blend":
+        for number, member in enumerate(about["parameters"]["models"]):
+            prefix = f"{_WEIGHTS}{number}."
+            tensors[f"{prefix}range"] = tensors["range"]  # the model's own was not kept
+            _add_trained(prefix, member, tensors)
+    else:
+        _add_trained(_WEIGHTS, about, tensors)
+    return about
+
+
+def _add_trained(prefix: str, about: dict[str, Any], tensors: Tensors) -> None:
+    """Add which users and items a model of ratings was trained on, as format 3 has it."""
+    if f"{prefix}mean" not in tensors:  # no model of ratings
+        return
+    ids = "items.ids" if "items.ids" in tensors else "items.ids.ends"
+    items = np.zeros(len(tensors[ids]), np.bool_)
+    items[tensors["seen.indices"]] = True
+    trained = {"users": np.diff(tensors["seen.indptr"]) > 0, "items": items}
+    if about["model"] == "AutoRec":  # which told its columns apart
+        if f"{prefix}column_seen" not in tensors:
+            raise ValueError(f"it has no tensor {prefix}column_seen")
+        columns = "users" if about["parameters"]["orientation"] == "item" else "items"
+        trained[columns] = tensors.pop(f"{prefix}column_seen")
+    for side, those in trained.items():
+        tensors[f"{prefix}{side}_trained"] = those
+
+
+def _check(about: dict[str, Any], tensors: Tensors, kinds: Mapping[str, type[Any]]) -> Any:
+    """Check all that a file holds, and make a model that lacks nothing but the weights."""
+    if about.keys() != {"format_version", "model", "parameters"}:
+        raise ValueError(f"its metadata has the entries {reprlib.repr(sorted(about))}")
+    model = unfitted(about["model"], about["parameters"], kinds)
+    model._check_parameters()
+    own = {name: array for name, array in tensors.items() if not name.startswith(_WEIGHTS)}
+    check_layout(own, _layout(own))
+    model._users = IdIndex(ids_from(own, "users"), "user")
+    model._items = IdIndex(ids_from(own, "items"), "item")
+    for ids in (model._users, model._items):
+        ids.check_unique()
+    shape = (len(model._users), len(model._items))
+    indptr, indices = own["seen.indptr"], own["seen.indices"]
+    check_structure(indptr, indices, shape, "seen")
+    if not has_increasing_rows(indptr, indices):
+        raise ValueError("seen.indices must increase in every row, but they do not")
+    model._seen = CSR(indptr, indices, np.empty(0, np.float32), shape)
+    model._range = check_range(own["range"])
+    model._check_tensors(part_of(tensors, _WEIGHTS))
+    return model
+
+
+def _layout(tensors: Tensors) -> Layout:
+    """Describe the tensors that are not the model's own."""
+    return {
+        **id_layout(tensors, "users"),
+        **id_layout(tensors, "items"),
+        "seen.indptr": Tensor(np.int64, (None,)),
+        "seen.indices": Tensor(np.int32, (None,)),
+        "range": double(2),
+    }
+
+
+# Ids, and other names
+
+
+def id_tensors(name: str, ids: IdArray) -> Tensors:
+    """Give ids, or other names, as tensors."""
+    if ids.dtype.kind == "i":
+        return {f"{name}.ids": ids}
+    # safetensors holds numbers only: strings become their UTF-8 bytes and where each one ends
+    encoded = [text.encode() for text in ids.tolist()]
+    return {
+        f"{name}.ids.bytes": np.frombuffer(b"".join(encoded), np.uint8),
+        f"{name}.ids.ends": np.cumsum([len(text) for text in encoded], dtype=np.int64),
+    }
+
+
+def id_layout(tensors: Tensors, name: str) -> Layout:
+    """Describe what `id_tensors` gave."""
+    if f"{name}.ids" in tensors:
+        return {f"{name}.ids": Tensor(np.int64, (None,))}
+    return {
+        f"{name}.ids.bytes": Tensor(np.uint8, (None,)),
+        f"{name}.ids.ends": Tensor(np.int64, (None,)),
+    }
+
+
+def ids_from(tensors: Tensors, name: str) -> IdArray:
+    """Take back what `id_tensors` gave; the layout has been checked."""
+    if f"{name}.ids" not in tensors:
+        return _strings(tensors[f"{name}.ids.bytes"], tensors[f"{name}.ids.ends"], f"{name}.ids")
+    integers: IdArray = tensors[f"{name}.ids"]
+    if len(integers) == 0 or integers.min() < 0:
+        raise ValueError(f"{name}.ids must be at least one integer, and none below 0")
+    return integers
+
+
+def _strings(text: NDArray[np.uint8], ends: NDArray[np.int64], name: str) -> NDArray[np.str_]:
+    lengths = np.diff(ends, prepend=0)
+    if len(ends) == 0 or ends[-1] != len(text) or lengths.min() < 1 or ends.min() < 1:
+        raise ValueError(
+            f"{name}.ends must rise from above 0 to the number of bytes, {len(text):,}"
+        )
+    # NumPy's strings are all as long as the longest
+    size = 4 * int(lengths.max()) * len(ends)
+    if size > max(1 << 30, 256 * (text.nbytes + ends.nbytes)):
+        raise ValueError(f"{name} has one of {lengths.max():,} bytes, too long beside the others")
+    whole, starts = text.tobytes(), (ends - lengths).tolist()
+    try:
+        parts = [whole[a:b].decode() for a, b in zip(starts, ends.tolist(), strict=True)]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}.bytes is no UTF-8: {error.reason}") from None
+    strings = np.array(parts, np.str_)
+    if (strings == "").any():
+        raise ValueError(f"{name} must not be empty strings")
+    return strings
+
+
+def _plain(value: Any) -> Any:
+    """JSON for NumPy's numbers; a random generator has no lasting form and becomes None."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return None

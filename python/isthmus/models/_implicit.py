@@ -1,0 +1,258 @@
+"""What the models of implicit feedback that are trained in epochs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from isthmus._util.checks import check_integer, check_real
+from isthmus.data._alignment import check_apart, check_same_users, pattern_among, rows_among
+from isthmus.data._csr import CSR
+from isthmus.data.ratings import Ratings
+from isthmus.data.splits import HeldOutUsers
+from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank
+from isthmus.evaluation.scores import Floats, Vectors
+from isthmus.models._epochs import EpochModel, load_weights
+from isthmus.models._tensors import Tensors
+from isthmus.models.base import Recommender
+from isthmus.training.loop import Callback, by_rows
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["ImplicitRecommender", "Trainer"]
+
+
+class Trainer(Protocol):
+    """A core's trainer, which keeps and restores weights."""
+
+    def keep_best(self) -> None: ...
+
+    def restore_best(self) -> None: ...
+
+
+class HeldOut(NamedTuple):
+    """Validation data: what should rank high, and what users who are not in training had before.
+
+    Without the latter, the rows are the users of training.
+    """
+
+    positives: CSR
+    fold_in: CSR | None
+
+
+class ImplicitRecommender(EpochModel, abstract=True):
+    """A model of rows of ones that is trained in epochs and scores by users' codes.
+
+    A subclass takes the parameters of `EpochModel`, those annotated here and its own, and
+    implements `_make_network`, `_make_trainer`, `_run_epoch`, `_encode` and `_decoder`.
+    """
+
+    _in_core = ("_network",)
+    _default_metrics = Recommender._default_ranking
+
+    _split_by = "user"
+    _higher_is_better = True
+
+    batch_size: int
+    validation_metric: str
+
+    _network: Any
+    _codes: Floats
+
+    # What a model is
+
+    def _make_network(self, n_users: int, n_items: int, seed: int) -> Any:
+        """Make an untrained network of the core."""
+        raise NotImplementedError
+
+    def _make_trainer(self, rows: CSR) -> Trainer:
+        """Make the core's trainer of `_network`."""
+        raise NotImplementedError
+
+    def _run_epoch(
+        self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
+    ) -> float:
+        """Train on all rows once and return the mean loss."""
+        raise NotImplementedError
+
+    def _encode(self, rows: CSR, *, known: bool) -> Floats:
+        """Codes of rows: those of training, in its order, or of users unknown to the network."""
+        raise NotImplementedError
+
+    def _decoder(self) -> tuple[Floats, Floats | None]:
+        """Items' vectors and biases, if there are any."""
+        raise NotImplementedError
+
+    def _check_parameters(self) -> None:
+        self._check_course()
+        check_integer("batch_size", self.batch_size, low=1)
+        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
+        if self._validation_metric().name == "coverage":
+            raise ValueError("validation_metric must be a metric of users, not coverage.")
+
+    # Training
+
+    def fit(self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()) -> Self:
+        """Train on implicit feedback.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+            Every stored cell counts 1, whatever its value. A matrix's positions become the ids.
+        validation : Ratings, scipy.sparse array or matrix, or HeldOutUsers, optional
+            What should rank high after each epoch: further cells of the users of `X`, or users who
+            are not in it, as `hold_out_users` gives them.
+        callbacks : iterable of callable, optional
+            Each is called with an `Epoch` after it; training ends if one returns True.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data is not what it may be.
+        ConvergenceError
+            If the loss is no longer finite; the model is then not fitted.
+        KeyboardInterrupt
+            On Ctrl-C, between batches; the model is fitted, with the weights of the last batch.
+        """
+        return self._start(X, self.epochs, validation, callbacks)
+
+    def _initialize(self, ratings: Ratings) -> None:
+        self._network = self._make_network(ratings.n_users, ratings.n_items, self._seed)
+
+    def _prepare(self, ratings: Ratings, validation: Any) -> HeldOut:
+        users, items = ratings._users, ratings._items
+        if isinstance(validation, HeldOutUsers):
+            threads = self._num_threads()
+            fold_in, test = (
+                rows_among(
+                    *(users, items, part, f"validation.{name}"), axis="user", num_threads=threads
+                )
+                for part, name in zip(validation, HeldOutUsers._fields, strict=True)
+            )
+            check_same_users(
+                validation.test, test, validation.fold_in, fold_in, "validation.fold_in"
+            )
+            check_apart(test, fold_in, "validation.test", "in validation.fold_in")
+            self._check_measurable(test, fold_in, "validation.test")
+            return HeldOut(test, fold_in)
+        positives = pattern_among(users, items, validation, "validation")
+        check_apart(positives, ratings.rows("user"), "validation", "in X")
+        self._check_measurable(positives, ratings.rows("user"), "validation")
+        return HeldOut(positives, None)
+
+    def _check_measurable(self, positives: CSR, had: CSR, name: str) -> None:
+        """Refuse validation data of which the metric is a mean over no user."""
+        wanted = np.diff(positives.indptr)
+        if not wanted.any():
+            raise ValueError(f"{name} must have a rating, but it has none.")
+        if self._validation_metric().name != "auc":
+            return
+        others = had.shape[1] - np.diff(had.indptr) - wanted
+        if not others[wanted > 0].any():
+            raise ValueError(
+                f"{name} must leave items that some user has not had for auc, which compares "
+                f"them with the user's own, but its users have all {had.shape[1]:,} items."
+            )
+
+    def _validation_metric(self) -> RankingMetric:
+        return parse_metrics([self.validation_metric], "validation_metric")[0]
+
+    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
+        return _Learner(self, ratings, held_out)
+
+    def _finish(self, learner: _Learner) -> None:
+        self._codes = self._encode(learner.rows, known=True)
+
+    def _remedy(self) -> str:
+        return f"Lower learning_rate (it is {self.learning_rate:g})."
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.__dict__.pop("_codes", None)
+
+    # Prediction, and users who come after training
+
+    def _vectors(self) -> Vectors:
+        return self._assemble(self._codes)
+
+    def _assemble(self, codes: Floats) -> Vectors:
+        weights, bias = self._decoder()
+        return Vectors(codes, weights, item_bias=bias)
+
+    def _fold_users(self, ratings: CSR) -> Vectors:
+        return self._assemble(self._encode(ratings, known=False))
+
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        name = type(self).__name__
+        if axis == "item":
+            raise ValueError(
+                f'axis must be "user" for {name}, whose loss for an item weighs it against all '
+                f"others; fit it anew with the new items."
+            )
+        codes = np.vstack([self._codes, self._encode(ratings, known=False)])
+        return {**super()._fold_in(ratings, axis), "_codes": codes}
+
+    # Files
+
+    def _tensors(self) -> Tensors:
+        return {
+            **self._network.weights(),
+            "codes": self._codes,
+            **self._course_tensors(),
+        }
+
+    def _restore(self, tensors: Tensors) -> None:
+        self._restore_course(tensors)
+        self._codes = np.ascontiguousarray(tensors["codes"])
+        self._network = self._make_network(*self._sizes(tensors), 0)
+        load_weights(self._network.weights(), tensors)
+
+    def _sizes(self, tensors: Tensors) -> tuple[int, int]:
+        """Numbers of users and items that a file's network was made for."""
+        return len(tensors["codes"]), len(tensors["decoder.weights"])
+
+
+class _Learner:
+    """A model's side of the training loop."""
+
+    def __init__(
+        self, model: ImplicitRecommender, ratings: Ratings, held_out: HeldOut | None
+    ) -> None:
+        self._model = model
+        self._nnz = ratings.nnz
+        self.rows = model._seen
+        self._filled = int(np.count_nonzero(np.diff(self.rows.indptr)))
+        self._held_out = held_out
+        self._trainer = model._make_trainer(self.rows)
+
+    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
+        report = by_rows(progress, self._nnz, self._filled)
+        return self._model._run_epoch(self._trainer, self.rows, index, report)
+
+    def validate(self) -> dict[str, float]:
+        if self._held_out is None:
+            return {}
+        positives, fold_in = self._held_out
+        model = self._model
+        rows = self.rows if fold_in is None else fold_in
+        values = rank(
+            model._assemble(model._encode(rows, known=fold_in is None)).scorer(),
+            [model._validation_metric()],
+            positives,
+            seen=rows,
+            num_threads=model._num_threads(),
+        )
+        return {label: float(np.nanmean(value)) for label, value in values.items()}
+
+    def keep_best(self) -> None:
+        self._trainer.keep_best()
+
+    def restore_best(self) -> None:
+        self._trainer.restore_best()

@@ -1,0 +1,141 @@
+"""What the tensors of a model file must be: checked before anything is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus._util.arrays import is_finite
+
+__all__ = [
+    "MAX_WEIGHT",
+    "Layout",
+    "Tensor",
+    "Tensors",
+    "check_layout",
+    "check_range",
+    "double",
+    "integer_in",
+    "length_of",
+    "network",
+    "part_of",
+    "single",
+]
+
+MAX_WEIGHT = 1e15
+"""Of a fitted model: products of two such weights, summed over units, are finite in float32."""
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+Tensors = dict[str, NDArray[Any]]
+
+
+class Tensor(NamedTuple):
+    """A tensor as a file must hold it."""
+
+    dtype: type[np.generic]
+    shape: tuple[int | None, ...]
+    """None stands for any length."""
+    limit: float = np.inf
+    """The greatest magnitude of floats; NaN lifts the condition that they are finite."""
+
+
+Layout = Mapping[str, Tensor]
+"""The tensors that a file must hold, and no others."""
+
+
+def single(*shape: int | None) -> Tensor:
+    """Describe weights, codes and what is computed of them: float32 of at most MAX_WEIGHT."""
+    return Tensor(np.float32, shape, MAX_WEIGHT)
+
+
+def double(*shape: int | None, limit: float = _FLOAT32_MAX) -> Tensor:
+    """Describe float64 that are finite in float32 as well."""
+    return Tensor(np.float64, shape, limit)
+
+
+def network(n: int, first: int, hidden: Iterable[tuple[int, int]], last: int) -> Layout:
+    """Describe the layers between n sparse inputs and as many outputs.
+
+    `first` and `last` are the units next to these, `hidden` the shapes of the weights between.
+    """
+    layout = {
+        "encoder.weights": single(n, first),
+        "encoder.bias": single(1, first),
+        "decoder.weights": single(n, last),
+        "decoder.bias": single(1, n),
+    }
+    for number, (inputs, outputs) in enumerate(hidden, 1):
+        layout[f"hidden.{number}.weights"] = single(inputs, outputs)
+        layout[f"hidden.{number}.bias"] = single(1, outputs)
+    return layout
+
+
+def check_layout(tensors: Tensors, layout: Layout) -> None:
+    """Refuse tensors of other names, types, shapes or magnitudes."""
+    for name in sorted(layout.keys() - tensors.keys()):
+        raise ValueError(f"it has no tensor {name}")
+    for name in sorted(tensors.keys() - layout.keys()):
+        raise ValueError(f"it has a tensor {name!r}, which is none of the model's")
+    for name, wanted in layout.items():
+        _check_tensor(name, tensors[name], wanted)
+
+
+def _check_tensor(name: str, array: NDArray[Any], wanted: Tensor) -> None:
+    if array.dtype != wanted.dtype:
+        dtype = np.dtype(wanted.dtype)
+        raise ValueError(f"{name} is of type {array.dtype}, but it must be {dtype}")
+    fits = array.ndim == len(wanted.shape) and all(
+        want is None or want == have for want, have in zip(wanted.shape, array.shape, strict=True)
+    )
+    if not fits:
+        shape = ", ".join("any" if size is None else str(size) for size in wanted.shape)
+        comma = "," if len(wanted.shape) == 1 else ""
+        raise ValueError(f"{name} has shape {array.shape}, but it must be ({shape}{comma})")
+    if array.dtype.kind != "f" or np.isnan(wanted.limit):
+        return
+    if not is_finite(array):
+        raise ValueError(f"{name} must be finite")
+    if np.isfinite(wanted.limit) and array.size and np.abs(array).max() > wanted.limit:
+        raise ValueError(f"{name} must be finite in float32")
+
+
+def length_of(tensors: Tensors, name: str) -> int:
+    """Return the length of a tensor that others must fit."""
+    if name not in tensors:
+        raise ValueError(f"it has no tensor {name}")
+    if tensors[name].ndim == 0:
+        raise ValueError(f"{name} has no dimension")
+    return len(tensors[name])
+
+
+def integer_in(tensors: Tensors, name: str, *, high: int) -> int:
+    """Return the one integer of a tensor, from 0 to `high`."""
+    check_layout({key: tensors[key] for key in tensors if key == name}, {name: _INTEGER})
+    value = int(tensors[name][0])
+    if not 0 <= value <= high:
+        raise ValueError(f"{name} must be from 0 to {high:,}, but it is {value:,}")
+    return value
+
+
+_INTEGER = Tensor(np.int64, (1,))
+
+
+def check_range(limits: NDArray[Any]) -> tuple[float, float]:
+    """Return the lowest and the highest rating."""
+    low, high = limits.tolist()
+    if low > high:
+        raise ValueError(f"its ratings lie between {low} and {high}")
+    return low, high
+
+
+def part_of(tensors: Tensors, prefix: str) -> Tensors:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,636 @@
+"""What every model shares: prediction, evaluation, recommendation, new users and items, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from isthmus._util.checks import check_choice, check_integer
+from isthmus.data._alignment import cells_among, pattern_among, rows_among
+from isthmus.data._csr import CSR, append, as_scipy, select_rows
+from isthmus.data._ids import IdArray, IdIndex
+from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.evaluation.evaluate import (
+    ERRORS,
+    align_known,
+    align_new,
+    error_of,
+    left_out,
+    mean_of_users,
+    parse_wanted,
+)
+from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank, with_training
+from isthmus.evaluation.recommend import candidate_positions, ids_at, top_items
+from isthmus.evaluation.scores import Floats, Scorable, Vectors, unit_rows
+from isthmus.exceptions import NotFittedError
+from isthmus.models import _files
+from isthmus.models._estimator import Estimator
+from isthmus.models._tensors import Layout, Tensors, check_layout
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Recommender"]
+
+
+class Recommender(Estimator):
+    """Base of all models; see `AutoRec` for what the methods do by example.
+
+    A subclass stores its keyword-only constructor arguments untouched, checks them in `fit`, and
+    implements what is listed at the end of this class.
+    """
+
+    _in_core: ClassVar[tuple[str, ...]] = ()
+    """Attributes that live in the core: pickles hold what `_tensors` returns in their place."""
+
+    _split_by: ClassVar[Literal["rating", "user"]] = "rating"
+    """How ratings to validate on are split off."""
+
+    _default_metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae")
+    """What `evaluate` measures by default. A model whose scores are no ratings has no errors here,
+    and is refused them."""
+
+    _default_ranking: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@10", "precision@10")
+
+    _models: ClassVar[dict[str, type[Recommender]]] = {}
+    """Every model by its name, for files that say which one they hold."""
+
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not abstract:
+            Recommender._models[cls.__name__] = cls
+
+    # What training leaves behind
+
+    _fitted = False
+    """Whether all that prediction needs is there."""
+    _users: IdIndex
+    _items: IdIndex
+    _seen: CSR
+    """Where each user has ratings; its values are empty."""
+    _range: tuple[float, float]
+    """Lowest and highest rating of training."""
+
+    def _remember(self, ratings: Ratings) -> None:
+        """Keep what prediction needs of the training data: ids, seen items, the scale's ends."""
+        self._users = IdIndex(ratings.user_ids, "user")
+        self._items = IdIndex(ratings.item_ids, "item")
+        self._range = (ratings.min, ratings.max)
+        self._see(ratings)
+
+    def _see(self, ratings: Ratings) -> None:
+        """Keep which items every user has had."""
+        self._seen = CSR(ratings.indptr, ratings.indices, np.empty(0, np.float32), ratings.shape)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted
+
+    def _check_fitted(self) -> None:
+        if not self._fitted:
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit first.")
+
+    @property
+    def user_ids_(self) -> IdArray:
+        """Ids of the users that the model knows, in its own order."""
+        self._check_fitted()
+        return self._users.ids
+
+    @property
+    def item_ids_(self) -> IdArray:
+        """Ids of the items that the model knows, in its own order."""
+        self._check_fitted()
+        return self._items.ids
+
+    # Prediction
+
+    def predict(self, users: ArrayLike, items: ArrayLike) -> Floats:
+        """Predict the ratings of user and item pairs.
+
+        Parameters
+        ----------
+        users, items : int, str or array_like of either
+            Ids as in the training data; the two are broadcast against each other.
+
+        Returns
+        -------
+        ndarray of float32
+            In the broadcast shape of `users` and `items`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, or the shapes do not fit each other.
+        """
+        self._check_fitted()
+        rows = self._users.positions(users, "users")
+        columns = self._items.positions(items, "items")
+        try:
+            rows, columns = np.broadcast_arrays(rows, columns)
+        except ValueError:
+            raise ValueError(
+                f"users and items must have shapes that fit each other, "
+                f"but they are {rows.shape} and {columns.shape}."
+            ) from None
+        return self._predict_positions(rows.ravel(), columns.ravel()).reshape(rows.shape)
+
+    def _predict_positions(self, users: NDArray[Any], items: NDArray[Any]) -> Floats:
+        pairs = (users.astype(np.int32), items.astype(np.int32))
+        scores = self._vectors().scorer().score_pairs(*pairs, num_threads=self._num_threads())
+        return self._finish_predictions(scores, users, items)
+
+    # Lists
+
+    def recommend(
+        self,
+        users: ArrayLike | None = None,
+        n: int = 10,
+        *,
+        ratings: Any = None,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+    ) -> tuple[IdArray, Floats]:
+        """Find the items with the highest scores for each user.
+
+        Parameters
+        ----------
+        users : int, str or array_like of either, optional
+            Ids of users of the training data; all of them, in the model's order, by default.
+        n : int, default 10
+            Items to recommend to a user.
+        ratings : Ratings or scipy.sparse array or matrix, shape (n_new_users, n_items), optional
+            Recommend to these users, who need not have been in training, from these ratings; the
+            model stays as it is. Not together with `users`.
+        exclude_seen : bool, default True
+            Whether to leave out what a user has a rating of (in training, or in `ratings`).
+        candidates : array_like of int or str, optional
+            Ids of the items to choose from; all by default.
+
+        Returns
+        -------
+        ids : ndarray, shape (n_users, n)
+            Item ids, best first; equal scores in the model's order of items. Where fewer than n
+            items are left, the list ends in -1 (integer ids) or "" (string ids).
+        scores : ndarray of float32, shape (n_users, n)
+            Their scores, and NaN where the list has ended. For one id in `users`, both are of
+            shape (n,).
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, or `n` is below 1.
+        """
+        self._check_fitted()
+        check_integer("n", n, low=1)
+        if ratings is not None and users is not None:
+            raise ValueError("users and ratings must not both be given, but they were.")
+        wanted = None if users is None else self._users.positions(users, "users")
+        if ratings is not None:
+            seen = self._rows_among(ratings, "ratings", axis="user")
+            scores = self._fold_users(seen)
+        else:
+            chosen = None if wanted is None else wanted.reshape(-1)
+            scores = self._vectors().take(users=chosen)
+            seen = self._seen if chosen is None else select_rows(self._seen, chosen)
+        positions, values = top_items(
+            scores,
+            n,
+            seen=seen,
+            exclude_seen=exclude_seen,
+            pool=None if candidates is None else candidate_positions(self._items, candidates),
+            num_threads=self._num_threads(),
+        )
+        ids, values = ids_at(self._items.ids, positions), self._finish_scores(values)
+        return (ids[0], values[0]) if wanted is not None and wanted.ndim == 0 else (ids, values)
+
+    def similar_items(self, items: ArrayLike, n: int = 10) -> tuple[IdArray, Floats]:
+        """Find the items that are most like some.
+
+        Parameters
+        ----------
+        items : int, str or array_like of either
+            Ids.
+        n : int, default 10
+
+        Returns
+        -------
+        ids : ndarray, shape (n_items, n)
+            Most similar first, without the item itself; short lists end as those of `recommend`.
+        scores : ndarray of float32, shape (n_items, n)
+            Cosines of the items' vectors, unless the model has a similarity of its own. For one id
+            in `items`, both are of shape (n,).
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, or `n` is below 1.
+        """
+        self._check_fitted()
+        check_integer("n", n, low=1)
+        wanted = self._items.positions(items, "items")
+        chosen = wanted.reshape(-1)
+        itself = CSR(
+            np.arange(len(chosen) + 1, dtype=np.int64),
+            chosen.astype(np.int32),
+            np.empty(0, np.float32),
+            (len(chosen), len(self._items)),
+        )
+        positions, scores = top_items(
+            self._similarity(chosen), n, seen=itself, num_threads=self._num_threads()
+        )
+        ids = ids_at(self._items.ids, positions)
+        return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
+
+    def _similarity(self, items: NDArray[np.int64]) -> Scorable:
+        """Score items, in the place of users, for all items."""
+        unit = unit_rows(self._item_vectors())
+        return Vectors(unit[items], unit)
+
+    def _item_vectors(self) -> Floats:
+        vectors = self._vectors()
+        assert isinstance(vectors, Vectors)
+        return vectors.items
+
+    # Evaluation
+
+    def evaluate(
+        self,
+        test: Any,
+        metrics: str | Iterable[str] | None = None,
+        *,
+        ratings: Any = None,
+        exclude_seen: bool = True,
+        exclude: Any = None,
+        candidates: Any = None,
+    ) -> dict[str, float]:
+        """Measure predictions, or rankings, on held-out ratings.
+
+        Parameters
+        ----------
+        test : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+            For errors, every stored cell counts alike: they are global, not means over users. For
+            rankings, every stored cell is an item that should rank high, whatever its value;
+            `Ratings.binarize` keeps those of a value.
+        metrics : str or iterable of str, optional
+            "rmse", "mae" (of models that predict ratings), or a metric of rankings at a cut-off, as
+            "ndcg@10" or "recall@20", which is a mean over users with a test rating: see
+            `isthmus.evaluation.ranking.METRICS`. By default those that fit the model.
+        ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Rank for users who need not have been in training, from these ratings; `test` has the
+            same users in the same order. Not for rmse and mae.
+        exclude_seen : bool, default True
+            Whether to leave out of the ranking what a user has in training, or in `ratings`.
+        exclude : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Further cells to leave out, as those of the validation part.
+        candidates : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Rank only a user's stored cells of this, and the test items; all items by default.
+
+        Returns
+        -------
+        dict
+            Values by metric, in the order of `metrics`; errors in units of the ratings.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If a metric is unknown or not one of the model's, `test` has users or items that the
+            model does not know, or what is left out of a ranking is in `test`.
+        """
+        self._check_fitted()
+        wanted = self._wanted_metrics(metrics)
+        ranked = [metric for metric in wanted if isinstance(metric, RankingMetric)]
+        values: dict[str, float] = {}
+        if len(ranked) < len(wanted):
+            if ratings is not None:
+                raise ValueError(
+                    "ratings must not be given for rmse and mae, which need known users."
+                )
+            users, items, truth = self._known_cells(test, "test")
+            predicted = self._predict_positions(users, items)
+            values = {
+                label: ERRORS[error_of(label)](truth, predicted)
+                for label in wanted
+                if isinstance(label, str)
+            }
+        if ranked:
+            _, per_user = self._rank(test, ranked, ratings, exclude_seen, exclude, candidates)
+            values |= {label: mean_of_users(array) for label, array in per_user.items()}
+        labels = (metric if isinstance(metric, str) else metric.label for metric in wanted)
+        return {label: values[label] for label in labels}
+
+    def evaluate_forms(
+        self, test: Any, metrics: str | Iterable[str] | None = None
+    ) -> dict[str, float]:
+        """Measure rankings of the users with a test rating in both published forms, each named.
+
+        *masked* is what `evaluate` gives: what a user has in training is left out, and the test
+        items are to be found among all others. In *paper*, as several papers on content have it,
+        nothing is left out, and the training items are to be found as well as the test items:
+        recall is the share of all of a user's items that is in the list. That rewards remembering
+        the training part, the more so the less of a user's items is in testing.
+
+        Parameters
+        ----------
+        test, metrics
+            As for `evaluate`, but metrics are of rankings alone.
+
+        Returns
+        -------
+        dict
+            Values by metric and form, as "recall@50 (paper)" and "recall@50 (masked)".
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `evaluate` does.
+        """
+        asked = metrics if metrics is not None else self._default_ranking
+        chosen = [metric.label for metric in parse_metrics(asked)]
+        values = {
+            "paper": self.evaluate(self._with_training(test), chosen, exclude_seen=False),
+            "masked": self.evaluate(test, chosen),
+        }
+        return {
+            f"{label} ({form})": value
+            for form, found in values.items()
+            for label, value in found.items()
+        }
+
+    def _with_training(self, test: Any) -> Ratings:
+        """Give the test cells, and the training cells of the users who have one."""
+        cells = with_training(self._known_pattern(test, "test"), self._seen)
+        return Ratings.from_matrix(
+            as_scipy(cells), user_ids=self._users.ids, item_ids=self._items.ids
+        )
+
+    def evaluate_users(
+        self,
+        test: Any,
+        metrics: str | Iterable[str] | None = None,
+        *,
+        ratings: Any = None,
+        exclude_seen: bool = True,
+        exclude: Any = None,
+        candidates: Any = None,
+    ) -> tuple[IdArray, dict[str, NDArray[np.float64]]]:
+        """Measure each user's ranking; `evaluate` gives the means of this.
+
+        Parameters
+        ----------
+        test, metrics, ratings, exclude_seen, exclude, candidates
+            As for `evaluate`, but metrics are of rankings alone, and coverage has no users.
+
+        Returns
+        -------
+        users : ndarray
+            Ids of the users with a test rating.
+        values : dict of str to ndarray of float64
+            By metric, one value each.
+        """
+        chosen = parse_metrics(metrics if metrics is not None else self._default_ranking)
+        if any(metric.name == "coverage" for metric in chosen):
+            raise ValueError("metrics must not include coverage, which no single user has.")
+        self._check_fitted()
+        return self._rank(test, chosen, ratings, exclude_seen, exclude, candidates)
+
+    def _wanted_metrics(
+        self, metrics: str | Iterable[str] | None, name: str = "metrics"
+    ) -> list[str | RankingMetric]:
+        """Read metrics of this model: errors stay as they were written (see `error_of`)."""
+        own = [error for error in ERRORS if error in self._default_metrics]
+        wanted = self._default_metrics if metrics is None else metrics
+        return parse_wanted(wanted, name, errors=own, model=type(self).__name__)
+
+    def _rank(
+        self,
+        test: Any,
+        metrics: list[RankingMetric],
+        ratings: Any,
+        exclude_seen: bool,
+        exclude: Any,
+        candidates: Any,
+    ) -> tuple[IdArray, dict[str, NDArray[np.float64]]]:
+        """Return ids of the users with test ratings, and their metrics."""
+        if ratings is None:
+            parts = align_known(self._known_pattern, self._seen, test, candidates, exclude)
+            ids = self._users.ids
+        else:
+            parts = align_new(self._rows_among, ratings, test, candidates, exclude)
+            ids = as_ratings(test, "test").user_ids
+        users = np.flatnonzero(np.diff(parts.positives.indptr))
+        if len(users) < parts.positives.shape[0]:
+            parts, ids = parts.take(users), ids[users]
+        source = "training" if ratings is None else "ratings"
+        seen = left_out(parts, exclude_had=exclude_seen, source=source)
+        if ratings is not None:
+            scores = self._fold_users(parts.had)
+        elif len(users) < len(self._users):
+            scores = self._vectors().take(users=users)
+        else:
+            scores = self._vectors()
+        return ids, rank(
+            scores.scorer(),
+            metrics,
+            parts.positives,
+            seen=seen,
+            lists=parts.lists,
+            num_threads=self._num_threads(),
+        )
+
+    # Users and items that come after training
+
+    def fold_in(self, X: Any, *, axis: str = "user") -> Self:
+        """Add users, or items, without training anew.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+            Ratings of new users for items that the model knows or, with ``axis="item"``, ratings
+            of new items by users that it knows. A matrix's new rows or columns get the next
+            integers as ids, and its other axis is the model's own.
+        axis : {"user", "item"}, default "user"
+            What is new.
+
+        Returns
+        -------
+        self
+            Which now knows the new ids.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If a new id is already known, or an old one is not.
+        """
+        self._check_fitted()
+        check_choice("axis", axis, ("user", "item"))
+        new = self._users if axis == "user" else self._items
+        rows = self._rows_among(X, "X", axis=axis)
+        if isinstance(X, Ratings):
+            ids = X.user_ids if axis == "user" else X.item_ids
+            new.check_new(ids, "X")
+        else:
+            ids = new.next_ids(rows.shape[0], "X")
+        # all at once, so that whatever stops this leaves the model as it was
+        self.__dict__.update({**self._fold_in(rows, axis), f"_{axis}s": new.extended(ids)})
+        return self
+
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        """Return the attributes that adding users or items changes, and change nothing.
+
+        Rows are the new users and columns the items, or rows the new items and columns the users.
+        A subclass adds its own attributes.
+        """
+        return {"_seen": append(self._seen, ratings, axis)}
+
+    # Files
+
+    def _saved_parameters(self) -> dict[str, Any]:
+        """Parameters for a file: those that the fitted arrays depend on, as they were in `fit`."""
+        return self.get_params()
+
+    @classmethod
+    def _from_saved(cls, parameters: dict[str, Any]) -> Self:
+        """Make a model, not fitted yet, from what `_saved_parameters` returned."""
+        return cls(**parameters)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {n: value for n, value in self.__dict__.items() if n not in self._in_core}
+        if self._fitted:
+            state["_tensors"] = self._tensors()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        tensors = state.pop("_tensors", None)
+        self.__dict__.update(state)
+        if tensors is not None:
+            self._restore(tensors)
+            self.__dict__.update(state)  # which is more than files hold
+
+    def _check_tensors(self, tensors: Tensors) -> None:
+        """Refuse a file's tensors that `_restore` could not take, with these parameters and ids."""
+        shape = (len(self._users), len(self._items))
+        check_layout(tensors, self._layout(shape, tensors))
+        self._check_values(shape, tensors)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted model to a file: weights, ids, parameters and seen items.
+
+        The file is in safetensors format, holds no code, and appears under its name only when it
+        is complete.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the model could not be read again, as with a parameter that was set to a bad value.
+        OSError
+            If the file cannot be written, as on a full disk; what was there stays.
+        """
+        self._check_fitted()
+        _files.save_model(self, path, Recommender._models)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Returns
+        -------
+        A fitted model of this class (of the class that was saved, for ``Recommender.load``).
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is no model of isthmus, is damaged, is of a newer format, or holds another model.
+        """
+        model = _files.load_model(path, Recommender._models)
+        if not isinstance(model, cls):
+            raise ValueError(f"{path} holds a {type(model).__name__}, not a {cls.__name__}.")
+        return model
+
+    # A caller's data in the positions of the users and items that it knows
+
+    def _rows_among(self, X: Any, name: str, *, axis: str) -> CSR:
+        return rows_among(
+            *(self._users, self._items, X, name), axis=axis, num_threads=self._num_threads()
+        )
+
+    def _known_pattern(self, X: Any, name: str) -> CSR:
+        self._check_fitted()
+        return pattern_among(self._users, self._items, X, name)
+
+    def _known_cells(
+        self, X: Any, name: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        self._check_fitted()
+        return cells_among(self._users, self._items, X, name)
+
+    # To be implemented by a model
+
+    def fit(self, X: Any, *, validation: Any = None) -> Self:
+        """Train on ratings."""
+        raise NotImplementedError
+
+    def _check_parameters(self) -> None:
+        """Raise ValueError or TypeError if a parameter is invalid."""
+        raise NotImplementedError
+
+    def _vectors(self) -> Scorable:
+        """Vectors of all users and items, or what scores in their place."""
+        raise NotImplementedError
+
+    def _fold_users(self, ratings: CSR) -> Scorable:
+        """Vectors of new users (rows: users; columns: all items), and of all items."""
+        raise NotImplementedError
+
+    def _tensors(self) -> Tensors:
+        """Fitted arrays, for a file."""
+        raise NotImplementedError
+
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        """Describe a file's tensors: what `_tensors` returns with these parameters.
+
+        `shape` is (users, items); a size that only the file knows is taken from its tensors, of
+        which nothing is known yet.
+        """
+        raise NotImplementedError
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        """Refuse values of a file's tensors, whose layout is right, that no model has."""
+
+    def _restore(self, tensors: Tensors) -> None:
+        """Take over what `_tensors` returned."""
+        raise NotImplementedError
+
+    def _finish_predictions(
+        self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> Floats:
+        """Turn scores into ratings; models of ratings clip them and fill in defaults."""
+        return scores
+
+    def _finish_scores(self, scores: Floats) -> Floats:
+        return scores

@@ -1,0 +1,315 @@
+"""Several models' predictions as one, weighted by what validation data says."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+from isthmus._util.checks import check_share, shown
+from isthmus._util.interrupts import uninterrupted
+from isthmus._util.random import seed_from
+from isthmus.data._csr import CSR
+from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.splits import train_test_split
+from isthmus.evaluation.scores import Floats, Scorable, unit_rows
+from isthmus.models import _files
+from isthmus.models._rating_model import RatingModel
+from isthmus.models._tensors import Layout, Tensors, check_range, double, part_of
+from isthmus.models.base import Recommender
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Blend"]
+
+PENALTY = 10.0
+"""Ridge on the weights' distance from equal ones: it weighs as much as so many ratings."""
+
+
+class _Weighted(NamedTuple):
+    """Scores by a weighted sum of the models' own."""
+
+    members: tuple[Scorable, ...]
+    weights: tuple[float, ...]
+    constant: float
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> _Weighted:
+        """Keep some users and items, in the order given; None keeps all."""
+        return self._replace(members=tuple(member.take(users, items) for member in self.members))
+
+    def scorer(self) -> _core.WeightedScorer:
+        """Hand it to the core."""
+        scores = tuple(member.scorer() for member in self.members)
+        return _core.WeightedScorer(scores, self.weights, self.constant)
+
+
+class Blend(Recommender):
+    r"""A weighted sum of several models' predicted ratings.
+
+    Models that err in different ways, such as an item- and a user-based AutoRec, err less
+    together. The weights and a constant minimise the squared error on validation ratings, which
+    the models have not seen:
+
+    .. math::
+        \min_{w, c} \sum (r - c - \sum_m w_m \hat r_m)^2 + 10 v \sum_m (w_m - 1/M)^2,
+
+    v being the mean variance of a model's predictions: of few ratings, weights are near equal.
+
+    Parameters
+    ----------
+    models : sequence of AutoRec, BiasedMF or RBM
+        At least one, not fitted. They are copied, and stay as they are.
+    validation_fraction : float, default 0.1
+        Share of the ratings that `fit` holds out, at random, to fit the weights, in (0, 1), where
+        it is given no validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of what is held out; the models have seeds of their own.
+    num_threads : int, default 0
+        For `recommend` and `evaluate`; the models train with their own. 0: all that this process
+        may use.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that all of the models know.
+    models_ : list
+        The fitted copies.
+    weights_ : ndarray of float64, shape (n_models,)
+    constant_ : float
+
+    Notes
+    -----
+    L. Breiman: Stacked Regressions, Machine Learning 1996.
+
+    Examples
+    --------
+    >>> from isthmus import AutoRec, Blend, synthetic_ratings, train_test_split
+    >>> train, test = train_test_split(synthetic_ratings(200, 100, 5000, random_state=0))
+    >>> small = {"hidden_units": (20,), "epochs": 5, "random_state": 0}
+    >>> models = [AutoRec(**small), AutoRec(orientation="user", **small)]
+    >>> blend = Blend(models, random_state=0).fit(train)
+    >>> sorted(blend.evaluate(test))
+    ['mae', 'rmse']
+    """
+
+    models_: list[RatingModel]
+    weights_: NDArray[np.float64]
+    constant_: float
+
+    def __init__(
+        self,
+        models: Sequence[RatingModel],
+        *,
+        validation_fraction: float = 0.1,
+        random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
+    ) -> None:
+        self.models = models
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.num_threads = num_threads
+
+    # Training
+
+    def fit(self, X: Any, *, validation: Any = None) -> Self:
+        """Fit the models and their weights.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        validation : Ratings or scipy.sparse array or matrix, optional
+            Ratings of users and items of `X` to fit the weights on; the models are then fitted to
+            `X` once. Without it, a part of `X` is held out for the weights, and the models are
+            fitted twice: to the rest, and, once the weights are known, to all of `X`. Of so few
+            ratings that the part has none, weights are equal.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no model, one is no model of ratings, or an argument of it is bad.
+        """
+        self._check_parameters()
+        ratings = as_ratings(X)
+        if validation is not None:
+            models = [model.fit(ratings) for model in self._copies()]
+            weights = self._fit_weights(models, as_ratings(validation))
+        elif ratings.nnz * self.validation_fraction < 1:  # nothing speaks for any of the models
+            models = [model.fit(ratings) for model in self._copies()]
+            weights = np.full(len(models), 1 / len(models)), 0.0
+        else:
+            part, held_out = train_test_split(
+                ratings,
+                test_size=self.validation_fraction,
+                random_state=seed_from(self.random_state),
+            )
+            weights = self._fit_weights([model.fit(part) for model in self._copies()], held_out)
+            models = [model.fit(ratings) for model in self._copies()]
+        with uninterrupted():
+            self.models_, (self.weights_, self.constant_) = models, weights
+            self._remember(ratings)
+            self._fitted = True
+        return self
+
+    def _check_parameters(self) -> None:
+        if isinstance(self.models, RatingModel) or len(self.models) == 0:
+            raise ValueError(
+                f"models must be a list of at least one, but it was {shown(self.models)}."
+            )
+        for model in self.models:
+            if not isinstance(model, RatingModel):
+                raise TypeError(
+                    f"models must be models of ratings, as AutoRec and BiasedMF, "
+                    f"but one is a {type(model).__name__}."
+                )
+            model._check_parameters()
+        check_share("validation_fraction", self.validation_fraction)
+        self._num_threads()
+
+    def _copies(self) -> list[RatingModel]:
+        return [type(model)(**model.get_params()) for model in self.models]
+
+    def _fit_weights(
+        self, models: list[RatingModel], held_out: Ratings
+    ) -> tuple[NDArray[np.float64], float]:
+        """Return the weights and the constant that do best on held-out ratings."""
+        users, items, values, _ = held_out.to_arrays()
+        predicted = np.column_stack([m.predict(users, items) for m in models]).astype(np.float64)
+        truth = values.astype(np.float64)
+        centred = predicted - predicted.mean(axis=0)
+        equal = np.full(len(models), 1 / len(models))
+        ridge = np.sqrt(PENALTY * centred.var(axis=0).mean())
+        design = np.vstack([centred, ridge * np.eye(len(models))])
+        # of the weights' distance from equal ones, so that the penalty pulls towards these
+        rest = np.concatenate([truth - truth.mean() - centred @ equal, np.zeros(len(models))])
+        weights = equal + np.linalg.lstsq(design, rest, rcond=None)[0]
+        return weights, float(truth.mean() - predicted.mean(axis=0) @ weights)
+
+    # Prediction
+
+    def _vectors(self) -> _Weighted:
+        return self._weigh([model._vectors() for model in self.models_])
+
+    def _weigh(self, members: list[Scorable]) -> _Weighted:
+        return _Weighted(tuple(members), tuple(self.weights_.tolist()), self.constant_)
+
+    def _predict_positions(self, users: NDArray[Any], items: NDArray[Any]) -> Floats:
+        # of what the models predict, each with its own clipping and default rating
+        total = np.full(len(users), self.constant_)
+        for weight, model in zip(self.weights_, self.models_, strict=True):
+            total += weight * model._predict_positions(users, items)
+        return self._finish_scores(total.astype(np.float32))
+
+    def _finish_scores(self, scores: Floats) -> Floats:
+        low, high = map(np.float32, self._range)
+        return np.clip(scores, low, high)
+
+    def _item_vectors(self) -> Floats:
+        # their cosine is the mean of the models' own
+        return np.hstack([unit_rows(model._item_vectors()) for model in self.models_])
+
+    # New users and items
+
+    def _fold_users(self, ratings: CSR) -> _Weighted:
+        return self._weigh([model._fold_users(ratings) for model in self.models_])
+
+    def fold_in(self, X: Any, *, axis: str = "user") -> Self:
+        """Add users, or items, to each of the models without training anew.
+
+        The weights stay. Where one of the models cannot take them, none does.
+
+        Parameters
+        ----------
+        X, axis
+            As for `AutoRec.fold_in`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            As for `AutoRec.fold_in`.
+        """
+        self._check_fitted()
+        models = [copy.copy(model).fold_in(X, axis=axis) for model in self.models_]
+        shared = {name: getattr(models[0], name) for name in ("_users", "_items", "_seen")}
+        self.__dict__.update(models_=models, **shared)
+        return self
+
+    # Files
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)  # the models know how they are pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def _saved_parameters(self) -> dict[str, Any]:
+        models = [_files.description(model) for model in self.models_]
+        return {**self.get_params(), "models": models}
+
+    @classmethod
+    def _from_saved(cls, parameters: dict[str, Any]) -> Self:
+        if not isinstance(parameters.get("models"), list | tuple):
+            raise ValueError("a Blend has no list of models")
+        return cls(**{**parameters, "models": [_member(one) for one in parameters["models"]]})
+
+    def _tensors(self) -> Tensors:
+        tensors = {"weights": self.weights_, "constant": np.array([self.constant_])}
+        for number, model in enumerate(self.models_):
+            # which may have held out other ratings than this
+            own = {"range": np.array(model._range, np.float64), **model._tensors()}
+            tensors |= {f"{number}.{name}": array for name, array in own.items()}
+        return tensors
+
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        layout = {"weights": double(len(self.models)), "constant": double(1)}
+        for number, model in enumerate(self.models):
+            own = model._layout(shape, _part(tensors, number))
+            layout |= {f"{number}.{name}": tensor for name, tensor in own.items()}
+            layout[f"{number}.range"] = double(2)
+        return layout
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        for number, model in enumerate(self.models):
+            check_range(tensors[f"{number}.range"])
+            model._check_values(shape, _part(tensors, number))
+
+    def _restore(self, tensors: Tensors) -> None:
+        self.weights_ = tensors["weights"]
+        self.constant_ = float(tensors["constant"][0])
+        self.models_ = self._copies()
+        for number, model in enumerate(self.models_):
+            model._users, model._items, model._seen = self._users, self._items, self._seen
+            model._range = check_range(tensors[f"{number}.range"])
+            model._restore(_part(tensors, number))
+            model._fitted = True
+
+
+def _part(tensors: Tensors, number: int) -> Tensors:
+    """Return the tensors of one model."""
+    return part_of(tensors, f"{number}.")
+
+
+def _member(about: Any) -> Recommender:
+    """Make one of the models, not fitted yet, from what a file says of it."""
+    if not isinstance(about, dict) or about.keys() != {"model", "parameters"}:
+        raise ValueError("one of its models is not described by a model and parameters")
+    if about["model"] == Blend.__name__:
+        raise ValueError("one of its models is a Blend itself")
+    member: Recommender = _files.unfitted(**about, kinds=Recommender._models)
+    return member

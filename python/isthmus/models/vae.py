@@ -1,0 +1,436 @@
+"""Mult-DAE and Mult-VAE: autoencoders with a likelihood over all items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from isthmus import _core
+from isthmus._util.checks import (
+    ACTIVATIONS,
+    check_choice,
+    check_integer,
+    check_layers,
+    check_real,
+    check_units,
+)
+from isthmus.data._csr import CSR
+from isthmus.data.ratings import Ratings
+from isthmus.evaluation.scores import Floats
+from isthmus.models._implicit import ImplicitRecommender
+from isthmus.models._tensors import Layout, Tensor, Tensors, integer_in, network, single
+
+__all__ = ["MultDAE", "MultVAE"]
+
+OPTIMIZERS = ("adam", "adagrad", "sgd")
+LIKELIHOODS = ("multinomial", "bernoulli", "gaussian")
+
+
+class _Multinomial(ImplicitRecommender, abstract=True):
+    """What the two share: everything but the code."""
+
+    _structural: ClassVar[tuple[str, ...]] = ("hidden_units", "activation")
+
+    hidden_units: tuple[int, ...]
+    activation: str
+    regularization: float
+    optimizer: str
+    dropout: float
+    likelihood: str
+    sampled_items: int | None
+
+    _steps: int
+    """Batches trained on so far, by which the KL divergence's weight grows."""
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_layers("hidden_units", self.hidden_units)
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_real("regularization", self.regularization, low=0)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_real("dropout", self.dropout, low=0, high=1, open_high=True)
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
+        if self.sampled_items is not None:
+            check_integer("sampled_items", self.sampled_items, low=1)
+            if self.likelihood != "multinomial":
+                raise ValueError(
+                    f'sampled_items must be None unless likelihood is "multinomial", but it was '
+                    f"{self.sampled_items} with {self.likelihood!r}."
+                )
+
+    def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        """Units before the code, in it, and after it."""
+        return check_layers("hidden_units", structure.hidden_units), 0, ()
+
+    def _annealing(self) -> tuple[float, float]:
+        """Greatest weight of the KL divergence, and the steps that would take it to 1."""
+        return 0.0, 0.0
+
+    def _noise(self) -> float:
+        """Give the standard deviation of what is drawn for the code."""
+        return 0.0
+
+    def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.MultinomialAutoencoder:
+        return _core.MultinomialAutoencoder(
+            n_items,
+            *self._layers(self._structure),
+            activation=self._structure.activation,
+            seed=seed,
+            num_threads=self._num_threads(),
+        )
+
+    def _initialize(self, ratings: Ratings) -> None:
+        super()._initialize(ratings)
+        self._steps = 0
+
+    def _make_trainer(self, rows: CSR) -> _core.MultinomialTrainer:
+        return _core.MultinomialTrainer(
+            self._network,
+            int(np.count_nonzero(np.diff(rows.indptr))),
+            optimizer=self.optimizer,
+            regularization=float(self.regularization),
+            batch_size=int(self.batch_size),
+            dropout=float(self.dropout),
+            likelihood=self.likelihood,
+            sampled_items=int(self.sampled_items or 0),
+            noise=self._noise(),
+            seed=self._seed,
+            num_threads=self._num_threads(),
+        )
+
+    def _run_epoch(
+        self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
+    ) -> float:
+        beta, annealing = self._annealing()
+        before = self._steps - trainer.steps  # those of earlier trainers
+        try:
+            likelihood, divergence, n_rows = trainer.run_epoch(
+                *(rows.indptr, rows.indices, rows.shape[1], index),
+                float(self.learning_rate),
+                beta=beta,
+                annealing=annealing,
+                first_step=before,
+                progress=progress,
+            )
+        finally:
+            self._steps = before + trainer.steps
+        return float((likelihood + beta * divergence) / n_rows)
+
+    def _encode(self, rows: CSR, *, known: bool) -> Floats:
+        codes: Floats = self._network.encode(
+            rows.indptr, rows.indices, num_threads=self._num_threads()
+        )
+        return codes
+
+    def _decoder(self) -> tuple[Floats, Floats]:
+        weights = self._network.weights()
+        return weights["decoder.weights"], weights["decoder.bias"][0]
+
+    def _tensors(self) -> Tensors:
+        return {**super()._tensors(), "steps": np.array([self._steps], np.int64)}
+
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        encoder, latent, decoder = self._layers(self._current_structure())
+        hidden = [*pairwise(encoder)]
+        if latent:  # means and deviations
+            hidden += [(encoder[-1], 2 * latent), *pairwise((latent, *decoder))]
+        last = (*encoder, *((latent,) if latent else ()), *decoder)[-1]
+        n_users, n_items = shape
+        return {
+            **network(n_items, encoder[0], hidden, last),
+            "codes": single(n_users, last),
+            "steps": Tensor(np.int64, (1,)),
+            **super()._layout(shape, tensors),
+        }
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        integer_in(tensors, "steps", high=np.iinfo(np.int64).max)
+
+    def _restore(self, tensors: Tensors) -> None:
+        super()._restore(tensors)
+        self._steps = int(tensors["steps"][0])
+
+
+class MultDAE(_Multinomial):
+    r"""Mult-DAE: a denoising autoencoder with a multinomial likelihood over all items.
+
+    A user's row of ones x, normalised to length 1 and with cells dropped, is encoded and decoded to
+    a distribution over all items:
+
+    .. math::
+        \pi = \mathrm{softmax}(W h_L + c), \qquad \min - \sum_i x_i \log \pi_i
+
+    as a mean over the users of a batch. Every stored cell counts 1, whatever its value:
+    `Ratings.binarize` keeps those of a value.
+
+    Parameters
+    ----------
+    hidden_units : tuple of int, default (200,)
+        Units of each hidden layer, from the input to the output: ``(600, 200, 600)`` is a deep one.
+    activation : str, default "tanh"
+        Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
+    regularization : float, default 0.0
+        lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
+    dropout : float, default 0.5
+        Probability that a cell of the input is dropped in training; the others are scaled up.
+    likelihood : {"multinomial", "bernoulli", "gaussian"}, default "multinomial"
+        What a user's items are drawn from, with the decoder's output f: a softmax of f, one sigmoid
+        an item, or a normal distribution around f with variance 1. The loss is its negative
+        logarithm (the paper's eq. 2 to 4; Gaussian: without the constant, every weight 1).
+    sampled_items : int, optional
+        Train on a sample of the items, for catalogues of a million: a batch's softmax is over the
+        items that its users have and so many drawn uniformly from all others, each of which stands
+        for its share of these. Only for the multinomial likelihood; all items by default. See the
+        notes for its bias.
+    optimizer : {"adam", "adagrad", "sgd"}, default "adam"
+    learning_rate : float, default 0.001
+    batch_size : int, default 500
+        Users in a mini-batch.
+    epochs : int, default 100
+    validation_fraction : float, optional
+        Share of each user's cells that `fit` holds out as validation data, where it is given none.
+    validation_metric : str, default "ndcg@10"
+        Measured on validation data after each epoch: one of `isthmus.evaluation.ranking.METRICS`.
+    patience : int, optional
+        Stop after this many epochs without a better validation metric, and go back to the best.
+        Needs validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of the weights, the order of users and dropout. The same int gives the same bits at
+        any number of threads.
+    num_threads : int, default 0
+        0: all that this process may use.
+    verbose : bool, default False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that the model knows, in the order of its rows and columns.
+    history_ : list of Epoch
+        Mean loss of a user, seconds and the validation metric of each epoch.
+
+    Notes
+    -----
+    D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara: Variational Autoencoders for Collaborative
+    Filtering, WWW 2018, section 2. Scores are logits.
+
+    With `sampled_items`, the softmax's denominator is an unbiased estimate of that over all items.
+    The loss has its logarithm, and is too small by half the estimate's relative variance on average
+    (Jensen's inequality); the gradient is biased likewise, towards the items that were drawn. Both
+    fall as 1 / `sampled_items`, and are 0 once all items are drawn. Items that are not in a batch's
+    sample keep weights and optimizer's state in its step, as with PyTorch's SparseAdam.
+
+    Examples
+    --------
+    >>> from isthmus import MultDAE, synthetic_ratings, train_test_split
+    >>> train, test = train_test_split(synthetic_ratings(200, 100, 5000, random_state=0))
+    >>> model = MultDAE(hidden_units=(20,), epochs=3, random_state=0).fit(train)
+    >>> sorted(model.evaluate(test))
+    ['ndcg@10', 'precision@10', 'recall@10']
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_units: tuple[int, ...] = (200,),
+        activation: str = "tanh",
+        regularization: float = 0.0,
+        dropout: float = 0.5,
+        likelihood: str = "multinomial",
+        sampled_items: int | None = None,
+        optimizer: str = "adam",
+        learning_rate: float = 0.001,
+        batch_size: int = 500,
+        epochs: int = 100,
+        validation_fraction: float | None = None,
+        validation_metric: str = "ndcg@10",
+        patience: int | None = None,
+        random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_units = hidden_units
+        self.activation = activation
+        self.regularization = regularization
+        self.dropout = dropout
+        self.likelihood = likelihood
+        self.sampled_items = sampled_items
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.validation_fraction = validation_fraction
+        self.validation_metric = validation_metric
+        self.patience = patience
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+
+
+class MultVAE(_Multinomial):
+    r"""Mult-VAE: a variational autoencoder with a multinomial likelihood over all items.
+
+    As `MultDAE`, with a Gaussian code between encoder and decoder, whose divergence from a standard
+    normal is part of the loss:
+
+    .. math::
+        z \sim N(\mu(x), \sigma^2(x)), \quad \pi = \mathrm{softmax}(f(z)), \qquad
+        \min - \sum_i x_i \log \pi_i + \beta \, KL(N(\mu, \sigma^2) \,\Vert\, N(0, I))
+
+    beta grows linearly from 0 by 1 / `annealing_steps` a step, up to `beta`. Outside of training, z
+    is its mean.
+
+    Parameters
+    ----------
+    hidden_units : tuple of int, default (600,)
+        Units of each layer of the encoder.
+    decoder_units : tuple of int, optional
+        Units of each layer of the decoder: those of the encoder in reverse by default. ``()`` is a
+        linear decoder, as RecVAE has.
+    latent_units : int, default 200
+        Units of the code.
+    beta : float, default 0.2
+        Greatest weight of the KL divergence.
+    annealing_steps : int, default 200000
+        Steps after which beta would be 1; 0 starts with `beta`.
+    code_noise : float, default 1.0
+        Standard deviation of what is drawn in training for each unit of the code and multiplied
+        with sigma: 1 is the model above, 0 draws nothing.
+    activation : str, default "tanh"
+        Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
+    regularization : float, default 0.0
+        lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
+    dropout : float, default 0.5
+        Probability that a cell of the input is dropped in training; the others are scaled up.
+    likelihood : {"multinomial", "bernoulli", "gaussian"}, default "multinomial"
+        What a user's items are drawn from, with the decoder's output f: a softmax of f, one sigmoid
+        an item, or a normal distribution around f with variance 1. The loss is its negative
+        logarithm (the paper's eq. 2 to 4; Gaussian: without the constant, every weight 1).
+    sampled_items : int, optional
+        Train on a sample of the items, for catalogues of a million: a batch's softmax is over the
+        items that its users have and so many drawn uniformly from all others, each of which stands
+        for its share of these. Only for the multinomial likelihood; all items by default. See the
+        notes for its bias.
+    optimizer : {"adam", "adagrad", "sgd"}, default "adam"
+    learning_rate : float, default 0.001
+    batch_size : int, default 500
+        Users in a mini-batch.
+    epochs : int, default 100
+    validation_fraction : float, optional
+        Share of each user's cells that `fit` holds out as validation data, where it is given none.
+    validation_metric : str, default "ndcg@10"
+        Measured on validation data after each epoch: one of `isthmus.evaluation.ranking.METRICS`.
+    patience : int, optional
+        Stop after this many epochs without a better validation metric, and go back to the best.
+        Needs validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of the weights, the order of users, dropout and the code's noise. The same int gives
+        the same bits at any number of threads.
+    num_threads : int, default 0
+        0: all that this process may use.
+    verbose : bool, default False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that the model knows, in the order of its rows and columns.
+    history_ : list of Epoch
+        Mean loss of a user (with the KL divergence weighed by `beta`), seconds and the validation
+        metric of each epoch.
+
+    Notes
+    -----
+    D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara: Variational Autoencoders for Collaborative
+    Filtering, WWW 2018, section 2. Scores are logits.
+
+    With `sampled_items`, the softmax's denominator is an unbiased estimate of that over all items.
+    The loss has its logarithm, and is too small by half the estimate's relative variance on average
+    (Jensen's inequality); the gradient is biased likewise, towards the items that were drawn. Both
+    fall as 1 / `sampled_items`, and are 0 once all items are drawn. Items that are not in a batch's
+    sample keep weights and optimizer's state in its step, as with PyTorch's SparseAdam.
+
+    Examples
+    --------
+    >>> from isthmus import MultVAE, synthetic_ratings, train_test_split
+    >>> train, test = train_test_split(synthetic_ratings(200, 100, 5000, random_state=0))
+    >>> model = MultVAE(hidden_units=(20,), latent_units=8, epochs=3, random_state=0).fit(train)
+    >>> sorted(model.evaluate(test))
+    ['ndcg@10', 'precision@10', 'recall@10']
+    """
+
+    _structural = ("hidden_units", "decoder_units", "latent_units", "activation")
+
+    def __init__(
+        self,
+        *,
+        hidden_units: tuple[int, ...] = (600,),
+        decoder_units: tuple[int, ...] | None = None,
+        latent_units: int = 200,
+        beta: float = 0.2,
+        annealing_steps: int = 200_000,
+        code_noise: float = 1.0,
+        activation: str = "tanh",
+        regularization: float = 0.0,
+        dropout: float = 0.5,
+        likelihood: str = "multinomial",
+        sampled_items: int | None = None,
+        optimizer: str = "adam",
+        learning_rate: float = 0.001,
+        batch_size: int = 500,
+        epochs: int = 100,
+        validation_fraction: float | None = None,
+        validation_metric: str = "ndcg@10",
+        patience: int | None = None,
+        random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_units = hidden_units
+        self.decoder_units = decoder_units
+        self.latent_units = latent_units
+        self.beta = beta
+        self.annealing_steps = annealing_steps
+        self.code_noise = code_noise
+        self.activation = activation
+        self.regularization = regularization
+        self.dropout = dropout
+        self.likelihood = likelihood
+        self.sampled_items = sampled_items
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.validation_fraction = validation_fraction
+        self.validation_metric = validation_metric
+        self.patience = patience
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._layers(self._current_structure())
+        check_real("beta", self.beta, low=0)
+        check_integer("annealing_steps", self.annealing_steps, low=0)
+        check_real("code_noise", self.code_noise, low=0)
+
+    def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+        layers = check_layers("hidden_units", structure.hidden_units)
+        latent = check_units("latent_units", structure.latent_units)
+        decoder = structure.decoder_units
+        if decoder is None:
+            return layers, latent, layers[::-1]
+        linear = isinstance(decoder, tuple | list) and not decoder
+        return layers, latent, () if linear else check_layers("decoder_units", decoder)
+
+    def _annealing(self) -> tuple[float, float]:
+        return float(self.beta), float(self.annealing_steps)
+
+    def _noise(self) -> float:
+        return float(self.code_noise)

@@ -1,0 +1,1 @@
+"""The loop around epochs, and optimizers that run it themselves."""

@@ -1,0 +1,202 @@
+"""The loop around a model's epochs: history, validation, early stopping, callbacks, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from isthmus._util.checks import shown
+from isthmus._util.interrupts import uninterrupted
+
+__all__ = ["Callback", "Epoch", "Learner", "SelfPacedLearner", "as_callbacks", "by_rows", "train"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known of one epoch once it is over.
+
+    Attributes
+    ----------
+    index : int
+        0 for the first epoch of the model's life.
+    seconds : float
+        Time that its training took, without validation.
+    loss : float
+        Mean loss over the training cells while they were trained on.
+    metrics : dict
+        Validation metrics by name, as ``{"rmse": 0.83}``; empty without validation data.
+    """
+
+    index: int
+    seconds: float
+    loss: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+Callback = Callable[[Epoch], Any]
+"""Called after each epoch; training ends if it returns True."""
+
+
+class Learner(Protocol):
+    """What the loop drives."""
+
+    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
+        """Train on all the data once and return the mean loss; report ratings done so far."""
+
+    def validate(self) -> dict[str, float]:
+        """Measure the model as it stands; the first metric is what early stopping watches."""
+
+    def keep_best(self) -> None:
+        """Keep a copy of the weights."""
+
+    def restore_best(self) -> None:
+        """Go back to that copy."""
+
+
+@runtime_checkable
+class SelfPacedLearner(Learner, Protocol):
+    """A learner whose optimizer runs the epochs itself; it has no `run_epoch` to speak of."""
+
+    def run_epochs(self, first: int, epochs: int, finish_epoch: Callable[[float], bool]) -> None:
+        """Train for at most `epochs`, and call `finish_epoch` with the loss after each.
+
+        Training ends where that returns True.
+        """
+
+
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """Take a caller's callbacks, or refuse them."""
+    listed: list[Callback] = list(callbacks) if isinstance(callbacks, Iterable) else []
+    if not isinstance(callbacks, Iterable) or not all(map(callable, listed)):
+        raise TypeError(
+            f"callbacks must be a list of functions of an Epoch, but it was {shown(callbacks)}."
+        )
+    return listed
+
+
+def by_rows(
+    progress: Callable[[int], None] | None, ratings: int, rows: int
+) -> Callable[[int], None] | None:
+    """Turn a report of ratings done into one of rows done, for trainers that count rows."""
+    if progress is None:
+        return None
+    report = progress
+    return lambda rows_done: report(ratings * rows_done // rows)
+
+
+def train(
+    learner: Learner,
+    *,
+    first: int,
+    epochs: int,
+    ratings: int,
+    patience: int | None,
+    higher_is_better: bool = False,
+    callbacks: Sequence[Callback] = (),
+    verbose: bool = False,
+    history: list[Epoch],
+) -> None:
+    """Run epochs until their number, the patience or a callback ends it.
+
+    With `patience`, training ends after so many epochs without a better first metric, and the
+    weights of the best epoch are restored, however training ends. The epochs are appended to
+    `history`, which is complete also where an exception ends it.
+    """
+    with _progress_bar(epochs, ratings, verbose) as bar:
+        course = _Course(learner, first, patience, higher_is_better, callbacks, bar, history)
+        try:
+            if isinstance(learner, SelfPacedLearner):
+                learner.run_epochs(first, epochs, course.finish_epoch)
+            else:
+                course.run_epochs(epochs)
+        finally:
+            if patience is not None:
+                with uninterrupted():
+                    learner.restore_best()
+
+
+@dataclass
+class _Course:
+    """What is kept count of from one epoch to the next."""
+
+    learner: Learner
+    first: int
+    patience: int | None
+    higher_is_better: bool
+    callbacks: Sequence[Callback]
+    bar: _Bar | None
+    history: list[Epoch]
+    done: int = 0
+    best: float = float("inf")
+    waited: int = 0
+    started: float = field(default_factory=perf_counter)
+
+    def run_epochs(self, epochs: int) -> None:
+        while self.done < epochs:
+            progress = self.bar.within(self.done) if self.bar else None
+            if self.finish_epoch(self.learner.run_epoch(self.first + self.done, progress)):
+                break
+
+    def finish_epoch(self, loss: float) -> bool:
+        """Validate, note and report the epoch that is over, and say whether it was the last."""
+        seconds = perf_counter() - self.started
+        epoch = Epoch(self.first + self.done, seconds, loss, self.learner.validate())
+        self.history.append(epoch)
+        if self.bar:
+            self.bar.finish_epoch(epoch, self.done)
+        self.done += 1
+        out_of_patience = self._is_out_of_patience(epoch)
+        # every callback is called, whatever an earlier one returned
+        stops = [_is_true(callback(epoch)) for callback in self.callbacks]
+        self.started = perf_counter()
+        return any(stops) or out_of_patience
+
+    def _is_out_of_patience(self, epoch: Epoch) -> bool:
+        if self.patience is None:
+            return False
+        value = next(iter(epoch.metrics.values()))
+        value = -value if self.higher_is_better else value
+        if value < self.best:
+            self.best, self.waited = value, 0
+            self.learner.keep_best()
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+
+def _is_true(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_) and bool(value)
+
+
+class _Bar:
+    def __init__(self, bar: Any, ratings: int) -> None:
+        self._bar = bar
+        self._ratings = ratings
+
+    def within(self, done: int) -> Callable[[int], None]:
+        """Report of the ratings trained on in the epoch after `done` whole ones."""
+
+        def report(ratings: int) -> None:
+            self._bar.update(done * self._ratings + ratings - self._bar.n)
+
+        return report
+
+    def finish_epoch(self, epoch: Epoch, done: int) -> None:
+        self.within(done)(self._ratings)
+        figures = {"epoch": epoch.index + 1, "loss": epoch.loss, **epoch.metrics}
+        self._bar.set_postfix({k: v if k == "epoch" else f"{v:.4f}" for k, v in figures.items()})
+
+
+@contextmanager
+def _progress_bar(epochs: int, ratings: int, verbose: bool) -> Iterator[_Bar | None]:
+    if not verbose:
+        yield None
+        return
+    with tqdm(total=epochs * ratings, unit=" ratings", unit_scale=True, desc="fit") as bar:
+        yield _Bar(bar, ratings)
