@@ -114,7 +114,7 @@ class TestSweep:
             )
 
     def test_a_round_ends_in_the_papers_equations(self, model):
-        prior = model._priors()
+        prior = model._encode_content(model._content)
         had = np.diff(LIKES.tocsc().indptr) > 0
         active = np.diff(LIKES.indptr) > 0
         weights = {"positive": 1.0, "other": 0.01}
@@ -168,7 +168,7 @@ class TestTraining:
         weights = model._network.weights()
         mean, _ = reference.content_code(WORDS.toarray(), weights, 2)
         empty = np.diff(WORDS.indptr) == 0
-        assert_close(model._priors(), np.where(empty[:, None], 0, mean), 1e-5)
+        assert_close(model._encode_content(model._content), np.where(empty[:, None], 0, mean), 1e-5)
 
     @pytest.mark.parametrize("num_threads", [2, 3, 5])
     def test_has_the_same_bits_at_any_number_of_threads(self, num_threads):
@@ -240,7 +240,7 @@ class TestContent:
         some = WORDS.toarray()
         some[::3] = 0
         model = fit(content=sparse.csr_array(some))
-        assert not model._priors()[::3].any()
+        assert not model._encode_content(model._content)[::3].any()
         assert np.isfinite(model.item_factors_).all()
         assert model.item_factors_[0].any()
 
@@ -305,7 +305,9 @@ class TestNewItems:
         model = CVAE.load(tmp_path / "model")
         new = pa.table({"item": [80, 81], "tokens": [[*tokens[1], "brand-new"], ["unheard"]]})
         model.fold_in_items(new)
-        np.testing.assert_allclose(model.item_factors_[-2], model._priors()[1], rtol=1e-6)
+        np.testing.assert_allclose(
+            model.item_factors_[-2], model._encode_content(model._content)[1], rtol=1e-6
+        )
         assert not model.item_factors_[-1].any()
 
     def test_survive_a_pickle(self):

@@ -43,7 +43,7 @@ def at_line(number, act):
 
     def trace(frame, event, arg):
         name = frame.f_code.co_filename
-        if not name.startswith(FOLDER) or name.endswith("_interrupts.py"):  # which no signal cuts
+        if not name.startswith(FOLDER) or name.endswith("interrupts.py"):  # which no signal cuts
             return None
         if event == "line":
             lines.append(frame.f_lineno)

@@ -1,7 +1,6 @@
 """What is promised of every input, whatever it is."""
 
 import re
-from unicodedata import category
 
 import numpy as np
 
@@ -28,6 +27,11 @@ JARGON = re.compile(
 
 REASONS = re.compile(r"\barrow|thrift|errno|invalid literal|allow_pickle", re.IGNORECASE)
 """What a library says, and isthmus may quote after a sentence of its own and a colon."""
+
+UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
+)
+"""Characters that steer a terminal, or that nobody sees."""
 
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 """What the input holds."""
@@ -62,7 +66,7 @@ def fault_of(message, path=None):
         return "without a message"
     if len(message) > LONGEST_MESSAGE + len(str(path or "")):
         return "with too long a message"
-    if not "".join(" " if category(c) == "Zs" else c for c in message).isprintable():
+    if UNSEEN.search(message):
         return "with control characters in its message"
     if not message.endswith("."):
         return "without a full stop"

@@ -201,7 +201,10 @@ def _retype(rng, array, dtypes=DTYPES):
             return array.astype(np.complex64)
         if dtype.kind in "Mm" and array.dtype.kind == "f":
             return np.nan_to_num(array).clip(-9e15, 9e15).astype(np.int64).astype(dtype)
-        return array.astype(dtype)
+        try:
+            return array.astype(dtype)
+        except RuntimeError:  # NumPy cannot write dates into so few characters
+            return np.zeros(array.shape, dtype)
 
 
 # npy and zip

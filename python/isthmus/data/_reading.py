@@ -25,9 +25,10 @@ _FREE_BYTES = 1 << 28
 _RATIO = 100
 
 # Controls (escape sequences begin with one), line separators, and marks that change the direction
-# of text, surrogates, and what is no character.
+# of text; and what shows as nothing or is no character, but for joiners, which scripts need.
 STEERS_A_TERMINAL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufff9-\uffff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\uffff]"
 )
 
 

@@ -1,23 +1,19 @@
-"""AutoRec's side of the training loop: batches by the core's optimizers, or SciPy's L-BFGS."""
+"""How AutoRec is trained: in batches by the core's optimizers, or by SciPy's L-BFGS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.checks import is_auto
-from isthmus.data._csr import CSR
+from isthmus.data._csr import CSR, column_counts
 from isthmus.evaluation.scores import Floats
-from isthmus.models._rating_model import HeldOut
 from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
-
-if TYPE_CHECKING:
-    from isthmus.models.autorec import AutoRec
 
 __all__ = ["LbfgsLearner", "Learner"]
 
@@ -32,55 +28,78 @@ EVALUATED_ROWS = 512
 
 
 class Learner:
-    """AutoRec's side of the training loop."""
+    """Train a network on rows.
+
+    Parameters
+    ----------
+    network : _core.Autoencoder
+    settings : SimpleNamespace
+        AutoRec's parameters.
+    matrix : CSR
+        Ratings, rows by orientation.
+    rows : _core.Rows
+        The same for the core.
+    scale : float
+        Factor that is on the targets, for losses in units of the ratings.
+    seed, num_threads : int
+    """
 
     def __init__(
         self,
-        model: AutoRec,
+        network: _core.Autoencoder,
+        settings: SimpleNamespace,
         matrix: CSR,
         rows: _core.Rows,
-        popularity: NDArray[np.int64],
-        held_out: HeldOut | None,
+        *,
+        scale: float,
+        seed: int,
+        num_threads: int,
     ) -> None:
-        self._model = model
+        self._network = network
+        self._settings = settings
         self.matrix = matrix
         self._rows = rows
-        self._popularity = popularity
+        self._scale = scale
+        self._popularity = popularity = column_counts(matrix.indices, matrix.shape[1])
         self._nnz = len(matrix.indices)
         self._n_rows = matrix.shape[0]
-        self._held_out = held_out
         self._filled = filled = int(np.count_nonzero(np.diff(matrix.indptr)))
         self._trainer = _core.Trainer(
-            model._network,
+            network,
             popularity,
             filled,
             optimizer=self._core_optimizer(),
             momentum=0.9,
-            regularization=float(model.regularization),
-            hidden_regularization=model.hidden_regularization,
+            regularization=float(settings.regularization),
+            hidden_regularization=settings.hidden_regularization,
             batch_size=self._batch_rows(),
-            corruption=model.corruption_kind if model.corruption > 0 else "none",
-            corruption_level=float(model.corruption),
-            dropout=float(model.dropout),
-            seed=model._seed,
-            num_threads=model._num_threads(),
+            corruption=settings.corruption_kind if settings.corruption > 0 else "none",
+            corruption_level=float(settings.corruption),
+            dropout=float(settings.dropout),
+            seed=seed,
+            num_threads=num_threads,
         )
         self._codes: _core.Matrix | None = None
         self._encoded = False
-
-    def clear_columns(self, columns: NDArray[np.bool_]) -> None:
-        """Set all weights of some columns to 0."""
-        places = self._trainer.column_rows[columns]
-        weights = self._model._network.weights()
+        # A column without ratings would predict, and add to codes, the noise it was initialised
+        # with; weights of 0 stay 0 in training.
+        places = self.column_places[popularity == 0]
+        weights = network.weights()
         for name in ("encoder.weights", "decoder.weights"):
             weights[name][places] = 0.0
         weights["decoder.bias"][0, places] = 0.0
 
+    @property
+    def column_places(self) -> NDArray[np.int32]:
+        """Where each column's weights are while they are trained."""
+        return self._trainer.column_rows
+
     def _core_optimizer(self) -> str:
-        return self._model.optimizer
+        optimizer: str = self._settings.optimizer
+        return optimizer
 
     def _batch_rows(self) -> int:
-        batch_size = self._model.batch_size
+        batch_size = self._settings.batch_size
         if batch_size is None:
             return max(self._filled, 1)
         if is_auto(batch_size):
@@ -91,29 +110,19 @@ class Learner:
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         report = by_rows(progress, self._nnz, self._filled)
-        rate = self._model.learning_rate * self._model.learning_rate_decay**index
+        rate = self._settings.learning_rate * self._settings.learning_rate_decay**index
         squared_error, cells = self._trainer.run_epoch(self._rows, index, rate, progress=report)
-        return squared_error / cells / self._model._scale() ** 2
+        return squared_error / cells / self._scale**2
 
-    def validate(self) -> dict[str, float]:
-        if self._held_out is None:
-            return {}
-        model, held_out = self._model, self._held_out
-        vectors = model._assemble(
-            self._encode().array, model._row_offset, self._decoder_in_training()
-        )
-        place = self._trainer.column_rows
-        by_item = model._structure.orientation == "item"
-        rows = {"users": place[held_out.users]} if by_item else {"items": place[held_out.items]}
-        return model._measure(vectors, held_out, **rows)
-
-    def _decoder_in_training(self) -> tuple[Floats, Floats]:
-        weights = self._model._network.weights()
+    def decoder(self) -> tuple[Floats, Floats]:
+        """Return weights and biases as they are, by `column_places`."""
+        weights = self._network.weights()
         return weights["decoder.weights"], weights["decoder.bias"][0]
 
-    def _encode(self) -> _core.Matrix:
+    def encode(self) -> _core.Matrix:
+        """Encode every row with the weights as they are."""
         if self._codes is None:
-            units = self._decoder_in_training()[0].shape[1]
+            units = self.decoder()[0].shape[1]
             self._codes = _core.Matrix(np.zeros((self._n_rows, units), np.float32))
         self._trainer.encode(self._rows, self._codes)
         return self._codes
@@ -130,7 +139,7 @@ class Learner:
         Called again after Ctrl-C or an error, it goes on where it stopped.
         """
         if not self._encoded:  # which the trainer cannot do once it has finished
-            self._codes = self._encode()
+            self._codes = self.encode()
             self._encoded = True
         self._trainer.finish()
         assert self._codes is not None
@@ -153,7 +162,7 @@ class LbfgsLearner(Learner):
         def evaluate() -> float:
             nonlocal error
             loss, squared_error, cells = self._trainer.evaluate(self._rows, epoch=first + done)
-            error = squared_error / cells / self._model._scale() ** 2
+            error = squared_error / cells / self._scale**2
             return loss
 
         def finish_iteration() -> bool:
@@ -163,7 +172,7 @@ class LbfgsLearner(Learner):
 
         minimize(
             evaluate,
-            self._model._network.weights(),
+            self._network.weights(),
             self._trainer.gradients(),
             scales=self._scales(),
             iterations=epochs,
@@ -177,9 +186,9 @@ class LbfgsLearner(Learner):
         them, L-BFGS fits popular columns long before the others.
         """
         ratings = np.empty((len(self._popularity), 1), np.float32)
-        ratings[self._trainer.column_rows, 0] = self._popularity
-        outer = float(self._model.regularization)
-        hidden = self._model.hidden_regularization
+        ratings[self.column_places, 0] = self._popularity
+        outer = float(self._settings.regularization)
+        hidden = self._settings.hidden_regularization
         inner = outer if hidden is None else float(hidden)
         curvature = {
             "encoder.weights": outer + 2 * ratings,
@@ -187,7 +196,7 @@ class LbfgsLearner(Learner):
             "decoder.bias": 2 * ratings.T,
         }
         scales = {}
-        for name in self._model._network.weights():
+        for name in self._network.weights():
             decay = inner if name.endswith("weights") else 0.0
             own = curvature.get(name, np.array(decay + 2 * self._nnz, np.float32))
             scales[name] = np.where(own > 0, own, 1).astype(np.float32) ** np.float32(-0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -149,10 +150,11 @@ class EpochModel(Recommender, abstract=True):
                 self._structure = self._current_structure()
                 vars(self._structure).update(structure)
                 self._remember(part)
-                learner = self._learner(part, held_out)
+                learner = self._learner(part)
                 self._fitted = False  # callbacks would see weights and codes that do not match
             train(
                 learner,
+                validate=partial(self._validate, learner, held_out),
                 first=len(self.history_),
                 epochs=epochs,
                 ratings=part.nnz,
@@ -212,7 +214,7 @@ class EpochModel(Recommender, abstract=True):
     # To be implemented by a model
 
     def _prepare(self, ratings: Ratings, validation: Any) -> Any:
-        """Turn validation data into what the learner takes, or refuse it."""
+        """Turn validation data into what `_validate` takes, or refuse it."""
         raise NotImplementedError
 
     def _check_ratings(self, ratings: Ratings, *, anew: bool) -> None:
@@ -222,12 +224,16 @@ class EpochModel(Recommender, abstract=True):
         """Make an untrained model; the seed and the structure are set."""
         raise NotImplementedError
 
-    def _learner(self, ratings: Ratings, held_out: Any) -> Learner:
+    def _learner(self, ratings: Ratings) -> Learner:
         """Make what trains the model; `_remember` has been called."""
         raise NotImplementedError
 
+    def _validate(self, learner: Any, held_out: Any) -> dict[str, float]:
+        """Measure the model as the learner has it on what `_prepare` made; nothing on None."""
+        raise NotImplementedError
+
     def _finish(self, learner: Any) -> None:
-        """Take what prediction needs from the learner, once training is over."""
+        """Take over what prediction needs from the learner, once training is over."""
         raise NotImplementedError
 
     def _remedy(self) -> str:

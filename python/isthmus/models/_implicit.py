@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,15 +23,30 @@ from isthmus.training.loop import Callback, by_rows
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["ImplicitRecommender", "Trainer"]
+__all__ = ["ImplicitRecommender", "RowLearner"]
 
 
-class Trainer(Protocol):
-    """A core's trainer, which keeps and restores weights."""
+class RowLearner:
+    """Train a network of the core on rows of ones; a subclass implements `run_rows`."""
 
-    def keep_best(self) -> None: ...
+    def __init__(self, rows: CSR, settings: SimpleNamespace, trainer: Any) -> None:
+        self.rows = rows
+        self._settings = settings
+        self._trainer = trainer
+        self._filled = int(np.count_nonzero(np.diff(rows.indptr)))
 
-    def restore_best(self) -> None: ...
+    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
+        return self.run_rows(index, by_rows(progress, len(self.rows.indices), self._filled))
+
+    def run_rows(self, index: int, progress: Callable[[int], None] | None) -> float:
+        """Train on all rows once and return the mean loss; report rows done so far."""
+        raise NotImplementedError
+
+    def keep_best(self) -> None:
+        self._trainer.keep_best()
+
+    def restore_best(self) -> None:
+        self._trainer.restore_best()
 
 
 class HeldOut(NamedTuple):
@@ -47,7 +63,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
     """A model of rows of ones that is trained in epochs and scores by users' codes.
 
     A subclass takes the parameters of `EpochModel`, those annotated here and its own, and
-    implements `_make_network`, `_make_trainer`, `_run_epoch`, `_encode` and `_decoder`.
+    implements `_make_network`, `_learner`, `_encode` and `_decoder`.
     """
 
     _in_core = ("_network",)
@@ -66,16 +82,6 @@ class ImplicitRecommender(EpochModel, abstract=True):
 
     def _make_network(self, n_users: int, n_items: int, seed: int) -> Any:
         """Make an untrained network of the core."""
-        raise NotImplementedError
-
-    def _make_trainer(self, rows: CSR) -> Trainer:
-        """Make the core's trainer of `_network`."""
-        raise NotImplementedError
-
-    def _run_epoch(
-        self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
-    ) -> float:
-        """Train on all rows once and return the mean loss."""
         raise NotImplementedError
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
@@ -164,10 +170,21 @@ class ImplicitRecommender(EpochModel, abstract=True):
     def _validation_metric(self) -> RankingMetric:
         return parse_metrics([self.validation_metric], "validation_metric")[0]
 
-    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> _Learner:
-        return _Learner(self, ratings, held_out)
+    def _validate(self, learner: RowLearner, held_out: HeldOut | None) -> dict[str, float]:
+        if held_out is None:
+            return {}
+        positives, fold_in = held_out
+        rows = learner.rows if fold_in is None else fold_in
+        values = rank(
+            self._assemble(self._encode(rows, known=fold_in is None)).scorer(),
+            [self._validation_metric()],
+            positives,
+            seen=rows,
+            num_threads=self._num_threads(),
+        )
+        return {label: float(np.nanmean(value)) for label, value in values.items()}
 
-    def _finish(self, learner: _Learner) -> None:
+    def _finish(self, learner: RowLearner) -> None:
         self._codes = self._encode(learner.rows, known=True)
 
     def _remedy(self) -> str:
@@ -217,42 +234,3 @@ class ImplicitRecommender(EpochModel, abstract=True):
     def _sizes(self, tensors: Tensors) -> tuple[int, int]:
         """Numbers of users and items that a file's network was made for."""
         return len(tensors["codes"]), len(tensors["decoder.weights"])
-
-
-class _Learner:
-    """A model's side of the training loop."""
-
-    def __init__(
-        self, model: ImplicitRecommender, ratings: Ratings, held_out: HeldOut | None
-    ) -> None:
-        self._model = model
-        self._nnz = ratings.nnz
-        self.rows = model._seen
-        self._filled = int(np.count_nonzero(np.diff(self.rows.indptr)))
-        self._held_out = held_out
-        self._trainer = model._make_trainer(self.rows)
-
-    def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        report = by_rows(progress, self._nnz, self._filled)
-        return self._model._run_epoch(self._trainer, self.rows, index, report)
-
-    def validate(self) -> dict[str, float]:
-        if self._held_out is None:
-            return {}
-        positives, fold_in = self._held_out
-        model = self._model
-        rows = self.rows if fold_in is None else fold_in
-        values = rank(
-            model._assemble(model._encode(rows, known=fold_in is None)).scorer(),
-            [model._validation_metric()],
-            positives,
-            seen=rows,
-            num_threads=model._num_threads(),
-        )
-        return {label: float(np.nanmean(value)) for label, value in values.items()}
-
-    def keep_best(self) -> None:
-        self._trainer.keep_best()
-
-    def restore_best(self) -> None:
-        self._trainer.restore_best()

@@ -1,62 +1,80 @@
-"""BiasedMF's side of the training loop."""
+"""How BiasedMF is trained: by alternating least squares, or by stochastic gradient descent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+
+import numpy as np
 
 from isthmus import _core
 from isthmus._util.arrays import is_finite
+from isthmus.data._csr import CSR
 from isthmus.data.ratings import Ratings
 from isthmus.models._epochs import WeightKeeper
-from isthmus.models._rating_model import HeldOut
 
-if TYPE_CHECKING:
-    from isthmus.models.biased_mf import BiasedMF
-
-__all__ = ["Learner"]
+__all__ = ["Learner", "scaled_cells"]
 
 
 class Learner(WeightKeeper):
-    """BiasedMF's side of the training loop."""
+    """Train factors and biases on ratings.
 
-    def __init__(self, model: BiasedMF, ratings: Ratings, held_out: HeldOut | None) -> None:
-        super().__init__(model._model.weights())
-        self._model = model
+    Parameters
+    ----------
+    model : _core.BiasedMF
+    settings : SimpleNamespace
+        BiasedMF's parameters.
+    ratings : Ratings
+    scale : float
+        What the ratings are divided by.
+    seed, num_threads : int
+    """
+
+    def __init__(
+        self,
+        model: _core.BiasedMF,
+        settings: SimpleNamespace,
+        ratings: Ratings,
+        *,
+        scale: float,
+        seed: int,
+        num_threads: int,
+    ) -> None:
+        super().__init__(model.weights())
+        self._core = model
+        self._settings = settings
         self.ratings = ratings
-        self._held_out = held_out
-        self._nnz = ratings.nnz
-        self._by_user = model._cells(ratings.rows("user"))
-        if model.optimizer == "als":
-            self._by_item = model._cells(ratings.rows("item", num_threads=model._num_threads()))
+        self._scale = scale
+        self._num_threads = num_threads
+        self._by_user = scaled_cells(ratings.rows("user"), scale)
+        if settings.optimizer == "als":
+            self._by_item = scaled_cells(ratings.rows("item", num_threads=num_threads), scale)
         else:
-            self._sgd = _core.FactorSgd(
-                self._by_user, seed=model._seed, num_threads=model._num_threads()
-            )
+            self._sgd = _core.FactorSgd(self._by_user, seed=seed, num_threads=num_threads)
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        model = self._model
-        if model.optimizer == "als":
+        settings = self._settings
+        if settings.optimizer == "als":
             report = None
             if progress is not None:
 
                 def report(cells_done: int) -> None:
                     progress(cells_done // 2)  # of those by user and those by item
 
-            squared_error = model._model.als_sweep(
+            squared_error = self._core.als_sweep(
                 self._by_user,
                 self._by_item,
-                **model._penalty(),
-                num_threads=model._num_threads(),
+                **self._penalty(),
+                num_threads=self._num_threads,
                 progress=report,
             )
         else:
             squared_error = self._sgd.run_epoch(
-                model._model,
-                **model._penalty(),
-                learning_rate=model.learning_rate * model.learning_rate_decay**index,
+                self._core,
+                **self._penalty(),
+                learning_rate=settings.learning_rate * settings.learning_rate_decay**index,
                 epoch=index,
-                num_threads=model._num_threads(),
+                num_threads=self._num_threads,
                 progress=progress,
             )
         if not all(map(is_finite, self._weights.values())):
@@ -64,9 +82,19 @@ class Learner(WeightKeeper):
             raise _core.Diverged(
                 f"training diverged in epoch {index + 1}: a weight is no longer finite"
             )
-        return squared_error / self._nnz * model._scale**2
+        return squared_error / self.ratings.nnz * self._scale**2
 
-    def validate(self) -> dict[str, float]:
-        if self._held_out is None:
-            return {}
-        return self._model._measure(self._model._vectors(), self._held_out)
+    def _penalty(self) -> dict[str, float]:
+        regularization = self._settings.regularization
+        bias = self._settings.bias_regularization
+        return {
+            "regularization": float(regularization),
+            "bias_regularization": float(regularization / 10 if bias is None else bias),
+            "weighting": float(self._settings.weighted_regularization),
+        }
+
+
+def scaled_cells(matrix: CSR, scale: float) -> _core.Cells:
+    """Hand ratings to the core, divided by a scale."""
+    values = matrix.values / np.float32(scale)
+    return _core.Cells(matrix.indptr, matrix.indices, values, matrix.shape[1])

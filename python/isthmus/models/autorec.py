@@ -20,7 +20,7 @@ from isthmus._util.checks import (
     is_auto,
     shown,
 )
-from isthmus.data._csr import CSR, column_counts, row_sums
+from isthmus.data._csr import CSR, row_sums
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autorec_learners import LbfgsLearner, Learner
@@ -313,17 +313,28 @@ class AutoRec(RatingModel):
         logit = float(np.log(share / (1 - share)))
         return logit if self.decoder_activation == "sigmoid" else logit / 2
 
-    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
+    def _learner(self, ratings: Ratings) -> Learner:
         matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
-        popularity = column_counts(matrix.indices, matrix.shape[1])
         self._row_offset = self._offset(matrix, self._structure.target_centering)
-        rows = self._rows(matrix, self._row_offset)
         kind = LbfgsLearner if self.optimizer == "lbfgs" else Learner
-        learner = kind(self, matrix, rows, popularity, held_out)
-        # A column without ratings would predict, and add to codes, the noise it was initialised
-        # with; weights of 0 stay 0 in training.
-        learner.clear_columns(popularity == 0)
-        return learner
+        return kind(
+            self._network,
+            self._structure,
+            matrix,
+            self._rows(matrix, self._row_offset),
+            scale=self._scale(),
+            seed=self._seed,
+            num_threads=self._num_threads(),
+        )
+
+    def _validate(self, learner: Learner, held_out: HeldOut | None) -> dict[str, float]:
+        if held_out is None:
+            return {}
+        vectors = self._assemble(learner.encode().array, self._row_offset, learner.decoder())
+        place = learner.column_places
+        by_item = self._structure.orientation == "item"
+        columns = {"users": place[held_out.users]} if by_item else {"items": place[held_out.items]}
+        return self._measure(vectors, held_out, **columns)
 
     def _pretrain(self, ratings: Ratings) -> None:
         """Start from the shallow model, and from autoencoders of its codes."""

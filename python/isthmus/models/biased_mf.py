@@ -15,7 +15,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._column_prior import residual_variance, strength
 from isthmus.models._epochs import load_weights
-from isthmus.models._mf_learner import Learner
+from isthmus.models._mf_learner import Learner, scaled_cells
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors, double, single
 
@@ -225,14 +225,25 @@ class BiasedMF(RatingModel):
             num_threads=self._num_threads(),
         )
 
-    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
-        learner, model = Learner(self, ratings, held_out), self._model
+    def _learner(self, ratings: Ratings) -> Learner:
+        model = self._model
+        learner = Learner(
+            model,
+            self._structure,
+            ratings,
+            scale=self._scale,
+            seed=self._seed,
+            num_threads=self._num_threads(),
+        )
         model.mean = ratings.mean / self._scale
         # what no rating will touch would predict the noise it was initialised with
         for side, count in _counts(ratings).items():
             model.weights()[f"{side}_factors"][count == 0] = 0.0
             model.weights()[f"{side}_bias"][0, count == 0] = 0.0
         return learner
+
+    def _validate(self, learner: Learner, held_out: HeldOut | None) -> dict[str, float]:
+        return {} if held_out is None else self._measure(self._vectors(), held_out)
 
     def _finish(self, learner: Learner) -> None:
         """Learn from the trained users and items what new ones are like."""
@@ -254,14 +265,6 @@ class BiasedMF(RatingModel):
                 strength=strength(noise / self._scale**2, float(trained.var())),
                 scale=float(scales.mean()),
             )
-
-    def _penalty(self) -> dict[str, float]:
-        bias = self.bias_regularization
-        return {
-            "regularization": float(self.regularization),
-            "bias_regularization": float(self.regularization / 10 if bias is None else bias),
-            "weighting": float(self.weighted_regularization),
-        }
 
     # Prediction
 
@@ -287,7 +290,7 @@ class BiasedMF(RatingModel):
         weights = self._model.weights()
         prior = self._priors["user" if columns == "item" else "item"]
         factors, bias = _core.solve_rows(
-            self._cells(ratings),
+            scaled_cells(ratings, self._scale),
             weights[f"{columns}_factors"],
             weights[f"{columns}_bias"][0],
             mean=self._mean / self._scale + prior.bias,
@@ -311,10 +314,6 @@ class BiasedMF(RatingModel):
         grown[f"{axis}_factors"] = np.vstack([grown[f"{axis}_factors"], factors])
         grown[f"{axis}_bias"] = np.hstack([grown[f"{axis}_bias"], bias])
         return {**super()._fold_in(ratings, axis), "_model": self._loaded(grown)}
-
-    def _cells(self, matrix: CSR) -> _core.Cells:
-        values = matrix.values / np.float32(self._scale)
-        return _core.Cells(matrix.indptr, matrix.indices, values, matrix.shape[1])
 
     # Fitted arrays
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,26 @@ from isthmus._util.checks import (
     check_units,
 )
 from isthmus.data._csr import CSR, with_ones
+from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
-from isthmus.models._implicit import ImplicitRecommender
+from isthmus.models._implicit import ImplicitRecommender, RowLearner
 from isthmus.models._tensors import Layout, Tensors, network, single
 
 __all__ = ["CDAE"]
 
 OPTIMIZERS = ("adagrad", "adam", "momentum", "sgd")
+
+
+class _Learner(RowLearner):
+    """Train on each user's items and sampled negatives."""
+
+    def run_rows(self, index: int, progress: Callable[[int], None] | None) -> float:
+        loss, cells = self._trainer.run_epoch(
+            *(self.rows.indptr, self.rows.indices, index),
+            float(self._settings.learning_rate),
+            progress=progress,
+        )
+        return float(loss / cells)
 
 
 class CDAE(ImplicitRecommender):
@@ -163,7 +175,8 @@ class CDAE(ImplicitRecommender):
             num_threads=self._num_threads(),
         )
 
-    def _make_trainer(self, rows: CSR) -> _core.CdaeTrainer:
+    def _learner(self, ratings: Ratings) -> _Learner:
+        rows = self._seen
         known = len(self._network.weights()["users"])
         if known < rows.shape[0]:  # users were folded in, whose vectors are still 0
             old = self._network
@@ -173,7 +186,7 @@ class CDAE(ImplicitRecommender):
                     array[known:] = 0
                     array = array[:known]
                 array[...] = old.weights()[name]
-        return _core.CdaeTrainer(
+        trainer = _core.CdaeTrainer(
             self._network,
             optimizer=self.optimizer,
             regularization=float(self.regularization),
@@ -184,16 +197,7 @@ class CDAE(ImplicitRecommender):
             seed=self._seed,
             num_threads=self._num_threads(),
         )
-
-    def _run_epoch(
-        self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
-    ) -> float:
-        loss, cells = trainer.run_epoch(
-            *(rows.indptr, rows.indices, index),
-            float(self.learning_rate),
-            progress=progress,
-        )
-        return float(loss / cells)
+        return _Learner(rows, self._structure, trainer)
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
         cells = with_ones(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,14 @@ from isthmus.data.content import (
 from isthmus.data.ratings import Ratings, as_ratings
 from isthmus.evaluation.scores import Floats
 from isthmus.exceptions import ConvergenceError
-from isthmus.models._cvae_rounds import LOSSES, Rounds, as_cells
+from isthmus.models._cvae_rounds import (
+    LOSSES,
+    Rounds,
+    as_cells,
+    content_trainer,
+    encode_content,
+    solve,
+)
 from isthmus.models._epochs import load_weights
 from isthmus.models._files import id_layout, id_tensors, ids_from
 from isthmus.models._implicit import ImplicitRecommender
@@ -326,7 +333,9 @@ class CVAE(ImplicitRecommender):
         rng = np.random.default_rng(self._seed)
         draws = rng.standard_normal((n_items, latent)) / np.sqrt(float(self.item_regularization))
         known = self._has_content()[:, np.newaxis]
-        self._item_factors = np.where(known, self._priors(), draws).astype(np.float32)
+        self._item_factors = np.where(known, self._encode_content(self._content), draws).astype(
+            np.float32
+        )
         self._item_gram = np.zeros((latent, latent), np.float32)
         self._codes = np.zeros((ratings.n_users, latent), np.float32)
 
@@ -364,7 +373,12 @@ class CVAE(ImplicitRecommender):
         hidden, latent = ([], self._structure.latent_units) if units is None else ([units], 0)
         layer = _core.ContentNetwork(rows.shape[1], hidden, latent, seed=seed)
         corruption = 0.0 if units is None else float(self.corruption)
-        trainer = self._content_trainer(layer, rows, seed, corruption=corruption)
+        trainer = content_trainer(
+            *(layer, rows, self._structure),
+            corruption=corruption,
+            seed=seed,
+            num_threads=self._num_threads(),
+        )
         losses = []
         for epoch in range(self.pretraining_epochs):
             reconstruction, divergence, _, n = trainer.run_epoch(
@@ -374,73 +388,43 @@ class CVAE(ImplicitRecommender):
             bar.update()
         return layer, losses
 
-    def _content_trainer(
-        self, network: _core.ContentNetwork, rows: CSR, seed: int, **options: float
-    ) -> _core.ContentTrainer:
-        return _core.ContentTrainer(
-            *(network, as_cells(rows)),
-            **{"optimizer": "adam", "regularization": 0.0, "corruption": 0.0, **options},  # type: ignore[arg-type]
-            batch_size=int(self.batch_size),
-            seed=seed,
+    def _learner(self, ratings: Ratings) -> Rounds:
+        return Rounds(
+            *(self._seen, self._network, self._content, self._structure),
+            users=self._codes,
+            items=self._item_factors,
+            gram=self._item_gram,
+            losses=[*self._losses],
+            seed=self._seed,
             num_threads=self._num_threads(),
         )
 
-    def _make_trainer(self, rows: CSR) -> Rounds:
-        return Rounds(self, rows)
+    def _take_over(self, rounds: Rounds) -> None:
+        self._codes, self._item_factors, self._item_gram = rounds.users, rounds.items, rounds.gram
 
-    def _run_epoch(
-        self, trainer: Rounds, rows: CSR, index: int, progress: Callable[[int], None] | None
-    ) -> float:
-        losses = trainer.run_round(index, progress)
-        self._losses.append(losses)
-        parts = dict(zip(LOSSES, losses, strict=True))
-        parts["distance"] *= self._pull()
-        return sum(parts.values())
+    def _validate(self, learner: Any, held_out: Any) -> dict[str, float]:
+        self._take_over(learner)
+        return super()._validate(learner, held_out)
 
-    def _pull(self) -> float:
-        return float(self.item_regularization / self.content_weight)
+    def _finish(self, learner: Any) -> None:
+        self._take_over(learner)
+        self._losses = learner.losses
 
     def _has_content(self) -> NDArray[np.bool_]:
         return np.diff(self._content.indptr) > 0
 
-    def _priors(self) -> Floats:
-        """Give the codes' means, and 0 without content."""
-        return self._encode_content(self._content)
-
     def _encode_content(self, rows: CSR) -> Floats:
-        means = np.zeros((rows.shape[0], self._structure.latent_units), np.float32)
-        known = np.diff(rows.indptr) > 0
-        if self._network is not None and known.any():
-            cells = as_cells(select_rows(rows, np.flatnonzero(known)))
-            means[known] = self._network.encode(cells, num_threads=self._num_threads())
-        return means
-
-    def _solve(
-        self,
-        cells: _core.Cells,
-        factors: Floats,
-        gram: Floats,
-        regularization: float,
-        prior: Floats | None = None,
-    ) -> tuple[Floats, float]:
-        return _core.solve_implicit_rows(
-            *(cells, factors, gram),
-            positive=float(self._structure.positive_weight),
-            other=float(self._structure.other_weight),
-            regularization=float(regularization),
-            prior=prior,
-            num_threads=self._num_threads(),
-        )
-
-    def _gram(self, factors: Floats, counted: NDArray[np.bool_]) -> Floats:
-        return _core.factor_gram(factors[counted], num_threads=self._num_threads())
+        return encode_content(self._network, rows, self._structure, self._num_threads())
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
         if known:
             return self._codes
-        factors, gram = self._item_factors, self._item_gram
-        regularization = self._structure.user_regularization
-        return self._solve(as_cells(rows), factors, gram, regularization)[0]
+        factors, _ = solve(
+            *(as_cells(rows), self._item_factors, self._item_gram, self._structure),
+            regularization=self._structure.user_regularization,
+            num_threads=self._num_threads(),
+        )
+        return factors
 
     def _decoder(self) -> tuple[Floats, None]:
         return self._item_factors, None

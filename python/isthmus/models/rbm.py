@@ -298,10 +298,18 @@ class RBM(RatingModel):
         else:
             self._level_of(ratings.rows("user"), "X")
 
-    def _learner(self, ratings: Ratings, held_out: HeldOut | None) -> Learner:
+    def _learner(self, ratings: Ratings) -> Learner:
         matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         rated, self._rated = self._rated, None
-        learner = Learner(self, matrix, self._cells(matrix, "X", rated), held_out)
+        learner = Learner(
+            self._model,
+            self._structure,
+            matrix,
+            self._cells(matrix, "X", rated),
+            levels=self._levels,
+            seed=self._seed,
+            num_threads=self._num_threads(),
+        )
         # what no rating will touch would predict the noise it was initialised with
         unseen = column_counts(matrix.indices, matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
@@ -320,6 +328,12 @@ class RBM(RatingModel):
         indptr = np.searchsorted(places, np.arange(n_rows + 1) * n_columns).astype(np.int64)
         columns = (places % n_columns).astype(np.int32)
         return CSR(indptr, columns, np.empty(0, np.float32), (n_rows, n_columns))
+
+    def _validate(self, learner: Learner, held_out: HeldOut | None) -> dict[str, float]:
+        if held_out is None:
+            return {}
+        scores = self._assemble(learner.encode().array, self._shaped_weights(), self._bias())
+        return self._measure(scores, held_out)
 
     def _finish(self, learner: Learner) -> None:
         self._codes = learner.encode()
@@ -349,10 +363,6 @@ class RBM(RatingModel):
             rated_indptr=None if rated is None else rated.indptr,
             rated_indices=None if rated is None else rated.indices,
         )
-
-    def _steps(self, epoch: int) -> int:
-        steps = check_layers("cd_steps", self.cd_steps)
-        return steps[min(epoch * len(steps) // self.epochs, len(steps) - 1)]
 
     # Prediction
 

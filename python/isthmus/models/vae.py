@@ -21,13 +21,63 @@ from isthmus._util.checks import (
 from isthmus.data._csr import CSR
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
-from isthmus.models._implicit import ImplicitRecommender
+from isthmus.models._implicit import ImplicitRecommender, RowLearner
 from isthmus.models._tensors import Layout, Tensor, Tensors, integer_in, network, single
 
 __all__ = ["MultDAE", "MultVAE"]
 
 OPTIMIZERS = ("adam", "adagrad", "sgd")
 LIKELIHOODS = ("multinomial", "bernoulli", "gaussian")
+
+
+class _Learner(RowLearner):
+    """Train an autoencoder with a likelihood over all items."""
+
+    def __init__(
+        self,
+        network: _core.MultinomialAutoencoder,
+        rows: CSR,
+        settings: SimpleNamespace,
+        *,
+        divergence: tuple[float, float],
+        noise: float,
+        first_step: int,
+        seed: int,
+        num_threads: int,
+    ) -> None:
+        trainer = _core.MultinomialTrainer(
+            network,
+            int(np.count_nonzero(np.diff(rows.indptr))),
+            optimizer=settings.optimizer,
+            regularization=float(settings.regularization),
+            batch_size=int(settings.batch_size),
+            dropout=float(settings.dropout),
+            likelihood=settings.likelihood,
+            sampled_items=int(settings.sampled_items or 0),
+            noise=noise,
+            seed=seed,
+            num_threads=num_threads,
+        )
+        super().__init__(rows, settings, trainer)
+        self._beta, self._annealing = divergence
+        self._first_step = first_step
+
+    @property
+    def steps(self) -> int:
+        """Batches that the network was trained on, by this learner and those before."""
+        steps: int = self._first_step + self._trainer.steps
+        return steps
+
+    def run_rows(self, index: int, progress: Callable[[int], None] | None) -> float:
+        likelihood, divergence, n_rows = self._trainer.run_epoch(
+            *(self.rows.indptr, self.rows.indices, self.rows.shape[1], index),
+            float(self._settings.learning_rate),
+            beta=self._beta,
+            annealing=self._annealing,
+            first_step=self._first_step,
+            progress=progress,
+        )
+        return float((likelihood + self._beta * divergence) / n_rows)
 
 
 class _Multinomial(ImplicitRecommender, abstract=True):
@@ -71,7 +121,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         return 0.0, 0.0
 
     def _noise(self) -> float:
-        """Give the standard deviation of what is drawn for the code."""
+        """Return the standard deviation of what is drawn for the code."""
         return 0.0
 
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.MultinomialAutoencoder:
@@ -87,38 +137,21 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         super()._initialize(ratings)
         self._steps = 0
 
-    def _make_trainer(self, rows: CSR) -> _core.MultinomialTrainer:
-        return _core.MultinomialTrainer(
+    def _learner(self, ratings: Ratings) -> _Learner:
+        return _Learner(
             self._network,
-            int(np.count_nonzero(np.diff(rows.indptr))),
-            optimizer=self.optimizer,
-            regularization=float(self.regularization),
-            batch_size=int(self.batch_size),
-            dropout=float(self.dropout),
-            likelihood=self.likelihood,
-            sampled_items=int(self.sampled_items or 0),
+            self._seen,
+            self._structure,
+            divergence=self._annealing(),
             noise=self._noise(),
+            first_step=self._steps,
             seed=self._seed,
             num_threads=self._num_threads(),
         )
 
-    def _run_epoch(
-        self, trainer: Any, rows: CSR, index: int, progress: Callable[[int], None] | None
-    ) -> float:
-        beta, annealing = self._annealing()
-        before = self._steps - trainer.steps  # those of earlier trainers
-        try:
-            likelihood, divergence, n_rows = trainer.run_epoch(
-                *(rows.indptr, rows.indices, rows.shape[1], index),
-                float(self.learning_rate),
-                beta=beta,
-                annealing=annealing,
-                first_step=before,
-                progress=progress,
-            )
-        finally:
-            self._steps = before + trainer.steps
-        return float((likelihood + beta * divergence) / n_rows)
+    def _finish(self, learner: Any) -> None:
+        self._steps = learner.steps
+        super()._finish(learner)
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
         codes: Floats = self._network.encode(

@@ -44,13 +44,10 @@ Callback = Callable[[Epoch], Any]
 
 
 class Learner(Protocol):
-    """What the loop drives."""
+    """What the loop drives. It is made of parameters and rows, and knows nothing of the model."""
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         """Train on all the data once and return the mean loss; report ratings done so far."""
-
-    def validate(self) -> dict[str, float]:
-        """Measure the model as it stands; the first metric is what early stopping watches."""
 
     def keep_best(self) -> None:
         """Keep a copy of the weights."""
@@ -93,6 +90,7 @@ def by_rows(
 def train(
     learner: Learner,
     *,
+    validate: Callable[[], dict[str, float]],
     first: int,
     epochs: int,
     ratings: int,
@@ -104,12 +102,15 @@ def train(
 ) -> None:
     """Run epochs until their number, the patience or a callback ends it.
 
+    `validate` measures the model as it stands; its first metric is what early stopping watches.
     With `patience`, training ends after so many epochs without a better first metric, and the
     weights of the best epoch are restored, however training ends. The epochs are appended to
     `history`, which is complete also where an exception ends it.
     """
     with _progress_bar(epochs, ratings, verbose) as bar:
-        course = _Course(learner, first, patience, higher_is_better, callbacks, bar, history)
+        course = _Course(
+            learner, validate, first, patience, higher_is_better, callbacks, bar, history
+        )
         try:
             if isinstance(learner, SelfPacedLearner):
                 learner.run_epochs(first, epochs, course.finish_epoch)
@@ -126,6 +127,7 @@ class _Course:
     """What is kept count of from one epoch to the next."""
 
     learner: Learner
+    validate: Callable[[], dict[str, float]]
     first: int
     patience: int | None
     higher_is_better: bool
@@ -146,7 +148,7 @@ class _Course:
     def finish_epoch(self, loss: float) -> bool:
         """Validate, note and report the epoch that is over, and say whether it was the last."""
         seconds = perf_counter() - self.started
-        epoch = Epoch(self.first + self.done, seconds, loss, self.learner.validate())
+        epoch = Epoch(self.first + self.done, seconds, loss, self.validate())
         self.history.append(epoch)
         if self.bar:
             self.bar.finish_epoch(epoch, self.done)
