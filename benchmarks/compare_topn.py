@@ -42,7 +42,6 @@ SETTINGS: dict[str, Any] = {
     "dropout": 0.5,
     "beta": 0.2,
     "annealing_steps": 200_000,
-    "code_noise": 1.0,
     "learning_rate": 0.001,
     "batch_size": 500,
     "random_state": 0,

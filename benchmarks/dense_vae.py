@@ -52,7 +52,7 @@ class DenseVAE:
         s = self.settings
         h = torch.nn.functional.dropout(torch.nn.functional.normalize(x), s["dropout"])
         mean, log_variance = self.encoder(h).chunk(2, dim=1)
-        noise = s["code_noise"] * torch.randn_like(mean)
+        noise = torch.randn_like(mean)
         logits = self.decoder(mean + noise * torch.exp(0.5 * log_variance))
         divergence = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1).mean()
         beta = min(s["beta"], self.steps / s["annealing_steps"])

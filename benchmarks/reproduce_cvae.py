@@ -54,10 +54,10 @@ def content_of(name: str) -> Content:
     """Bags of words, or tags."""
     folder = data_folder() / name
     if (folder / "bow.npz").exists():
-        return Content.from_matrix(sparse.load_npz(folder / "bow.npz"))
+        return Content(sparse.load_npz(folder / "bow.npz"))
     tags = sparse.csr_array(sparse.load_npz(folder / "item_tags.npz"))
     often = np.bincount(tags.indices, minlength=tags.shape[1]) >= LEAST_TAGGED
-    return Content.from_matrix(tags[:, often])
+    return Content(tags[:, often])
 
 
 def measure(scores: _core.Scores, train: Ratings, test: Ratings, threads: int) -> Recalls:
@@ -190,9 +190,9 @@ def run_cold(args: Any) -> dict[str, Any]:
     start = perf_counter()
     # the new items' content is no part of training either
     train = Ratings.from_matrix(known, item_ids=old)
-    model = cvae(train, Content.from_matrix(words[old], item_ids=old), args)
+    model = cvae(train, Content(words[old], item_ids=old), args)
     about = report_training(model, perf_counter() - start)
-    model.fold_in_items(Content.from_matrix(words[new], item_ids=new))
+    model.fold_in_items(Content(words[new], item_ids=new))
 
     popularity = np.concatenate(
         [np.bincount(known.indices, minlength=len(old)), np.zeros(len(new))]

@@ -38,7 +38,6 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "MultVAE": {
         "decoder_units": [None, ()],
         "latent_units": [64, 200],
-        "code_noise": [1.0, 0.01],
         "annealing_steps": [1000, 200_000],
         "learning_rate": [0.001, 0.003],
     },

@@ -1,6 +1,6 @@
 """BiasedMF against NumPy in float64: exact sweeps, sequential SGD, new users, the same bits."""
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import sparse
 
 from isthmus import BiasedMF, ConvergenceError, Ratings, _core, train_test_split
 from isthmus.data.synthetic import synthetic_ratings
+from isthmus.models._mf_learner import penalty_of
 
 
 @pytest.fixture(params=_core.available())
@@ -484,4 +485,5 @@ def test_refuses_bad_parameters(ratings, params, message):
 
 @pytest.mark.parametrize(("given", "exponent"), [(True, 1.0), (False, 0.0), (0.25, 0.25)])
 def test_weights_regularization_by_counts_if_asked_to(given, exponent):
-    assert BiasedMF(weighted_regularization=given)._penalty()["weighting"] == exponent
+    settings = SimpleNamespace(**BiasedMF(weighted_regularization=given).get_params())
+    assert penalty_of(settings)["weighting"] == exponent

@@ -52,7 +52,7 @@ def test_a_matrix_is_scaled_by_row_and_copied():
     matrix = sparse.csr_array(np.array([[4, 1, 0], [0, 0, 0], [0, 0, 3]]))
     matrix.data[1] = 0  # a stored 0 is no feature
     before = matrix.copy()
-    content = Content.from_matrix(matrix)
+    content = Content(matrix)
     np.testing.assert_array_equal(dense(content), [[1, 0, 0], [0, 0, 0], [0, 0, 1]])
     assert len(content.rows.indices) == 2
     np.testing.assert_array_equal(matrix.data, before.data)

@@ -230,7 +230,7 @@ class TestContent:
         frame = pa.table({"item": order, "tokens": tokens})
         words = fit(content=frame)
         np.testing.assert_array_equal(words.item_factors_, model.item_factors_)
-        named = Content.from_matrix(WORDS[order], item_ids=order)
+        named = Content(WORDS[order], item_ids=order)
         np.testing.assert_array_equal(fit(content=named).item_factors_, model.item_factors_)
 
     def test_counts_are_scaled(self, model):

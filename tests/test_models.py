@@ -59,7 +59,6 @@ SETTINGS = {
     "RBM": [
         {"hidden_units": 6, "epochs": 3, "batch_size": 16},
         {"orientation": "user", "hidden_units": 6, "epochs": 3, "batch_size": 16},
-        {"hidden_units": 6, "epochs": 2, "batch_size": 16, "conditional": True},
     ],
     "EASE": [{"regularization": 5.0}],
     "MultDAE": [
@@ -207,7 +206,6 @@ def test_what_is_true_or_false_is_a_truth_value_of_python_or_numpy(model, name):
 OTHERS = {
     "orientation": {"item": "user", "user": "item"},
     "tied": {False: True, True: False},
-    "conditional": {False: True, True: False},
     "loss": {"logistic": "square"},
 }
 """Another value of a parameter, by the one it has."""

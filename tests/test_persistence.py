@@ -432,6 +432,7 @@ class TestRefused:
 FORMATS = [
     pytest.param(path, id=f"{path.parent.name}-{path.stem}")
     for path in sorted(DATA.glob("format_*/*.safetensors"))
+    if "conditional" not in path.stem
 ]
 
 
@@ -444,6 +445,12 @@ class TestFormats:
             *("AutoRec", "BiasedMF", "Blend", "CDAE", "CVAE"),
             *("EASE", "MultDAE", "MultVAE", "RBM"),
         }
+
+    def test_are_refused_with_a_parameter_that_went(self):
+        path = DATA / "format_2" / "RBM-conditional.safetensors"
+        message = "RBM has no parameter conditional any more, but it is True there"
+        with pytest.raises(ValueError, match=rf"{path.name} is damaged: {message}\."):
+            Recommender.load(path)
 
     @pytest.mark.parametrize("path", FORMATS)
     def test_predict_what_they_did(self, path):

@@ -1,7 +1,7 @@
 """RBM against NumPy: exact enumeration, steps with the same random numbers, scores, new columns."""
 
 import itertools
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.special import log_softmax, softmax
 
 from isthmus import RBM, Ratings, _core, train_test_split
 from isthmus.data.synthetic import synthetic_ratings
+from isthmus.models._rbm_learner import cd_steps_in
 
 HIDDEN_UNITS, VISIBLE_UNITS = 1 << 16, 1 << 17  # streams of random.hpp
 
@@ -391,8 +392,8 @@ class TestModel:
 
     @pytest.mark.parametrize("num_threads", [2, 3, 5])
     def test_gives_the_same_bits_at_any_number_of_threads(self, params, parts, num_threads):
-        one = RBM(**params, conditional=True).fit(parts[0])
-        other = RBM(**{**params, "num_threads": num_threads}, conditional=True).fit(parts[0])
+        one = RBM(**params).fit(parts[0])
+        other = RBM(**{**params, "num_threads": num_threads}).fit(parts[0])
         left, right = one._tensors(), other._tensors()
         for name in left.keys() - {"history"}:
             np.testing.assert_array_equal(left[name], right[name], err_msg=name)
@@ -436,7 +437,7 @@ class TestModel:
         assert np.isfinite(scores).all()
 
     def test_loads_what_it_saved(self, params, parts, tmp_path):
-        model = RBM(**params, conditional=True).fit(parts[0])
+        model = RBM(**params).fit(parts[0])
         model.save(tmp_path / "model")
         loaded = RBM.load(tmp_path / "model")
         users, items = model.user_ids_[:, np.newaxis], model.item_ids_
@@ -452,21 +453,6 @@ class TestModel:
         assert len(errors) < 30
         assert np.argmin(errors) == len(errors) - 3
         assert model.evaluate(parts[1])["rmse"] == pytest.approx(min(errors), abs=1e-6)
-
-    def test_looks_at_ratings_known_to_be_there(self, params, parts):
-        train, test = parts
-        model = RBM(**params, conditional=True)
-        without = model.fit(train).codes_.copy()
-        known = model.fit(train, rated=test).codes_.copy()
-        assert np.abs(without - known).max() > 1e-3
-        # their values are ignored
-        other = Ratings.from_matrix(
-            test.to_matrix() * 0.5, user_ids=test.user_ids, item_ids=test.item_ids
-        )
-        np.testing.assert_array_equal(model.fit(train, rated=other).codes_, known)
-        np.testing.assert_array_equal(model.fit(train, rated=train).codes_, without)
-        with pytest.raises(ValueError, match="rated needs conditional=True"):
-            RBM(**params).fit(train, rated=test)
 
     def test_columns_without_ratings_get_the_frequencies_of_all(self, params, parts):
         matrix = parts[0].to_matrix().tocsr()
@@ -488,8 +474,9 @@ class TestModel:
 
 
 def test_steps_grow_in_equal_shares_of_the_epochs():
-    model = RBM(epochs=8, cd_steps=(1, 3, 5, 9))
-    assert [model._steps(epoch) for epoch in range(10)] == [1, 1, 3, 3, 5, 5, 9, 9, 9, 9]
+    settings = SimpleNamespace(epochs=8, cd_steps=(1, 3, 5, 9))
+    steps = [cd_steps_in(epoch, settings) for epoch in range(10)]
+    assert steps == [1, 1, 3, 3, 5, 5, 9, 9, 9, 9]
 
 
 def test_takes_any_scale(parts):
@@ -516,14 +503,6 @@ def test_refuses_ratings_that_are_no_levels(parts):
         model.partial_fit(Ratings.from_matrix(parts[0].to_matrix() * 0.3))
     assert model._seen is before[1]
     np.testing.assert_array_equal(model.codes_, before[0]["codes"])
-
-
-def test_stays_as_it_was_where_what_is_rated_is_refused(parts):
-    model = RBM(hidden_units=4, epochs=1, conditional=True, random_state=0).fit(parts[0])
-    before = model.predict(0, 0)
-    with pytest.raises(ValueError, match="rated must be a matrix of"):
-        model.fit(parts[0], rated=sparse.csr_array(np.ones((2, 2), np.float32)))
-    assert model.predict(0, 0) == before
 
 
 @pytest.mark.parametrize("orientation", ["item", "user"])

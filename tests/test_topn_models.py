@@ -262,19 +262,6 @@ class TestSampledItems:
                 MultDAE(likelihood=likelihood, sampled_items=5).fit(parts[0])
 
 
-def test_a_code_without_noise_is_its_mean(parts):
-    make, settings = CASES["MultVAE"]
-    quiet = make(**settings, code_noise=0.0, beta=0.0).fit(parts[0])
-    noisy = make(**settings, code_noise=1.0, beta=0.0).fit(parts[0])
-    assert not np.array_equal(predict_all(quiet), predict_all(noisy))
-    # nothing but the noise depends on the log-variances
-    start = make(**{**settings, "epochs": 1, "learning_rate": 1e-30}).fit(parts[0])
-    name = "hidden.1.weights"
-    np.testing.assert_allclose(
-        quiet._tensors()[name][:, 4:], start._tensors()[name][:, 4:], atol=1e-12
-    )
-
-
 class TestTraining:
     def test_validates_and_goes_back_to_the_best_epoch(self, make_trained, parts):
         model = make_trained(epochs=12, patience=2).fit(parts[0], validation=parts[1])
@@ -335,7 +322,6 @@ class TestTraining:
         [
             (MultDAE, {"likelihood": "poisson"}, "likelihood must be one of 'multinomial'"),
             (MultVAE, {"sampled_items": 0}, "sampled_items must be an integer of at least 1"),
-            (MultVAE, {"code_noise": -0.1}, "code_noise must be a finite number of at least 0"),
             (MultVAE, {"beta": -0.1}, "beta must be a finite number of at least 0"),
             (MultVAE, {"annealing_steps": -1}, "annealing_steps must be an integer of at least 0"),
             (

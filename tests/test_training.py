@@ -34,7 +34,9 @@ class Learner:
 def run(learner, *, first=0, epochs=10, patience=None, **options):
     history = []
     options = {"ratings": 100, "history": history, **options}
-    train(learner, first=first, epochs=epochs, patience=patience, **options)
+    train(
+        learner, validate=learner.validate, first=first, epochs=epochs, patience=patience, **options
+    )
     return history
 
 

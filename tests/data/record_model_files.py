@@ -82,9 +82,6 @@ def models() -> dict[str, Recommender]:
         "BiasedMF": BiasedMF(factors=3, patience=2, **QUICK).fit(names, validation=names),
         "BiasedMF-als": BiasedMF.als(factors=3, random_state=1).fit(numbers),
         "RBM": RBM(hidden_units=4, **SMALL).fit(numbers),
-        "RBM-conditional": RBM(hidden_units=4, conditional=True, orientation="user", **SMALL).fit(
-            names
-        ),
         "EASE": EASE(regularization=5.0).fit(mixed),
         "CDAE": CDAE(hidden_units=4, **SMALL).fit(names).fold_in(newcomer(names, "user new")),
         "CDAE-tied": CDAE(hidden_units=4, tied=True, **SMALL).fit(numbers),

@@ -59,7 +59,7 @@ def _seed_models():
         BiasedMF(factors=3, **QUICK),
         BiasedMF(factors=2, optimizer="als", clip=False, **QUICK),
         RBM(hidden_units=3, **QUICK),
-        RBM(orientation="user", hidden_units=3, conditional=True, **QUICK),
+        RBM(orientation="user", hidden_units=3, **QUICK),
         EASE(regularization=5.0, num_threads=1),
         MultDAE(hidden_units=(3,), **QUICK),
         MultVAE(hidden_units=(3,), latent_units=2, **IMPLICIT),

@@ -65,7 +65,6 @@ PARAMETERS = {
     | {
         "orientation": ("item", "user"),
         "hidden_units": (1, 2, 5),
-        "conditional": BOOLEANS,
         "regularization": REGULARIZATIONS[:4],
         "learning_rate": RATES,
         "momentum": (0.0, 0.9),
@@ -93,7 +92,6 @@ PARAMETERS["MultVAE"] = PARAMETERS["MultDAE"] | {
     "latent_units": (1, 3),
     "beta": (0, 0.2, 1.0),
     "annealing_steps": (0, 3, 200000),
-    "code_noise": (0, 1.0),
 }
 PARAMETERS["CDAE"] = SHARED | RANKED | {
     "hidden_units": (1, 3),

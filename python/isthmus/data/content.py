@@ -91,17 +91,6 @@ class Content:
                 raise ValueError("vocabulary must hold distinct words, but one occurs twice.")
 
     @classmethod
-    def from_matrix(
-        cls,
-        matrix: Any,
-        *,
-        item_ids: ArrayLike | None = None,
-        vocabulary: ArrayLike | None = None,
-    ) -> Content:
-        """Make content from a sparse matrix; the arguments are those of the class."""
-        return cls(matrix, item_ids=item_ids, vocabulary=vocabulary)
-
-    @classmethod
     def from_frame(
         cls,
         df: Any,

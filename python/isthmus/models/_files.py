@@ -64,6 +64,13 @@ _TYPES = {
 """What safetensors calls the types that a model file has."""
 
 
+_REMOVED: dict[str, dict[str, Any]] = {
+    "RBM": {"conditional": False, "clip": ...},
+    "MultVAE": {"code_noise": 1.0},
+}
+"""Parameters that models once had, and the only values that can still be read; ... is any."""
+
+
 class _NotReadable(ValueError):
     """A file that may be whole, but is none of isthmus, or none of a version that it reads."""
 
@@ -134,6 +141,11 @@ def unfitted(model: Any, parameters: Any, kinds: Mapping[str, type[Any]]) -> Any
     kind = kinds[model]
     if not isinstance(parameters, dict):
         raise ValueError(f"its parameters are no JSON object, but {reprlib.repr(parameters)}")
+    parameters = dict(parameters)
+    for name, only in _REMOVED.get(model, {}).items():
+        value = parameters.pop(name, only)
+        if only is not ... and value != only:
+            raise ValueError(f"{model} has no parameter {name} any more, but it is {value!r} there")
     for name in parameters.keys() - set(kind._parameter_names()):
         raise ValueError(f"{model} has no parameter {reprlib.repr(name)}")
     # JSON has no tuples

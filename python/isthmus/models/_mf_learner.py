@@ -13,7 +13,7 @@ from isthmus.data._csr import CSR
 from isthmus.data.ratings import Ratings
 from isthmus.models._epochs import WeightKeeper
 
-__all__ = ["Learner", "scaled_cells"]
+__all__ = ["Learner", "penalty_of", "scaled_cells"]
 
 
 class Learner(WeightKeeper):
@@ -64,14 +64,14 @@ class Learner(WeightKeeper):
             squared_error = self._core.als_sweep(
                 self._by_user,
                 self._by_item,
-                **self._penalty(),
+                **penalty_of(settings),
                 num_threads=self._num_threads,
                 progress=report,
             )
         else:
             squared_error = self._sgd.run_epoch(
                 self._core,
-                **self._penalty(),
+                **penalty_of(settings),
                 learning_rate=settings.learning_rate * settings.learning_rate_decay**index,
                 epoch=index,
                 num_threads=self._num_threads,
@@ -84,14 +84,15 @@ class Learner(WeightKeeper):
             )
         return squared_error / self.ratings.nnz * self._scale**2
 
-    def _penalty(self) -> dict[str, float]:
-        regularization = self._settings.regularization
-        bias = self._settings.bias_regularization
-        return {
-            "regularization": float(regularization),
-            "bias_regularization": float(regularization / 10 if bias is None else bias),
-            "weighting": float(self._settings.weighted_regularization),
-        }
+
+def penalty_of(settings: SimpleNamespace) -> dict[str, float]:
+    """Return what the core is told of the penalty."""
+    bias = settings.bias_regularization
+    return {
+        "regularization": float(settings.regularization),
+        "bias_regularization": float(settings.regularization / 10 if bias is None else bias),
+        "weighting": float(settings.weighted_regularization),
+    }
 
 
 def scaled_cells(matrix: CSR, scale: float) -> _core.Cells:

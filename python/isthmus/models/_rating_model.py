@@ -42,7 +42,7 @@ class RatingModel(EpochModel, abstract=True):
     """
 
     default_rating: float | None
-    clip: bool
+    clip: bool = True
 
     _mean: float
     """Of the ratings."""

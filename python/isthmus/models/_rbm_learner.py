@@ -14,7 +14,7 @@ from isthmus.data._csr import CSR
 from isthmus.models._epochs import WeightKeeper
 from isthmus.training.loop import by_rows
 
-__all__ = ["Learner"]
+__all__ = ["Learner", "cd_steps_in"]
 
 
 class Learner(WeightKeeper):
@@ -65,11 +65,10 @@ class Learner(WeightKeeper):
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         settings = self._settings
-        steps = check_layers("cd_steps", settings.cd_steps)
         squared_error = self._trainer.run_epoch(
             self._cells,
             index,
-            steps=steps[min(index * len(steps) // settings.epochs, len(steps) - 1)],
+            steps=cd_steps_in(index, settings),
             learning_rate=settings.learning_rate * settings.learning_rate_decay**index,
             progress=by_rows(progress, self._nnz, self._filled),
         )
@@ -78,3 +77,10 @@ class Learner(WeightKeeper):
     def encode(self) -> _core.Matrix:
         """Encode every row with the weights as they are."""
         return self._core.encode(self._cells, num_threads=self._num_threads)
+
+
+def cd_steps_in(epoch: int, settings: SimpleNamespace) -> int:
+    """Return the steps of contrastive divergence in an epoch, of which `cd_steps` share equally."""
+    steps = check_layers("cd_steps", settings.cd_steps)
+    at = min(epoch * len(steps) // int(settings.epochs), len(steps) - 1)
+    return steps[at]

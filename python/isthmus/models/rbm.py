@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,26 +10,23 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import (
-    check_bool,
     check_choice,
     check_integer,
     check_layers,
     check_real,
     check_units,
 )
-from isthmus.data._alignment import cells_among
-from isthmus.data._csr import CSR, column_counts, row_numbers
-from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data._csr import CSR, column_counts
+from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.models._epochs import load_weights
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._rbm_learner import Learner
 from isthmus.models._tensors import Layout, Tensors, double, length_of, single
-from isthmus.training.loop import Callback
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 __all__ = ["RBM"]
 
@@ -77,7 +73,7 @@ class RBM(RatingModel):
 
     .. math::
         p(v_i = k \mid h) \propto \exp(b_i^k + \sum_j h_j W_{ij}^k), \qquad
-        p(h_j = 1 \mid v) = \sigma(c_j + \sum_{i\ rated} W_{ij}^{v_i} (+ D_{ij}))
+        p(h_j = 1 \mid v) = \sigma(c_j + \sum_{i\ rated} W_{ij}^{v_i})
 
     The levels k are the distinct ratings of the training data. Columns that a row has no rating of
     have no unit in it. Training is by contrastive divergence; a prediction is the expected
@@ -89,9 +85,6 @@ class RBM(RatingModel):
     orientation : {"user", "item"}, default "item"
         What a row is: U-RBM or I-RBM.
     hidden_units : int, default 500
-    conditional : bool, default False
-        Whether a rating's being there has weights D of its own, whatever its level; see `fit` for
-        ratings that are known to be there, but not their level.
     regularization : float, default 0.003
         Decay of the weights W and D, at least 0, beside the mean log-likelihood of a batch's rows.
     learning_rate : float, default 0.03
@@ -110,8 +103,6 @@ class RBM(RatingModel):
     default_rating : float, optional
         Predicted where the user or the item had no rating in training. By default, the expected
         rating by what is known: the column's own frequencies, or those of all ratings.
-    clip : bool, default True
-        Without effect: an expected rating lies within the scale.
     validation_fraction : float, optional
         Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
         it is given none.
@@ -167,16 +158,13 @@ class RBM(RatingModel):
     """
 
     _in_core = ("_model", "_codes")
-    _structural = ("orientation", "hidden_units", "conditional")
-    _rated: Any = None
-    """Known to be rated, while `fit` runs."""
+    _structural = ("orientation", "hidden_units")
 
     def __init__(
         self,
         *,
         orientation: str = "item",
         hidden_units: int = 500,
-        conditional: bool = False,
         regularization: float = 0.003,
         learning_rate: float = 0.03,
         learning_rate_decay: float = 0.97,
@@ -186,7 +174,6 @@ class RBM(RatingModel):
         epochs: int = 60,
         init_scale: float = 0.01,
         default_rating: float | None = None,
-        clip: bool = True,
         validation_fraction: float | None = None,
         patience: int | None = None,
         random_state: int | np.random.Generator | None = None,
@@ -195,7 +182,6 @@ class RBM(RatingModel):
     ) -> None:
         self.orientation = orientation
         self.hidden_units = hidden_units
-        self.conditional = conditional
         self.regularization = regularization
         self.learning_rate = learning_rate
         self.learning_rate_decay = learning_rate_decay
@@ -205,7 +191,6 @@ class RBM(RatingModel):
         self.epochs = epochs
         self.init_scale = init_scale
         self.default_rating = default_rating
-        self.clip = clip
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.random_state = random_state
@@ -215,7 +200,6 @@ class RBM(RatingModel):
     def _check_parameters(self) -> None:
         check_choice("orientation", self.orientation, ("item", "user"))
         check_units("hidden_units", self.hidden_units)
-        check_bool("conditional", self.conditional)
         check_real("regularization", self.regularization, low=0)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
@@ -227,60 +211,14 @@ class RBM(RatingModel):
 
     # Training
 
-    def fit(
-        self,
-        X: Any,
-        *,
-        validation: Any = None,
-        callbacks: Iterable[Callback] = (),
-        rated: Any = None,
-    ) -> Self:
-        """Train on ratings.
-
-        Parameters
-        ----------
-        X, validation, callbacks
-            As for `AutoRec`.
-        rated : Ratings or scipy.sparse array or matrix, optional
-            Ratings by users and of items of `X` that are known to be there, and whose values are
-            ignored: those of the test set, in the paper. Needs ``conditional=True``.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a parameter or the data is not what it may be: more than 100 distinct ratings are
-            none.
-        ConvergenceError
-            If the loss is no longer finite; the model is then not fitted.
-        KeyboardInterrupt
-            On Ctrl-C, between batches; the model is fitted, with the weights of the last batch.
-        """
-        if rated is not None and not self.conditional:
-            raise ValueError("rated needs conditional=True: without, nothing would look at it.")
-        self._check_parameters()
-        ratings = as_ratings(X)
-        cells = None
-        if rated is not None:
-            cells = cells_among(ratings._users, ratings._items, rated, "rated")[:2]
-        return self._start(ratings, self.epochs, validation, callbacks, rated=cells)
-
-    def _initialize(
-        self,
-        ratings: Ratings,
-        rated: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
-    ) -> None:
-        self._rated = None if rated is None else self._all_rated(ratings, *rated)
+    def _initialize(self, ratings: Ratings) -> None:
         self._levels = _distinct(ratings)
         matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         self._model = _core.Rbm(
             matrix.shape[1],
             len(self._levels),
             int(self._structure.hidden_units),
-            conditional=bool(self._structure.conditional),
+            conditional=False,
             deviation=float(self.init_scale),
             seed=self._seed,
             num_threads=self._num_threads(),
@@ -300,12 +238,11 @@ class RBM(RatingModel):
 
     def _learner(self, ratings: Ratings) -> Learner:
         matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
-        rated, self._rated = self._rated, None
         learner = Learner(
             self._model,
             self._structure,
             matrix,
-            self._cells(matrix, "X", rated),
+            self._cells(matrix, "X"),
             levels=self._levels,
             seed=self._seed,
             num_threads=self._num_threads(),
@@ -314,20 +251,6 @@ class RBM(RatingModel):
         unseen = column_counts(matrix.indices, matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
         return learner
-
-    def _all_rated(
-        self, ratings: Ratings, more_users: NDArray[np.int64], more_items: NDArray[np.int64]
-    ) -> CSR:
-        """Give the pattern of the ratings, and of those that are known to be there."""
-        users = np.concatenate([row_numbers(ratings.indptr).astype(np.int64), more_users])
-        items = np.concatenate([ratings.indices.astype(np.int64), more_items])
-        by_item = self._structure.orientation == "item"
-        rows, columns = (items, users) if by_item else (users, items)
-        n_rows, n_columns = ratings.shape[::-1] if by_item else ratings.shape
-        places = np.unique(rows * n_columns + columns)
-        indptr = np.searchsorted(places, np.arange(n_rows + 1) * n_columns).astype(np.int64)
-        columns = (places % n_columns).astype(np.int32)
-        return CSR(indptr, columns, np.empty(0, np.float32), (n_rows, n_columns))
 
     def _validate(self, learner: Learner, held_out: HeldOut | None) -> dict[str, float]:
         if held_out is None:
@@ -353,15 +276,13 @@ class RBM(RatingModel):
             )
         return found.astype(np.uint8)
 
-    def _cells(self, matrix: CSR, name: str, rated: CSR | None = None) -> _core.LevelCells:
+    def _cells(self, matrix: CSR, name: str) -> _core.LevelCells:
         return _core.LevelCells(
             matrix.indptr,
             matrix.indices,
             self._level_of(matrix, name),
             matrix.shape[1],
             len(self._levels),
-            rated_indptr=None if rated is None else rated.indptr,
-            rated_indices=None if rated is None else rated.indices,
         )
 
     # Prediction
@@ -407,9 +328,6 @@ class RBM(RatingModel):
         # folded in later may have a rating of it
         old["weights"] = np.vstack([old["weights"], flat])
         old["visible_bias"] = np.vstack([old["visible_bias"], bias])
-        if self._structure.conditional:
-            zeros = np.zeros((len(bias), flat.shape[1]), np.float32)
-            old["rated_weights"] = np.vstack([old["rated_weights"], zeros])
         return {**grown, "_model": self._loaded(old)}
 
     def _encode(self, rows: CSR) -> _core.Matrix:
@@ -470,12 +388,10 @@ class RBM(RatingModel):
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
         n_columns, n_rows = shape if self.orientation == "item" else shape[::-1]
         n_levels, units = length_of(tensors, "levels"), int(self.hidden_units)
-        rated = {"rated_weights": single(n_columns, units)} if self.conditional else {}
         return {
             "weights": single(n_columns * n_levels, units),
             "visible_bias": single(n_columns, n_levels),
             "hidden_bias": single(1, units),
-            **rated,
             "codes": single(n_rows, units),
             "levels": double(n_levels),
             **ColumnPrior.layout(n_levels, units),
@@ -501,7 +417,7 @@ class RBM(RatingModel):
             len(tensors["visible_bias"]),
             len(self._levels),
             int(self._structure.hidden_units),
-            conditional=bool(self._structure.conditional),
+            conditional=False,
             deviation=0.0,
             seed=0,
         )

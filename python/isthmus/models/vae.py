@@ -40,7 +40,6 @@ class _Learner(RowLearner):
         settings: SimpleNamespace,
         *,
         divergence: tuple[float, float],
-        noise: float,
         first_step: int,
         seed: int,
         num_threads: int,
@@ -54,7 +53,7 @@ class _Learner(RowLearner):
             dropout=float(settings.dropout),
             likelihood=settings.likelihood,
             sampled_items=int(settings.sampled_items or 0),
-            noise=noise,
+            noise=1.0,
             seed=seed,
             num_threads=num_threads,
         )
@@ -120,10 +119,6 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         """Greatest weight of the KL divergence, and the steps that would take it to 1."""
         return 0.0, 0.0
 
-    def _noise(self) -> float:
-        """Return the standard deviation of what is drawn for the code."""
-        return 0.0
-
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.MultinomialAutoencoder:
         return _core.MultinomialAutoencoder(
             n_items,
@@ -143,7 +138,6 @@ class _Multinomial(ImplicitRecommender, abstract=True):
             self._seen,
             self._structure,
             divergence=self._annealing(),
-            noise=self._noise(),
             first_step=self._steps,
             seed=self._seed,
             num_threads=self._num_threads(),
@@ -331,9 +325,6 @@ class MultVAE(_Multinomial):
         Greatest weight of the KL divergence.
     annealing_steps : int, default 200000
         Steps after which beta would be 1; 0 starts with `beta`.
-    code_noise : float, default 1.0
-        Standard deviation of what is drawn in training for each unit of the code and multiplied
-        with sigma: 1 is the model above, 0 draws nothing.
     activation : str, default "tanh"
         Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
     regularization : float, default 0.0
@@ -407,7 +398,6 @@ class MultVAE(_Multinomial):
         latent_units: int = 200,
         beta: float = 0.2,
         annealing_steps: int = 200_000,
-        code_noise: float = 1.0,
         activation: str = "tanh",
         regularization: float = 0.0,
         dropout: float = 0.5,
@@ -429,7 +419,6 @@ class MultVAE(_Multinomial):
         self.latent_units = latent_units
         self.beta = beta
         self.annealing_steps = annealing_steps
-        self.code_noise = code_noise
         self.activation = activation
         self.regularization = regularization
         self.dropout = dropout
@@ -451,7 +440,6 @@ class MultVAE(_Multinomial):
         self._layers(self._current_structure())
         check_real("beta", self.beta, low=0)
         check_integer("annealing_steps", self.annealing_steps, low=0)
-        check_real("code_noise", self.code_noise, low=0)
 
     def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         layers = check_layers("hidden_units", structure.hidden_units)
@@ -464,6 +452,3 @@ class MultVAE(_Multinomial):
 
     def _annealing(self) -> tuple[float, float]:
         return float(self.beta), float(self.annealing_steps)
-
-    def _noise(self) -> float:
-        return float(self.code_noise)
