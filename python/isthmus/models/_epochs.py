@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.arrays import is_finite
@@ -26,7 +25,7 @@ from isthmus.training.loop import Callback, Epoch, Learner, as_callbacks, train
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EpochModel", "WeightKeeper", "load_weights"]
+__all__ = ["EpochModel"]
 
 _AT_ONCE = ("default_rating", "clip", "num_threads", "verbose")
 """Parameters that a fitted model reads anew at every call."""
@@ -302,24 +301,3 @@ class EpochModel(Recommender, abstract=True):
                     self.history_[int(index)].metrics[name.removeprefix("history.")] = value
         if "_structure" not in self.__dict__:  # a pickle has it, a file its parameters
             self._structure = self._current_structure()
-
-
-class WeightKeeper:
-    """The part of a learner that keeps a copy of the weights, given as views of them."""
-
-    def __init__(self, weights: dict[str, NDArray[np.float32]]) -> None:
-        self._weights = weights
-        self._best: dict[str, NDArray[np.float32]] | None = None
-
-    def keep_best(self) -> None:
-        self._best = {name: array.copy() for name, array in self._weights.items()}
-
-    def restore_best(self) -> None:
-        if self._best is not None:
-            load_weights(self._weights, self._best)
-
-
-def load_weights(weights: dict[str, NDArray[np.float32]], tensors: Tensors) -> None:
-    """Copy tensors into views of a model's weights."""
-    for name, array in weights.items():
-        array[...] = tensors[name]

@@ -15,10 +15,11 @@ from isthmus.data.ratings import Ratings
 from isthmus.data.splits import HeldOutUsers
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank
 from isthmus.evaluation.scores import Floats, Vectors
-from isthmus.models._epochs import EpochModel, load_weights
+from isthmus.models._epochs import EpochModel
 from isthmus.models._tensors import Tensors
 from isthmus.models.base import Recommender
 from isthmus.training.loop import Callback, by_rows
+from isthmus.training.weights import load_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

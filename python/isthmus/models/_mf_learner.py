@@ -11,7 +11,7 @@ from isthmus import _core
 from isthmus._util.arrays import is_finite
 from isthmus.data._csr import CSR
 from isthmus.data.ratings import Ratings
-from isthmus.models._epochs import WeightKeeper
+from isthmus.training.weights import WeightKeeper
 
 __all__ = ["Learner", "penalty_of", "scaled_cells"]
 

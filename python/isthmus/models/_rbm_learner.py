@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._util.checks import check_layers
 from isthmus.data._csr import CSR
-from isthmus.models._epochs import WeightKeeper
 from isthmus.training.loop import by_rows
+from isthmus.training.weights import WeightKeeper
 
 __all__ = ["Learner", "cd_steps_in"]
 

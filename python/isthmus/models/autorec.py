@@ -25,10 +25,10 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autorec_learners import LbfgsLearner, Learner
 from isthmus.models._column_prior import ColumnPrior
-from isthmus.models._epochs import load_weights
 from isthmus.models._pretraining import inner_layers
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors, network, single
+from isthmus.training.weights import load_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -14,10 +14,10 @@ from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._column_prior import residual_variance, strength
-from isthmus.models._epochs import load_weights
 from isthmus.models._mf_learner import Learner, scaled_cells
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors, double, single
+from isthmus.training.weights import load_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

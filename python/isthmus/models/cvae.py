@@ -43,11 +43,11 @@ from isthmus.models._cvae_rounds import (
     encode_content,
     solve,
 )
-from isthmus.models._epochs import load_weights
 from isthmus.models._files import id_layout, id_tensors, ids_from
 from isthmus.models._implicit import ImplicitRecommender
 from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, length_of, single
 from isthmus.training.loop import Callback
+from isthmus.training.weights import load_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

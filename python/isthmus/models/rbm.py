@@ -20,10 +20,10 @@ from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
 from isthmus.models._column_prior import ColumnPrior
-from isthmus.models._epochs import load_weights
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._rbm_learner import Learner
 from isthmus.models._tensors import Layout, Tensors, double, length_of, single
+from isthmus.training.weights import load_weights
 
 if TYPE_CHECKING:
     pass
