@@ -37,12 +37,12 @@ def main() -> None:
     ratings = Ratings.from_arrays(users[old], papers[old], np.ones(old.sum()))
     settings = {"pretraining_epochs": 5, "epochs": 10} if quick else {}
     model = CVAE(**settings, random_state=0, verbose=True)
-    model.fit(ratings, content=Content.from_matrix(words))
+    model.fit(ratings, content=Content(words))
     for name, values in model.losses_.items():
         print(f"{name}: {values[0]:.3f} -> {values[-1]:.3f}")
 
     new = np.arange(n_old, words.shape[0])
-    model.fold_in_items(Content.from_matrix(words[new], item_ids=new))
+    model.fold_in_items(Content(words[new], item_ids=new))
     readers = np.unique(users[~old & np.isin(users, ratings.user_ids)])[:5]
     ids, _ = model.recommend(readers, n=5, candidates=new)
     for reader, listed in zip(readers, ids, strict=True):

@@ -61,7 +61,7 @@ PARAMETERS = {
         "init_scale": (0, 0.1, 5.0),
     },
     "RBM": SHARED
-    | RATED
+    | {name: values for name, values in RATED.items() if name != "clip"}
     | {
         "orientation": ("item", "user"),
         "hidden_units": (1, 2, 5),
@@ -280,8 +280,6 @@ def _fit(rng, world, model):
         arguments["validation"] = world.known()
     if model == "CVAE" and rng.random() < 0.7:
         arguments["content"] = world.content()
-    if model == "RBM" and rng.random() < 0.1:
-        arguments["rated"] = world.known()
     return ["fit", arguments]
 
 

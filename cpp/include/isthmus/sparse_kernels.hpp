@@ -64,7 +64,7 @@ void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trai
 void catch_up_columns(ColumnRange columns, const TrainedMatrix& trained, const OptimizerStep* steps,
                       index_t count);
 
-constexpr index_t kMostExactSteps = 16;
+constexpr index_t kMostExactSteps = 32;
 
 // An array of weights and its gradient: parameters that are not kept by column.
 void update_array(float* weights, const float* gradient, index_t size, float* const state[2],
