@@ -18,20 +18,14 @@ from typing import Any
 
 import numpy as np
 import scipy
+from model_registry import SETTINGS
 from safetensors.numpy import load_file
 from scipy import sparse
 
 import isthmus
 from isthmus import (
-    CDAE,
     CVAE,
-    EASE,
-    RBM,
     AutoRec,
-    BiasedMF,
-    Blend,
-    MultDAE,
-    MultVAE,
     Ratings,
     Recommender,
     build_info,
@@ -40,7 +34,6 @@ from isthmus import (
 
 PATH = Path(__file__).parent / "data" / "golden.json"
 SMALL: dict[str, Any] = {"epochs": 3, "random_state": 1, "batch_size": 16, "num_threads": 2}
-QUICK: dict[str, Any] = {"epochs": 3, "random_state": 1, "num_threads": 2}
 
 
 def models() -> dict[str, Recommender]:
@@ -50,39 +43,23 @@ def models() -> dict[str, Recommender]:
         made[f"AutoRec {optimizer}"] = AutoRec(
             hidden_units=(20,), optimizer=optimizer, learning_rate=0.01, **SMALL
         )
-    deep = {"hidden_units": (9, 4, 9), "pretraining_epochs": 2, "dropout": 0.2}
-    centred = {"input_centering": "row", "target_centering": "global"}
-    mf = BiasedMF(factors=6, **QUICK)
-    user = AutoRec(orientation="user", hidden_units=(20,), **SMALL)
-    return {
-        **made,
-        "AutoRec user": user,
-        "AutoRec deep": AutoRec(**deep, **centred, **SMALL),
-        "AutoRec sigmoid": AutoRec(
-            orientation="user",
-            decoder_activation="sigmoid",
-            target_centering="none",
-            **{"hidden_units": (20,), **SMALL},
-        ),
-        "AutoRec gaussian": AutoRec(corruption_kind="gaussian", hidden_units=(20,), **SMALL),
-        "AutoRec rprop": AutoRec.paper(hidden_units=(20,), **QUICK),
-        "AutoRec lbfgs": AutoRec(
-            optimizer="lbfgs", corruption=0, hidden_units=(20,), **{**SMALL, "batch_size": None}
-        ),
-        "BiasedMF sgd": mf,
-        "BiasedMF als": BiasedMF.als(factors=6, random_state=1, num_threads=2),
-        "RBM item": RBM(hidden_units=12, **SMALL),
-        "RBM user": RBM(orientation="user", hidden_units=12, cd_steps=(1, 3), **SMALL),
-        "EASE": EASE(regularization=20.0, num_threads=2),
-        "CDAE": CDAE(hidden_units=20, **SMALL),
-        "CDAE tied": CDAE(hidden_units=20, tied=True, loss="square", **SMALL),
-        "MultDAE": MultDAE(hidden_units=(20,), **SMALL),
-        "MultDAE deep": MultDAE(hidden_units=(9, 4, 9), likelihood="bernoulli", **SMALL),
-        "MultVAE": MultVAE(hidden_units=(20,), latent_units=8, **SMALL),
-        "MultVAE sampled": MultVAE(hidden_units=(9,), latent_units=8, sampled_items=20, **SMALL),
-        "CVAE": CVAE(hidden_units=(9, 6), latent_units=5, pretraining_epochs=2, **SMALL),
-        "Blend": Blend([user, mf], random_state=1),
-    }
+    user = {"orientation": "user", "hidden_units": (20,)}
+    made["AutoRec user"] = AutoRec(**user, **SMALL)
+    made["AutoRec centred"] = AutoRec(
+        input_centering="row", target_centering="global", hidden_units=(20,), **SMALL
+    )
+    made["AutoRec sigmoid"] = AutoRec(
+        decoder_activation="sigmoid", target_centering="none", **user, **SMALL
+    )
+    made["AutoRec rprop"] = AutoRec.paper(hidden_units=(20,), epochs=3, random_state=1)
+    for name, cases in SETTINGS.items():
+        for number, settings in enumerate(cases):
+            model = getattr(isthmus, name)(**settings)
+            model.set_params(
+                **{key: 1 for key in ("random_state", "num_threads") if key in model.get_params()}
+            )
+            made[f"{name} {number}"] = model
+    return made
 
 
 def digest(model: Recommender, ratings: Ratings, folder: Path) -> str:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from fuzz import expectations, faults, kinds, model_files, plans, runner
-from fuzz.codec import dumps, loads
+from tests.fuzz import expectations, faults, kinds, model_files, plans, runner
+from tests.fuzz.codec import dumps, loads
 
 CASES = sorted((Path(__file__).parent / "fuzz" / "cases").glob("*.json"))
 INPUTS = {"csv": 400, "items": 200, "npz": 300, "parquet": 200, "model": 300, "train": 200}

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import sklearn.exceptions
+from model_registry import SETTINGS
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy import sparse
@@ -15,9 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import isthmus
 from isthmus import (
-    RBM,
     AutoRec,
-    BiasedMF,
     ConvergenceError,
     NotFittedError,
     Ratings,
@@ -30,67 +29,6 @@ from isthmus.data.splits import HeldOutUsers
 from isthmus.metrics import mae, rmse
 from isthmus.models._epochs import EpochModel
 
-# A few quick settings of each model. A new one does not pass before it is listed here.
-SETTINGS = {
-    "AutoRec": [
-        {"hidden_units": (6,), "epochs": 3, "batch_size": 16, "regularization": 5.0},
-        {"orientation": "user", "hidden_units": (6,), "epochs": 3, "batch_size": 16},
-        {"hidden_units": (7, 3, 7), "epochs": 2, "dropout": 0.2, "corruption_kind": "gaussian"},
-        {
-            "hidden_units": (7, 3, 7),
-            "epochs": 2,
-            "pretraining_epochs": 2,
-            "hidden_regularization": 1.0,
-            "initial_deviation": 0.05,
-        },
-        {
-            "hidden_units": (6,),
-            "epochs": 3,
-            "regularization": 5.0,
-            "optimizer": "lbfgs",
-            "batch_size": None,
-            "corruption": 0.0,
-        },
-    ],
-    "BiasedMF": [
-        {"factors": 5, "epochs": 3},
-        {"factors": 5, "epochs": 3, "optimizer": "als"},
-    ],
-    "RBM": [
-        {"hidden_units": 6, "epochs": 3, "batch_size": 16},
-        {"orientation": "user", "hidden_units": 6, "epochs": 3, "batch_size": 16},
-    ],
-    "EASE": [{"regularization": 5.0}],
-    "MultDAE": [
-        {"hidden_units": (6,), "epochs": 3, "batch_size": 16},
-        {"hidden_units": (7, 3, 7), "epochs": 2, "regularization": 0.01},
-        {"hidden_units": (6,), "epochs": 2, "batch_size": 16, "likelihood": "bernoulli"},
-    ],
-    "MultVAE": [
-        {"hidden_units": (6,), "latent_units": 3, "epochs": 3, "batch_size": 16},
-        {"hidden_units": (6,), "latent_units": 3, "decoder_units": (), "epochs": 2},
-        {"hidden_units": (6,), "latent_units": 3, "epochs": 2, "sampled_items": 9},
-    ],
-    "CVAE": [
-        {"hidden_units": (6,), "latent_units": 3, "epochs": 3},
-        {"hidden_units": (6, 4), "latent_units": 3, "epochs": 2, "item_regularization": 0.5},
-    ],
-    "CDAE": [
-        {"hidden_units": 6, "epochs": 3, "batch_size": 16},
-        {"hidden_units": 6, "epochs": 2, "tied": True, "loss": "square", "learning_rate": 0.02},
-    ],
-}
-QUICK = {"random_state": 0, "epochs": 3}
-SETTINGS["Blend"] = [
-    {
-        "models": [
-            AutoRec(hidden_units=(6,), batch_size=16, regularization=5.0, **QUICK),
-            AutoRec(orientation="user", hidden_units=(6,), batch_size=16, **QUICK),
-            BiasedMF(factors=5, **QUICK),
-        ]
-    },
-    {"models": [RBM(hidden_units=6, batch_size=16, **QUICK), BiasedMF(factors=5, **QUICK)]},
-]
 MODELS = {
     name: model
     for name, model in Recommender._models.items()

@@ -6,20 +6,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy import sparse
+from tests.model_registry import SETTINGS
 
-from isthmus import (
-    CDAE,
-    CVAE,
-    EASE,
-    RBM,
-    AutoRec,
-    BiasedMF,
-    Blend,
-    MultDAE,
-    MultVAE,
-    Ratings,
-    Recommender,
-)
+import isthmus
+from isthmus import CVAE, Ratings, Recommender
 from isthmus.models import _files as persistence
 
 from .expectations import (
@@ -47,28 +37,19 @@ from .mutate import (
     write_tensors,
 )
 
-QUICK = {"epochs": 2, "random_state": 0, "num_threads": 1}
-IMPLICIT = {**QUICK, "validation_fraction": 0.3, "validation_metric": "ndcg@2"}
-
 
 def _seed_models():
-    return [
-        AutoRec(hidden_units=(3,), default_rating=3.0, **QUICK),
-        AutoRec(orientation="user", hidden_units=(3, 2, 3), validation_fraction=0.2, **QUICK),
-        AutoRec(hidden_units=(3,), decoder_activation="sigmoid", target_centering="none", **QUICK),
-        BiasedMF(factors=3, **QUICK),
-        BiasedMF(factors=2, optimizer="als", clip=False, **QUICK),
-        RBM(hidden_units=3, **QUICK),
-        RBM(orientation="user", hidden_units=3, **QUICK),
-        EASE(regularization=5.0, num_threads=1),
-        MultDAE(hidden_units=(3,), **QUICK),
-        MultVAE(hidden_units=(3,), latent_units=2, **IMPLICIT),
-        CDAE(hidden_units=3, **QUICK),
-        CDAE(hidden_units=3, tied=True, **IMPLICIT),
-        CVAE(hidden_units=(3,), latent_units=2, pretraining_epochs=1, **QUICK),
-        Blend([AutoRec(hidden_units=(2,), **QUICK), BiasedMF(factors=2, **QUICK)], random_state=0),
-        Blend([RBM(hidden_units=2, **QUICK)], random_state=0),
-    ]
+    models = []
+    for name, cases in SETTINGS.items():
+        kind = getattr(isthmus, name)
+        known = kind(**cases[0]).get_params()
+        for number, settings in enumerate(cases):
+            extra = {"random_state": 0, "num_threads": 1}
+            if number % 2:  # which leaves validation metrics in the file
+                extra |= {"validation_fraction": 0.3, "validation_metric": "ndcg@2", "clip": False}
+            own = {key: value for key, value in extra.items() if key in known}
+            models.append(kind(**{**settings, **own}))
+    return models
 
 
 def small_ratings(*, named):
