@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "convert.hpp"
+#include "isthmus/cholesky.hpp"
 #include "isthmus/ease.hpp"
 #include "isthmus/parallel.hpp"
 #include "pybind.hpp"

@@ -1,6 +1,6 @@
 #include "column_prior.hpp"
 #include "convert.hpp"
-#include "isthmus/ridge.hpp"
+#include "isthmus/cholesky.hpp"
 #include "pybind.hpp"
 
 namespace isthmus {

@@ -5,7 +5,6 @@
 #include "column_prior.hpp"
 #include "isthmus/rbm.hpp"
 #include "isthmus/rbm_scoring.hpp"
-#include "isthmus/softmax.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 #include "scores.hpp"
@@ -52,8 +51,8 @@ struct LevelCells {
     }
 };
 
-std::unique_ptr<Rbm> make_model(index_t cols, index_t levels, index_t hidden, bool conditional,
-                                float deviation, std::uint64_t seed, int num_threads) {
+std::unique_ptr<Rbm> make_rbm(index_t cols, index_t levels, index_t hidden, bool conditional,
+                              float deviation, std::uint64_t seed, int num_threads) {
     require(cols >= 1 && hidden >= 1, "cols and hidden must be at least 1");
     require(levels >= 1 && levels <= kMaxLevels,
             "levels must lie in [1, " + std::to_string(kMaxLevels) + "]");
@@ -61,7 +60,7 @@ std::unique_ptr<Rbm> make_model(index_t cols, index_t levels, index_t hidden, bo
     return std::make_unique<Rbm>(cols, levels, hidden, conditional, deviation, seed, num_threads);
 }
 
-py::dict weights(const py::object& self) {
+py::dict rbm_weights(const py::object& self) {
     auto& model = self.cast<Rbm&>();
     py::dict arrays;
     arrays["weights"] = matrix_array(model.weights, self);
@@ -76,9 +75,9 @@ void require_fit(const Rbm& model, const LevelCells& cells) {
             "the cells must have the model's columns and levels");
 }
 
-std::unique_ptr<RbmTrainer> make_trainer(Rbm& model, std::vector<float> values, float momentum,
-                                         float decay, index_t batch_size, std::uint64_t seed,
-                                         int num_threads) {
+std::unique_ptr<RbmTrainer> make_rbm_trainer(Rbm& model, std::vector<float> values, float momentum,
+                                             float decay, index_t batch_size, std::uint64_t seed,
+                                             int num_threads) {
     require(static_cast<index_t>(values.size()) == model.levels(),
             "values must have one for each of the model's levels");
     require(batch_size >= 1, "batch_size must be at least 1");
@@ -87,8 +86,8 @@ std::unique_ptr<RbmTrainer> make_trainer(Rbm& model, std::vector<float> values, 
     return std::make_unique<RbmTrainer>(model, std::move(options));
 }
 
-double run_epoch(RbmTrainer& trainer, const LevelCells& cells, index_t epoch, int steps,
-                 float learning_rate, const py::object& progress) {
+double run_rbm_epoch(RbmTrainer& trainer, const LevelCells& cells, index_t epoch, int steps,
+                     float learning_rate, const py::object& progress) {
     require_fit(trainer.model(), cells);
     require(steps >= 1, "steps must be at least 1");
     const auto poll = make_poll(progress);
@@ -110,7 +109,7 @@ private:
     ExpectedRatings source_;
 };
 
-py::tuple bind_fit_columns(const py::array_t<float>& codes, const LevelCells& cells, double penalty,
+py::tuple bind_fit_softmax(const py::array_t<float>& codes, const LevelCells& cells, double penalty,
                            const BoundPrior& prior, int num_threads) {
     const ConstMatrixView h = matrix_view(codes, "codes");
     const ColumnPrior known = prior.view(cells.n_levels, h.cols);
@@ -122,7 +121,10 @@ py::tuple bind_fit_columns(const py::array_t<float>& codes, const LevelCells& ce
     const MatrixView b{bias.mutable_data(), cells.view.rows, cells.n_levels, cells.n_levels};
     {
         const py::gil_scoped_release release;
-        fit_columns(h, cells.view, cells.n_levels, penalty, known, num_threads, w, b);
+        const CsrView pattern{cells.view.rows, cells.view.cols, cells.view.indptr,
+                              cells.view.indices, nullptr};
+        fit_softmax(h, pattern, cells.view.levels, cells.n_levels, penalty, known, num_threads, w,
+                    b);
     }
     return py::make_tuple(weights_, bias);
 }
@@ -141,10 +143,11 @@ void register_rbm(py::module_& module) {
 
     py::class_<Rbm>(module, "Rbm", py::module_local(),
                     "Softmax units of so many levels, one a column; binary hidden units.")
-        .def(py::init(&make_model), py::arg("cols"), py::arg("levels"), py::arg("hidden"),
+        .def(py::init(&make_rbm), py::arg("cols"), py::arg("levels"), py::arg("hidden"),
              py::kw_only(), py::arg("conditional"), py::arg("deviation"), py::arg("seed"),
              py::arg("num_threads") = 1)
-        .def("weights", &weights, "NumPy views of the weights, by name; writing changes the model.")
+        .def("weights", &rbm_weights,
+             "NumPy views of the weights, by name; writing changes the model.")
         .def(
             "encode",
             [](const Rbm& model, const LevelCells& cells, int num_threads) {
@@ -159,10 +162,10 @@ void register_rbm(py::module_& module) {
 
     py::class_<RbmTrainer>(module, "RbmTrainer", py::module_local(),
                            "Contrastive divergence by mini-batches of rows.")
-        .def(py::init(&make_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::kw_only(),
+        .def(py::init(&make_rbm_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::kw_only(),
              py::arg("values"), py::arg("momentum"), py::arg("decay"), py::arg("batch_size"),
              py::arg("seed"), py::arg("num_threads"))
-        .def("run_epoch", &run_epoch, py::arg("cells"), py::arg("epoch"), py::kw_only(),
+        .def("run_epoch", &run_rbm_epoch, py::arg("cells"), py::arg("epoch"), py::kw_only(),
              py::arg("steps"), py::arg("learning_rate"), py::arg("progress") = py::none(),
              "One pass over the rows: the summed squared error of their first reconstructions. "
              "`progress` is called with the rows done before each batch.");
@@ -177,7 +180,7 @@ void register_rbm(py::module_& module) {
              py::arg("values"), py::arg("queries_are_rows"));
 
     module.def(
-        "fit_softmax", &bind_fit_columns, py::arg("codes"), py::arg("cells"), py::arg("penalty"),
+        "fit_softmax", &bind_fit_softmax, py::arg("codes"), py::arg("cells"), py::arg("penalty"),
         py::arg("prior"), py::kw_only(), py::arg("num_threads"),
         "Weights ((columns x levels) x hidden) and bias (columns x levels) of each row of "
         "cells, by softmax regression on the codes of its indices, shrunk towards the prior's.");

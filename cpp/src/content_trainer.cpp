@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "isthmus/activation_functions.hpp"
 #include "isthmus/dense.hpp"
 #include "isthmus/parallel.hpp"
 #include "isthmus/random.hpp"

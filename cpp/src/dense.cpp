@@ -3,6 +3,9 @@
 #include <Eigen/Core>
 #include <algorithm>
 
+#include "isthmus/activation_functions.hpp"
+#include "isthmus/simd.hpp"
+
 namespace isthmus {
 
 namespace {

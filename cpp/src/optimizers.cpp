@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "isthmus/optimizer_policies.hpp"
+
 namespace isthmus {
 
 OptimizerKind optimizer_from_name(const std::string& name) {

@@ -6,9 +6,10 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "isthmus/activations.hpp"
+#include "isthmus/activation_functions.hpp"
 #include "isthmus/dense.hpp"
 #include "isthmus/parallel.hpp"
+#include "isthmus/simd.hpp"
 
 namespace isthmus {
 

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "isthmus/simd.hpp"
+
 namespace isthmus {
 
 namespace {
@@ -57,16 +59,24 @@ float cosine_of_turns(float v) {
 
 }  // namespace
 
+// The four words at N vectors of positions, which wait for one another's products in turn.
+struct Philox::Vectors {
+    template <int N>
+    static void draw(const Philox& philox, std::uint32_t row, const Words (&positions)[N],
+                     Words (&drawn)[4][N]);
+};
+
 template <int N>
-void Philox::draw(std::uint32_t row, const Words (&positions)[N], Words (&drawn)[4][N]) const {
+void Philox::Vectors::draw(const Philox& philox, std::uint32_t row, const Words (&positions)[N],
+                           Words (&drawn)[4][N]) {
     Words(&c0)[N] = drawn[0], (&c1)[N] = drawn[1], (&c2)[N] = drawn[2], (&c3)[N] = drawn[3];
     for (int n = 0; n < N; ++n) {
         c0[n] = positions[n];
         c1[n] = row - Words{};
-        c2[n] = epoch_ - Words{};
-        c3[n] = stream_ - Words{};
+        c2[n] = philox.epoch_ - Words{};
+        c3[n] = philox.stream_ - Words{};
     }
-    std::uint32_t k0 = key0_, k1 = key1_;
+    std::uint32_t k0 = philox.key0_, k1 = philox.key1_;
 #pragma GCC unroll 10
     for (int round = 0; round < kRounds; ++round) {
 #pragma GCC unroll 2
@@ -89,7 +99,7 @@ void Philox::words(std::uint32_t row, const std::int32_t* positions, index_t cou
         Words at[kVectors] = {}, drawn[4][kVectors];
         copy_words(positions + first, at, count - first);
         for (Words& vector : at) vector += shift;
-        draw(row, at, drawn);
+        Vectors::draw(*this, row, at, drawn);
         copy_words(drawn[0], out + first, count - first);
     }
 }
@@ -102,7 +112,7 @@ void Philox::all_words(std::uint32_t row, std::uint32_t first, index_t count,
         Words at[kVectors], drawn[4][kVectors];
         copy_words(places, at, kDrawn);
         for (Words& vector : at) vector += static_cast<std::uint32_t>(i);
-        draw(row, at, drawn);
+        Vectors::draw(*this, row, at, drawn);
         for (index_t w = 0; w < 4; ++w) copy_words(drawn[w], out + w * count + i, count - i);
     }
 }

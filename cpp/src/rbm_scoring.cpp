@@ -1,21 +1,12 @@
 #include "isthmus/rbm_scoring.hpp"
 
-#include <Eigen/Cholesky>
-#include <Eigen/Core>
 #include <stdexcept>
 #include <utility>
 
-#include "isthmus/parallel.hpp"
+#include "isthmus/rbm.hpp"
 #include "isthmus/softmax.hpp"
 
 namespace isthmus {
-
-namespace {
-
-constexpr int kMaxIterations = 200;
-constexpr double kTolerance = 1e-5;
-
-}  // namespace
 
 ExpectedRatings::ExpectedRatings(Matrix codes, Matrix weights, Matrix bias,
                                  std::vector<float> values, bool queries_are_rows)
@@ -59,63 +50,6 @@ void ExpectedRatings::list(index_t query, const std::int32_t* candidates, index_
                            float* out) const {
     Matrix p(1, static_cast<index_t>(values_.size()));
     for (index_t i = 0; i < count; ++i) out[i] = score(query, candidates[i], p.data());
-}
-
-void fit_columns(ConstMatrixView codes, const LevelRows& cells, index_t levels, double penalty,
-                 const ColumnPrior& prior, int num_threads, MatrixView weights, MatrixView bias) {
-    const index_t hidden = codes.cols;
-    parallel_for(cells.rows, num_threads, [&](index_t column) {
-        const index_t begin = cells.indptr[column];
-        const index_t count = cells.indptr[column + 1] - begin;
-        Eigen::MatrixXd x(count, hidden + 1);
-        Eigen::MatrixXd target = Eigen::MatrixXd::Zero(count, levels);
-        Eigen::MatrixXd expected(count, levels);  // the mean column's logits
-        for (index_t i = 0; i < count; ++i) {
-            const float* code = codes.row(cells.indices[begin + i]);
-            for (index_t j = 0; j < hidden; ++j) x(i, j) = double{code[j]} - prior.center[j];
-            x(i, hidden) = 1.0;
-            for (index_t k = 0; k < levels; ++k) {
-                expected(i, k) = prior.bias[k];
-                for (index_t j = 0; j < hidden; ++j) {
-                    expected(i, k) += double{prior.weights.row(k)[j]} * code[j];
-                }
-            }
-            target(i, cells.levels[begin + i]) = 1.0;
-        }
-        Eigen::VectorXd ridge = Eigen::VectorXd::Constant(hidden + 1, penalty);
-        ridge(hidden) = prior.level_penalty;
-        Eigen::MatrixXd bound = 0.5 * (x.transpose() * x);
-        bound.diagonal() += ridge;
-        const Eigen::LLT<Eigen::MatrixXd> cholesky(bound);
-        if (cholesky.info() != Eigen::Success) {
-            throw std::invalid_argument(
-                "a softmax regression on the codes is singular: raise regularization.");
-        }
-        // beside the mean column: weights, and the levels at the centre
-        Eigen::MatrixXd theta = Eigen::MatrixXd::Zero(hidden + 1, levels);
-        for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
-            Eigen::MatrixXd p = expected + x * theta;
-            for (index_t i = 0; i < count; ++i) {
-                p.row(i).array() -= p.row(i).maxCoeff();
-                p.row(i) = p.row(i).array().exp();
-                p.row(i) /= p.row(i).sum();
-            }
-            const Eigen::MatrixXd gradient =
-                x.transpose() * (target - p) - ridge.asDiagonal() * theta;
-            const Eigen::MatrixXd step = cholesky.solve(gradient);
-            theta += step;
-            if (step.cwiseAbs().maxCoeff() < kTolerance) break;
-        }
-        for (index_t k = 0; k < levels; ++k) {
-            double level_bias = prior.bias[k] + theta(hidden, k);
-            for (index_t j = 0; j < hidden; ++j) {
-                weights.row(column * levels + k)[j] =
-                    static_cast<float>(prior.weights.row(k)[j] + theta(j, k));
-                level_bias -= theta(j, k) * prior.center[j];
-            }
-            bias.row(column)[k] = static_cast<float>(level_bias);
-        }
-    });
 }
 
 }  // namespace isthmus

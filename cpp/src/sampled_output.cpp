@@ -6,8 +6,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "isthmus/activations.hpp"
+#include "isthmus/activation_functions.hpp"
 #include "isthmus/chunks.hpp"
+#include "isthmus/optimizer_policies.hpp"
 #include "isthmus/parallel.hpp"
 
 namespace isthmus {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "isthmus/activation_functions.hpp"
 #include "isthmus/dense.hpp"
 #include "isthmus/parallel.hpp"
 #include "isthmus/simd.hpp"

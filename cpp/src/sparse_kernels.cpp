@@ -4,7 +4,9 @@
 #include <type_traits>
 #include <utility>
 
+#include "isthmus/activation_functions.hpp"
 #include "isthmus/chunks.hpp"
+#include "isthmus/optimizer_policies.hpp"
 
 namespace isthmus {
 

@@ -9,6 +9,7 @@
 #include "isthmus/dense.hpp"
 #include "isthmus/parallel.hpp"
 #include "isthmus/random.hpp"
+#include "isthmus/simd.hpp"
 #include "isthmus/trainer.hpp"
 
 namespace isthmus {

@@ -7,8 +7,8 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
-#include "isthmus/simd.hpp"
 #include "isthmus/types.hpp"
 
 namespace isthmus {
@@ -92,9 +92,7 @@ private:
     static constexpr std::uint32_t kFactor0 = 0xD2511F53u, kFactor1 = 0xCD9E8D57u;
     static constexpr std::uint32_t kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
 
-    // The four words at N vectors of positions, which wait for one another's products in turn.
-    template <int N>
-    void draw(std::uint32_t row, const Words (&positions)[N], Words (&drawn)[4][N]) const;
+    struct Vectors;  // of words: random.cpp's own
 
     std::uint32_t key0_, key1_, epoch_, stream_;
 };

@@ -15,6 +15,8 @@
 
 namespace isthmus {
 
+constexpr index_t kMaxLevels = 100;
+
 // Rows of cells whose values are levels, below the model's K.
 struct LevelRows {
     index_t rows = 0;

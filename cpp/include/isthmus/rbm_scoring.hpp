@@ -4,8 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "isthmus/column_prior.hpp"
-#include "isthmus/rbm.hpp"
 #include "isthmus/scoring.hpp"
 #include "isthmus/types.hpp"
 
@@ -33,13 +31,5 @@ private:
     std::vector<float> values_;
     bool queries_are_rows_;
 };
-
-// Weights and biases of columns that training did not see, by softmax regression on the codes
-// (Boehning, AISM 1992: a fixed bound on the curvature, so that a column factorises one matrix):
-//     max over w, b of  sum over the column's cells of log p(level | code)
-//                       - penalty / 2 |w - prior's|^2 - half of the prior's cost of the levels
-// cells: new columns x codes' rows.   weights: (new columns x levels) x hidden, bias: new x levels
-void fit_columns(ConstMatrixView codes, const LevelRows& cells, index_t levels, double penalty,
-                 const ColumnPrior& prior, int num_threads, MatrixView weights, MatrixView bias);
 
 }  // namespace isthmus

@@ -2,6 +2,10 @@
 // One vector type as wide as the instruction set of this build, on the compilers' vector
 // extensions: `a * b + c` contracts to a fused multiply-add where there is one.
 
+#if defined(ISTHMUS_ANY_CPU)
+#error "this file is compiled once for every instruction set: it may include no vector type"
+#endif
+
 #include <cstdint>
 #include <cstring>
 #include <type_traits>

@@ -9,8 +9,6 @@
 
 namespace isthmus {
 
-constexpr index_t kMaxLevels = 100;
-
 // p[k] = softmax over k < levels of (bias[k] + weights_(first + k) . h), for whole vectors of h; p
 // has room for whole vectors, which are 0 after the last level.
 inline void level_probabilities(ConstMatrixView weights, index_t first, const float* bias,

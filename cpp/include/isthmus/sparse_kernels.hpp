@@ -8,7 +8,6 @@
 
 #include "isthmus/activations.hpp"
 #include "isthmus/batch.hpp"
-#include "isthmus/chunks.hpp"
 #include "isthmus/optimizers.hpp"
 #include "isthmus/types.hpp"
 
