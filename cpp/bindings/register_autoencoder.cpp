@@ -6,6 +6,7 @@
 #include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -144,8 +145,6 @@ py::dict bind_gradients(const py::object& self) {
     return arrays;
 }
 
-}  // namespace
-
 void register_autoencoder(py::module_& module) {
     py::register_local_exception<Diverged>(module, "Diverged", PyExc_RuntimeError);
 
@@ -249,5 +248,9 @@ void register_autoencoder(py::module_& module) {
         .def("restore_best", &Trainer::restore_best, "Goes back to the kept copy, if there is one.")
         .def("finish", &Trainer::finish, "Gives the model its columns back in their own order.");
 }
+
+const Registration registration_of_autoencoder(&register_autoencoder);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -7,6 +7,7 @@
 #include "isthmus/factor_sgd.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -98,14 +99,7 @@ py::tuple factor_order(const FactorSgd& sgd, index_t epoch) {
     return py::make_tuple(users, items, values);
 }
 
-}  // namespace
-
 void register_biased_mf(py::module_& module) {
-    py::class_<BoundCells>(module, "Cells", py::module_local(),
-                           "The cells of a CSR matrix. The arrays are held, not copied.")
-        .def(py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t>(),
-             py::arg("indptr"), py::arg("indices"), py::arg("values"), py::arg("cols"));
-
     py::class_<BiasedMF>(module, "BiasedMF", py::module_local(),
                          "r = mean + user_bias + item_bias + user_factors . item_factors; factors "
                          "start at N(0, scale^2 / k), biases at 0.")
@@ -145,5 +139,9 @@ void register_biased_mf(py::module_& module) {
         .def("order", &factor_order, py::arg("epoch"),
              "Users, items and values of the cells, in an equivalent order of one by one.");
 }
+
+const Registration registration_of_biased_mf(&register_biased_mf);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -10,6 +10,7 @@
 #include "isthmus/content_trainer.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -135,8 +136,6 @@ py::tuple bind_solve_implicit_rows(const BoundCells& cells, const py::array_t<fl
     return py::make_tuple(solved, error);
 }
 
-}  // namespace
-
 void register_content(py::module_& module) {
     py::class_<ContentNetwork>(module, "ContentNetwork", py::module_local(),
                                "Sparse input in [0, 1], sigmoid layers, a Gaussian code if latent "
@@ -172,5 +171,9 @@ void register_content(py::module_& module) {
                "Factors (rows x k) of each row of implicit feedback, from those of the columns and "
                "the products of the columns that count; and the weighted squared error.");
 }
+
+const Registration registration_of_content(&register_content);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -5,6 +5,7 @@
 #include "isthmus/activations.hpp"
 #include "isthmus/random.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -79,8 +80,6 @@ py::tuple bind_cross_entropy(const Array<float>& z) {
     return py::make_tuple(loss, py::array_t<float>(z.size(), slope.row(0)));
 }
 
-}  // namespace
-
 void register_primitives(py::module_& module) {
     const auto draws = [&module](const char* name, auto function, const char* doc) {
         module.def(name, function, py::arg("seed"), py::arg("stream"), py::arg("epoch"),
@@ -98,5 +97,9 @@ void register_primitives(py::module_& module) {
     module.def("cross_entropy", &bind_cross_entropy, py::arg("z"),
                "log(1 + exp(z)), the loss of a logit z whose target is 0, and its slope.");
 }
+
+const Registration registration_of_primitives(&register_primitives);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -7,6 +7,7 @@
 #include "isthmus/rbm_scoring.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 #include "scores.hpp"
 
 namespace isthmus {
@@ -129,8 +130,6 @@ py::tuple bind_fit_softmax(const py::array_t<float>& codes, const LevelCells& ce
     return py::make_tuple(weights_, bias);
 }
 
-}  // namespace
-
 void register_rbm(py::module_& module) {
     py::class_<LevelCells>(module, "LevelCells", py::module_local(),
                            "CSR cells whose values are levels, and the columns known to be rated "
@@ -185,5 +184,9 @@ void register_rbm(py::module_& module) {
         "Weights ((columns x levels) x hidden) and bias (columns x levels) of each row of "
         "cells, by softmax regression on the codes of its indices, shrunk towards the prior's.");
 }
+
+const Registration registration_of_rbm(&register_rbm);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -6,6 +6,7 @@
 #include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -82,8 +83,6 @@ py::tuple run_multinomial_epoch(MultinomialTrainer& trainer, const Array<std::in
     return py::make_tuple(result.likelihood, result.divergence, result.rows);
 }
 
-}  // namespace
-
 void register_vae(py::module_& module) {
     py::class_<MultinomialAutoencoder>(module, "MultinomialAutoencoder", py::module_local(),
                                        "Sparse input, dense hidden layers, a softmax over all "
@@ -115,5 +114,9 @@ void register_vae(py::module_& module) {
         .def("keep_best", &MultinomialTrainer::keep_best)
         .def("restore_best", &MultinomialTrainer::restore_best);
 }
+
+const Registration registration_of_vae(&register_vae);
+
+}  // namespace
 
 }  // namespace isthmus
