@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "isthmus/types.hpp"
+#include "isthmus/core/types.hpp"
 #include "pybind.hpp"
 
 namespace isthmus {

@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "convert.hpp"
-#include "isthmus/trainer.hpp"
+#include "isthmus/models/autoencoder_trainer.hpp"
 #include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"

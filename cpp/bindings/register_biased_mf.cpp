@@ -1,10 +1,10 @@
-#include "isthmus/biased_mf.hpp"
+#include "isthmus/models/biased_mf.hpp"
 
 #include <memory>
 
 #include "cells.hpp"
 #include "convert.hpp"
-#include "isthmus/factor_sgd.hpp"
+#include "isthmus/models/factor_sgd.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"

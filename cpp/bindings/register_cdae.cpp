@@ -1,8 +1,8 @@
 #include <memory>
 
 #include "convert.hpp"
-#include "isthmus/cdae.hpp"
-#include "isthmus/negatives.hpp"
+#include "isthmus/batches/negatives.hpp"
+#include "isthmus/models/cdae.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"

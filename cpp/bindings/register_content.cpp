@@ -5,9 +5,9 @@
 
 #include "cells.hpp"
 #include "convert.hpp"
-#include "isthmus/als.hpp"
-#include "isthmus/content_network.hpp"
-#include "isthmus/content_trainer.hpp"
+#include "isthmus/models/content_network.hpp"
+#include "isthmus/models/content_trainer.hpp"
+#include "isthmus/solvers/als.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"

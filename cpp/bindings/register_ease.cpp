@@ -1,9 +1,9 @@
 #include <memory>
 
 #include "convert.hpp"
-#include "isthmus/cholesky.hpp"
-#include "isthmus/ease.hpp"
-#include "isthmus/parallel.hpp"
+#include "isthmus/core/parallel.hpp"
+#include "isthmus/models/ease.hpp"
+#include "isthmus/solvers/cholesky.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"
 

@@ -1,7 +1,7 @@
 #include "cells.hpp"
 #include "column_prior.hpp"
 #include "convert.hpp"
-#include "isthmus/cholesky.hpp"
+#include "isthmus/solvers/cholesky.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"
 

@@ -2,8 +2,8 @@
 #include <numeric>
 
 #include "convert.hpp"
-#include "isthmus/activations.hpp"
-#include "isthmus/random.hpp"
+#include "isthmus/core/random.hpp"
+#include "isthmus/nn/activations.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"
 

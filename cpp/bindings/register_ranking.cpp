@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "isthmus/ranking_metrics.hpp"
+#include "isthmus/scoring/ranking_metrics.hpp"
 #include "registration.hpp"
 #include "scores.hpp"
 

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "column_prior.hpp"
-#include "isthmus/rbm.hpp"
-#include "isthmus/rbm_scoring.hpp"
+#include "isthmus/models/rbm.hpp"
+#include "isthmus/models/rbm_scoring.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"

@@ -1,6 +1,6 @@
 #include <atomic>
 
-#include "isthmus/parallel.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"
 

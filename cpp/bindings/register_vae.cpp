@@ -2,7 +2,7 @@
 #include <memory>
 
 #include "convert.hpp"
-#include "isthmus/vae.hpp"
+#include "isthmus/models/vae.hpp"
 #include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"

@@ -1,4 +1,4 @@
-#include "isthmus/scoring.hpp"
+#include "isthmus/scoring/scoring.hpp"
 
 #include <algorithm>
 #include <cmath>
