@@ -41,13 +41,11 @@ struct LevelCells {
         const auto* last = levels.data() + levels.size();
         require(std::all_of(levels.data(), last, [this](std::uint8_t k) { return k < n_levels; }),
                 "levels must lie in [0, " + std::to_string(n_levels) + ")");
-        view = {cells.rows,    cells.cols,   cells.indptr, cells.indices,
-                levels.data(), cells.indptr, cells.indices};
+        view = {cells, levels.data(), cells};
         if (rated_indptr && rated_indices) {
             const CsrView rated = csr_pattern(*rated_indptr, *rated_indices, cols);
             require(rated.rows == cells.rows, "rated must have as many rows as the cells");
-            view.rated_indptr = rated.indptr;
-            view.rated_indices = rated.indices;
+            view.rated = rated;
         }
     }
 };
@@ -72,7 +70,7 @@ py::dict rbm_weights(const py::object& self) {
 }
 
 void require_fit(const Rbm& model, const LevelCells& cells) {
-    require(cells.view.cols == model.cols() && cells.n_levels == model.levels(),
+    require(cells.view.cells.cols == model.cols() && cells.n_levels == model.levels(),
             "the cells must have the model's columns and levels");
 }
 
@@ -114,18 +112,16 @@ py::tuple bind_fit_softmax(const py::array_t<float>& codes, const LevelCells& ce
                            const BoundPrior& prior, int num_threads) {
     const ConstMatrixView h = matrix_view(codes, "codes");
     const ColumnPrior known = prior.view(cells.n_levels, h.cols);
-    require(h.rows == cells.view.cols, "codes must have a row per column of the cells");
-    const index_t rows = cells.view.rows * cells.n_levels;
+    require(h.rows == cells.view.cells.cols, "codes must have a row per column of the cells");
+    const index_t rows = cells.view.cells.rows * cells.n_levels;
     py::array_t<float> weights_({rows, h.cols});
-    py::array_t<float> bias({cells.view.rows, cells.n_levels});
+    py::array_t<float> bias({cells.view.cells.rows, cells.n_levels});
     const MatrixView w{weights_.mutable_data(), rows, h.cols, h.cols};
-    const MatrixView b{bias.mutable_data(), cells.view.rows, cells.n_levels, cells.n_levels};
+    const MatrixView b{bias.mutable_data(), cells.view.cells.rows, cells.n_levels, cells.n_levels};
     {
         const py::gil_scoped_release release;
-        const CsrView pattern{cells.view.rows, cells.view.cols, cells.view.indptr,
-                              cells.view.indices, nullptr};
-        fit_softmax(h, pattern, cells.view.levels, cells.n_levels, penalty, known, num_threads, w,
-                    b);
+        fit_softmax(h, cells.view.cells, cells.view.levels, cells.n_levels, penalty, known,
+                    num_threads, w, b);
     }
     return py::make_tuple(weights_, bias);
 }
@@ -152,7 +148,7 @@ void register_rbm(py::module_& module) {
             [](const Rbm& model, const LevelCells& cells, int num_threads) {
                 require_fit(model, cells);
                 const py::gil_scoped_release release;
-                auto codes = std::make_unique<Matrix>(cells.view.rows, model.hidden());
+                auto codes = std::make_unique<Matrix>(cells.view.cells.rows, model.hidden());
                 encode_rows(model, cells.view, num_threads, codes->view());
                 return codes;
             },

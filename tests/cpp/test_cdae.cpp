@@ -9,7 +9,7 @@
 #include "check.hpp"
 #include "isthmus/batches/negatives.hpp"
 #include "isthmus/core/random.hpp"
-#include "isthmus/models/autoencoder_trainer.hpp"
+#include "isthmus/nn/epoch.hpp"
 #include "random_data.hpp"
 
 using isthmus::Activation;

@@ -65,4 +65,11 @@ ISTHMUS_INLINE Floats dot(const Floats (&a)[N], const float* b) {
     return products;
 }
 
+// a . b over `width` floats: whole vectors, aligned.
+ISTHMUS_INLINE float dot(const float* a, const float* b, index_t width) {
+    Floats products{};
+    for (index_t p = 0; p < width; p += kLanes) products += load(a + p) * load(b + p);
+    return sum(products);
+}
+
 }  // namespace isthmus

@@ -18,6 +18,7 @@
 // long for them, and saturated units and weights that decay produce them by the million.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <type_traits>
 
@@ -39,6 +40,10 @@ void* erase(Body& body) {
 }
 
 }  // namespace detail
+
+// What long work calls now and then, on the thread that called it, with how much is done. It may
+// throw, which ends the work.
+using Poll = std::function<void(index_t)>;
 
 // Sets what is called, on the thread that leads, each time that a team has fewer threads than it
 // was to have because the system did not start more. It may throw; nullptr calls nothing.

@@ -60,6 +60,13 @@ struct ConstMatrixView {
     index_t width() const { return round_up(cols, kLineFloats); }
 };
 
+inline MatrixView rows_of(MatrixView m, Range rows) {
+    return {m.row(rows.begin), rows.size(), m.cols, m.stride};
+}
+inline ConstMatrixView rows_of(ConstMatrixView m, Range rows) {
+    return {m.row(rows.begin), rows.size(), m.cols, m.stride};
+}
+
 struct AlignedDelete {
     void operator()(float* p) const noexcept;
 };

@@ -1,8 +1,6 @@
 #include "isthmus/models/autoencoder.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "isthmus/batches/sparse_kernels.hpp"
@@ -32,41 +30,16 @@ void drop(const Dropout& dropout, int layer, const std::int32_t* ids, index_t be
     }
 }
 
+std::vector<LayerStack::Size> sizes(const AutoencoderShape& shape) {
+    std::vector<LayerStack::Size> layers;
+    for (const index_t units : shape.hidden) layers.push_back({units, units});
+    return layers;
+}
+
 }  // namespace
 
-void initialize_uniform(Matrix& weights, std::uint64_t seed, int layer, int num_threads) {
-    const float limit = std::sqrt(6.0f / static_cast<float>(weights.rows() + weights.cols()));
-    const Philox draw(seed, Stream::initialization + layer, 0);
-    std::vector<std::int32_t> units(static_cast<std::size_t>(weights.cols()));
-    std::iota(units.begin(), units.end(), 0);
-    parallel_ranges(weights.rows(), 64, num_threads, [&](index_t begin, index_t end) {
-        std::vector<std::uint32_t> words(units.size());
-        for (index_t r = begin; r < end; ++r) {
-            draw.words(static_cast<std::uint32_t>(r), units.data(), weights.cols(), words.data());
-            float* row = weights.row(r);
-            for (index_t j = 0; j < weights.cols(); ++j) {
-                const float u = Philox::to_uniform(words[static_cast<std::size_t>(j)]);
-                row[j] = limit * (2.0f * u - 1.0f);
-            }
-        }
-    });
-}
-
 Autoencoder::Autoencoder(AutoencoderShape shape_, std::uint64_t seed, int num_threads)
-    : shape(std::move(shape_)),
-      encoder(shape.inputs, shape.hidden.front()),
-      encoder_bias(1, shape.hidden.front()),
-      decoder(shape.inputs, shape.hidden.back()),
-      decoder_bias(1, shape.inputs) {
-    int layer = 0;
-    initialize_uniform(encoder, seed, layer++, num_threads);
-    for (std::size_t l = 1; l < shape.hidden.size(); ++l) {
-        hidden.push_back(
-            {Matrix(shape.hidden[l - 1], shape.hidden[l]), Matrix(1, shape.hidden[l])});
-        initialize_uniform(hidden.back().weights, seed, layer++, num_threads);
-    }
-    initialize_uniform(decoder, seed, layer, num_threads);
-}
+    : LayerStack(shape_.inputs, sizes(shape_), seed, num_threads), shape(std::move(shape_)) {}
 
 Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, index_t rows,
                      bool trains, bool drops) {

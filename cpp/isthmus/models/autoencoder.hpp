@@ -13,6 +13,7 @@
 #include "isthmus/batches/batch.hpp"
 #include "isthmus/core/types.hpp"
 #include "isthmus/nn/activations.hpp"
+#include "isthmus/nn/layers.hpp"
 
 namespace isthmus {
 
@@ -23,30 +24,14 @@ struct AutoencoderShape {
     Activation output_activation = Activation::identity;
 };
 
-// A hidden layer after the first: `weights` is (units before x units), `bias` one row.
-struct DenseLayer {
-    Matrix weights;
-    Matrix bias;
-};
-
-struct Autoencoder {
+struct Autoencoder : LayerStack {
     AutoencoderShape shape;
-    Matrix encoder;       // V: inputs x first hidden layer
-    Matrix encoder_bias;  // mu: one row
-    std::vector<DenseLayer> hidden;
-    Matrix decoder;       // W: inputs x last hidden layer
-    Matrix decoder_bias;  // b: one row of inputs
 
     Autoencoder() = default;
-
-    // Weights uniform in +-sqrt(6 / (fan in + fan out)) (Glorot, Bengio, AISTATS 2010), biases 0.
     Autoencoder(AutoencoderShape shape, std::uint64_t seed, int num_threads);
 
     index_t code_size() const { return shape.hidden.back(); }
 };
-
-// Weights of a layer uniform in +-sqrt(6 / (rows + cols)), drawn by (seed, layer) alone.
-void initialize_uniform(Matrix& weights, std::uint64_t seed, int layer, int num_threads);
 
 // Sums a block over the machines that each hold some of the columns. On one machine there is
 // nothing to add, and the function is empty.

@@ -120,48 +120,31 @@ void Trainer::require_unfinished() const {
 }
 
 EpochResult Trainer::run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
-                               float rate, const std::function<void(index_t)>& poll,
-                               const Reduction& reduce,
+                               float rate, const Poll& poll, const Reduction& reduce,
                                const std::optional<std::vector<std::int32_t>>& filled) {
     require_unfinished();
-    std::vector<std::int32_t> order = filled ? *filled : filled_rows(matrix);
-    shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
+    const auto order = shuffled(filled ? *filled : filled_rows(matrix), options_.seed, epoch);
     return run_batches(matrix, transform, order, epoch, rate, poll, reduce);
 }
 
 EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& transform,
                                  const std::vector<std::int32_t>& order, index_t epoch, float rate,
-                                 const std::function<void(index_t)>& poll,
-                                 const Reduction& reduce) {
-    const index_t rows = static_cast<index_t>(order.size());
-    const index_t batch_rows = work_.before.front().rows();
+                                 const Poll& poll, const Reduction& reduce) {
     EpochResult result;
-    const auto train = [&](index_t begin) {
-        if (poll) poll(begin);
-        const index_t count = std::min(batch_rows, rows - begin);
-        const auto share =
-            static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
-        result.cells +=
-            train_batch(matrix, transform, order.data() + begin, count, epoch, share, rate, reduce);
-        const double loss = batch_loss(count);
-        if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows);
+    const auto train = [&](const EpochBatch& batch) {
+        result.cells += train_batch(matrix, transform, batch, rate, reduce);
+        const double loss = batch_loss(batch.count);
+        batch.require_finite(loss);
         result.squared_error += loss;
     };
-    with_team(options_.num_threads, [&] {
-        try {
-            for (index_t begin = 0; begin < rows; begin += batch_rows) train(begin);
-        } catch (...) {
-            settle();
-            throw;
-        }
-        settle();
-    });
+    train_in_batches(order, work_.before.front().rows(), epoch, options_.num_threads, poll, train,
+                     [this] { settle(); });
     return result;
 }
 
 // Momentum of 1 adds up the batches' gradients, and a rate of 0 leaves the weights where they are.
 Evaluation Trainer::evaluate(const CsrView& matrix, const RowTransform& transform, index_t epoch,
-                             const std::function<void(index_t)>& poll) {
+                             const Poll& poll) {
     require_unfinished();
     if (options_.optimizer.kind != OptimizerKind::momentum) {
         throw std::logic_error("evaluate() needs a trainer whose optimizer is momentum");
@@ -220,30 +203,30 @@ double Trainer::batch_loss(index_t rows) const {
 }
 
 index_t Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
-                             const std::int32_t* ids, index_t count, index_t epoch, float share,
-                             float rate, const Reduction& reduce) {
+                             const EpochBatch& batch, float rate, const Reduction& reduce) {
     const CorruptionPlan corruption{options_.corruption, options_.corruption_level, options_.seed,
-                                    static_cast<std::uint32_t>(epoch), options_.first_column};
+                                    static_cast<std::uint32_t>(batch.epoch), options_.first_column};
     Stopwatch watch;
-    work_.batch.assemble(matrix, ids, count, layout_, transform, corruption, options_.num_threads);
+    work_.batch.assemble(matrix, batch.ids, batch.count, layout_, transform, corruption,
+                         options_.num_threads);
     phases_.assemble += watch.lap();
-    encode_batch(ids, epoch, reduce);
+    encode_batch(batch, reduce);
     phases_.encode += watch.lap();
     ++step_;
-    steps_.emplace_back(options_.optimizer, rate, step_, options_.regularization * share);
+    steps_.emplace_back(options_.optimizer, rate, step_, options_.regularization * batch.share);
     decode_and_update();
     phases_.decode += watch.lap();
-    backward(options_.hidden_regularization * share, reduce);
+    backward(options_.hidden_regularization * batch.share, reduce);
     phases_.backward += watch.lap();
     work_.batch.swap_lists(before_);
     encoder_waits_ = true;
     return work_.batch.nnz();
 }
 
-void Trainer::encode_batch(const std::int32_t* ids, index_t epoch, const Reduction& reduce) {
-    const Dropout dropout{options_.dropout, options_.seed, static_cast<std::uint32_t>(epoch)};
+void Trainer::encode_batch(const EpochBatch& batch, const Reduction& reduce) {
+    const Dropout dropout{options_.dropout, options_.seed, static_cast<std::uint32_t>(batch.epoch)};
     const bool waits = std::exchange(encoder_waits_, false);
-    encode(model_, work_, ids, dropout, reduce, options_.num_threads, [&](index_t block) {
+    encode(model_, work_, batch.ids, dropout, reduce, options_.num_threads, [&](index_t block) {
         if (waits) update_encoder(block);
         catch_up_block(work_.batch, block, encoder_.view(), steps_.data(), steps());
     });

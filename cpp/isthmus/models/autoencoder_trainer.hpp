@@ -14,29 +14,17 @@
 // weights. So an epoch costs its cells, and each column a few steps, however many batches it has.
 
 #include <cstdint>
-#include <functional>
 #include <optional>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "isthmus/batches/sparse_kernels.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "isthmus/models/autoencoder.hpp"
+#include "isthmus/nn/epoch.hpp"
 #include "isthmus/nn/optimizers.hpp"
 #include "isthmus/nn/parameter.hpp"
 
 namespace isthmus {
-
-// The loss is no longer a finite number.
-struct Diverged : std::runtime_error {
-    Diverged(index_t epoch_, index_t batch_)
-        : std::runtime_error("training diverged in epoch " + std::to_string(epoch_ + 1) +
-                             ", batch " + std::to_string(batch_ + 1) +
-                             ": the loss is no longer finite"),
-          epoch(epoch_),
-          batch(batch_) {}
-    index_t epoch, batch;
-};
 
 struct TrainingOptions {
     OptimizerOptions optimizer;
@@ -92,8 +80,7 @@ public:
     // machines, `filled` lists the rows that hold a cell on any of them, in ascending order, so
     // that all draw the same batches.
     EpochResult run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
-                          float rate, const std::function<void(index_t)>& poll,
-                          const Reduction& reduce,
+                          float rate, const Poll& poll, const Reduction& reduce,
                           const std::optional<std::vector<std::int32_t>>& filled = {});
 
     // The loss over all rows, and its gradient in gradients(), for optimizers outside of the core.
@@ -101,7 +88,7 @@ public:
     // optimizer, and for inputs and hidden units that are left alone; throws std::logic_error
     // otherwise. `epoch` is what Diverged names.
     Evaluation evaluate(const CsrView& matrix, const RowTransform& transform, index_t epoch,
-                        const std::function<void(index_t)>& poll);
+                        const Poll& poll);
 
     // Gradients of the last evaluation, in the shapes of the model's weights and in their order:
     // encoder, its bias, decoder, its bias, and each hidden layer's weights and bias.
@@ -127,15 +114,14 @@ private:
     void require_unfinished() const;
     // Returns the batch's cells.
     index_t train_batch(const CsrView& matrix, const RowTransform& transform,
-                        const std::int32_t* ids, index_t count, index_t epoch, float share,
-                        float rate, const Reduction& reduce);
+                        const EpochBatch& batch, float rate, const Reduction& reduce);
     EpochResult run_batches(const CsrView& matrix, const RowTransform& transform,
                             const std::vector<std::int32_t>& order, index_t epoch, float rate,
-                            const std::function<void(index_t)>& poll, const Reduction& reduce);
+                            const Poll& poll, const Reduction& reduce);
     double penalty() const;
     double squared_norm(const Matrix& weights) const;
     double batch_loss(index_t rows) const;
-    void encode_batch(const std::int32_t* ids, index_t epoch, const Reduction& reduce);
+    void encode_batch(const EpochBatch& batch, const Reduction& reduce);
     void decode_and_update();
     void backward(float hidden_decay, const Reduction& reduce);
     void update_encoder(index_t block);

@@ -3,25 +3,9 @@
 #include <cmath>
 
 #include "isthmus/core/parallel.hpp"
-#include "isthmus/core/random.hpp"
+#include "isthmus/nn/layers.hpp"
 
 namespace isthmus {
-
-namespace {
-
-void initialize(Matrix& factors, float deviation, std::uint64_t seed, int side, int num_threads) {
-    const Philox draw(seed, Stream::initialization + side, 0);
-    parallel_ranges(factors.rows(), 64, num_threads, [&](index_t begin, index_t end) {
-        for (index_t r = begin; r < end; ++r) {
-            for (index_t j = 0; j < factors.cols(); ++j) {
-                factors.row(r)[j] = deviation * draw.normal(static_cast<std::uint32_t>(r),
-                                                            static_cast<std::uint32_t>(j));
-            }
-        }
-    });
-}
-
-}  // namespace
 
 BiasedMF::BiasedMF(index_t users, index_t items, index_t k, float mean_, float scale,
                    std::uint64_t seed, int num_threads)
@@ -31,14 +15,13 @@ BiasedMF::BiasedMF(index_t users, index_t items, index_t k, float mean_, float s
       user_bias(1, users),
       item_bias(1, items) {
     const float deviation = scale / std::sqrt(static_cast<float>(k));
-    initialize(user_factors, deviation, seed, 0, num_threads);
-    initialize(item_factors, deviation, seed, 1, num_threads);
+    initialize_normal(user_factors, deviation, seed, 0, num_threads);
+    initialize_normal(item_factors, deviation, seed, 1, num_threads);
 }
 
 double als_sweep(BiasedMF& model, const CsrView& by_user, const CsrView& by_item,
-                 const RidgePenalty& penalty, int num_threads,
-                 const std::function<void(index_t)>& poll) {
-    std::function<void(index_t)> poll_items;
+                 const RidgePenalty& penalty, int num_threads, const Poll& poll) {
+    Poll poll_items;
     if (poll) poll_items = [&](index_t done) { poll(by_user.nnz() + done); };
     double squared_error = 0.0;
     with_team(num_threads, [&] {

@@ -2,9 +2,9 @@
 // Matrix factorisation with biases: r = mean + user_bias + item_bias + user factors . item factors.
 
 #include <cstdint>
-#include <functional>
 
 #include "isthmus/core/csr.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "isthmus/core/types.hpp"
 #include "isthmus/solvers/als.hpp"
 
@@ -27,7 +27,6 @@ struct BiasedMF {
 // squares. by_item is by_user transposed. `poll` is called with the number of cells done, out of
 // twice the matrix's. Returns the squared error after the sweep.
 double als_sweep(BiasedMF& model, const CsrView& by_user, const CsrView& by_item,
-                 const RidgePenalty& penalty, int num_threads,
-                 const std::function<void(index_t)>& poll);
+                 const RidgePenalty& penalty, int num_threads, const Poll& poll);
 
 }  // namespace isthmus

@@ -1,16 +1,16 @@
 #include "isthmus/models/cdae.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
+#include "isthmus/batches/batch.hpp"
 #include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/chunks.hpp"
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"
-#include "isthmus/models/autoencoder.hpp"
-#include "isthmus/models/autoencoder_trainer.hpp"
 #include "isthmus/nn/dense.hpp"
+#include "isthmus/nn/epoch.hpp"
+#include "isthmus/nn/layers.hpp"
 
 namespace isthmus {
 
@@ -84,48 +84,33 @@ CdaeTrainer::CdaeTrainer(Cdae& model, CdaeOptions options)
 }
 
 CdaeResult CdaeTrainer::run_epoch(const CsrView& matrix, index_t epoch, float rate,
-                                  const std::function<void(index_t)>& poll) {
-    std::vector<std::int32_t> order = filled_rows(matrix);
-    shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
-    const auto rows = static_cast<index_t>(order.size());
+                                  const Poll& poll) {
     const auto draw = [&](Stream stream) {
         return Philox(options_.seed, stream, static_cast<std::uint32_t>(epoch));
     };
     const Philox negatives = draw(Stream::negatives), mask = draw(Stream::corruption);
-    CdaeResult result;
     const int threads = options_.num_threads;
-    const auto train = [&](index_t begin) {
-        if (poll) poll(begin);
-        const index_t count = std::min(batch_rows_, rows - begin);
-        const std::int32_t* ids = order.data() + begin;
-        batch_.start(matrix, ids, count);
-        parallel_ranges(count, kRowsPerPiece, threads, [&](index_t first, index_t last) {
-            batch_.sample(matrix, ids, first, last, negatives, mask);
-            catch_up(ids, first, last);
-            encode(ids, first, last);
+    CdaeResult result;
+    const auto train = [&](const EpochBatch& batch) {
+        batch_.start(matrix, batch.ids, batch.count);
+        parallel_ranges(batch.count, kRowsPerPiece, threads, [&](index_t first, index_t last) {
+            batch_.sample(matrix, batch.ids, first, last, negatives, mask);
+            catch_up(batch.ids, first, last);
+            encode(batch.ids, first, last);
         });
         batch_.sort();
-        const auto share =
-            static_cast<float>(static_cast<double>(count) / static_cast<double>(rows));
         const OptimizerStep step(options_.optimizer, rate, ++step_,
-                                 options_.regularization * share);
+                                 options_.regularization * batch.share);
         const double loss = output_.decode(output(), decoder_bias_, std::as_const(after_).view(),
                                            model_.shape.tied ? nullptr : &step, threads);
-        if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch_rows_);
+        batch.require_finite(loss);
         propagate_error();
-        update(ids, step);
+        update(batch.ids, step);
         result.loss += loss;
         result.cells += batch_.cells();
     };
-    with_team(threads, [&] {
-        try {
-            for (index_t begin = 0; begin < rows; begin += batch_rows_) train(begin);
-        } catch (...) {
-            settle();
-            throw;
-        }
-        settle();
-    });
+    train_in_batches(shuffled(filled_rows(matrix), options_.seed, epoch), batch_rows_, epoch,
+                     threads, poll, train, [this] { settle(); });
     return result;
 }
 

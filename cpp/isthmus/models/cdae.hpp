@@ -5,12 +5,12 @@
 //     z_u = h(W^T x~_u + V_u + b),   y_ui = f(W'_i . z_u + b'_i)
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "isthmus/batches/sampled_batch.hpp"
 #include "isthmus/batches/sampled_output.hpp"
 #include "isthmus/core/csr.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "isthmus/core/types.hpp"
 #include "isthmus/nn/activations.hpp"
 #include "isthmus/nn/optimizers.hpp"
@@ -70,8 +70,7 @@ public:
     // take such steps when they next are, or the epoch ends. `poll` is called before each batch
     // with the number of users done. The columns of a row must ascend.
     // Once it has thrown Diverged, the weights are of no use until restore_best().
-    CdaeResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
-                         const std::function<void(index_t)>& poll);
+    CdaeResult run_epoch(const CsrView& matrix, index_t epoch, float rate, const Poll& poll);
 
     void keep_best();
     void restore_best();

@@ -5,8 +5,8 @@
 
 #include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/parallel.hpp"
-#include "isthmus/models/autoencoder.hpp"
 #include "isthmus/nn/dense.hpp"
+#include "isthmus/nn/layers.hpp"
 
 namespace isthmus {
 

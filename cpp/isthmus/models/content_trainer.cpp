@@ -1,13 +1,11 @@
 #include "isthmus/models/content_trainer.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"
 #include "isthmus/core/simd.hpp"
-#include "isthmus/models/autoencoder_trainer.hpp"
 #include "isthmus/nn/activation_functions.hpp"
 #include "isthmus/nn/dense.hpp"
 
@@ -24,14 +22,6 @@ constexpr index_t kSlices = 8;
 // A logit whose sigmoid and softplus are 0.
 constexpr float kNothing = -1e4f;
 
-MatrixView rows_of(MatrixView m, Range rows) {
-    return {m.row(rows.begin), rows.size(), m.cols, m.stride};
-}
-
-ConstMatrixView rows_of(ConstMatrixView m, Range rows) {
-    return {m.row(rows.begin), rows.size(), m.cols, m.stride};
-}
-
 void through_sigmoid(const Matrix& after, Matrix& error, index_t begin, index_t end) {
     for (index_t r = begin; r < end; ++r) {
         through_activation(Activation::sigmoid, after.row(r), after.row(r), nullptr, error.row(r),
@@ -46,7 +36,7 @@ ContentTrainer::ContentTrainer(ContentNetwork& model, index_t rows, ContentOptio
       options_(options),
       layout_(ColumnLayout::in_order(model.shape.inputs)),
       batch_rows_(std::min(options.batch_size, std::max<index_t>(rows, 1))),
-      noise_(batch_rows_, model.shape.latent),
+      codes_(batch_rows_, model.shape.latent),
       block_loss_(static_cast<std::size_t>(layout_.blocks())) {
     const ContentShape& shape = model.shape;
     for (index_t l = 0; l < shape.layers(); ++l) {
@@ -89,38 +79,31 @@ ContentTrainer::LayerWork ContentTrainer::make_work(index_t l) const {
 }
 
 ContentResult ContentTrainer::run_epoch(const CsrView& matrix, const CodeTarget& target,
-                                        index_t epoch, float rate,
-                                        const std::function<void(index_t)>& poll) {
-    std::vector<std::int32_t> order = filled_rows(matrix);
-    shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
-    const auto rows = static_cast<index_t>(order.size());
+                                        index_t epoch, float rate, const Poll& poll) {
     const CorruptionPlan corruption{
         options_.corruption > 0.0f ? Corruption::mask : Corruption::none, options_.corruption,
         options_.seed, static_cast<std::uint32_t>(epoch)};
     ContentResult result;
-    with_team(options_.num_threads, [&] {
-        for (index_t begin = 0; begin < rows; begin += batch_rows_) {
-            if (poll) poll(begin);
-            const index_t count = std::min(batch_rows_, rows - begin);
-            const std::int32_t* ids = order.data() + begin;
-            batch_.assemble(matrix, ids, count, layout_, {}, corruption, options_.num_threads);
-            ++step_;
-            forward(ids, epoch);
-            const double reconstruction = output_errors(matrix, ids);
-            const ContentResult code = code_losses(target, ids);
-            if (!std::isfinite(reconstruction + code.divergence + code.distance)) {
-                throw Diverged(epoch, begin / batch_rows_);
-            }
-            backward(target, ids);
-            const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization);
-            for (index_t l = model_.shape.layers(); l-- > 1;) update_layer(l, step);
-            update_first(step);
-            result.reconstruction += reconstruction;
-            result.divergence += code.divergence;
-            result.distance += code.distance;
-            result.rows += count;
-        }
-    });
+    const auto train = [&](const EpochBatch& batch) {
+        batch_.assemble(matrix, batch.ids, batch.count, layout_, {}, corruption,
+                        options_.num_threads);
+        ++step_;
+        forward(batch);
+        const double reconstruction = output_errors(matrix, batch.ids);
+        const double divergence = codes_.divergence(batch.count);
+        const double apart = distance(target, batch.ids);
+        batch.require_finite(reconstruction + divergence + apart);
+        backward(target, batch.ids);
+        const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization);
+        for (index_t l = model_.shape.layers(); l-- > 1;) update_layer(l, step);
+        update_first(step);
+        result.reconstruction += reconstruction;
+        result.divergence += divergence;
+        result.distance += apart;
+        result.rows += batch.count;
+    };
+    train_in_batches(shuffled(filled_rows(matrix), options_.seed, epoch), batch_rows_, epoch,
+                     options_.num_threads, poll, train);
     return result;
 }
 
@@ -129,32 +112,15 @@ const Matrix& ContentTrainer::top(index_t layer) const {
     return next < work_.size() ? work_[next].decoded : after_.back();
 }
 
-void ContentTrainer::forward(const std::int32_t* ids, index_t epoch) {
-    const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(epoch));
-    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
-                    [&](index_t begin, index_t end) {
-                        for (index_t r = begin; r < end; ++r) {
-                            for (index_t j = 0; j < noise_.cols(); ++j) {
-                                noise_.row(r)[j] = draw.normal(static_cast<std::uint32_t>(ids[r]),
-                                                               static_cast<std::uint32_t>(j));
-                            }
-                        }
-                        encode_rows(model_, batch_, begin, end, before_, after_);
-                        draw_codes(begin, end);
-                        decode(begin, end);
-                    });
-}
-
-// z = mean + noise x exp(log-variance / 2), in the place of the mean.
-void ContentTrainer::draw_codes(index_t begin, index_t end) {
-    const index_t latent = model_.shape.latent;
-    for (index_t r = begin; r < end; ++r) {
-        float* z = after_.back().row(r);
-        const float* log_variance = before_.back().row(r) + latent;
-        for (index_t j = 0; j < latent; ++j) {
-            z[j] += noise_.row(r)[j] * std::exp(0.5f * log_variance[j]);
-        }
-    }
+void ContentTrainer::forward(const EpochBatch& batch) {
+    const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(batch.epoch));
+    parallel_ranges(
+        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            encode_rows(model_, batch_, begin, end, before_, after_);
+            // in the place of the means
+            codes_.sample(draw, batch.ids, 1.0f, before_.back(), begin, end, after_.back());
+            decode(begin, end);
+        });
 }
 
 // From the top to what the first layer's decoder takes.
@@ -234,22 +200,17 @@ double ContentTrainer::output_block(const CsrView& matrix, const std::int32_t* i
     return total;
 }
 
-ContentResult ContentTrainer::code_losses(const CodeTarget& target, const std::int32_t* ids) const {
-    const index_t latent = model_.shape.latent;
-    ContentResult result;
+// |target - z|^2, summed over the batch's rows.
+double ContentTrainer::distance(const CodeTarget& target, const std::int32_t* ids) const {
+    double total = 0.0;
+    if (target.codes.rows == 0) return total;
     for (index_t r = 0; r < batch_.rows(); ++r) {
-        const float* mean = before_.back().row(r);
-        const float* log_variance = mean + latent;
-        for (index_t j = 0; j < latent; ++j) {
-            result.divergence += 0.5 * double{mean[j] * mean[j] + std::exp(log_variance[j]) - 1.0f -
-                                              log_variance[j]};
-        }
-        for (index_t j = 0; target.codes.rows > 0 && j < latent; ++j) {
+        for (index_t j = 0; j < model_.shape.latent; ++j) {
             const double difference = double{after_.back().row(r)[j]} - target.codes.row(ids[r])[j];
-            result.distance += difference * difference;
+            total += difference * difference;
         }
     }
-    return result;
+    return total;
 }
 
 // Fills d_top and error of every layer: down the decoder, which is up the layers, and back.
@@ -289,27 +250,23 @@ void ContentTrainer::backward(const CodeTarget& target, const std::int32_t* ids)
         });
 }
 
-// Of the code's mean and log-variance, from those of its draw.
+// The code's error: that of what is decoded, of the target and of the divergence.
 void ContentTrainer::code_errors(const CodeTarget& target, const std::int32_t* ids, index_t begin,
                                  index_t end) {
     const index_t latent = model_.shape.latent;
     const float share = 1.0f / static_cast<float>(batch_.rows());
     LayerWork& code = work_.back();
     for (index_t r = begin; r < end; ++r) {
-        const float* mean = before_.back().row(r);
-        const float* log_variance = mean + latent;
+        float* error = code.error.row(r);
+        std::copy_n(code.d_top.row(r), latent, error);
+        if (target.codes.rows == 0) continue;
+        const float* z = after_.back().row(r);
+        const float* wanted = target.codes.row(ids[r]);
         for (index_t j = 0; j < latent; ++j) {
-            float d_z = code.d_top.row(r)[j];
-            if (target.codes.rows > 0) {
-                const float difference = after_.back().row(r)[j] - target.codes.row(ids[r])[j];
-                d_z += share * target.weight * 2.0f * difference;
-            }
-            code.error.row(r)[j] = d_z + share * mean[j];
-            code.error.row(r)[latent + j] =
-                d_z * noise_.row(r)[j] * 0.5f * std::exp(0.5f * log_variance[j]) +
-                share * 0.5f * (std::exp(log_variance[j]) - 1.0f);
+            error[j] += share * target.weight * 2.0f * (z[j] - wanted[j]);
         }
     }
+    codes_.propagate(before_.back(), share, begin, end, code.error);
 }
 
 // A layer after the first: what encodes and what decodes are one matrix, but for the code.
@@ -379,11 +336,8 @@ void ContentTrainer::update_block(index_t block, SliceWork& slice, const Optimiz
     for (const ColumnLists::List& list : batch_.lists().block(block)) {
         float* gradient = slice.weight_gradient.row(list.column - own.begin);
         for (index_t i = list.begin; i < list.input_end; ++i) {
-            const float x = batch_.lists().input()[i];
-            const float* error = work.error.row(batch_.lists().row()[i]);
-            for (index_t p = 0; p < width; p += kLanes) {
-                store(gradient + p, load(gradient + p) + x * load(error + p));
-            }
+            add_scaled_row(batch_.lists().input()[i], work.error.row(batch_.lists().row()[i]),
+                           gradient, width);
         }
     }
     move(work.weights, slice.weight_gradient);

@@ -9,13 +9,15 @@
 // it is in the cache, so that none of the size of the weights exists.
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "isthmus/batches/batch.hpp"
 #include "isthmus/core/csr.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "isthmus/core/types.hpp"
 #include "isthmus/models/content_network.hpp"
+#include "isthmus/nn/epoch.hpp"
+#include "isthmus/nn/gaussian_codes.hpp"
 #include "isthmus/nn/optimizers.hpp"
 #include "isthmus/nn/parameter.hpp"
 
@@ -52,7 +54,7 @@ public:
     // before each batch with the number of rows done; if it throws, the weights stay as after the
     // last whole batch.
     ContentResult run_epoch(const CsrView& matrix, const CodeTarget& target, index_t epoch,
-                            float rate, const std::function<void(index_t)>& poll);
+                            float rate, const Poll& poll);
 
     void keep_best();
     void restore_best();
@@ -78,13 +80,12 @@ private:
 
     LayerWork make_work(index_t layer) const;
     const Matrix& top(index_t layer) const;  // what a layer's decoder takes
-    void forward(const std::int32_t* ids, index_t epoch);
-    void draw_codes(index_t begin, index_t end);
+    void forward(const EpochBatch& batch);
     void decode(index_t begin, index_t end);
     double output_errors(const CsrView& matrix, const std::int32_t* ids);
     double output_block(const CsrView& matrix, const std::int32_t* ids, index_t block);
     MatrixView errors_of(index_t block);
-    ContentResult code_losses(const CodeTarget& target, const std::int32_t* ids) const;
+    double distance(const CodeTarget& target, const std::int32_t* ids) const;
     void backward(const CodeTarget& target, const std::int32_t* ids);
     void code_errors(const CodeTarget& target, const std::int32_t* ids, index_t begin, index_t end);
     void update_layer(index_t layer, const OptimizerStep& step);
@@ -99,7 +100,7 @@ private:
     std::vector<Matrix> before_, after_;  // per layer: rows x units, rows x outputs
     std::vector<LayerWork> work_;
     std::vector<SliceWork> slices_;
-    Matrix noise_;                // rows x latent
+    GaussianCodes codes_;
     std::vector<Matrix> errors_;  // per block of inputs: rows x block's inputs
     std::vector<double> block_loss_;
     BestWeights best_;

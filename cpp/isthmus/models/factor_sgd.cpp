@@ -7,10 +7,11 @@
 #include <thread>
 #include <utility>
 
+#include "isthmus/core/chunks.hpp"
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"
 #include "isthmus/core/simd.hpp"
-#include "isthmus/models/autoencoder_trainer.hpp"
+#include "isthmus/nn/epoch.hpp"
 
 namespace isthmus {
 
@@ -71,11 +72,9 @@ double visit(const RatedCell* begin, const RatedCell* end, const Side& users, co
         }
         float* p = users.factors.row(cell->user);
         float* q = items.factors.row(cell->item);
-        Floats product{};
-        for (index_t j = 0; j < width; j += kLanes) product += load(p + j) * load(q + j);
         float& user_bias = users.bias[cell->user];
         float& item_bias = items.bias[cell->item];
-        const float error = cell->value - mean - user_bias - item_bias - sum(product);
+        const float error = cell->value - mean - user_bias - item_bias - dot(p, q, width);
         squared_error += static_cast<double>(error) * error;
 
         const float user_rate = rate * users.share[cell->user];
@@ -153,7 +152,7 @@ std::vector<std::int32_t> FactorSgd::offsets(index_t epoch) const {
 }
 
 double FactorSgd::run_epoch(BiasedMF& model, const RidgePenalty& penalty, float rate, index_t epoch,
-                            int num_threads, const std::function<void(index_t)>& poll) const {
+                            int num_threads, const Poll& poll) const {
     const std::vector<float> user_share = shares(user_cells_, penalty);
     const std::vector<float> item_share = shares(item_cells_, penalty);
     const Side users{model.user_factors.view(), model.user_bias.data(), user_share.data()};

@@ -8,9 +8,9 @@
 // of visiting the cells one by one.
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
+#include "isthmus/core/parallel.hpp"
 #include "isthmus/models/biased_mf.hpp"
 #include "isthmus/solvers/als.hpp"
 
@@ -32,7 +32,7 @@ public:
     // the gradient of what ALS minimises, halved. Returns the squared errors before each step,
     // summed. `poll` is called now and then with about the cells done. Throws Diverged.
     double run_epoch(BiasedMF& model, const RidgePenalty& penalty, float rate, index_t epoch,
-                     int num_threads, const std::function<void(index_t)>& poll) const;
+                     int num_threads, const Poll& poll) const;
 
     // The cells in the order in which an epoch visits them, if there is one thread.
     std::vector<RatedCell> order(index_t epoch) const;

@@ -1,15 +1,15 @@
 #include "isthmus/models/rbm.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"
-#include "isthmus/models/autoencoder_trainer.hpp"
 #include "isthmus/models/softmax.hpp"
 #include "isthmus/nn/dense.hpp"
+#include "isthmus/nn/epoch.hpp"
+#include "isthmus/nn/layers.hpp"
 
 namespace isthmus {
 
@@ -49,15 +49,14 @@ ISTHMUS_INLINE void add_rows(const Matrix& matrix, index_t count, const RowOf& r
 void hidden_probabilities(const Rbm& model, const LevelRows& rows, index_t id,
                           const std::uint8_t* levels, float* z, float* h) {
     std::fill_n(z, model.hidden_bias.width(), 0.0f);
-    const std::int32_t* columns = rows.indices + rows.indptr[id];
+    const std::int32_t* columns = rows.cells.indices + rows.cells.indptr[id];
     add_rows(
-        model.weights, rows.indptr[id + 1] - rows.indptr[id],
+        model.weights, rows.cells.row_nnz(id),
         [&](index_t i) { return columns[i] * model.levels() + levels[i]; }, z);
     if (model.conditional()) {
-        const std::int32_t* rated = rows.rated_indices + rows.rated_indptr[id];
+        const std::int32_t* rated = rows.rated.indices + rows.rated.indptr[id];
         add_rows(
-            model.rated_weights, rows.rated_indptr[id + 1] - rows.rated_indptr[id],
-            [&](index_t i) { return rated[i]; }, z);
+            model.rated_weights, rows.rated.row_nnz(id), [&](index_t i) { return rated[i]; }, z);
     }
     activate_row(Activation::sigmoid, model.hidden_bias.data(), z, h, model.hidden());
 }
@@ -74,21 +73,16 @@ void move(float* weights, float* step, const float* gradient, index_t width, flo
     }
 }
 
-void add_scaled(float factor, const float* from, index_t width, float* to) {
-    for (index_t p = 0; p < width; p += kLanes)
-        store(to + p, load(to + p) + factor * load(from + p));
-}
-
 // Lists the batch's cells by column. `count` is all 0 before and after.
 template <class T, class Fill>
-void list_by_column(const std::int64_t* indptr, const std::int32_t* indices,
-                    const std::int32_t* ids, index_t rows, std::vector<index_t>& count,
-                    std::vector<std::int32_t>& touched, std::vector<index_t>& begin,
-                    std::vector<T>& list, const Fill& fill) {
+void list_by_column(const CsrView& matrix, const std::int32_t* ids, index_t rows,
+                    std::vector<index_t>& count, std::vector<std::int32_t>& touched,
+                    std::vector<index_t>& begin, std::vector<T>& list, const Fill& fill) {
     touched.clear();
     for (index_t r = 0; r < rows; ++r) {
-        for (index_t i = indptr[ids[r]]; i < indptr[ids[r] + 1]; ++i) {
-            if (count[static_cast<std::size_t>(indices[i])]++ == 0) touched.push_back(indices[i]);
+        for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
+            if (count[static_cast<std::size_t>(matrix.indices[i])]++ == 0)
+                touched.push_back(matrix.indices[i]);
         }
     }
     std::sort(touched.begin(), touched.end());
@@ -101,8 +95,8 @@ void list_by_column(const std::int64_t* indptr, const std::int32_t* indices,
     begin[touched.size()] = total;
     list.resize(static_cast<std::size_t>(total));
     for (index_t r = 0; r < rows; ++r) {
-        for (index_t i = indptr[ids[r]]; i < indptr[ids[r] + 1]; ++i) {
-            list[static_cast<std::size_t>(count[static_cast<std::size_t>(indices[i])]++)] =
+        for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
+            list[static_cast<std::size_t>(count[static_cast<std::size_t>(matrix.indices[i])]++)] =
                 fill(r, i);
         }
     }
@@ -115,22 +109,14 @@ Rbm::Rbm(index_t cols, index_t levels, index_t hidden, bool conditional, float d
          std::uint64_t seed, int num_threads)
     : weights(cols * levels, hidden), visible_bias(cols, levels), hidden_bias(1, hidden) {
     if (conditional) rated_weights = Matrix(cols, hidden);
-    const Philox draw(seed, Stream::initialization, 0);
-    parallel_ranges(weights.rows(), 64, num_threads, [&](index_t begin, index_t end) {
-        for (index_t r = begin; r < end; ++r) {
-            for (index_t j = 0; j < hidden; ++j) {
-                weights.row(r)[j] = deviation * draw.normal(static_cast<std::uint32_t>(r),
-                                                            static_cast<std::uint32_t>(j));
-            }
-        }
-    });
+    initialize_normal(weights, deviation, seed, 0, num_threads);
 }
 
 void encode_rows(const Rbm& model, const LevelRows& rows, int num_threads, MatrixView codes) {
-    parallel_ranges(rows.rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
+    parallel_ranges(rows.cells.rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
         Matrix z(1, model.hidden());
         for (index_t r = begin; r < end; ++r) {
-            hidden_probabilities(model, rows, r, rows.levels + rows.indptr[r], z.data(),
+            hidden_probabilities(model, rows, r, rows.levels + rows.cells.indptr[r], z.data(),
                                  codes.row(r));
         }
     });
@@ -149,54 +135,49 @@ RbmTrainer::RbmTrainer(Rbm& model, RbmOptions options)
 }
 
 double RbmTrainer::run_epoch(const LevelRows& rows, index_t epoch, int steps, float rate,
-                             const std::function<void(index_t)>& poll) {
-    std::vector<std::int32_t> order;
-    for (index_t r = 0; r < rows.rows; ++r) {
-        if (rows.indptr[r + 1] > rows.indptr[r]) order.push_back(static_cast<std::int32_t>(r));
-    }
-    shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
-    const auto total = static_cast<index_t>(order.size());
-    const index_t batch = std::min(options_.batch_size, std::max<index_t>(total, 1));
-    if (positive_.rows() != batch) {
-        positive_ = Matrix(batch, model_.hidden());
-        negative_ = Matrix(batch, model_.hidden());
-        squared_error_.resize(static_cast<std::size_t>(batch));
+                             const Poll& poll) {
+    const auto order = shuffled(filled_rows(rows.cells), options_.seed, epoch);
+    const index_t batch_rows =
+        std::min(options_.batch_size, std::max<index_t>(static_cast<index_t>(order.size()), 1));
+    if (positive_.rows() != batch_rows) {
+        positive_ = Matrix(batch_rows, model_.hidden());
+        negative_ = Matrix(batch_rows, model_.hidden());
+        squared_error_.resize(static_cast<std::size_t>(batch_rows));
     }
     double squared_error = 0.0;
-    with_team(options_.num_threads, [&] {
-        for (index_t begin = 0; begin < total; begin += batch) {
-            if (poll) poll(begin);
-            const index_t count = std::min(batch, total - begin);
-            const std::int32_t* ids = order.data() + begin;
-            const double loss = sample_rows(rows, ids, count, epoch, steps);
-            if (!std::isfinite(loss)) throw Diverged(epoch, begin / batch);
-            squared_error += loss;
-
-            const float share = 1.0f / static_cast<float>(count);
-            list_columns(rows, ids, count);
-            const auto touched = static_cast<index_t>(touched_.size());
-            parallel_ranges(touched, kColumnsPerPiece, options_.num_threads,
-                            [&](index_t first, index_t last) {
-                                Matrix gradient(model_.levels() + 1, model_.hidden());
-                                for (index_t t = first; t < last; ++t) {
-                                    update_column(t, share, rate, gradient.view());
-                                }
-                            });
-            if (model_.conditional()) {
-                list_rated(rows, ids, count);
-                const auto rated = static_cast<index_t>(rated_touched_.size());
-                parallel_ranges(rated, kColumnsPerPiece, options_.num_threads,
-                                [&](index_t first, index_t last) {
-                                    Matrix gradient(1, model_.hidden());
-                                    for (index_t t = first; t < last; ++t) {
-                                        update_rated(t, share, rate, gradient.view());
-                                    }
-                                });
-            }
-            update_hidden_bias(count, rate);
-        }
-    });
+    const auto train = [&](const EpochBatch& batch) {
+        const double loss = sample_rows(rows, batch.ids, batch.count, epoch, steps);
+        batch.require_finite(loss);
+        squared_error += loss;
+        update(rows, batch, rate);
+    };
+    train_in_batches(order, batch_rows, epoch, options_.num_threads, poll, train);
     return squared_error;
+}
+
+void RbmTrainer::update(const LevelRows& rows, const EpochBatch& batch, float rate) {
+    const float share = 1.0f / static_cast<float>(batch.count);
+    list_columns(rows, batch.ids, batch.count);
+    const auto touched = static_cast<index_t>(touched_.size());
+    parallel_ranges(touched, kColumnsPerPiece, options_.num_threads,
+                    [&](index_t first, index_t last) {
+                        Matrix gradient(model_.levels() + 1, model_.hidden());
+                        for (index_t t = first; t < last; ++t) {
+                            update_column(t, share, rate, gradient.view());
+                        }
+                    });
+    if (model_.conditional()) {
+        list_rated(rows, batch.ids, batch.count);
+        const auto rated = static_cast<index_t>(rated_touched_.size());
+        parallel_ranges(rated, kColumnsPerPiece, options_.num_threads,
+                        [&](index_t first, index_t last) {
+                            Matrix gradient(1, model_.hidden());
+                            for (index_t t = first; t < last; ++t) {
+                                update_rated(t, share, rate, gradient.view());
+                            }
+                        });
+    }
+    update_hidden_bias(batch.count, rate);
 }
 
 double RbmTrainer::sample_rows(const LevelRows& rows, const std::int32_t* ids, index_t count,
@@ -205,8 +186,8 @@ double RbmTrainer::sample_rows(const LevelRows& rows, const std::int32_t* ids, i
     cell_begin_[0] = 0;
     for (index_t r = 0; r < count; ++r) {
         cell_begin_[static_cast<std::size_t>(r + 1)] = cell_begin_[static_cast<std::size_t>(r)] +
-                                                       rows.indptr[ids[r] + 1] -
-                                                       rows.indptr[ids[r]];
+                                                       rows.cells.indptr[ids[r] + 1] -
+                                                       rows.cells.indptr[ids[r]];
     }
     sampled_.resize(static_cast<std::size_t>(cell_begin_.back()));
     parallel_ranges(count, kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
@@ -225,7 +206,7 @@ double RbmTrainer::sample_row(const LevelRows& rows, std::int32_t id, index_t pl
                               int steps, MatrixView scratch, std::uint32_t* words) {
     const auto epoch32 = static_cast<std::uint32_t>(epoch);
     const auto row = static_cast<std::uint32_t>(id);
-    const index_t first = rows.indptr[id], cells = rows.indptr[id + 1] - first;
+    const index_t first = rows.cells.indptr[id], cells = rows.cells.indptr[id + 1] - first;
     const index_t hidden = model_.hidden(), levels = model_.levels();
     const std::uint8_t* data = rows.levels + first;
     std::uint8_t* sampled = sampled_.data() + cell_begin_[static_cast<std::size_t>(place)];
@@ -244,7 +225,7 @@ double RbmTrainer::sample_row(const LevelRows& rows, std::int32_t id, index_t pl
         std::fill(h + hidden, h + model_.hidden_bias.width(), 0.0f);
         for (index_t strip = 0; strip < cells; strip += kStrip) {
             const index_t size = std::min(kStrip, cells - strip);
-            const std::int32_t* columns = rows.indices + first + strip;
+            const std::int32_t* columns = rows.cells.indices + first + strip;
             visible_draw.words(row, columns, size, words);
             for (index_t i = 0; i < size; ++i) {
                 level_probabilities(model_.weights.view(), columns[i] * levels,
@@ -265,18 +246,17 @@ double RbmTrainer::sample_row(const LevelRows& rows, std::int32_t id, index_t pl
 }
 
 void RbmTrainer::list_columns(const LevelRows& rows, const std::int32_t* ids, index_t count) {
-    list_by_column(rows.indptr, rows.indices, ids, count, column_count_, touched_, list_begin_,
-                   list_, [&](index_t r, index_t i) {
+    list_by_column(rows.cells, ids, count, column_count_, touched_, list_begin_, list_,
+                   [&](index_t r, index_t i) {
                        const index_t cell =
-                           cell_begin_[static_cast<std::size_t>(r)] + i - rows.indptr[ids[r]];
+                           cell_begin_[static_cast<std::size_t>(r)] + i - rows.cells.indptr[ids[r]];
                        return Cell{static_cast<std::int32_t>(r), rows.levels[i],
                                    sampled_[static_cast<std::size_t>(cell)]};
                    });
 }
 
 void RbmTrainer::list_rated(const LevelRows& rows, const std::int32_t* ids, index_t count) {
-    list_by_column(rows.rated_indptr, rows.rated_indices, ids, count, column_count_, rated_touched_,
-                   rated_begin_, rated_list_,
+    list_by_column(rows.rated, ids, count, column_count_, rated_touched_, rated_begin_, rated_list_,
                    [](index_t r, index_t) { return static_cast<std::int32_t>(r); });
 }
 
@@ -290,8 +270,8 @@ void RbmTrainer::update_column(index_t listed, float share, float rate, MatrixVi
     std::fill_n(gradient.data, levels * gradient.stride, 0.0f);
     for (index_t i = begin; i < end; ++i) {
         const Cell cell = list_[static_cast<std::size_t>(i)];
-        add_scaled(1.0f, positive_.row(cell.row), width, gradient.row(cell.level));
-        add_scaled(-1.0f, negative_.row(cell.row), width, gradient.row(cell.sampled));
+        add_row(positive_.row(cell.row), gradient.row(cell.level), width);
+        add_scaled_row(-1.0f, negative_.row(cell.row), gradient.row(cell.sampled), width);
         bias[cell.level] += 1.0f;
         bias[cell.sampled] -= 1.0f;
     }
@@ -311,8 +291,8 @@ void RbmTrainer::update_rated(index_t listed, float share, float rate, MatrixVie
     std::fill_n(gradient.data, gradient.width(), 0.0f);
     for (index_t i = begin; i < end; ++i) {
         const index_t row = rated_list_[static_cast<std::size_t>(i)];
-        add_scaled(1.0f, positive_.row(row), gradient.width(), gradient.data);
-        add_scaled(-1.0f, negative_.row(row), gradient.width(), gradient.data);
+        add_row(positive_.row(row), gradient.data, gradient.width());
+        add_scaled_row(-1.0f, negative_.row(row), gradient.data, gradient.width());
     }
     move(model_.rated_weights.row(column), rated_step_.row(column), gradient.data, gradient.width(),
          share, options_.momentum, rate, options_.decay);
@@ -321,8 +301,8 @@ void RbmTrainer::update_rated(index_t listed, float share, float rate, MatrixVie
 void RbmTrainer::update_hidden_bias(index_t count, float rate) {
     Matrix gradient(1, model_.hidden());
     for (index_t r = 0; r < count; ++r) {
-        add_scaled(1.0f, positive_.row(r), gradient.width(), gradient.data());
-        add_scaled(-1.0f, negative_.row(r), gradient.width(), gradient.data());
+        add_row(positive_.row(r), gradient.data(), gradient.width());
+        add_scaled_row(-1.0f, negative_.row(r), gradient.data(), gradient.width());
     }
     move(model_.hidden_bias.data(), hidden_step_.data(), gradient.data(), gradient.width(),
          1.0f / static_cast<float>(count), options_.momentum, rate, 0.0f);

@@ -8,10 +8,12 @@
 // Columns that a row has no cell of have no unit in it: nothing is computed for them.
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
+#include "isthmus/core/csr.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "isthmus/core/types.hpp"
+#include "isthmus/nn/epoch.hpp"
 
 namespace isthmus {
 
@@ -19,14 +21,10 @@ constexpr index_t kMaxLevels = 100;
 
 // Rows of cells whose values are levels, below the model's K.
 struct LevelRows {
-    index_t rows = 0;
-    index_t cols = 0;
-    const std::int64_t* indptr = nullptr;
-    const std::int32_t* indices = nullptr;
-    const std::uint8_t* levels = nullptr;
+    CsrView cells;                         // without values
+    const std::uint8_t* levels = nullptr;  // of each cell
     // Columns known to be rated, whatever the level; of the same rows, for conditional models.
-    const std::int64_t* rated_indptr = nullptr;
-    const std::int32_t* rated_indices = nullptr;
+    CsrView rated;
 };
 
 struct Rbm {
@@ -68,8 +66,7 @@ public:
     // One pass over the rows that hold any cell, with `steps` of Gibbs sampling a batch. Returns
     // the squared error of each first reconstruction's expected value, summed over the cells.
     // `poll` is called before each batch with the rows done. Throws Diverged.
-    double run_epoch(const LevelRows& rows, index_t epoch, int steps, float rate,
-                     const std::function<void(index_t)>& poll);
+    double run_epoch(const LevelRows& rows, index_t epoch, int steps, float rate, const Poll& poll);
 
 private:
     // A cell of the batch, listed by column.
@@ -82,6 +79,7 @@ private:
                        int steps);
     double sample_row(const LevelRows& rows, std::int32_t id, index_t place, index_t epoch,
                       int steps, MatrixView scratch, std::uint32_t* words);
+    void update(const LevelRows& rows, const EpochBatch& batch, float rate);
     void list_columns(const LevelRows& rows, const std::int32_t* ids, index_t count);
     void list_rated(const LevelRows& rows, const std::int32_t* ids, index_t count);
     void update_column(index_t listed, float share, float rate, MatrixView gradient);

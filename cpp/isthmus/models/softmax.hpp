@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "isthmus/core/chunks.hpp"
 #include "isthmus/core/simd.hpp"
 #include "isthmus/core/types.hpp"
 
@@ -16,10 +17,7 @@ inline void level_probabilities(ConstMatrixView weights, index_t first, const fl
     const index_t width = weights.width();
     float top = -std::numeric_limits<float>::infinity();
     for (index_t k = 0; k < levels; ++k) {
-        const float* row = weights.row(first + k);
-        Floats product{};
-        for (index_t j = 0; j < width; j += kLanes) product += load(row + j) * load(h + j);
-        p[k] = sum(product) + bias[k];
+        p[k] = dot(weights.row(first + k), h, width) + bias[k];
         top = p[k] > top ? p[k] : top;
     }
     const index_t padded = round_up(levels, kLanes);

@@ -1,15 +1,11 @@
 #include "isthmus/models/vae.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <numeric>
 #include <utility>
 
+#include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"
-#include "isthmus/core/simd.hpp"
-#include "isthmus/models/autoencoder_trainer.hpp"
 #include "isthmus/nn/dense.hpp"
 
 namespace isthmus {
@@ -25,25 +21,11 @@ RowTransform unit_rows() {
     return transform;
 }
 
-// z = mean + noise x deviation, with deviation = exp(log_variance / 2). Outside of training there
-// is no noise, and the code is its mean.
-void draw_code(const float* mean, index_t latent, const float* noise, float* deviation, float* z) {
-    std::copy_n(mean, latent, z);
-    if (noise == nullptr) return;
-    std::copy_n(mean + latent, latent, deviation);
-    for (index_t j = 0; j < latent; j += kLanes) {
-        const Floats sigma = exp(0.5f * load(deviation + j));
-        store(deviation + j, sigma);
-        store(z + j, load(z + j) + load(noise + j) * sigma);
-    }
-    std::fill(deviation + latent, deviation + round_up(latent, kLineFloats), 0.0f);
-}
-
-// Layers after the first, from the activations of the first, for rows [begin, end); with the code's
-// noise and, where it goes, its deviation, or null.
+// Layers after the first, from the activations of the first, for rows [begin, end). Calls
+// code(before, after) to fill in z from the code's means and log-variances.
+template <class Code>
 void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& before,
-                  std::vector<Matrix>& after, const Matrix* noise, Matrix* deviation, index_t begin,
-                  index_t end) {
+                  std::vector<Matrix>& after, index_t begin, index_t end, const Code& code) {
     const MultinomialShape& shape = model.shape;
     for (index_t l = 0; l < shape.layers(); ++l) {
         const auto at = static_cast<std::size_t>(l);
@@ -54,25 +36,23 @@ void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& befo
             multiply_rows(after[at - 1].view(), model.hidden[at - 1].weights.view(), begin, end,
                           z.view());
         }
+        if (shape.is_code(l)) {
+            for (index_t r = begin; r < end; ++r) add_row(bias, z.row(r), z.width());
+            code(std::as_const(z), h);
+            continue;
+        }
         for (index_t r = begin; r < end; ++r) {
-            if (!shape.is_code(l)) {
-                activate_row(shape.activation, bias, z.row(r), h.row(r), z.cols());
-                continue;
-            }
-            add_row(bias, z.row(r), z.width());
-            draw_code(z.row(r), shape.latent, noise ? noise->row(r) : nullptr,
-                      deviation ? deviation->row(r) : nullptr, h.row(r));
+            activate_row(shape.activation, bias, z.row(r), h.row(r), z.cols());
         }
     }
 }
 
-// KL of N(mean, deviation^2) from N(0, I); the log-variances follow the means.
-double divergence_of(const float* mean, const float* deviation, index_t latent) {
-    double total = 0.0;
-    for (index_t j = 0; j < latent; ++j) {
-        total += double{mean[j] * mean[j] + deviation[j] * deviation[j] - 1.0f - mean[latent + j]};
+std::vector<LayerStack::Size> sizes(const MultinomialShape& shape) {
+    std::vector<LayerStack::Size> layers;
+    for (index_t l = 0; l < shape.layers(); ++l) {
+        layers.push_back({shape.units(l), shape.outputs(l)});
     }
-    return 0.5 * total;
+    return layers;
 }
 
 }  // namespace
@@ -90,28 +70,7 @@ index_t MultinomialShape::outputs(index_t layer) const {
 
 MultinomialAutoencoder::MultinomialAutoencoder(MultinomialShape shape_, std::uint64_t seed,
                                                int num_threads)
-    : shape(std::move(shape_)),
-      encoder(shape.inputs, shape.units(0)),
-      encoder_bias(1, shape.units(0)),
-      decoder(shape.inputs, shape.outputs(shape.layers() - 1)),
-      decoder_bias(1, shape.inputs) {
-    int layer = 0;
-    initialize_uniform(encoder, seed, layer++, num_threads);
-    for (index_t l = 1; l < shape.layers(); ++l) {
-        hidden.push_back({Matrix(shape.outputs(l - 1), shape.units(l)), Matrix(1, shape.units(l))});
-        initialize_uniform(hidden.back().weights, seed, layer++, num_threads);
-    }
-    initialize_uniform(decoder, seed, layer, num_threads);
-}
-
-std::vector<Matrix*> MultinomialAutoencoder::parameters() {
-    std::vector<Matrix*> all = {&encoder, &encoder_bias, &decoder, &decoder_bias};
-    for (DenseLayer& layer : hidden) {
-        all.push_back(&layer.weights);
-        all.push_back(&layer.bias);
-    }
-    return all;
-}
+    : LayerStack(shape_.inputs, sizes(shape_), seed, num_threads), shape(std::move(shape_)) {}
 
 MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t rows,
                                        MultinomialOptions options)
@@ -119,6 +78,7 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
       options_(options),
       layout_(ColumnLayout::in_order(model.shape.inputs)),
       batch_rows_(std::min(options.batch_size, std::max<index_t>(rows, 1))),
+      codes_(batch_rows_, model.shape.latent),
       output_(options.likelihood, model.shape.inputs, model.decoder.cols(), batch_rows_) {
     const MultinomialShape& shape = model.shape;
     const OptimizerKind kind = options_.optimizer.kind;
@@ -138,11 +98,6 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
         after_.emplace_back(batch_rows_, shape.outputs(l));
         error_.emplace_back(batch_rows_, shape.units(l));
     }
-    if (shape.latent > 0) {
-        noise_ = Matrix(batch_rows_, shape.latent);
-        deviation_ = Matrix(batch_rows_, shape.latent);
-        divergence_.resize(static_cast<std::size_t>(batch_rows_));
-    }
     for (std::size_t layer = 0; layer < model.hidden.size(); ++layer) {
         const index_t units = model.hidden[layer].weights.rows();
         for (index_t begin = 0; begin < units; begin += kWeightRowsPerPiece) {
@@ -160,25 +115,17 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
 
 MultinomialResult MultinomialTrainer::run_epoch(const CsrView& matrix, index_t epoch, float rate,
                                                 const std::function<float(index_t)>& beta,
-                                                const std::function<void(index_t)>& poll) {
-    std::vector<std::int32_t> order = filled_rows(matrix);
-    shuffle(order, options_.seed, static_cast<std::uint32_t>(epoch));
-    const auto rows = static_cast<index_t>(order.size());
+                                                const Poll& poll) {
     MultinomialResult result;
-    with_team(options_.num_threads, [&] {
-        for (index_t begin = 0; begin < rows; begin += batch_rows_) {
-            if (poll) poll(begin);
-            const index_t count = std::min(batch_rows_, rows - begin);
-            const std::int32_t* ids = order.data() + begin;
-            const index_t batch = begin / batch_rows_;
-            const float weight = beta ? beta(step_) : 0.0f;
-            ++step_;
-            const Items items =
-                sampling_ ? gather_sample(matrix, ids, count, epoch, batch) : all_items(matrix);
-            step(items, ids, count, epoch, weight, rate, result);
-            if (sampling_) scatter_sample();
-        }
-    });
+    const auto train = [&](const EpochBatch& batch) {
+        const float weight = beta ? beta(step_) : 0.0f;
+        ++step_;
+        step(sampling_ ? gather_sample(matrix, batch) : all_items(matrix), batch, weight, rate,
+             result);
+        if (sampling_) scatter_sample();
+    };
+    train_in_batches(shuffled(filled_rows(matrix), options_.seed, epoch), batch_rows_, epoch,
+                     options_.num_threads, poll, train);
     return result;
 }
 
@@ -187,12 +134,11 @@ MultinomialTrainer::Items MultinomialTrainer::all_items(const CsrView& matrix) {
 }
 
 MultinomialTrainer::Items MultinomialTrainer::gather_sample(const CsrView& matrix,
-                                                            const std::int32_t* ids, index_t count,
-                                                            index_t epoch, index_t batch) {
-    const Philox draw(options_.seed, Stream::negatives, static_cast<std::uint32_t>(epoch));
+                                                            const EpochBatch& batch) {
+    const Philox draw(options_.seed, Stream::negatives, static_cast<std::uint32_t>(batch.epoch));
     Sampling& s = *sampling_;
     const int threads = options_.num_threads;
-    s.items.choose(matrix, ids, count, draw, static_cast<std::uint32_t>(batch));
+    s.items.choose(matrix, batch.ids, batch.count, draw, static_cast<std::uint32_t>(batch.number));
     layout_ = ColumnLayout::in_order(s.items.size());
     return {
         &s.encoder.gather(s.items.items(), threads), &s.decoder.gather(s.items.items(), threads),
@@ -207,52 +153,43 @@ void MultinomialTrainer::scatter_sample() {
 }
 
 // One batch: forward, loss, backward, each weight's step.
-void MultinomialTrainer::step(const Items& items, const std::int32_t* ids, index_t count,
-                              index_t epoch, float beta, float rate, MultinomialResult& result) {
+void MultinomialTrainer::step(const Items& items, const EpochBatch& batch, float beta, float rate,
+                              MultinomialResult& result) {
     const CorruptionPlan corruption{Corruption::mask, options_.dropout, options_.seed,
-                                    static_cast<std::uint32_t>(epoch)};
-    batch_.assemble(*items.matrix, ids, count, layout_, unit_rows(), corruption,
+                                    static_cast<std::uint32_t>(batch.epoch)};
+    batch_.assemble(*items.matrix, batch.ids, batch.count, layout_, unit_rows(), corruption,
                     options_.num_threads);
-    forward(items, ids, epoch);
+    forward(items, batch);
     MatrixView h = after_.back().view();
-    h.rows = count;
-    const OutputLayer::Task task{
-        items.decoder, items.decoder_bias, items.log_weight, layout_.cols(), items.matrix, ids, h};
+    h.rows = batch.count;
+    const OutputLayer::Task task{items.decoder,
+                                 items.decoder_bias,
+                                 items.log_weight,
+                                 layout_.cols(),
+                                 items.matrix,
+                                 batch.ids,
+                                 h};
     const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization);
     const double loss = output_.score(task, options_.num_threads);
-    const double kl = divergence_.empty()
-                          ? 0.0
-                          : std::accumulate(divergence_.begin(), divergence_.begin() + count, 0.0);
-    if (!std::isfinite(loss + kl)) throw Diverged(epoch, result.rows / batch_rows_);
+    const double kl = codes_.divergence(batch.count);
+    batch.require_finite(loss + kl);
     output_.step(task, step, options_.num_threads);
     backward(items, beta, step);
     result.likelihood += loss;
     result.divergence += kl;
-    result.rows += count;
+    result.rows += batch.count;
 }
 
-void MultinomialTrainer::forward(const Items& items, const std::int32_t* ids, index_t epoch) {
+void MultinomialTrainer::forward(const Items& items, const EpochBatch& batch) {
     const ConstMatrixView v = std::as_const(*items.encoder->weights).view();
-    const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(epoch));
-    const index_t latent = model_.shape.latent;
-    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
-                    [&](index_t begin, index_t end) {
-                        encode_rows(batch_, {begin, end}, v, before_.front().view());
-                        if (latent == 0) {
-                            forward_rows(model_, before_, after_, nullptr, nullptr, begin, end);
-                            return;
-                        }
-                        for (index_t r = begin; r < end; ++r) {
-                            draw.normals(static_cast<std::uint32_t>(ids[r]), latent, noise_.row(r));
-                            for (index_t j = 0; j < latent; ++j) noise_.row(r)[j] *= options_.noise;
-                        }
-                        forward_rows(model_, before_, after_, &noise_, &deviation_, begin, end);
-                        const Matrix& code = before_[model_.shape.encoder.size()];
-                        for (index_t r = begin; r < end; ++r) {
-                            divergence_[static_cast<std::size_t>(r)] =
-                                divergence_of(code.row(r), deviation_.row(r), latent);
-                        }
-                    });
+    const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(batch.epoch));
+    parallel_ranges(
+        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            encode_rows(batch_, {begin, end}, v, before_.front().view());
+            forward_rows(model_, before_, after_, begin, end, [&](const Matrix& code, Matrix& z) {
+                codes_.sample(draw, batch.ids, options_.noise, code, begin, end, z);
+            });
+        });
 }
 
 void MultinomialTrainer::backward(const Items& items, float beta, const OptimizerStep& step) {
@@ -300,16 +237,6 @@ void MultinomialTrainer::propagate_error(index_t layer, float kl) {
     const MultinomialShape& shape = model_.shape;
     const auto at = static_cast<std::size_t>(layer);
     Matrix& error = error_[at];
-    const auto through_code = [&](index_t r) {
-        const float* mean = before_[at].row(r);
-        const float* sigma = deviation_.row(r);
-        float* e = error.row(r);
-        for (index_t j = 0; j < shape.latent; ++j) {
-            e[shape.latent + j] = e[j] * noise_.row(r)[j] * 0.5f * sigma[j] +
-                                  kl * 0.5f * (sigma[j] * sigma[j] - 1.0f);
-            e[j] += kl * mean[j];
-        }
-    };
     parallel_ranges(
         batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
             if (layer == shape.layers() - 1) {
@@ -323,13 +250,13 @@ void MultinomialTrainer::propagate_error(index_t layer, float kl) {
                 multiply_rows_transposed(error_[at + 1].view(), model_.hidden[at].weights.view(),
                                          begin, end, into);
             }
+            if (shape.is_code(layer)) {
+                codes_.propagate(before_[at], kl, begin, end, error);
+                return;
+            }
             for (index_t r = begin; r < end; ++r) {
-                if (shape.is_code(layer)) {
-                    through_code(r);
-                } else {
-                    through_activation(shape.activation, before_[at].row(r), after_[at].row(r),
-                                       nullptr, error.row(r), error.width());
-                }
+                through_activation(shape.activation, before_[at].row(r), after_[at].row(r), nullptr,
+                                   error.row(r), error.width());
             }
         });
 }
@@ -348,7 +275,9 @@ void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matr
     }
     const auto encode = [&](const Batch& batch, const std::int32_t*, index_t begin, index_t end) {
         encode_rows(batch, {begin, end}, model.encoder.view(), before.front().view());
-        forward_rows(model, before, after, nullptr, nullptr, begin, end);
+        forward_rows(model, before, after, begin, end, [&](const Matrix& code, Matrix& z) {
+            for (index_t r = begin; r < end; ++r) std::copy_n(code.row(r), shape.latent, z.row(r));
+        });
     };
     encode_in_batches(matrix, unit_rows(), kRowsPerPiece, num_threads, after.back(), codes, encode);
 }

@@ -21,11 +21,13 @@
 
 #include "isthmus/batches/batch.hpp"
 #include "isthmus/batches/item_sample.hpp"
-#include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/csr.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "isthmus/core/types.hpp"
-#include "isthmus/models/autoencoder.hpp"
 #include "isthmus/nn/activations.hpp"
+#include "isthmus/nn/epoch.hpp"
+#include "isthmus/nn/gaussian_codes.hpp"
+#include "isthmus/nn/layers.hpp"
 #include "isthmus/nn/optimizers.hpp"
 #include "isthmus/nn/output_layer.hpp"
 #include "isthmus/nn/parameter.hpp"
@@ -49,18 +51,10 @@ struct MultinomialShape {
     index_t outputs(index_t layer) const;  // that the next one gets: latent for the code
 };
 
-struct MultinomialAutoencoder {
+struct MultinomialAutoencoder : LayerStack {
     MultinomialShape shape;
-    Matrix encoder;                  // V: inputs x units of the first layer
-    Matrix encoder_bias;             // one row
-    std::vector<DenseLayer> hidden;  // the layers after the first
-    Matrix decoder;                  // W: inputs x outputs of the last layer
-    Matrix decoder_bias;             // c: one row of inputs
 
-    // Weights uniform in +-sqrt(6 / (fan in + fan out)), biases 0.
     MultinomialAutoencoder(MultinomialShape shape, std::uint64_t seed, int num_threads);
-
-    std::vector<Matrix*> parameters();
 };
 
 struct MultinomialOptions {
@@ -90,8 +84,7 @@ public:
     // counted from 0 over all epochs. `poll` is called before each batch with the number of rows
     // done.
     MultinomialResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
-                                const std::function<float(index_t)>& beta,
-                                const std::function<void(index_t)>& poll);
+                                const std::function<float(index_t)>& beta, const Poll& poll);
 
     // Taken since the trainer was made, those of an interrupted epoch included.
     index_t steps() const { return step_; }
@@ -120,12 +113,11 @@ private:
     };
 
     Items all_items(const CsrView& matrix);
-    Items gather_sample(const CsrView& matrix, const std::int32_t* ids, index_t count,
-                        index_t epoch, index_t batch);
+    Items gather_sample(const CsrView& matrix, const EpochBatch& batch);
     void scatter_sample();
-    void step(const Items& items, const std::int32_t* ids, index_t count, index_t epoch, float beta,
-              float rate, MultinomialResult& result);
-    void forward(const Items& items, const std::int32_t* ids, index_t epoch);
+    void step(const Items& items, const EpochBatch& batch, float beta, float rate,
+              MultinomialResult& result);
+    void forward(const Items& items, const EpochBatch& batch);
     void backward(const Items& items, float beta, const OptimizerStep& step);
     void propagate_error(index_t layer, float kl);
     void update_weights(const WeightPiece& piece, const OptimizerStep& step);
@@ -136,8 +128,7 @@ private:
     Batch batch_;
     index_t batch_rows_;
     std::vector<Matrix> before_, after_, error_;  // per layer: rows x units (after_: outputs)
-    Matrix noise_, deviation_;                    // rows x latent
-    std::vector<double> divergence_;              // per row; empty without a code
+    GaussianCodes codes_;
     OutputLayer output_;
     std::unique_ptr<Sampling> sampling_;  // null: all items
     Parameter encoder_, encoder_bias_, decoder_, decoder_bias_;

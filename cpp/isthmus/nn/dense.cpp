@@ -85,6 +85,12 @@ void add_row(const float* row, float* sums, index_t width) {
     for (index_t p = 0; p < width; p += kLanes) store(sums + p, load(sums + p) + load(row + p));
 }
 
+void add_scaled_row(float factor, const float* row, float* sums, index_t width) {
+    for (index_t p = 0; p < width; p += kLanes) {
+        store(sums + p, load(sums + p) + factor * load(row + p));
+    }
+}
+
 void sum_columns(ConstMatrixView a, index_t rows, float* sums) {
     const index_t width = a.width();
     std::fill_n(sums, width, 0.0f);

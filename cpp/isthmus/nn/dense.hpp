@@ -37,6 +37,9 @@ void subtract_product_transposed(ConstMatrixView a, ConstMatrixView b, MatrixVie
 // sums += row, over `width` floats: whole vectors, aligned.
 void add_row(const float* row, float* sums, index_t width);
 
+// sums += factor x row, likewise.
+void add_scaled_row(float factor, const float* row, float* sums, index_t width);
+
 // sums[j] = the sum of the first `rows` rows of a, in their order.
 void sum_columns(ConstMatrixView a, index_t rows, float* sums);
 

@@ -34,11 +34,6 @@ index_t blocks_of(index_t items) {
     return slices * per_slice;
 }
 
-template <class View>
-View rows_of(View m, Range rows) {
-    return {m.row(rows.begin), rows.size(), m.cols, m.stride};
-}
-
 float greatest_lane(Floats values) {
     float top = values[0];
     for (index_t lane = 1; lane < kLanes; ++lane) top = std::max(top, values[lane]);

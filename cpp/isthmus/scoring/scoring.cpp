@@ -22,7 +22,7 @@ constexpr index_t kQueries = 128;  // likewise; fewer would not pay for packing 
 float at_or_zero(const float* values, index_t i) { return values ? values[i] : 0.0f; }
 
 // a . b for vectors of any alignment and length
-float dot(const float* a, const float* b, index_t size) {
+float dot_unaligned(const float* a, const float* b, index_t size) {
     Floats sums[4] = {};
     index_t p = 0;
     for (; p + 4 * kLanes <= size; p += 4 * kLanes) {
@@ -71,11 +71,8 @@ constexpr int kSums = 8;
 }  // namespace
 
 void DotScores::tile(Range own, Range some, MatrixView out) const {
-    const ConstMatrixView queries{query_.row(own.begin), own.size(), query_.cols, query_.stride};
-    const ConstMatrixView candidates{candidate_.row(some.begin), some.size(), candidate_.cols,
-                                     candidate_.stride};
     out.cols = some.size();
-    multiply_rows_transposed(queries, candidates, 0, own.size(), out);
+    multiply_rows_transposed(rows_of(query_, own), rows_of(candidate_, some), 0, own.size(), out);
     for (index_t q = 0; q < own.size(); ++q) {
         finish_scores(rule_, own.begin + q, some.begin, some.size(), out.row(q));
     }
@@ -86,7 +83,7 @@ void DotScores::list(index_t query, const std::int32_t* candidates, index_t coun
     const float inverse = 1.0f / rule_.scale;
     for (index_t i = 0; i < count; ++i) {
         const index_t c = candidates[i];
-        float score = dot(query_.row(query), candidate_.row(c), query_.cols) +
+        float score = dot_unaligned(query_.row(query), candidate_.row(c), query_.cols) +
                       (at_or_zero(rule_.query_bias, query) + at_or_zero(rule_.candidate_bias, c));
         if (rule_.activation != Activation::identity) {
             score = activate(rule_.activation, broadcast(score))[0];

@@ -101,22 +101,10 @@ private:
 void score_pairs(const ScoreSource& source, const std::int32_t* queries,
                  const std::int32_t* candidates, index_t count, int num_threads, float* out);
 
-inline void score_pairs(ConstMatrixView query, ConstMatrixView candidate, const ScoreRule& rule,
-                        const std::int32_t* queries, const std::int32_t* candidates, index_t count,
-                        int num_threads, float* out) {
-    score_pairs(DotScores(query, candidate, rule), queries, candidates, count, num_threads, out);
-}
-
 // For each query its n best candidates, best first; equal scores in order of the candidate. Stored
 // cells of `seen` (queries x candidates; without rows: nothing) are left out. Where fewer than n
 // are left, the rest is -1 and NaN. items, scores: queries x n.
 void top_k(const ScoreSource& source, const CsrView& seen, index_t n, int num_threads,
            std::int32_t* items, float* scores);
-
-inline void top_k(ConstMatrixView queries, ConstMatrixView candidates, const ScoreRule& rule,
-                  const CsrView& seen, index_t n, int num_threads, std::int32_t* items,
-                  float* scores) {
-    top_k(DotScores(queries, candidates, rule), seen, n, num_threads, items, scores);
-}
 
 }  // namespace isthmus

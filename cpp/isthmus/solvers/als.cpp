@@ -52,8 +52,7 @@ struct Schedule {
 
     // Calls body(first, last) for the pieces of `rows`, and poll(cells done) between the rounds.
     template <class Body>
-    void run(const CsrView& cells, int num_threads, const std::function<void(index_t)>& poll,
-             Body&& body) const {
+    void run(const CsrView& cells, int num_threads, const Poll& poll, Body&& body) const {
         index_t done = 0;
         for (std::size_t round = 0; round + 1 < round_begin.size(); ++round) {
             if (poll) poll(done);
@@ -74,8 +73,8 @@ struct Schedule {
 }  // namespace
 
 double solve_rows(const CsrView& cells, const ConstFactorSide& fixed, float mean,
-                  const RidgePenalty& penalty, int num_threads,
-                  const std::function<void(index_t)>& poll, const FactorSide& solved) {
+                  const RidgePenalty& penalty, int num_threads, const Poll& poll,
+                  const FactorSide& solved) {
     const index_t k = fixed.factors.cols;
     const Schedule schedule(cells, k + 1, false);
     std::vector<double> squared_error(static_cast<std::size_t>(cells.rows));
@@ -121,7 +120,7 @@ void factor_gram(ConstMatrixView factors, int num_threads, MatrixView gram) {
     parallel_for(pieces, num_threads, [&](index_t piece) {
         const index_t begin = piece * kGramRows;
         const index_t rows = std::min(kGramRows, factors.rows - begin);
-        const ConstMatrixView own{factors.row(begin), rows, k, factors.stride};
+        const ConstMatrixView own = rows_of(factors, {begin, begin + rows});
         Matrix& part = parts[static_cast<std::size_t>(piece)] = Matrix(k, k);
         multiply_columns(own, own, rows, 0, k, part.view());
     });
@@ -136,8 +135,7 @@ void factor_gram(ConstMatrixView factors, int num_threads, MatrixView gram) {
 
 double solve_implicit_rows(const CsrView& cells, ConstMatrixView fixed, ConstMatrixView gram,
                            Confidence confidence, float penalty, ConstMatrixView prior,
-                           int num_threads, const std::function<void(index_t)>& poll,
-                           MatrixView solved) {
+                           int num_threads, const Poll& poll, MatrixView solved) {
     const index_t k = fixed.cols;
     const Schedule schedule(cells, k, true);
     // All columns weigh `other` and are 0. What is left of a cell's cost is that of an observation

@@ -5,10 +5,10 @@
 
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <stdexcept>
 
 #include "isthmus/core/csr.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "isthmus/core/types.hpp"
 
 namespace isthmus {
@@ -55,8 +55,8 @@ struct ConstFactorSide {
 // squared error that is left, summed over the rows in their order. `poll` is called now and then
 // with the number of cells done; if it throws, some rows are new and the others as they were.
 double solve_rows(const CsrView& cells, const ConstFactorSide& fixed, float mean,
-                  const RidgePenalty& penalty, int num_threads,
-                  const std::function<void(index_t)>& poll, const FactorSide& solved);
+                  const RidgePenalty& penalty, int num_threads, const Poll& poll,
+                  const FactorSide& solved);
 
 // What the cells of implicit feedback weigh (Hu, Koren, Volinsky, ICDM 2008): a stored cell is a 1
 // of weight `positive`, whatever its value, and any other a 0 of weight `other`, which is less.
@@ -77,7 +77,6 @@ void factor_gram(ConstMatrixView factors, int num_threads, MatrixView gram);
 // in solve_rows.
 double solve_implicit_rows(const CsrView& cells, ConstMatrixView fixed, ConstMatrixView gram,
                            Confidence confidence, float penalty, ConstMatrixView prior,
-                           int num_threads, const std::function<void(index_t)>& poll,
-                           MatrixView solved);
+                           int num_threads, const Poll& poll, MatrixView solved);
 
 }  // namespace isthmus

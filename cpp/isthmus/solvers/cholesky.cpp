@@ -21,10 +21,6 @@ constexpr index_t kTile = 256;   // rows of the matrix updated by one piece of w
 // A pivot that has lost all but this share of its diagonal to the ones before is rounding error.
 constexpr double kLeastPivot = 1e-6;
 
-MatrixView rows_of(MatrixView m, index_t begin, index_t end, index_t cols) {
-    return {m.row(begin), end - begin, cols, m.stride};
-}
-
 // L^-1 and the inverse L^-T L^-1 of a small block L L^T, by Cholesky in double precision;
 // `diagonal` is what the matrix's was at first.
 void invert_block(MatrixView a, index_t begin, index_t size, const std::vector<float>& diagonal,
@@ -116,9 +112,10 @@ void invert_positive_definite(MatrixView a, int num_threads, const std::function
             parallel_for(tiles, num_threads, [&](index_t piece) {
                 const index_t first = (tiles - 1 - piece) * kTile;
                 const index_t last = std::min(first + kTile, n);
-                subtract_product_transposed(rows_of(half, first, last, size),
-                                            rows_of(half, 0, last, size),
-                                            rows_of(a, first, last, last));
+                MatrixView updated = rows_of(a, {first, last});
+                updated.cols = last;
+                subtract_product_transposed(rows_of(half, {first, last}), rows_of(half, {0, last}),
+                                            updated);
             });
             parallel_for(tiles, num_threads, [&](index_t tile) {
                 const index_t first = tile * kTile;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "isthmus/core/chunks.hpp"
 #include "isthmus/core/simd.hpp"
 
 namespace isthmus {
@@ -151,11 +152,8 @@ bool NormalEquations::solve(const float* penalty, const float* prior, float* w,
     double penalized = 0.0;
     for (index_t j = unknowns_; j-- > 0;) {
         const float* row = gram_.row(j);
-        Floats product{};
-        for (index_t c = vector_start(j); c < diagonal_.width(); c += kLanes) {
-            product += load(row + c) * load(known + c);
-        }
-        known[j] = (row[unknowns_] - sum(product)) / row[j];
+        const index_t c = vector_start(j);
+        known[j] = (row[unknowns_] - dot(row + c, known + c, diagonal_.width() - c)) / row[j];
         const double distance = double{known[j]} - (prior ? double{prior[j]} : 0.0);
         penalized += double{penalty[j]} * distance * distance;
     }
