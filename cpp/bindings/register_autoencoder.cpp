@@ -3,6 +3,7 @@
 
 #include "convert.hpp"
 #include "isthmus/models/autoencoder_trainer.hpp"
+#include "isthmus/nn/epoch.hpp"
 #include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"

@@ -5,6 +5,7 @@
 #include "cells.hpp"
 #include "convert.hpp"
 #include "isthmus/models/factor_sgd.hpp"
+#include "isthmus/solvers/als.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"

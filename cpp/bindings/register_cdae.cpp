@@ -2,6 +2,7 @@
 
 #include "convert.hpp"
 #include "isthmus/batches/negatives.hpp"
+#include "isthmus/core/random.hpp"
 #include "isthmus/models/cdae.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"

@@ -1,7 +1,6 @@
 #include <memory>
 
 #include "convert.hpp"
-#include "isthmus/core/parallel.hpp"
 #include "isthmus/models/ease.hpp"
 #include "isthmus/solvers/cholesky.hpp"
 #include "pybind.hpp"

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "isthmus/nn/epoch.hpp"
 #include "random_data.hpp"
 
 using isthmus::Activation;

@@ -13,6 +13,7 @@
 #include "isthmus/core/csr.hpp"
 #include "isthmus/core/random.hpp"
 #include "isthmus/core/types.hpp"
+#include "isthmus/nn/optimizers.hpp"
 #include "isthmus/nn/parameter.hpp"
 
 namespace isthmus {

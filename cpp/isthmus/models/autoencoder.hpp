@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "isthmus/batches/batch.hpp"
+#include "isthmus/batches/column_layout.hpp"
+#include "isthmus/core/csr.hpp"
 #include "isthmus/core/types.hpp"
 #include "isthmus/nn/activations.hpp"
 #include "isthmus/nn/layers.hpp"

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/parallel.hpp"
-#include "isthmus/core/random.hpp"
 #include "isthmus/nn/dense.hpp"
 
 namespace isthmus {
@@ -81,22 +81,9 @@ Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity
       layout_(popularity, rows, options.batch_size),
       options_(options),
       work_(model.shape, layout_, std::min(options.batch_size, std::max<index_t>(rows, 1)), true,
-            options.dropout > 0.0f) {
-    const auto parameter = [this](Matrix& weights) {
-        return Parameter(weights, options_.optimizer.kind);
-    };
-    encoder_ = parameter(model.encoder);
-    encoder_bias_ = parameter(model.encoder_bias);
-    decoder_ = parameter(model.decoder);
-    decoder_bias_ = parameter(model.decoder_bias);
-    bias_gradient_.emplace_back(1, model.shape.hidden.front());
-    for (DenseLayer& layer : model.hidden) {
-        hidden_.push_back(parameter(layer.weights));
-        hidden_bias_.push_back(parameter(layer.bias));
-        hidden_gradient_.emplace_back(layer.weights.rows(), layer.weights.cols());
-        bias_gradient_.emplace_back(1, layer.bias.cols());
-    }
-    for (Parameter* late : {&encoder_, &decoder_}) {
+            options.dropout > 0.0f),
+      trained_(model, options.optimizer.kind) {
+    for (Parameter* late : {&trained_.encoder, &trained_.decoder}) {
         late->taken.resize(static_cast<std::size_t>(layout_.cols()));
     }
     permute_columns(model_, forth(layout_));
@@ -108,7 +95,7 @@ void Trainer::finish() {
     if (finished_) return;
     finished_ = true;
     // the optimizer's state goes first: giving the columns back may need memory
-    for (Parameter* parameter : {&encoder_, &decoder_}) {
+    for (Parameter* parameter : {&trained_.encoder, &trained_.decoder}) {
         for (Matrix& state : parameter->state) state = Matrix();
     }
     permute_columns(model_, back(layout_));
@@ -228,21 +215,22 @@ void Trainer::encode_batch(const EpochBatch& batch, const Reduction& reduce) {
     const bool waits = std::exchange(encoder_waits_, false);
     encode(model_, work_, batch.ids, dropout, reduce, options_.num_threads, [&](index_t block) {
         if (waits) update_encoder(block);
-        catch_up_block(work_.batch, block, encoder_.view(), steps_.data(), steps());
+        catch_up_block(work_.batch, block, trained_.encoder.view(), steps_.data(), steps());
     });
 }
 
 // The encoder's step on the batch before, whose hidden errors are still there.
 void Trainer::update_encoder(index_t block) {
     update_columns(before_, block, layout_.block(block), Cells::input,
-                   std::as_const(work_.error.front()).view(), encoder_.view(), steps_.back());
+                   std::as_const(work_.error.front()).view(), trained_.encoder.view(),
+                   steps_.back());
 }
 
 // The decoder's weights and biases, which step together.
 TrainedMatrix Trainer::decoder() {
-    TrainedMatrix trained = decoder_.view();
-    trained.bias = decoder_bias_.weights->data();
-    for (int i = 0; i < 2; ++i) trained.bias_state[i] = decoder_bias_.state[i].data();
+    TrainedMatrix trained = trained_.decoder.view();
+    trained.bias = trained_.decoder_bias.weights->data();
+    for (int i = 0; i < 2; ++i) trained.bias_state[i] = trained_.decoder_bias.state[i].data();
     return trained;
 }
 
@@ -253,14 +241,14 @@ void Trainer::settle() {
         parallel_for(layout_.blocks(), options_.num_threads,
                      [&](index_t block) { update_encoder(block); });
     }
-    for (const TrainedMatrix& trained : {encoder_.view(), decoder()}) {
+    for (const TrainedMatrix& trained : {trained_.encoder.view(), decoder()}) {
         parallel_ranges(layout_.cols(), kColumnsPerPiece, options_.num_threads,
                         [&](index_t begin, index_t end) {
                             catch_up_columns({begin, end}, trained, steps_.data(), steps());
                         });
     }
     steps_.clear();
-    for (Parameter* parameter : {&encoder_, &decoder_}) {
+    for (Parameter* parameter : {&trained_.encoder, &trained_.decoder}) {
         std::fill(parameter->taken.begin(), parameter->taken.end(), 0);
     }
     phases_.settle += watch.lap();
@@ -337,17 +325,17 @@ void Trainer::backward(float hidden_decay, const Reduction& reduce) {
                                          end, work_.error[l - 1].view());
             }
         });
-        sum_columns(error.view(), rows, bias_gradient_[l].row(0));
-        Parameter& bias = l == 0 ? encoder_bias_ : hidden_bias_[l - 1];
-        bias.step(bias_gradient_[l], step.with_decay(0.0f));
+        sum_columns(error.view(), rows, trained_.bias_gradient[l].row(0));
+        Parameter& bias = l == 0 ? trained_.encoder_bias : trained_.hidden_bias[l - 1];
+        bias.step(trained_.bias_gradient[l], step.with_decay(0.0f));
         if (l > 0) {
-            Matrix& gradient = hidden_gradient_[l - 1];
+            Matrix& gradient = trained_.hidden_gradient[l - 1];
             parallel_ranges(gradient.cols(), kColumnsPerPiece, threads,
                             [&](index_t begin, index_t end) {
                                 multiply_columns(work_.after[l - 1].view(), error.view(), rows,
                                                  begin, end, gradient.view());
                             });
-            hidden_[l - 1].step(gradient, step.with_decay(hidden_decay));
+            trained_.hidden[l - 1].step(gradient, step.with_decay(hidden_decay));
         }
     }
 }
@@ -358,36 +346,21 @@ void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform
     isthmus::encode_matrix(model_, layout_, matrix, transform, options_.num_threads, codes);
 }
 
-std::vector<Parameter*> Trainer::trained() {
-    std::vector<Parameter*> all = {&encoder_, &encoder_bias_, &decoder_, &decoder_bias_};
-    for (std::size_t l = 0; l < hidden_.size(); ++l) {
-        all.push_back(&hidden_[l]);
-        all.push_back(&hidden_bias_[l]);
-    }
-    return all;
-}
-
-std::vector<Matrix*> Trainer::parameters() {
-    std::vector<Matrix*> weights;
-    for (const Parameter* parameter : trained()) weights.push_back(parameter->weights);
-    return weights;
-}
-
 std::vector<Matrix*> Trainer::gradients() {
     require_unfinished();
     std::vector<Matrix*> states;
-    for (Parameter* parameter : trained()) states.push_back(&parameter->state[0]);
+    for (Parameter* parameter : trained_.parameters()) states.push_back(&parameter->state[0]);
     return states;
 }
 
 void Trainer::keep_best() {
     require_unfinished();
-    best_.keep(parameters());
+    best_.keep(model_.parameters());
 }
 
 void Trainer::restore_best() {
     require_unfinished();
-    best_.restore(parameters());
+    best_.restore(model_.parameters());
 }
 
 }  // namespace isthmus

@@ -17,10 +17,14 @@
 #include <optional>
 #include <vector>
 
-#include "isthmus/batches/sparse_kernels.hpp"
+#include "isthmus/batches/batch.hpp"
+#include "isthmus/batches/column_layout.hpp"
+#include "isthmus/core/csr.hpp"
 #include "isthmus/core/parallel.hpp"
+#include "isthmus/core/types.hpp"
 #include "isthmus/models/autoencoder.hpp"
 #include "isthmus/nn/epoch.hpp"
+#include "isthmus/nn/layers.hpp"
 #include "isthmus/nn/optimizers.hpp"
 #include "isthmus/nn/parameter.hpp"
 
@@ -128,16 +132,12 @@ private:
     TrainedMatrix decoder();
     void settle();
     index_t steps() const { return static_cast<index_t>(steps_.size()); }
-    std::vector<Parameter*> trained();
-    std::vector<Matrix*> parameters();
 
     Autoencoder& model_;
     ColumnLayout layout_;
     TrainingOptions options_;
     Workspace work_;
-    Parameter encoder_, encoder_bias_, decoder_, decoder_bias_;
-    std::vector<Parameter> hidden_, hidden_bias_;
-    std::vector<Matrix> hidden_gradient_, bias_gradient_;
+    TrainedStack trained_;
     BestWeights best_;
     PhaseSeconds phases_;
     index_t step_ = 0;

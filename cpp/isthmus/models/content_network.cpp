@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "isthmus/batches/sparse_kernels.hpp"
-#include "isthmus/core/parallel.hpp"
 #include "isthmus/nn/dense.hpp"
 #include "isthmus/nn/layers.hpp"
 

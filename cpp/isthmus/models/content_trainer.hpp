@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "isthmus/batches/batch.hpp"
+#include "isthmus/batches/column_layout.hpp"
 #include "isthmus/core/csr.hpp"
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/types.hpp"

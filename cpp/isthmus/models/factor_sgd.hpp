@@ -10,7 +10,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "isthmus/core/csr.hpp"
 #include "isthmus/core/parallel.hpp"
+#include "isthmus/core/types.hpp"
 #include "isthmus/models/biased_mf.hpp"
 #include "isthmus/solvers/als.hpp"
 

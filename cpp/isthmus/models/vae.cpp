@@ -79,20 +79,10 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
       layout_(ColumnLayout::in_order(model.shape.inputs)),
       batch_rows_(std::min(options.batch_size, std::max<index_t>(rows, 1))),
       codes_(batch_rows_, model.shape.latent),
-      output_(options.likelihood, model.shape.inputs, model.decoder.cols(), batch_rows_) {
+      output_(options.likelihood, model.shape.inputs, model.decoder.cols(), batch_rows_),
+      trained_(model, options.optimizer.kind) {
     const MultinomialShape& shape = model.shape;
     const OptimizerKind kind = options_.optimizer.kind;
-    encoder_ = Parameter(model.encoder, kind);
-    encoder_bias_ = Parameter(model.encoder_bias, kind);
-    decoder_ = Parameter(model.decoder, kind);
-    decoder_bias_ = Parameter(model.decoder_bias, kind);
-    bias_gradient_.emplace_back(1, shape.units(0));
-    for (DenseLayer& layer : model.hidden) {
-        hidden_.emplace_back(layer.weights, kind);
-        hidden_bias_.emplace_back(layer.bias, kind);
-        hidden_gradient_.emplace_back(layer.weights.rows(), layer.weights.cols());
-        bias_gradient_.emplace_back(1, layer.bias.cols());
-    }
     for (index_t l = 0; l < shape.layers(); ++l) {
         before_.emplace_back(batch_rows_, shape.units(l));
         after_.emplace_back(batch_rows_, shape.outputs(l));
@@ -107,9 +97,9 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
     if (options_.sampled_items > 0) {
         using Axis = SampledParameter::Axis;
         sampling_.reset(new Sampling{{shape.inputs, options_.sampled_items},
-                                     {encoder_, Axis::rows, kind},
-                                     {decoder_, Axis::rows, kind},
-                                     {decoder_bias_, Axis::columns, kind}});
+                                     {trained_.encoder, Axis::rows, kind},
+                                     {trained_.decoder, Axis::rows, kind},
+                                     {trained_.decoder_bias, Axis::columns, kind}});
     }
 }
 
@@ -130,7 +120,7 @@ MultinomialResult MultinomialTrainer::run_epoch(const CsrView& matrix, index_t e
 }
 
 MultinomialTrainer::Items MultinomialTrainer::all_items(const CsrView& matrix) {
-    return {&encoder_, &decoder_, &decoder_bias_, &matrix, nullptr};
+    return {&trained_.encoder, &trained_.decoder, &trained_.decoder_bias, &matrix, nullptr};
 }
 
 MultinomialTrainer::Items MultinomialTrainer::gather_sample(const CsrView& matrix,
@@ -197,9 +187,9 @@ void MultinomialTrainer::backward(const Items& items, float beta, const Optimize
     const index_t layers = model_.shape.layers();
     for (index_t l = layers; l-- > 0;) propagate_error(l, beta / static_cast<float>(rows));
     for (std::size_t l = 0; l < error_.size(); ++l) {
-        sum_columns(error_[l].view(), rows, bias_gradient_[l].row(0));
-        (l == 0 ? encoder_bias_ : hidden_bias_[l - 1])
-            .step(bias_gradient_[l], step.with_decay(0.0f));
+        sum_columns(error_[l].view(), rows, trained_.bias_gradient[l].row(0));
+        (l == 0 ? trained_.encoder_bias : trained_.hidden_bias[l - 1])
+            .step(trained_.bias_gradient[l], step.with_decay(0.0f));
     }
     const ConstMatrixView error = std::as_const(error_.front()).view();
     const TrainedMatrix encoder = items.encoder->view();
@@ -219,7 +209,7 @@ void MultinomialTrainer::backward(const Items& items, float beta, const Optimize
 
 // The gradient of some rows of a hidden layer's weights, and their step.
 void MultinomialTrainer::update_weights(const WeightPiece& piece, const OptimizerStep& step) {
-    Matrix& gradient = hidden_gradient_[piece.layer];
+    Matrix& gradient = trained_.hidden_gradient[piece.layer];
     const ConstMatrixView error = std::as_const(error_[piece.layer + 1]).view();
     ConstMatrixView inputs = std::as_const(after_[piece.layer]).view();
     inputs.data += piece.begin;
@@ -228,7 +218,8 @@ void MultinomialTrainer::update_weights(const WeightPiece& piece, const Optimize
     out.data += piece.begin * out.stride;
     out.rows = inputs.cols;
     multiply_columns(inputs, error, batch_.rows(), 0, error.cols, out);
-    hidden_[piece.layer].step(out.data, piece.begin * out.stride, out.rows * out.stride, step);
+    trained_.hidden[piece.layer].step(out.data, piece.begin * out.stride, out.rows * out.stride,
+                                      step);
 }
 
 // The gradient with respect to what a layer computes, from that of the layer after it; kl weighs

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "isthmus/batches/batch.hpp"
+#include "isthmus/batches/column_layout.hpp"
 #include "isthmus/batches/item_sample.hpp"
 #include "isthmus/core/csr.hpp"
 #include "isthmus/core/parallel.hpp"
@@ -131,9 +132,7 @@ private:
     GaussianCodes codes_;
     OutputLayer output_;
     std::unique_ptr<Sampling> sampling_;  // null: all items
-    Parameter encoder_, encoder_bias_, decoder_, decoder_bias_;
-    std::vector<Parameter> hidden_, hidden_bias_;
-    std::vector<Matrix> hidden_gradient_, bias_gradient_;
+    TrainedStack trained_;
     std::vector<WeightPiece> weight_pieces_;
     BestWeights best_;
     index_t step_ = 0;

@@ -64,4 +64,27 @@ std::vector<Matrix*> LayerStack::parameters() {
     return all;
 }
 
+TrainedStack::TrainedStack(LayerStack& layers, OptimizerKind kind)
+    : encoder(layers.encoder, kind),
+      encoder_bias(layers.encoder_bias, kind),
+      decoder(layers.decoder, kind),
+      decoder_bias(layers.decoder_bias, kind) {
+    bias_gradient.emplace_back(1, layers.encoder_bias.cols());
+    for (DenseLayer& layer : layers.hidden) {
+        hidden.emplace_back(layer.weights, kind);
+        hidden_bias.emplace_back(layer.bias, kind);
+        hidden_gradient.emplace_back(layer.weights.rows(), layer.weights.cols());
+        bias_gradient.emplace_back(1, layer.bias.cols());
+    }
+}
+
+std::vector<Parameter*> TrainedStack::parameters() {
+    std::vector<Parameter*> all = {&encoder, &encoder_bias, &decoder, &decoder_bias};
+    for (std::size_t l = 0; l < hidden.size(); ++l) {
+        all.push_back(&hidden[l]);
+        all.push_back(&hidden_bias[l]);
+    }
+    return all;
+}
+
 }  // namespace isthmus

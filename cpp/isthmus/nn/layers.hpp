@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "isthmus/core/types.hpp"
+#include "isthmus/nn/optimizers.hpp"
+#include "isthmus/nn/parameter.hpp"
 
 namespace isthmus {
 
@@ -43,6 +45,20 @@ struct LayerStack {
 
     // Encoder, its bias, decoder, its bias, and each hidden layer's weights and bias.
     std::vector<Matrix*> parameters();
+};
+
+// A stack in training: the optimizer's state of all its weights, and the gradients of those that
+// are not kept by column.
+struct TrainedStack {
+    Parameter encoder, encoder_bias, decoder, decoder_bias;
+    std::vector<Parameter> hidden, hidden_bias;
+    std::vector<Matrix> hidden_gradient;  // as hidden
+    std::vector<Matrix> bias_gradient;    // of the encoder, then as hidden
+
+    TrainedStack(LayerStack& layers, OptimizerKind kind);
+
+    // In the order of LayerStack::parameters().
+    std::vector<Parameter*> parameters();
 };
 
 }  // namespace isthmus
