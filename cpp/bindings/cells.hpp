@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "convert.hpp"
-#include "isthmus/csr_view.hpp"
+#include "isthmus/core/csr.hpp"
 #include "pybind.hpp"
 
 namespace isthmus {

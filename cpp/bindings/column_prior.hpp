@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "convert.hpp"
-#include "isthmus/column_prior.hpp"
+#include "isthmus/solvers/cholesky.hpp"
 
 namespace isthmus {
 

@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
-#include "isthmus/csr_view.hpp"
-#include "isthmus/types.hpp"
+#include "isthmus/core/csr.hpp"
+#include "isthmus/core/types.hpp"
 #include "pybind.hpp"
 
 namespace isthmus {

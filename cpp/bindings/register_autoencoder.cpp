@@ -2,10 +2,12 @@
 #include <utility>
 
 #include "convert.hpp"
-#include "isthmus/trainer.hpp"
+#include "isthmus/models/autoencoder_trainer.hpp"
+#include "isthmus/nn/epoch.hpp"
 #include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -37,9 +39,9 @@ struct Rows {
     }
 };
 
-AutoencoderShape make_shape(index_t inputs, const std::vector<index_t>& hidden,
-                            const std::string& hidden_activation,
-                            const std::string& output_activation) {
+AutoencoderShape autoencoder_shape(index_t inputs, const std::vector<index_t>& hidden,
+                                   const std::string& hidden_activation,
+                                   const std::string& output_activation) {
     require(inputs >= 1, "inputs must be at least 1");
     require(!hidden.empty(), "hidden must name at least one layer");
     for (const index_t units : hidden) require(units >= 1, "hidden layers have at least one unit");
@@ -54,13 +56,11 @@ Corruption corruption_from_name(const std::string& name) {
     throw std::invalid_argument("unknown corruption '" + name + "': choose none, mask or gaussian");
 }
 
-std::unique_ptr<Trainer> make_trainer(Autoencoder& model, const Array<std::int64_t>& popularity,
-                                      index_t rows, const std::string& optimizer, float momentum,
-                                      float regularization, index_t batch_size,
-                                      const std::string& corruption, float corruption_level,
-                                      float dropout, std::uint64_t seed, int num_threads,
-                                      std::int32_t first_column,
-                                      std::optional<float> hidden_regularization) {
+std::unique_ptr<Trainer> make_autoencoder_trainer(
+    Autoencoder& model, const Array<std::int64_t>& popularity, index_t rows,
+    const std::string& optimizer, float momentum, float regularization, index_t batch_size,
+    const std::string& corruption, float corruption_level, float dropout, std::uint64_t seed,
+    int num_threads, std::int32_t first_column, std::optional<float> hidden_regularization) {
     require(popularity.size() == model.shape.inputs, "popularity must have a value per input");
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -93,9 +93,10 @@ Reduction make_reduction(const py::object& reduce) {
     };
 }
 
-py::tuple run_epoch(Trainer& trainer, const Rows& rows, index_t epoch, float learning_rate,
-                    const py::object& progress, const py::object& reduce,
-                    const OptionalArray<std::int32_t>& filled) {
+py::tuple run_autoencoder_epoch(Trainer& trainer, const Rows& rows, index_t epoch,
+                                float learning_rate, const py::object& progress,
+                                const py::object& reduce,
+                                const OptionalArray<std::int32_t>& filled) {
     require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
     std::optional<std::vector<std::int32_t>> chosen;
     if (filled) {
@@ -118,7 +119,8 @@ py::tuple run_epoch(Trainer& trainer, const Rows& rows, index_t epoch, float lea
     return py::make_tuple(result.squared_error, result.cells);
 }
 
-py::tuple evaluate(Trainer& trainer, const Rows& rows, index_t epoch, const py::object& progress) {
+py::tuple bind_evaluate(Trainer& trainer, const Rows& rows, index_t epoch,
+                        const py::object& progress) {
     require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
     Evaluation result;
     {
@@ -129,7 +131,7 @@ py::tuple evaluate(Trainer& trainer, const Rows& rows, index_t epoch, const py::
     return py::make_tuple(result.loss(), result.errors.squared_error, result.errors.cells);
 }
 
-py::dict gradients(const py::object& self) {
+py::dict bind_gradients(const py::object& self) {
     const std::vector<Matrix*> found = self.cast<Trainer&>().gradients();
     const std::vector<std::string> outer = {"encoder.weights", "encoder.bias", "decoder.weights",
                                             "decoder.bias"};
@@ -143,8 +145,6 @@ py::dict gradients(const py::object& self) {
     }
     return arrays;
 }
-
-}  // namespace
 
 void register_autoencoder(py::module_& module) {
     py::register_local_exception<Diverged>(module, "Diverged", PyExc_RuntimeError);
@@ -166,7 +166,7 @@ void register_autoencoder(py::module_& module) {
                          const std::string& hidden_activation, const std::string& output_activation,
                          std::uint64_t seed, int num_threads) {
                  const AutoencoderShape shape =
-                     make_shape(inputs, hidden, hidden_activation, output_activation);
+                     autoencoder_shape(inputs, hidden, hidden_activation, output_activation);
                  const py::gil_scoped_release release;
                  return std::make_unique<Autoencoder>(shape, seed, num_threads);
              }),
@@ -194,25 +194,25 @@ void register_autoencoder(py::module_& module) {
     py::class_<Trainer>(module, "Trainer", py::module_local(),
                         "Trains an Autoencoder, whose columns are in an order of the trainer's "
                         "own until finish().")
-        .def(py::init(&make_trainer), py::keep_alive<1, 2>(), py::arg("model"),
+        .def(py::init(&make_autoencoder_trainer), py::keep_alive<1, 2>(), py::arg("model"),
              py::arg("popularity"), py::arg("rows"), py::kw_only(), py::arg("optimizer"),
              py::arg("momentum"), py::arg("regularization"), py::arg("batch_size"),
              py::arg("corruption"), py::arg("corruption_level"), py::arg("dropout"),
              py::arg("seed"), py::arg("num_threads"), py::arg("first_column") = 0,
              py::arg("hidden_regularization") = py::none())
-        .def("run_epoch", &run_epoch, py::arg("rows"), py::arg("epoch"), py::arg("learning_rate"),
-             py::kw_only(), py::arg("progress") = py::none(), py::arg("reduce") = py::none(),
-             py::arg("filled") = py::none(),
+        .def("run_epoch", &run_autoencoder_epoch, py::arg("rows"), py::arg("epoch"),
+             py::arg("learning_rate"), py::kw_only(), py::arg("progress") = py::none(),
+             py::arg("reduce") = py::none(), py::arg("filled") = py::none(),
              "One pass over the rows: the summed squared error on the targets' scale, and the "
              "number of cells it is over. `progress` is called with the rows done before each "
              "batch; `reduce` sums a block in place over machines that share the columns.")
         .def(
-            "evaluate", &evaluate, py::arg("rows"), py::kw_only(), py::arg("epoch") = 0,
+            "evaluate", &bind_evaluate, py::arg("rows"), py::kw_only(), py::arg("epoch") = 0,
             py::arg("progress") = py::none(),
             "The loss over all rows with its penalty, the summed squared error, and the number of "
             "cells it is over; fills gradients() and leaves the weights as they are. The trainer's "
             "optimizer must be momentum, without corruption and dropout.")
-        .def("gradients", &gradients,
+        .def("gradients", &bind_gradients,
              "Views of the last evaluation's gradients, by the names of the model's weights and in "
              "their order of columns.")
         .def(
@@ -249,5 +249,9 @@ void register_autoencoder(py::module_& module) {
         .def("restore_best", &Trainer::restore_best, "Goes back to the kept copy, if there is one.")
         .def("finish", &Trainer::finish, "Gives the model its columns back in their own order.");
 }
+
+const Registration registration_of_autoencoder(&register_autoencoder);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -1,19 +1,21 @@
-#include "isthmus/biased_mf.hpp"
+#include "isthmus/models/biased_mf.hpp"
 
 #include <memory>
 
 #include "cells.hpp"
 #include "convert.hpp"
-#include "isthmus/factor_sgd.hpp"
+#include "isthmus/models/factor_sgd.hpp"
+#include "isthmus/solvers/als.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
 namespace {
 
-std::unique_ptr<BiasedMF> make_model(index_t users, index_t items, index_t factors, float mean,
-                                     float scale, std::uint64_t seed, int num_threads) {
+std::unique_ptr<BiasedMF> make_biased_mf(index_t users, index_t items, index_t factors, float mean,
+                                         float scale, std::uint64_t seed, int num_threads) {
     require(users >= 1 && items >= 1, "users and items must be at least 1");
     require(factors >= 1, "factors must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -21,7 +23,7 @@ std::unique_ptr<BiasedMF> make_model(index_t users, index_t items, index_t facto
     return std::make_unique<BiasedMF>(users, items, factors, mean, scale, seed, num_threads);
 }
 
-py::dict weights(const py::object& self) {
+py::dict biased_mf_weights(const py::object& self) {
     auto& model = self.cast<BiasedMF&>();
     py::dict arrays;
     arrays["user_factors"] = matrix_array(model.user_factors, self);
@@ -73,9 +75,9 @@ py::tuple bind_solve_rows(const BoundCells& cells, const py::array_t<float>& fac
     return py::make_tuple(solved, solved_bias);
 }
 
-double bind_run_epoch(const FactorSgd& sgd, BiasedMF& model, float regularization,
-                      float bias_regularization, float weighting, float learning_rate,
-                      index_t epoch, int num_threads, const py::object& progress) {
+double run_factor_epoch(const FactorSgd& sgd, BiasedMF& model, float regularization,
+                        float bias_regularization, float weighting, float learning_rate,
+                        index_t epoch, int num_threads, const py::object& progress) {
     require(sgd.users() == model.user_factors.rows() && sgd.items() == model.item_factors.rows(),
             "the model must be of the matrix's users x items");
     const auto poll = make_poll(progress);
@@ -84,7 +86,7 @@ double bind_run_epoch(const FactorSgd& sgd, BiasedMF& model, float regularizatio
                          learning_rate, epoch, num_threads, poll);
 }
 
-py::tuple order(const FactorSgd& sgd, index_t epoch) {
+py::tuple factor_order(const FactorSgd& sgd, index_t epoch) {
     const auto cells = sgd.order(epoch);
     const auto size = static_cast<py::ssize_t>(cells.size());
     py::array_t<std::int32_t> users(size), items(size);
@@ -98,22 +100,16 @@ py::tuple order(const FactorSgd& sgd, index_t epoch) {
     return py::make_tuple(users, items, values);
 }
 
-}  // namespace
-
 void register_biased_mf(py::module_& module) {
-    py::class_<BoundCells>(module, "Cells", py::module_local(),
-                           "The cells of a CSR matrix. The arrays are held, not copied.")
-        .def(py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t>(),
-             py::arg("indptr"), py::arg("indices"), py::arg("values"), py::arg("cols"));
-
     py::class_<BiasedMF>(module, "BiasedMF", py::module_local(),
                          "r = mean + user_bias + item_bias + user_factors . item_factors; factors "
                          "start at N(0, scale^2 / k), biases at 0.")
-        .def(py::init(&make_model), py::arg("users"), py::arg("items"), py::arg("factors"),
+        .def(py::init(&make_biased_mf), py::arg("users"), py::arg("items"), py::arg("factors"),
              py::kw_only(), py::arg("mean"), py::arg("scale"), py::arg("seed"),
              py::arg("num_threads") = 1)
         .def_readwrite("mean", &BiasedMF::mean, "Added to every prediction.")
-        .def("weights", &weights, "NumPy views of the weights, by name; writing changes the model.")
+        .def("weights", &biased_mf_weights,
+             "NumPy views of the weights, by name; writing changes the model.")
         .def("als_sweep", &bind_als_sweep, py::arg("by_user"), py::arg("by_item"), py::kw_only(),
              py::arg("regularization"), py::arg("bias_regularization"), py::arg("weighting"),
              py::arg("num_threads"), py::arg("progress") = py::none(),
@@ -136,13 +132,17 @@ void register_biased_mf(py::module_& module) {
                  return std::make_unique<FactorSgd>(by_user.view, seed, num_threads);
              }),
              py::arg("by_user"), py::kw_only(), py::arg("seed"), py::arg("num_threads") = 1)
-        .def("run_epoch", &bind_run_epoch, py::arg("model"), py::kw_only(),
+        .def("run_epoch", &run_factor_epoch, py::arg("model"), py::kw_only(),
              py::arg("regularization"), py::arg("bias_regularization"), py::arg("weighting"),
              py::arg("learning_rate"), py::arg("epoch"), py::arg("num_threads"),
              py::arg("progress") = py::none(),
              "One pass over the cells: the summed squared error before each step.")
-        .def("order", &order, py::arg("epoch"),
+        .def("order", &factor_order, py::arg("epoch"),
              "Users, items and values of the cells, in an equivalent order of one by one.");
 }
+
+const Registration registration_of_biased_mf(&register_biased_mf);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -1,5 +1,6 @@
-#include "isthmus/version.hpp"
+#include "isthmus/core/version.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -19,10 +20,12 @@ py::dict build_info() {
     return info;
 }
 
-}  // namespace
-
 void register_build_info(py::module_& module) {
     module.def("build_info", &build_info, "What this core is and how it was built.");
 }
+
+const Registration registration_of_build_info(&register_build_info);
+
+}  // namespace
 
 }  // namespace isthmus

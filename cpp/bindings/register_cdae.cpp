@@ -1,10 +1,12 @@
 #include <memory>
 
 #include "convert.hpp"
-#include "isthmus/cdae.hpp"
-#include "isthmus/negatives.hpp"
+#include "isthmus/batches/negatives.hpp"
+#include "isthmus/core/random.hpp"
+#include "isthmus/models/cdae.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -94,8 +96,6 @@ py::array_t<std::int32_t> bind_sample_negatives(std::uint64_t seed, std::uint32_
     return py::array_t<std::int32_t>(static_cast<py::ssize_t>(out.size()), out.data());
 }
 
-}  // namespace
-
 void register_cdae(py::module_& module) {
     py::class_<Cdae>(module, "Cdae", py::module_local(),
                      "An autoencoder of implicit feedback with a node of each user's own.")
@@ -125,5 +125,9 @@ void register_cdae(py::module_& module) {
                py::arg("row"), py::arg("positives"), py::arg("items"), py::arg("count"),
                "The items that a user's row is contrasted with in an epoch.");
 }
+
+const Registration registration_of_cdae(&register_cdae);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -1,9 +1,10 @@
 #include <memory>
 
 #include "convert.hpp"
-#include "isthmus/ease.hpp"
-#include "isthmus/parallel.hpp"
+#include "isthmus/models/ease.hpp"
+#include "isthmus/solvers/cholesky.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -30,8 +31,6 @@ std::unique_ptr<Matrix> bind_ease(const Array<std::int64_t>& row_indptr,
     return weights;
 }
 
-}  // namespace
-
 void register_ease(py::module_& module) {
     py::register_local_exception<NotPositiveDefinite>(module, "NotPositiveDefinite",
                                                       PyExc_ArithmeticError);
@@ -42,5 +41,9 @@ void register_ease(py::module_& module) {
                "EASE's weights B (items x items) from users x items by rows and by columns, both "
                "with ascending indices.");
 }
+
+const Registration registration_of_ease(&register_ease);
+
+}  // namespace
 
 }  // namespace isthmus

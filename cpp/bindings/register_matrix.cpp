@@ -1,7 +1,9 @@
+#include "cells.hpp"
 #include "column_prior.hpp"
 #include "convert.hpp"
-#include "isthmus/ridge.hpp"
+#include "isthmus/solvers/cholesky.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -40,8 +42,6 @@ py::tuple bind_transpose(const Array<std::int64_t>& indptr, const Array<std::int
     return py::make_tuple(new_indptr, new_indices, new_values);
 }
 
-}  // namespace
-
 void register_matrix(py::module_& module) {
     py::class_<Matrix>(module, "Matrix", py::module_local(),
                        "Rows of float32 in the core's own layout: aligned and padded.")
@@ -51,6 +51,11 @@ void register_matrix(py::module_& module) {
             "array",
             [](const py::object& self) { return matrix_array(self.cast<Matrix&>(), self); },
             "A NumPy view (rows x cols) of the numbers.");
+
+    py::class_<BoundCells>(module, "Cells", py::module_local(),
+                           "The cells of a CSR matrix. The arrays are held, not copied.")
+        .def(py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t>(),
+             py::arg("indptr"), py::arg("indices"), py::arg("values"), py::arg("cols"));
 
     module.def("transpose", &bind_transpose, py::arg("indptr").noconvert(),
                py::arg("indices").noconvert(), py::arg("values").noconvert(), py::arg("cols"),
@@ -71,5 +76,9 @@ void register_matrix(py::module_& module) {
                "Weights (columns x k) and intercepts of each CSR row's values regressed on the "
                "codes of its indices, with an L2 penalty on what differs from the prior's.");
 }
+
+const Registration registration_of_matrix(&register_matrix, Registration::Turn::first);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -2,9 +2,10 @@
 #include <numeric>
 
 #include "convert.hpp"
-#include "isthmus/activations.hpp"
-#include "isthmus/random.hpp"
+#include "isthmus/core/random.hpp"
+#include "isthmus/nn/activations.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -48,37 +49,36 @@ py::array_t<std::int32_t> bind_shuffle(index_t size, std::uint64_t seed, std::ui
     return py::array_t<std::int32_t>(size, items.data());
 }
 
-// function(vector) on all of z, a whole vector at a time.
-template <class Function>
-py::array_t<float> for_each_vector(const Array<float>& z, Function&& function) {
+// What apply(values, width) makes of z.
+template <class Apply>
+py::array_t<float> applied(const Array<float>& z, const Apply& apply) {
     Matrix padded(1, z.size());
     std::copy_n(z.data(), z.size(), padded.row(0));
-    for (index_t p = 0; p < padded.width(); p += kLanes) {
-        store(padded.row(0) + p, function(load(padded.row(0) + p)));
-    }
+    apply(padded.row(0), padded.width());
     return py::array_t<float>(z.size(), padded.row(0));
 }
 
 py::array_t<float> bind_activate(const std::string& name, const Array<float>& z) {
     const Activation kind = activation_from_name(name);
-    return for_each_vector(z, [kind](Floats v) { return activate(kind, v); });
+    return applied(z,
+                   [kind](float* values, index_t width) { apply_activation(kind, values, width); });
 }
 
 py::array_t<float> bind_derivative(const std::string& name, const Array<float>& z) {
     const Activation kind = activation_from_name(name);
-    return for_each_vector(z, [kind](Floats v) { return derivative(kind, v, activate(kind, v)); });
+    return applied(z,
+                   [kind](float* values, index_t width) { apply_derivative(kind, values, width); });
 }
 
-py::array_t<float> bind_exp(const Array<float>& z) {
-    return for_each_vector(z, [](Floats v) { return exp(v); });
-}
+py::array_t<float> bind_exp(const Array<float>& z) { return applied(z, &apply_exp); }
 
 py::tuple bind_cross_entropy(const Array<float>& z) {
-    return py::make_tuple(for_each_vector(z, [](Floats v) { return cross_entropy(v).loss; }),
-                          for_each_vector(z, [](Floats v) { return cross_entropy(v).slope; }));
+    Matrix slope(1, z.size());
+    const auto loss = applied(z, [&](float* values, index_t width) {
+        apply_cross_entropy(values, values, slope.row(0), width);
+    });
+    return py::make_tuple(loss, py::array_t<float>(z.size(), slope.row(0)));
 }
-
-}  // namespace
 
 void register_primitives(py::module_& module) {
     const auto draws = [&module](const char* name, auto function, const char* doc) {
@@ -97,5 +97,9 @@ void register_primitives(py::module_& module) {
     module.def("cross_entropy", &bind_cross_entropy, py::arg("z"),
                "log(1 + exp(z)), the loss of a logit z whose target is 0, and its slope.");
 }
+
+const Registration registration_of_primitives(&register_primitives);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -1,6 +1,7 @@
 #include <algorithm>
 
-#include "isthmus/ranking_metrics.hpp"
+#include "isthmus/scoring/ranking_metrics.hpp"
+#include "registration.hpp"
 #include "scores.hpp"
 
 namespace isthmus {
@@ -52,8 +53,6 @@ py::tuple bind_rank(const Scores& scores,
     return py::make_tuple(values, places);
 }
 
-}  // namespace
-
 void register_ranking(py::module_& module) {
     module.def("rank", &bind_rank, py::arg("scores"), py::arg("metrics"),
                py::arg("positives_indptr"), py::arg("positives_indices"), py::kw_only(),
@@ -64,5 +63,9 @@ void register_ranking(py::module_& module) {
                "how candidates are ranked, NaN for a query without positives; and, for coverage, "
                "the best place of each candidate in any list, which is cut at `coverage` or more.");
 }
+
+const Registration registration_of_ranking(&register_ranking);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -3,11 +3,11 @@
 #include <utility>
 
 #include "column_prior.hpp"
-#include "isthmus/rbm.hpp"
-#include "isthmus/rbm_scoring.hpp"
-#include "isthmus/softmax.hpp"
+#include "isthmus/models/rbm.hpp"
+#include "isthmus/models/rbm_scoring.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 #include "scores.hpp"
 
 namespace isthmus {
@@ -41,19 +41,17 @@ struct LevelCells {
         const auto* last = levels.data() + levels.size();
         require(std::all_of(levels.data(), last, [this](std::uint8_t k) { return k < n_levels; }),
                 "levels must lie in [0, " + std::to_string(n_levels) + ")");
-        view = {cells.rows,    cells.cols,   cells.indptr, cells.indices,
-                levels.data(), cells.indptr, cells.indices};
+        view = {cells, levels.data(), cells};
         if (rated_indptr && rated_indices) {
             const CsrView rated = csr_pattern(*rated_indptr, *rated_indices, cols);
             require(rated.rows == cells.rows, "rated must have as many rows as the cells");
-            view.rated_indptr = rated.indptr;
-            view.rated_indices = rated.indices;
+            view.rated = rated;
         }
     }
 };
 
-std::unique_ptr<Rbm> make_model(index_t cols, index_t levels, index_t hidden, bool conditional,
-                                float deviation, std::uint64_t seed, int num_threads) {
+std::unique_ptr<Rbm> make_rbm(index_t cols, index_t levels, index_t hidden, bool conditional,
+                              float deviation, std::uint64_t seed, int num_threads) {
     require(cols >= 1 && hidden >= 1, "cols and hidden must be at least 1");
     require(levels >= 1 && levels <= kMaxLevels,
             "levels must lie in [1, " + std::to_string(kMaxLevels) + "]");
@@ -61,7 +59,7 @@ std::unique_ptr<Rbm> make_model(index_t cols, index_t levels, index_t hidden, bo
     return std::make_unique<Rbm>(cols, levels, hidden, conditional, deviation, seed, num_threads);
 }
 
-py::dict weights(const py::object& self) {
+py::dict rbm_weights(const py::object& self) {
     auto& model = self.cast<Rbm&>();
     py::dict arrays;
     arrays["weights"] = matrix_array(model.weights, self);
@@ -72,13 +70,13 @@ py::dict weights(const py::object& self) {
 }
 
 void require_fit(const Rbm& model, const LevelCells& cells) {
-    require(cells.view.cols == model.cols() && cells.n_levels == model.levels(),
+    require(cells.view.cells.cols == model.cols() && cells.n_levels == model.levels(),
             "the cells must have the model's columns and levels");
 }
 
-std::unique_ptr<RbmTrainer> make_trainer(Rbm& model, std::vector<float> values, float momentum,
-                                         float decay, index_t batch_size, std::uint64_t seed,
-                                         int num_threads) {
+std::unique_ptr<RbmTrainer> make_rbm_trainer(Rbm& model, std::vector<float> values, float momentum,
+                                             float decay, index_t batch_size, std::uint64_t seed,
+                                             int num_threads) {
     require(static_cast<index_t>(values.size()) == model.levels(),
             "values must have one for each of the model's levels");
     require(batch_size >= 1, "batch_size must be at least 1");
@@ -87,8 +85,8 @@ std::unique_ptr<RbmTrainer> make_trainer(Rbm& model, std::vector<float> values, 
     return std::make_unique<RbmTrainer>(model, std::move(options));
 }
 
-double run_epoch(RbmTrainer& trainer, const LevelCells& cells, index_t epoch, int steps,
-                 float learning_rate, const py::object& progress) {
+double run_rbm_epoch(RbmTrainer& trainer, const LevelCells& cells, index_t epoch, int steps,
+                     float learning_rate, const py::object& progress) {
     require_fit(trainer.model(), cells);
     require(steps >= 1, "steps must be at least 1");
     const auto poll = make_poll(progress);
@@ -110,24 +108,23 @@ private:
     ExpectedRatings source_;
 };
 
-py::tuple bind_fit_columns(const py::array_t<float>& codes, const LevelCells& cells, double penalty,
+py::tuple bind_fit_softmax(const py::array_t<float>& codes, const LevelCells& cells, double penalty,
                            const BoundPrior& prior, int num_threads) {
     const ConstMatrixView h = matrix_view(codes, "codes");
     const ColumnPrior known = prior.view(cells.n_levels, h.cols);
-    require(h.rows == cells.view.cols, "codes must have a row per column of the cells");
-    const index_t rows = cells.view.rows * cells.n_levels;
+    require(h.rows == cells.view.cells.cols, "codes must have a row per column of the cells");
+    const index_t rows = cells.view.cells.rows * cells.n_levels;
     py::array_t<float> weights_({rows, h.cols});
-    py::array_t<float> bias({cells.view.rows, cells.n_levels});
+    py::array_t<float> bias({cells.view.cells.rows, cells.n_levels});
     const MatrixView w{weights_.mutable_data(), rows, h.cols, h.cols};
-    const MatrixView b{bias.mutable_data(), cells.view.rows, cells.n_levels, cells.n_levels};
+    const MatrixView b{bias.mutable_data(), cells.view.cells.rows, cells.n_levels, cells.n_levels};
     {
         const py::gil_scoped_release release;
-        fit_columns(h, cells.view, cells.n_levels, penalty, known, num_threads, w, b);
+        fit_softmax(h, cells.view.cells, cells.view.levels, cells.n_levels, penalty, known,
+                    num_threads, w, b);
     }
     return py::make_tuple(weights_, bias);
 }
-
-}  // namespace
 
 void register_rbm(py::module_& module) {
     py::class_<LevelCells>(module, "LevelCells", py::module_local(),
@@ -141,16 +138,17 @@ void register_rbm(py::module_& module) {
 
     py::class_<Rbm>(module, "Rbm", py::module_local(),
                     "Softmax units of so many levels, one a column; binary hidden units.")
-        .def(py::init(&make_model), py::arg("cols"), py::arg("levels"), py::arg("hidden"),
+        .def(py::init(&make_rbm), py::arg("cols"), py::arg("levels"), py::arg("hidden"),
              py::kw_only(), py::arg("conditional"), py::arg("deviation"), py::arg("seed"),
              py::arg("num_threads") = 1)
-        .def("weights", &weights, "NumPy views of the weights, by name; writing changes the model.")
+        .def("weights", &rbm_weights,
+             "NumPy views of the weights, by name; writing changes the model.")
         .def(
             "encode",
             [](const Rbm& model, const LevelCells& cells, int num_threads) {
                 require_fit(model, cells);
                 const py::gil_scoped_release release;
-                auto codes = std::make_unique<Matrix>(cells.view.rows, model.hidden());
+                auto codes = std::make_unique<Matrix>(cells.view.cells.rows, model.hidden());
                 encode_rows(model, cells.view, num_threads, codes->view());
                 return codes;
             },
@@ -159,10 +157,10 @@ void register_rbm(py::module_& module) {
 
     py::class_<RbmTrainer>(module, "RbmTrainer", py::module_local(),
                            "Contrastive divergence by mini-batches of rows.")
-        .def(py::init(&make_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::kw_only(),
+        .def(py::init(&make_rbm_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::kw_only(),
              py::arg("values"), py::arg("momentum"), py::arg("decay"), py::arg("batch_size"),
              py::arg("seed"), py::arg("num_threads"))
-        .def("run_epoch", &run_epoch, py::arg("cells"), py::arg("epoch"), py::kw_only(),
+        .def("run_epoch", &run_rbm_epoch, py::arg("cells"), py::arg("epoch"), py::kw_only(),
              py::arg("steps"), py::arg("learning_rate"), py::arg("progress") = py::none(),
              "One pass over the rows: the summed squared error of their first reconstructions. "
              "`progress` is called with the rows done before each batch.");
@@ -177,10 +175,14 @@ void register_rbm(py::module_& module) {
              py::arg("values"), py::arg("queries_are_rows"));
 
     module.def(
-        "fit_softmax", &bind_fit_columns, py::arg("codes"), py::arg("cells"), py::arg("penalty"),
+        "fit_softmax", &bind_fit_softmax, py::arg("codes"), py::arg("cells"), py::arg("penalty"),
         py::arg("prior"), py::kw_only(), py::arg("num_threads"),
         "Weights ((columns x levels) x hidden) and bias (columns x levels) of each row of "
         "cells, by softmax regression on the codes of its indices, shrunk towards the prior's.");
 }
+
+const Registration registration_of_rbm(&register_rbm);
+
+}  // namespace
 
 }  // namespace isthmus

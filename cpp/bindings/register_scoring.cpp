@@ -1,3 +1,4 @@
+#include "registration.hpp"
 #include "scores.hpp"
 
 namespace isthmus {
@@ -44,8 +45,6 @@ py::tuple bind_top_k(const Scores& scorer, index_t n,
     return py::make_tuple(items, scores);
 }
 
-}  // namespace
-
 void register_scoring(py::module_& module) {
     py::class_<Scores>(module, "Scores", py::module_local(),
                        "Scores of queries for candidates, made a block at a time.")
@@ -83,5 +82,9 @@ void register_scoring(py::module_& module) {
         .def(py::init<py::tuple, std::vector<float>, float>(), py::arg("scores"),
              py::arg("weights"), py::arg("constant"));
 }
+
+const Registration registration_of_scoring(&register_scoring, Registration::Turn::first);
+
+}  // namespace
 
 }  // namespace isthmus

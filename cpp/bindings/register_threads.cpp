@@ -1,7 +1,8 @@
 #include <atomic>
 
-#include "isthmus/parallel.hpp"
+#include "isthmus/core/parallel.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -20,8 +21,10 @@ void warn_of_fewer_threads(int wanted, int started) {
     if (refused != 0) throw py::error_already_set();
 }
 
-}  // namespace
+void register_threads(py::module_&) { on_fewer_threads(&warn_of_fewer_threads); }
 
-void register_threads() { on_fewer_threads(&warn_of_fewer_threads); }
+const Registration registration_of_threads(&register_threads);
+
+}  // namespace
 
 }  // namespace isthmus

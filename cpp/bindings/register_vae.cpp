@@ -2,10 +2,11 @@
 #include <memory>
 
 #include "convert.hpp"
-#include "isthmus/vae.hpp"
+#include "isthmus/models/vae.hpp"
 #include "layers.hpp"
 #include "poll.hpp"
 #include "pybind.hpp"
+#include "registration.hpp"
 
 namespace isthmus {
 
@@ -13,10 +14,10 @@ namespace {
 
 using Units = std::vector<index_t>;
 
-std::unique_ptr<MultinomialAutoencoder> make_model(index_t inputs, const Units& encoder,
-                                                   index_t latent, const Units& decoder,
-                                                   const std::string& activation,
-                                                   std::uint64_t seed, int num_threads) {
+std::unique_ptr<MultinomialAutoencoder> make_multinomial(index_t inputs, const Units& encoder,
+                                                         index_t latent, const Units& decoder,
+                                                         const std::string& activation,
+                                                         std::uint64_t seed, int num_threads) {
     require(inputs >= 1, "inputs must be at least 1");
     require(!encoder.empty(), "encoder must name at least one layer");
     require(latent >= 0, "latent must be at least 0");
@@ -29,9 +30,9 @@ std::unique_ptr<MultinomialAutoencoder> make_model(index_t inputs, const Units& 
     return std::make_unique<MultinomialAutoencoder>(shape, seed, num_threads);
 }
 
-py::array_t<float> bind_encode(const MultinomialAutoencoder& model,
-                               const Array<std::int64_t>& indptr,
-                               const Array<std::int32_t>& indices, int num_threads) {
+py::array_t<float> bind_encode_multinomial(const MultinomialAutoencoder& model,
+                                           const Array<std::int64_t>& indptr,
+                                           const Array<std::int32_t>& indices, int num_threads) {
     const CsrView rows = csr_pattern(indptr, indices, model.shape.inputs);
     py::array_t<float> codes({rows.rows, model.decoder.cols()});
     const MatrixView out{codes.mutable_data(), rows.rows, model.decoder.cols(),
@@ -41,12 +42,10 @@ py::array_t<float> bind_encode(const MultinomialAutoencoder& model,
     return codes;
 }
 
-std::unique_ptr<MultinomialTrainer> make_trainer(MultinomialAutoencoder& model, index_t rows,
-                                                 const std::string& optimizer, float regularization,
-                                                 index_t batch_size, float dropout,
-                                                 const std::string& likelihood,
-                                                 index_t sampled_items, float noise,
-                                                 std::uint64_t seed, int num_threads) {
+std::unique_ptr<MultinomialTrainer> make_multinomial_trainer(
+    MultinomialAutoencoder& model, index_t rows, const std::string& optimizer, float regularization,
+    index_t batch_size, float dropout, const std::string& likelihood, index_t sampled_items,
+    float noise, std::uint64_t seed, int num_threads) {
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
     MultinomialOptions options;
@@ -66,10 +65,10 @@ std::unique_ptr<MultinomialTrainer> make_trainer(MultinomialAutoencoder& model, 
     return std::make_unique<MultinomialTrainer>(model, rows, options);
 }
 
-py::tuple run_epoch(MultinomialTrainer& trainer, const Array<std::int64_t>& indptr,
-                    const Array<std::int32_t>& indices, index_t cols, index_t epoch,
-                    float learning_rate, double beta, double annealing, index_t first_step,
-                    const py::object& progress) {
+py::tuple run_multinomial_epoch(MultinomialTrainer& trainer, const Array<std::int64_t>& indptr,
+                                const Array<std::int32_t>& indices, index_t cols, index_t epoch,
+                                float learning_rate, double beta, double annealing,
+                                index_t first_step, const py::object& progress) {
     const CsrView rows = csr_pattern(indptr, indices, cols);
     MultinomialResult result;
     {
@@ -84,32 +83,30 @@ py::tuple run_epoch(MultinomialTrainer& trainer, const Array<std::int64_t>& indp
     return py::make_tuple(result.likelihood, result.divergence, result.rows);
 }
 
-}  // namespace
-
 void register_vae(py::module_& module) {
     py::class_<MultinomialAutoencoder>(module, "MultinomialAutoencoder", py::module_local(),
                                        "Sparse input, dense hidden layers, a softmax over all "
                                        "items; with latent > 0, a Gaussian code.")
-        .def(py::init(&make_model), py::arg("inputs"), py::arg("encoder"), py::arg("latent"),
+        .def(py::init(&make_multinomial), py::arg("inputs"), py::arg("encoder"), py::arg("latent"),
              py::arg("decoder"), py::kw_only(), py::arg("activation"), py::arg("seed"),
              py::arg("num_threads") = 1)
         .def("weights", &layer_weights<MultinomialAutoencoder>,
              "NumPy views of the weights, by name; writing changes the model.")
-        .def("encode", &bind_encode, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
-             py::kw_only(), py::arg("num_threads") = 1,
+        .def("encode", &bind_encode_multinomial, py::arg("indptr").noconvert(),
+             py::arg("indices").noconvert(), py::kw_only(), py::arg("num_threads") = 1,
              "What the decoder's weights are multiplied with (rows x units of the last layer).");
 
     py::class_<MultinomialTrainer>(module, "MultinomialTrainer", py::module_local(),
                                    "Trains a MultinomialAutoencoder.")
-        .def(py::init(&make_trainer), py::keep_alive<1, 2>(), py::arg("model"), py::arg("rows"),
-             py::kw_only(), py::arg("optimizer"), py::arg("regularization"), py::arg("batch_size"),
-             py::arg("dropout"), py::arg("likelihood") = "multinomial",
+        .def(py::init(&make_multinomial_trainer), py::keep_alive<1, 2>(), py::arg("model"),
+             py::arg("rows"), py::kw_only(), py::arg("optimizer"), py::arg("regularization"),
+             py::arg("batch_size"), py::arg("dropout"), py::arg("likelihood") = "multinomial",
              py::arg("sampled_items") = 0, py::arg("noise") = 1.0f, py::arg("seed"),
              py::arg("num_threads"))
-        .def("run_epoch", &run_epoch, py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
-             py::arg("cols"), py::arg("epoch"), py::arg("learning_rate"), py::kw_only(),
-             py::arg("beta"), py::arg("annealing"), py::arg("first_step") = 0,
-             py::arg("progress") = py::none(),
+        .def("run_epoch", &run_multinomial_epoch, py::arg("indptr").noconvert(),
+             py::arg("indices").noconvert(), py::arg("cols"), py::arg("epoch"),
+             py::arg("learning_rate"), py::kw_only(), py::arg("beta"), py::arg("annealing"),
+             py::arg("first_step") = 0, py::arg("progress") = py::none(),
              "One pass; returns the negative log likelihood, the KL divergence, both summed over "
              "rows, and the rows. KL is weighed by min(beta, (first_step + steps) / annealing).")
         .def_property_readonly("steps", &MultinomialTrainer::steps,
@@ -117,5 +114,9 @@ void register_vae(py::module_& module) {
         .def("keep_best", &MultinomialTrainer::keep_best)
         .def("restore_best", &MultinomialTrainer::restore_best);
 }
+
+const Registration registration_of_vae(&register_vae);
+
+}  // namespace
 
 }  // namespace isthmus

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "convert.hpp"
-#include "isthmus/scoring.hpp"
+#include "isthmus/scoring/scoring.hpp"
 #include "pybind.hpp"
 
 namespace isthmus {

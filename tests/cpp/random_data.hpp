@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "isthmus/column_layout.hpp"
-#include "isthmus/csr_view.hpp"
-#include "isthmus/types.hpp"
+#include "isthmus/batches/column_layout.hpp"
+#include "isthmus/core/csr.hpp"
+#include "isthmus/core/types.hpp"
 
 namespace testing {
 

@@ -1,6 +1,6 @@
 // Implicit feedback's least squares against the normal equations in double, solved by elimination.
 
-#include "isthmus/als.hpp"
+#include "isthmus/solvers/als.hpp"
 
 #include "check.hpp"
 #include "random_data.hpp"

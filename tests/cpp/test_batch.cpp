@@ -1,4 +1,4 @@
-#include "isthmus/batch.hpp"
+#include "isthmus/batches/batch.hpp"
 
 #include <algorithm>
 #include <map>
@@ -6,15 +6,15 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isthmus/random.hpp"
+#include "isthmus/core/random.hpp"
 #include "random_data.hpp"
 
 using isthmus::Batch;
 using isthmus::ColumnLists;
-using isthmus::ColumnRange;
 using isthmus::Corruption;
 using isthmus::CorruptionPlan;
 using isthmus::Philox;
+using isthmus::Range;
 using isthmus::RowTransform;
 using isthmus::Stream;
 using testing::ColumnLayout;
@@ -61,7 +61,7 @@ void check_segments(const Batch& batch, const Cells& expected) {
     Cells left = expected;
     index_t next = 0;
     for (index_t block = 0; block < batch.layout().blocks(); ++block) {
-        const ColumnRange columns = batch.layout().block(block);
+        const Range columns = batch.layout().block(block);
         for (index_t r = 0; r < batch.rows(); ++r) {
             const Batch::Segment segment = batch.segment(block, r);
             CHECK_EQUAL(segment.begin, next);
@@ -88,7 +88,7 @@ void check_lists(Batch& batch, const Cells& expected) {
     index_t listed = 0;
     for (index_t block = 0; block < batch.layout().blocks(); ++block) {
         batch.list_columns(block);
-        const ColumnRange columns = batch.layout().block(block);
+        const Range columns = batch.layout().block(block);
         index_t least = columns.begin;
         for (const ColumnLists::List& list : batch.lists().block(block)) {
             CHECK(list.column >= least && list.column < columns.end);
@@ -118,7 +118,7 @@ void check_pieces(const Batch& batch, const Sparse& sparse, const std::vector<st
     index_t all = 0, next = 0;
     for (index_t r = 0; r < batch.rows(); ++r) all += work(r);
     for (index_t piece = 0; piece < pieces; ++piece) {
-        const ColumnRange rows = batch.rows_of(piece, pieces);
+        const Range rows = batch.rows_of(piece, pieces);
         CHECK_EQUAL(rows.begin, next);
         next = rows.end;
         index_t own = 0, heaviest = 0;

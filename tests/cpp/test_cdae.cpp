@@ -1,4 +1,4 @@
-#include "isthmus/cdae.hpp"
+#include "isthmus/models/cdae.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isthmus/negatives.hpp"
-#include "isthmus/random.hpp"
-#include "isthmus/trainer.hpp"
+#include "isthmus/batches/negatives.hpp"
+#include "isthmus/core/random.hpp"
+#include "isthmus/nn/epoch.hpp"
 #include "random_data.hpp"
 
 using isthmus::Activation;

@@ -1,4 +1,4 @@
-#include "isthmus/column_layout.hpp"
+#include "isthmus/batches/column_layout.hpp"
 
 #include <algorithm>
 #include <random>
@@ -7,8 +7,8 @@
 #include "check.hpp"
 
 using isthmus::ColumnLayout;
-using isthmus::ColumnRange;
 using isthmus::index_t;
+using isthmus::Range;
 
 namespace {
 
@@ -34,12 +34,12 @@ std::vector<std::int32_t> originals(const ColumnLayout& layout) {
 void check_blocks_and_slices(const ColumnLayout& layout, index_t most = 512) {
     index_t next_column = 0, next_block = 0;
     for (index_t slice = 0; slice < layout.slices(); ++slice) {
-        const ColumnRange blocks = layout.slice_blocks(slice);
+        const Range blocks = layout.slice_blocks(slice);
         CHECK_EQUAL(blocks.begin, next_block);
         CHECK(blocks.end > blocks.begin);
         next_block = blocks.end;
         for (index_t block = blocks.begin; block < blocks.end; ++block) {
-            const ColumnRange columns = layout.block(block);
+            const Range columns = layout.block(block);
             CHECK_EQUAL(columns.begin, next_column);
             CHECK(columns.size() >= 1 && columns.size() <= most);
             next_column = columns.end;
@@ -49,7 +49,7 @@ void check_blocks_and_slices(const ColumnLayout& layout, index_t most = 512) {
     CHECK_EQUAL(next_column, layout.cols());
     for (index_t c = 0; c < layout.cols(); ++c) {
         const ColumnLayout::Place place = layout.places()[c];
-        const ColumnRange columns = layout.block(place.block);
+        const Range columns = layout.block(place.block);
         CHECK_EQUAL(place.column, layout.internal()[c]);
         CHECK(place.column >= columns.begin && place.column < columns.end);
     }
@@ -70,7 +70,7 @@ void columns_are_dealt_by_popularity() {
         };
         index_t smallest = cols, largest = 0;
         for (index_t slice = 0; slice < layout.slices(); ++slice) {
-            const ColumnRange blocks = layout.slice_blocks(slice);
+            const Range blocks = layout.slice_blocks(slice);
             const index_t begin = layout.block(blocks.begin).begin;
             const index_t end = layout.block(blocks.end - 1).end;
             smallest = std::min(smallest, end - begin);

@@ -1,12 +1,12 @@
 // The content network's passes share their work among more threads than this machine may have
 // cores: the result is that of one, and the sanitizers have something to watch.
 
-#include "isthmus/content_network.hpp"
+#include "isthmus/models/content_network.hpp"
 
 #include <algorithm>
 
 #include "check.hpp"
-#include "isthmus/content_trainer.hpp"
+#include "isthmus/models/content_trainer.hpp"
 #include "random_data.hpp"
 
 using isthmus::CodeTarget;

@@ -1,10 +1,11 @@
-#include "isthmus/ease.hpp"
+#include "isthmus/models/ease.hpp"
 
 #include <cmath>
 #include <stdexcept>
 #include <vector>
 
 #include "check.hpp"
+#include "isthmus/solvers/cholesky.hpp"
 #include "random_data.hpp"
 
 using isthmus::NotPositiveDefinite;

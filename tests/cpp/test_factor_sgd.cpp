@@ -2,9 +2,9 @@
 // cores, the result is that of one thread, and the thread sanitizer has something to watch.
 
 #include "check.hpp"
-#include "isthmus/biased_mf.hpp"
-#include "isthmus/factor_sgd.hpp"
-#include "isthmus/random.hpp"
+#include "isthmus/core/random.hpp"
+#include "isthmus/models/biased_mf.hpp"
+#include "isthmus/models/factor_sgd.hpp"
 
 using namespace isthmus;
 

@@ -1,4 +1,4 @@
-#include "isthmus/item_sample.hpp"
+#include "isthmus/batches/item_sample.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,10 +1,10 @@
-#include "isthmus/item_set.hpp"
+#include "isthmus/batches/item_set.hpp"
 
 #include <set>
 #include <vector>
 
 #include "check.hpp"
-#include "isthmus/random.hpp"
+#include "isthmus/core/random.hpp"
 
 using isthmus::ItemSet;
 using isthmus::Philox;

@@ -1,4 +1,4 @@
-#include "isthmus/parallel.hpp"
+#include "isthmus/core/parallel.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isthmus/version.hpp"
+#include "isthmus/core/version.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/resource.h>

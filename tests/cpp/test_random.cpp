@@ -1,4 +1,4 @@
-#include "isthmus/random.hpp"
+#include "isthmus/core/random.hpp"
 
 #include <array>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "isthmus/ranking_metrics.hpp"
+#include "isthmus/scoring/ranking_metrics.hpp"
 
 #include <algorithm>
 #include <cmath>

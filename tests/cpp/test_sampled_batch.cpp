@@ -1,4 +1,4 @@
-#include "isthmus/sampled_batch.hpp"
+#include "isthmus/batches/sampled_batch.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isthmus/negatives.hpp"
+#include "isthmus/batches/negatives.hpp"
 #include "random_data.hpp"
 
 using isthmus::ItemSet;

@@ -1,4 +1,4 @@
-#include "isthmus/scoring.hpp"
+#include "isthmus/scoring/scoring.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -30,6 +30,7 @@ struct Fixture {
                    query_terms.row(0), candidate_terms.row(0),
                    query_terms.row(1), candidate_terms.row(1)};
 
+    isthmus::DotScores source() const { return {queries.view(), candidates.view(), rule}; }
     double score(index_t q, index_t c) const {
         double z = double{rule.query_bias[q]} + rule.candidate_bias[c];
         for (index_t j = 0; j < kUnits; ++j) z += double{queries.row(q)[j]} * candidates.row(c)[j];
@@ -45,8 +46,7 @@ struct Lists {
 Lists best(const Fixture& f, const CsrView& seen, index_t n, int num_threads) {
     Lists lists{std::vector<std::int32_t>(static_cast<std::size_t>(kQueries * n)),
                 std::vector<float>(static_cast<std::size_t>(kQueries * n))};
-    top_k(f.queries.view(), f.candidates.view(), f.rule, seen, n, num_threads, lists.items.data(),
-          lists.scores.data());
+    top_k(f.source(), seen, n, num_threads, lists.items.data(), lists.scores.data());
     return lists;
 }
 
@@ -58,8 +58,7 @@ void pairs_have_their_scores() {
         candidates.push_back(i * 11 % static_cast<int>(kCandidates));
     }
     std::vector<float> scores(3000);
-    score_pairs(f.queries.view(), f.candidates.view(), f.rule, queries.data(), candidates.data(),
-                3000, 3, scores.data());
+    score_pairs(f.source(), queries.data(), candidates.data(), 3000, 3, scores.data());
     for (std::size_t i = 0; i < 3000; ++i) {
         CHECK_CLOSE(scores[i], f.score(queries[i], candidates[i]), 1e-5);
     }

@@ -1,4 +1,4 @@
-#include "isthmus/sparse_kernels.hpp"
+#include "isthmus/batches/sparse_kernels.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -11,10 +11,10 @@ using isthmus::Activation;
 using isthmus::Batch;
 using isthmus::Cells;
 using isthmus::ColumnLayout;
-using isthmus::ColumnRange;
 using isthmus::Corruption;
 using isthmus::OptimizerKind;
 using isthmus::OptimizerOptions;
+using isthmus::Range;
 using testing::Doubles;
 using testing::index_t;
 using testing::Matrix;
@@ -333,7 +333,6 @@ void arrays_step_along_their_gradient() {
         const OptimizerOptions options{kind};
         const Matrix gradient = testing::random_matrix(5, 19, 1);
         Matrix weights = testing::random_matrix(5, 19, 2);
-        Matrix state[2] = {Matrix(5, 19), Matrix(5, 19)};
         Doubles expected(weights.view());
         const Doubles along(gradient.view());
         for (std::size_t i = 0; i < expected.numbers.size(); ++i) {
@@ -341,9 +340,7 @@ void arrays_step_along_their_gradient() {
             double& weight = expected.numbers[i];
             weight = stepped(options, 0.01f, 1.0, weight, along.numbers[i] + 0.1f * weight, both);
         }
-        float* const states[2] = {state[0].data(), state[1].data()};
-        isthmus::update_array(weights.data(), gradient.data(), weights.size(), states,
-                              {options, 0.01f, 1, 0.1f});
+        isthmus::Parameter(weights, kind).step(gradient, {options, 0.01f, 1, 0.1f});
         CHECK(difference(weights.view(), expected) < 1e-6);
         CHECK(testing::padding_is_zero(weights.view()));
     }

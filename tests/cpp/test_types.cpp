@@ -1,4 +1,4 @@
-#include "isthmus/types.hpp"
+#include "isthmus/core/types.hpp"
 
 #include <cstdint>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "isthmus/vae.hpp"
+#include "isthmus/models/vae.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "check.hpp"
-#include "isthmus/random.hpp"
-#include "isthmus/trainer.hpp"
+#include "isthmus/core/random.hpp"
+#include "isthmus/nn/epoch.hpp"
 #include "random_data.hpp"
 
 using isthmus::Activation;

@@ -1,4 +1,4 @@
-#include "isthmus/version.hpp"
+#include "isthmus/core/version.hpp"
 
 #include <stdexcept>
 #include <string>

@@ -1,0 +1,231 @@
+#include "isthmus/batches/batch.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "isthmus/core/parallel.hpp"
+#include "isthmus/core/random.hpp"
+
+namespace isthmus {
+
+namespace {
+
+constexpr index_t kRowsPerPiece = 16;
+constexpr index_t kRowsAhead = 16;
+constexpr index_t kStrip = 256;  // cells whose random words are drawn at once
+// Looking at so many columns in their order takes less time than sorting one cell's.
+constexpr index_t kScannedColumnsPerCell = 16;
+
+template <class T>
+void grow(std::vector<T>& v, index_t size) {
+    if (v.size() < static_cast<std::size_t>(size)) v.resize(static_cast<std::size_t>(size));
+}
+
+}  // namespace
+
+void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t count,
+                     const ColumnLayout& layout, const RowTransform& transform,
+                     const CorruptionPlan& corruption, int num_threads) {
+    layout_ = &layout;
+    rows_ = count;
+    index_t cells = 0;
+    work_.resize(static_cast<std::size_t>(count + 1));
+    for (index_t r = 0; r < count; ++r) {
+        // rows come in a random order, which the processor cannot foresee
+        __builtin_prefetch(matrix.indptr + ids[std::min(r + kRowsAhead, count - 1)]);
+        const index_t own = matrix.row_nnz(ids[r]);
+        cells += own;
+        // even an empty row is looked at in every block
+        work_[static_cast<std::size_t>(r + 1)] =
+            work_[static_cast<std::size_t>(r)] + own + layout.blocks() + 1;
+    }
+    if (cells > std::numeric_limits<std::uint32_t>::max()) {
+        throw std::invalid_argument("a batch may hold at most 4,294,967,295 ratings, and one has " +
+                                    std::to_string(cells) + ": lower batch_size");
+    }
+    const index_t segments = layout.blocks() * count;
+    segment_.resize(static_cast<std::size_t>(segments + 1));
+    segment_.back() = 0;
+    grow(input_end_, segments);
+    const index_t pieces = (count + kRowsPerPiece - 1) / kRowsPerPiece;
+    grow(scratch_, pieces * 2 * layout.blocks());
+    grow(column_, cells);
+    grow(input_, cells);
+    grow(target_, cells);
+    grow(lists_.row_, cells);
+    grow(lists_.input_, cells);
+    grow(lists_.error_, cells);
+    grow(lists_.lists_, std::min(cells, layout.cols()));
+    grow(lists_.spans_, layout.blocks());
+    grow(slot_, layout.cols());
+
+    parallel_for(pieces, num_threads, [&](index_t piece) {
+        count_cells(matrix, ids, rows_of(piece, pieces), scratch_of(piece));
+    });
+    std::uint32_t total = 0;
+    for (auto& start : segment_) {
+        const std::uint32_t size = start;
+        start = total;
+        total += size;
+    }
+    parallel_for(pieces, num_threads, [&](index_t piece) {
+        place_cells(matrix, ids, rows_of(piece, pieces), transform, corruption, scratch_of(piece));
+    });
+}
+
+Range Batch::rows_of(index_t piece, index_t pieces) const {
+    const auto first_after = [&](index_t share) {
+        const index_t before = work_[static_cast<std::size_t>(rows_)] * share / pieces;
+        const auto end = work_.begin() + rows_ + 1;
+        return std::lower_bound(work_.begin(), end, before) - work_.begin();
+    };
+    return {first_after(piece), first_after(piece + 1)};
+}
+
+void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, Range rows,
+                        std::uint32_t* sizes) {
+    const ColumnLayout::Place* places = layout_->places();
+    const auto blocks = static_cast<std::size_t>(layout_->blocks());
+    for (index_t r = rows.begin; r < rows.end; ++r) {
+        const std::int32_t ahead = ids[std::min(r + kRowsAhead, rows.end - 1)];
+        __builtin_prefetch(matrix.indices + matrix.indptr[ahead]);
+        std::fill_n(sizes, blocks, 0);
+        for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
+            ++sizes[places[matrix.indices[i]].block];
+        }
+        for (std::size_t b = 0; b < blocks; ++b) {
+            segment_[b * static_cast<std::size_t>(rows_) + static_cast<std::size_t>(r)] = sizes[b];
+        }
+    }
+}
+
+void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range rows,
+                        const RowTransform& transform, const CorruptionPlan& corruption,
+                        std::uint32_t* front) {
+    const ColumnLayout::Place* places = layout_->places();
+    const index_t blocks = layout_->blocks();
+    const bool masks = corruption.kind == Corruption::mask && corruption.level > 0.0f;
+    const bool noisy = corruption.kind == Corruption::gaussian && corruption.level > 0.0f;
+    const Philox mask(corruption.seed, Stream::corruption, corruption.epoch);
+    const auto shift = static_cast<std::uint32_t>(corruption.first_column);
+    const Philox noise(corruption.seed, Stream::noise, corruption.epoch);
+    const float survivor_scale =
+        masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
+    const float input_scale = transform.input_scale * survivor_scale;
+    std::uint32_t* back = front + blocks;
+    std::uint32_t words[kStrip];
+    float unit_values[kStrip];
+
+    for (index_t r = rows.begin; r < rows.end; ++r) {
+        const std::int32_t ahead = ids[std::min(r + kRowsAhead, rows.end - 1)];
+        if (matrix.values) __builtin_prefetch(matrix.values + matrix.indptr[ahead]);
+        if (transform.target_offset) __builtin_prefetch(transform.target_offset + ahead);
+        const std::int32_t id = ids[r];
+        const float input_offset = transform.input_offset ? transform.input_offset[id] : 0.0f;
+        const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;
+        const std::uint32_t* segment = segment_.data() + r;
+        for (index_t b = 0; b < blocks; ++b) {
+            front[b] = segment[b * rows_];
+            back[b] = segment[b * rows_ + 1];
+        }
+        const index_t row_end = matrix.indptr[id + 1];
+        if (transform.unit_rows) {
+            const auto cells = static_cast<double>(matrix.row_nnz(id));
+            std::fill_n(unit_values, std::min(matrix.row_nnz(id), kStrip),
+                        static_cast<float>(1.0 / std::sqrt(cells)));
+        }
+        for (index_t strip = matrix.indptr[id]; strip < row_end; strip += kStrip) {
+            const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
+            const std::int32_t* columns = matrix.indices + strip;
+            const float* values = transform.unit_rows ? unit_values : matrix.values + strip;
+            if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words, shift);
+            for (index_t i = 0; i < size; ++i) {
+                const float value = values[i];
+                const ColumnLayout::Place to = places[columns[i]];
+                const std::int32_t block = to.block;
+                const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;
+                float input = (value - input_offset) * input_scale;
+                if (noisy) {
+                    input += corruption.level *
+                             noise.normal(static_cast<std::uint32_t>(id),
+                                          static_cast<std::uint32_t>(columns[i]) + shift);
+                }
+                const std::uint32_t place = masked ? --back[block] : front[block]++;
+                column_[place] = to.column;
+                input_[place] = masked ? 0.0f : input;
+                target_[place] = (value - target_offset) * transform.target_scale;
+            }
+        }
+        for (index_t b = 0; b < blocks; ++b) {
+            input_end_[static_cast<std::size_t>(b * rows_ + r)] = front[b];
+        }
+    }
+}
+
+std::uint32_t* Batch::scratch_of(index_t piece) {
+    return scratch_.data() + piece * 2 * layout_->blocks();
+}
+
+void Batch::list_columns(index_t block) {
+    const ColumnLists::Lists opened = open_lists(block);
+    ColumnLists::List* const lists = lists_.lists_.data() + (opened.first - lists_.lists_.data());
+    const auto put = [&](index_t r, index_t cell, std::uint32_t place) {
+        lists_.row_[place] = static_cast<std::int32_t>(r);
+        lists_.input_[place] = input_[static_cast<std::size_t>(cell)];
+        lists_.error_[place] = target_[static_cast<std::size_t>(cell)];
+    };
+    // inputs fill a list from the front, masked cells from the back
+    for (index_t r = 0; r < rows_; ++r) {
+        const Segment cells = segment(block, r);
+        for (index_t i = cells.begin; i < cells.input_end; ++i) {
+            put(r, i, lists[slot_[column_[static_cast<std::size_t>(i)]]].input_end++);
+        }
+        for (index_t i = cells.input_end; i < cells.end; ++i) {
+            put(r, i, --lists[slot_[column_[static_cast<std::size_t>(i)]]].end);
+        }
+    }
+    std::uint32_t end = segment_[static_cast<std::size_t>((block + 1) * rows_)];
+    for (index_t at = opened.last - opened.first; at-- > 0;) {
+        slot_[static_cast<std::size_t>(lists[at].column)] = 0;
+        lists[at].end = end;
+        end = lists[at].begin;
+    }
+}
+
+// Empty lists of the columns that have a cell in the block, each with room for its cells; slot_
+// says which list is whose.
+ColumnLists::Lists Batch::open_lists(index_t block) {
+    const Range columns = layout_->block(block);
+    const std::uint32_t first = segment_[static_cast<std::size_t>(block * rows_)];
+    const std::uint32_t last = segment_[static_cast<std::size_t>((block + 1) * rows_)];
+    // there are no more lists than cells, and no more than columns: the fewer of them have room
+    const index_t begin = nnz() < layout_->cols() ? index_t{first} : columns.begin;
+    ColumnLists::List* const lists = lists_.lists_.data() + begin;
+    std::uint32_t* const size = slot_.data();
+    std::uint32_t count = 0, total = first;
+    const auto open = [&](std::int32_t column) {
+        lists[count] = {column, total, total, total + size[column]};
+        total += size[column];
+        size[column] = count++;
+    };
+    if (columns.size() <= kScannedColumnsPerCell * (last - first)) {
+        for (std::uint32_t i = first; i < last; ++i) ++size[column_[i]];
+        for (index_t c = columns.begin; c < columns.end; ++c) {
+            if (size[c] > 0) open(static_cast<std::int32_t>(c));
+        }
+    } else {
+        std::uint32_t found = 0;
+        for (std::uint32_t i = first; i < last; ++i) {
+            if (size[column_[i]]++ == 0) lists[found++].column = column_[i];
+        }
+        std::sort(lists, lists + found,
+                  [](const auto& a, const auto& b) { return a.column < b.column; });
+        while (count < found) open(lists[count].column);
+    }
+    lists_.spans_[static_cast<std::size_t>(block)] = {begin, begin + count};
+    return lists_.block(block);
+}
+
+}  // namespace isthmus

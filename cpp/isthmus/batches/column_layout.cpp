@@ -1,0 +1,92 @@
+#include "isthmus/batches/column_layout.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace isthmus {
+
+namespace {
+
+// A slice costs rows x k floats, which every slice's turn brings into the cache anew: with four
+// slices, encoding took a fifth longer than with two. More threads than slices share a slice's
+// rows.
+constexpr index_t kMostSlices = 2;
+constexpr index_t kLeastSliceColumns = 128;
+
+// A block's weights at k = 512 take 256 KiB, an eighth to a quarter of a core's L2. Blocks of
+// columns that few rows have grow, so that a row's share of a block stays worth its overhead: up to
+// as many columns as fit the cache, counting those that a batch reads, and further while most rows
+// would have no cell in the block.
+constexpr index_t kLeastBlockColumns = 128;
+constexpr index_t kMostBlockColumns = 512;
+constexpr double kWantedCellsPerRow = 4.0;
+constexpr double kLeastCellsPerRow = 1.0;
+
+}  // namespace
+
+ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows,
+                           index_t batch_rows) {
+    const index_t cols = static_cast<index_t>(popularity.size());
+    const double all_rows = static_cast<double>(std::max<index_t>(rows, 1));
+    const double share = static_cast<double>(std::min(batch_rows, rows)) / all_rows;
+    std::vector<std::int32_t> by_popularity(popularity.size());
+    std::iota(by_popularity.begin(), by_popularity.end(), 0);
+    std::stable_sort(by_popularity.begin(), by_popularity.end(),
+                     [&](std::int32_t a, std::int32_t b) { return popularity[a] > popularity[b]; });
+
+    const index_t slices = std::clamp(cols / kLeastSliceColumns, index_t{1}, kMostSlices);
+    internal_.resize(popularity.size());
+    places_.resize(popularity.size());
+    slice_blocks_ = {0};
+    block_start_ = {0};
+    index_t next = 0;
+    for (index_t slice = 0; slice < slices; ++slice) {
+        double cells = 0.0, columns_read = 0.0;
+        // dealt like cards: every slice gets its share of popular and of rare columns
+        for (index_t rank = slice; rank < cols; rank += slices) {
+            const index_t size = next - block_start_.back();
+            const bool fits_no_more = columns_read >= static_cast<double>(kMostBlockColumns) &&
+                                      cells >= kLeastCellsPerRow * all_rows;
+            const bool is_full =
+                size >= kLeastBlockColumns && cells >= kWantedCellsPerRow * all_rows;
+            if (fits_no_more || is_full) {
+                block_start_.push_back(next);
+                cells = columns_read = 0.0;
+            }
+            const std::int32_t column = by_popularity[static_cast<std::size_t>(rank)];
+            internal_[static_cast<std::size_t>(column)] = static_cast<std::int32_t>(next);
+            places_[static_cast<std::size_t>(column)] = {
+                static_cast<std::int32_t>(next),
+                static_cast<std::int32_t>(block_start_.size() - 1)};
+            const auto own = static_cast<double>(popularity[static_cast<std::size_t>(column)]);
+            cells += own;
+            columns_read += std::min(own * share, 1.0);
+            ++next;
+        }
+        if (next > block_start_.back()) block_start_.push_back(next);
+        slice_blocks_.push_back(static_cast<index_t>(block_start_.size()) - 1);
+    }
+}
+
+ColumnLayout ColumnLayout::in_order(index_t cols, double cells_per_row) {
+    const auto wide = static_cast<index_t>(kLeastCellsPerRow * static_cast<double>(cols) /
+                                           std::max(cells_per_row, 1.0));
+    const index_t width = std::max(wide, kMostBlockColumns);
+    ColumnLayout layout;
+    layout.internal_.resize(static_cast<std::size_t>(cols));
+    layout.places_.resize(static_cast<std::size_t>(cols));
+    std::iota(layout.internal_.begin(), layout.internal_.end(), 0);
+    layout.block_start_ = {0};
+    for (index_t begin = 0; begin < cols; begin += width) {
+        const index_t end = std::min(begin + width, cols);
+        const auto block = static_cast<std::int32_t>(layout.block_start_.size() - 1);
+        for (index_t c = begin; c < end; ++c) {
+            layout.places_[static_cast<std::size_t>(c)] = {static_cast<std::int32_t>(c), block};
+        }
+        layout.block_start_.push_back(end);
+    }
+    layout.slice_blocks_ = {0, static_cast<index_t>(layout.block_start_.size()) - 1};
+    return layout;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,150 @@
+#pragma once
+// Training an autoencoder on observed cells by mini-batches of rows.
+//
+//     min over the weights of  sum over rows, observed cells of (reconstruction - target)^2
+//                              + (lambda / 2) (||V||^2 + ||W||^2) + (lambda_A / 2) ||A||^2
+//
+// A batch's step has the gradient of its own rows' errors and its share of the rows of the decay:
+// exactly what a dense framework computes with masked squared loss and the same optimizer.
+//
+// Every step moves every weight, by its decay and by what the optimizer remembers. Columns without
+// a cell in the batch skip it, and catch up when a batch next reads them (sparse_kernels.hpp): up
+// to kMostExactSteps skipped in a row come to the same bits, more to nearly the same weights. The
+// encoder's step on a batch is taken when the next one has come, whose encoding reads the same
+// weights. So an epoch costs its cells, and each column a few steps, however many batches it has.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "isthmus/batches/batch.hpp"
+#include "isthmus/batches/column_layout.hpp"
+#include "isthmus/core/csr.hpp"
+#include "isthmus/core/parallel.hpp"
+#include "isthmus/core/types.hpp"
+#include "isthmus/models/autoencoder.hpp"
+#include "isthmus/nn/epoch.hpp"
+#include "isthmus/nn/layers.hpp"
+#include "isthmus/nn/optimizers.hpp"
+#include "isthmus/nn/parameter.hpp"
+
+namespace isthmus {
+
+struct TrainingOptions {
+    OptimizerOptions optimizer;
+    float regularization = 0.0f;         // lambda of V and W
+    float hidden_regularization = 0.0f;  // lambda of A, between hidden layers
+    index_t batch_size = 256;
+    Corruption corruption = Corruption::none;
+    float corruption_level = 0.0f;
+    float dropout = 0.0f;
+    std::uint64_t seed = 0;
+    int num_threads = 1;
+    // Where the matrix's columns begin among all, if they are split over machines: corruption is
+    // drawn by a column's place among all.
+    std::int32_t first_column = 0;
+};
+
+struct EpochResult {
+    double squared_error = 0.0;  // on the targets' scale, summed over the epoch's observed cells
+    index_t cells = 0;
+};
+
+// Seconds that the parts of all batches have taken, to see where the time goes.
+struct PhaseSeconds {
+    double assemble = 0.0;
+    double encode = 0.0;    // with the encoder's step on the batch before
+    double decode = 0.0;    // with the codes' errors and the decoder's step
+    double backward = 0.0;  // through the hidden layers, with their steps
+    double settle = 0.0;    // the steps that columns have skipped
+};
+
+struct Evaluation {
+    EpochResult errors;
+    double penalty = 0.0;  // lambda / 2 times the squared weights
+
+    double loss() const { return errors.squared_error + penalty; }
+};
+
+class Trainer {
+public:
+    // Takes the model's columns in the layout's order, and gives them back at finish().
+    Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
+            TrainingOptions options);
+    ~Trainer();
+    Trainer(const Trainer&) = delete;
+    Trainer& operator=(const Trainer&) = delete;
+
+    index_t inputs() const { return model_.shape.inputs; }
+    index_t code_size() const { return model_.code_size(); }
+
+    // One pass over the rows that hold any cell, in an order drawn for this epoch. `poll` is called
+    // before each batch with the number of rows done; if it throws, the weights stay as after the
+    // last whole batch (while it runs, some have steps to catch up). If columns are split over
+    // machines, `filled` lists the rows that hold a cell on any of them, in ascending order, so
+    // that all draw the same batches.
+    EpochResult run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
+                          float rate, const Poll& poll, const Reduction& reduce,
+                          const std::optional<std::vector<std::int32_t>>& filled = {});
+
+    // The loss over all rows, and its gradient in gradients(), for optimizers outside of the core.
+    // The weights stay, so long as the loss is finite. Asks for momentum as the trainer's
+    // optimizer, and for inputs and hidden units that are left alone; throws std::logic_error
+    // otherwise. `epoch` is what Diverged names.
+    Evaluation evaluate(const CsrView& matrix, const RowTransform& transform, index_t epoch,
+                        const Poll& poll);
+
+    // Gradients of the last evaluation, in the shapes of the model's weights and in their order:
+    // encoder, its bias, decoder, its bias, and each hidden layer's weights and bias.
+    std::vector<Matrix*> gradients();
+
+    // Codes of every row, uncorrupted, by the model as it stands.
+    void encode_matrix(const CsrView& matrix, const RowTransform& transform,
+                       MatrixView codes) const;
+
+    const PhaseSeconds& phases() const { return phases_; }
+
+    // Rows of the model's decoder while it trains: original column -> row.
+    const ColumnLayout& layout() const { return layout_; }
+
+    // Keeps a copy of the weights; goes back to it.
+    void keep_best();
+    void restore_best();
+
+    // Nothing of the above may be called afterwards: it throws std::logic_error.
+    void finish();
+
+private:
+    void require_unfinished() const;
+    // Returns the batch's cells.
+    index_t train_batch(const CsrView& matrix, const RowTransform& transform,
+                        const EpochBatch& batch, float rate, const Reduction& reduce);
+    EpochResult run_batches(const CsrView& matrix, const RowTransform& transform,
+                            const std::vector<std::int32_t>& order, index_t epoch, float rate,
+                            const Poll& poll, const Reduction& reduce);
+    double penalty() const;
+    double squared_norm(const Matrix& weights) const;
+    double batch_loss(index_t rows) const;
+    void encode_batch(const EpochBatch& batch, const Reduction& reduce);
+    void decode_and_update();
+    void backward(float hidden_decay, const Reduction& reduce);
+    void update_encoder(index_t block);
+    TrainedMatrix decoder();
+    void settle();
+    index_t steps() const { return static_cast<index_t>(steps_.size()); }
+
+    Autoencoder& model_;
+    ColumnLayout layout_;
+    TrainingOptions options_;
+    Workspace work_;
+    TrainedStack trained_;
+    BestWeights best_;
+    PhaseSeconds phases_;
+    index_t step_ = 0;
+    std::vector<OptimizerStep> steps_;  // since all columns had last caught up
+    ColumnLists before_;                // of the batch whose step the encoder has yet to take
+    bool encoder_waits_ = false;
+    bool finished_ = false;
+};
+
+}  // namespace isthmus

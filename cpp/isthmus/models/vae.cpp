@@ -1,0 +1,276 @@
+#include "isthmus/models/vae.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "isthmus/batches/sparse_kernels.hpp"
+#include "isthmus/core/parallel.hpp"
+#include "isthmus/core/random.hpp"
+#include "isthmus/nn/dense.hpp"
+
+namespace isthmus {
+
+namespace {
+
+constexpr index_t kRowsPerPiece = 128;
+constexpr index_t kWeightRowsPerPiece = 64;
+
+RowTransform unit_rows() {
+    RowTransform transform;
+    transform.unit_rows = true;
+    return transform;
+}
+
+// Layers after the first, from the activations of the first, for rows [begin, end). Calls
+// code(before, after) to fill in z from the code's means and log-variances.
+template <class Code>
+void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& before,
+                  std::vector<Matrix>& after, index_t begin, index_t end, const Code& code) {
+    const MultinomialShape& shape = model.shape;
+    for (index_t l = 0; l < shape.layers(); ++l) {
+        const auto at = static_cast<std::size_t>(l);
+        Matrix& z = before[at];
+        Matrix& h = after[at];
+        const float* bias = l == 0 ? model.encoder_bias.row(0) : model.hidden[at - 1].bias.row(0);
+        if (l > 0) {
+            multiply_rows(after[at - 1].view(), model.hidden[at - 1].weights.view(), begin, end,
+                          z.view());
+        }
+        if (shape.is_code(l)) {
+            for (index_t r = begin; r < end; ++r) add_row(bias, z.row(r), z.width());
+            code(std::as_const(z), h);
+            continue;
+        }
+        for (index_t r = begin; r < end; ++r) {
+            activate_row(shape.activation, bias, z.row(r), h.row(r), z.cols());
+        }
+    }
+}
+
+std::vector<LayerStack::Size> sizes(const MultinomialShape& shape) {
+    std::vector<LayerStack::Size> layers;
+    for (index_t l = 0; l < shape.layers(); ++l) {
+        layers.push_back({shape.units(l), shape.outputs(l)});
+    }
+    return layers;
+}
+
+}  // namespace
+
+index_t MultinomialShape::units(index_t layer) const {
+    if (is_code(layer)) return 2 * latent;
+    const auto at = static_cast<std::size_t>(layer);
+    if (at < encoder.size()) return encoder[at];
+    return decoder[at - encoder.size() - (latent > 0 ? 1 : 0)];
+}
+
+index_t MultinomialShape::outputs(index_t layer) const {
+    return is_code(layer) ? latent : units(layer);
+}
+
+MultinomialAutoencoder::MultinomialAutoencoder(MultinomialShape shape_, std::uint64_t seed,
+                                               int num_threads)
+    : LayerStack(shape_.inputs, sizes(shape_), seed, num_threads), shape(std::move(shape_)) {}
+
+MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t rows,
+                                       MultinomialOptions options)
+    : model_(model),
+      options_(options),
+      layout_(ColumnLayout::in_order(model.shape.inputs)),
+      batch_rows_(std::min(options.batch_size, std::max<index_t>(rows, 1))),
+      codes_(batch_rows_, model.shape.latent),
+      output_(options.likelihood, model.shape.inputs, model.decoder.cols(), batch_rows_),
+      trained_(model, options.optimizer.kind) {
+    const MultinomialShape& shape = model.shape;
+    const OptimizerKind kind = options_.optimizer.kind;
+    for (index_t l = 0; l < shape.layers(); ++l) {
+        before_.emplace_back(batch_rows_, shape.units(l));
+        after_.emplace_back(batch_rows_, shape.outputs(l));
+        error_.emplace_back(batch_rows_, shape.units(l));
+    }
+    for (std::size_t layer = 0; layer < model.hidden.size(); ++layer) {
+        const index_t units = model.hidden[layer].weights.rows();
+        for (index_t begin = 0; begin < units; begin += kWeightRowsPerPiece) {
+            weight_pieces_.push_back({layer, begin, std::min(begin + kWeightRowsPerPiece, units)});
+        }
+    }
+    if (options_.sampled_items > 0) {
+        using Axis = SampledParameter::Axis;
+        sampling_.reset(new Sampling{{shape.inputs, options_.sampled_items},
+                                     {trained_.encoder, Axis::rows, kind},
+                                     {trained_.decoder, Axis::rows, kind},
+                                     {trained_.decoder_bias, Axis::columns, kind}});
+    }
+}
+
+MultinomialResult MultinomialTrainer::run_epoch(const CsrView& matrix, index_t epoch, float rate,
+                                                const std::function<float(index_t)>& beta,
+                                                const Poll& poll) {
+    MultinomialResult result;
+    const auto train = [&](const EpochBatch& batch) {
+        const float weight = beta ? beta(step_) : 0.0f;
+        ++step_;
+        step(sampling_ ? gather_sample(matrix, batch) : all_items(matrix), batch, weight, rate,
+             result);
+        if (sampling_) scatter_sample();
+    };
+    train_in_batches(shuffled(filled_rows(matrix), options_.seed, epoch), batch_rows_, epoch,
+                     options_.num_threads, poll, train);
+    return result;
+}
+
+MultinomialTrainer::Items MultinomialTrainer::all_items(const CsrView& matrix) {
+    return {&trained_.encoder, &trained_.decoder, &trained_.decoder_bias, &matrix, nullptr};
+}
+
+MultinomialTrainer::Items MultinomialTrainer::gather_sample(const CsrView& matrix,
+                                                            const EpochBatch& batch) {
+    const Philox draw(options_.seed, Stream::negatives, static_cast<std::uint32_t>(batch.epoch));
+    Sampling& s = *sampling_;
+    const int threads = options_.num_threads;
+    s.items.choose(matrix, batch.ids, batch.count, draw, static_cast<std::uint32_t>(batch.number));
+    layout_ = ColumnLayout::in_order(s.items.size());
+    return {
+        &s.encoder.gather(s.items.items(), threads), &s.decoder.gather(s.items.items(), threads),
+        &s.decoder_bias.gather(s.items.items(), threads), &s.items.rows(), s.items.log_weight()};
+}
+
+void MultinomialTrainer::scatter_sample() {
+    Sampling& s = *sampling_;
+    for (SampledParameter* parameter : {&s.encoder, &s.decoder, &s.decoder_bias}) {
+        parameter->scatter(s.items.items(), options_.num_threads);
+    }
+}
+
+// One batch: forward, loss, backward, each weight's step.
+void MultinomialTrainer::step(const Items& items, const EpochBatch& batch, float beta, float rate,
+                              MultinomialResult& result) {
+    const CorruptionPlan corruption{Corruption::mask, options_.dropout, options_.seed,
+                                    static_cast<std::uint32_t>(batch.epoch)};
+    batch_.assemble(*items.matrix, batch.ids, batch.count, layout_, unit_rows(), corruption,
+                    options_.num_threads);
+    forward(items, batch);
+    MatrixView h = after_.back().view();
+    h.rows = batch.count;
+    const OutputLayer::Task task{items.decoder,
+                                 items.decoder_bias,
+                                 items.log_weight,
+                                 layout_.cols(),
+                                 items.matrix,
+                                 batch.ids,
+                                 h};
+    const OptimizerStep step(options_.optimizer, rate, step_, options_.regularization);
+    const double loss = output_.score(task, options_.num_threads);
+    const double kl = codes_.divergence(batch.count);
+    batch.require_finite(loss + kl);
+    output_.step(task, step, options_.num_threads);
+    backward(items, beta, step);
+    result.likelihood += loss;
+    result.divergence += kl;
+    result.rows += batch.count;
+}
+
+void MultinomialTrainer::forward(const Items& items, const EpochBatch& batch) {
+    const ConstMatrixView v = std::as_const(*items.encoder->weights).view();
+    const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(batch.epoch));
+    parallel_ranges(
+        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            encode_rows(batch_, {begin, end}, v, before_.front().view());
+            forward_rows(model_, before_, after_, begin, end, [&](const Matrix& code, Matrix& z) {
+                codes_.sample(draw, batch.ids, options_.noise, code, begin, end, z);
+            });
+        });
+}
+
+void MultinomialTrainer::backward(const Items& items, float beta, const OptimizerStep& step) {
+    const index_t rows = batch_.rows();
+    const index_t layers = model_.shape.layers();
+    for (index_t l = layers; l-- > 0;) propagate_error(l, beta / static_cast<float>(rows));
+    for (std::size_t l = 0; l < error_.size(); ++l) {
+        sum_columns(error_[l].view(), rows, trained_.bias_gradient[l].row(0));
+        (l == 0 ? trained_.encoder_bias : trained_.hidden_bias[l - 1])
+            .step(trained_.bias_gradient[l], step.with_decay(0.0f));
+    }
+    const ConstMatrixView error = std::as_const(error_.front()).view();
+    const TrainedMatrix encoder = items.encoder->view();
+    // all in one loop, so that no worker waits for the others between layers
+    const auto pieces = static_cast<index_t>(weight_pieces_.size());
+    parallel_for(layout_.blocks() + pieces, options_.num_threads, [&](index_t piece) {
+        if (piece >= layout_.blocks()) {
+            update_weights(weight_pieces_[static_cast<std::size_t>(piece - layout_.blocks())],
+                           step);
+            return;
+        }
+        batch_.list_columns(piece);
+        update_columns(batch_.lists(), piece, layout_.block(piece), Cells::input, error, encoder,
+                       step);
+    });
+}
+
+// The gradient of some rows of a hidden layer's weights, and their step.
+void MultinomialTrainer::update_weights(const WeightPiece& piece, const OptimizerStep& step) {
+    Matrix& gradient = trained_.hidden_gradient[piece.layer];
+    const ConstMatrixView error = std::as_const(error_[piece.layer + 1]).view();
+    ConstMatrixView inputs = std::as_const(after_[piece.layer]).view();
+    inputs.data += piece.begin;
+    inputs.cols = piece.end - piece.begin;
+    MatrixView out = gradient.view();
+    out.data += piece.begin * out.stride;
+    out.rows = inputs.cols;
+    multiply_columns(inputs, error, batch_.rows(), 0, error.cols, out);
+    trained_.hidden[piece.layer].step(out.data, piece.begin * out.stride, out.rows * out.stride,
+                                      step);
+}
+
+// The gradient with respect to what a layer computes, from that of the layer after it; kl weighs
+// the divergence's.
+void MultinomialTrainer::propagate_error(index_t layer, float kl) {
+    const MultinomialShape& shape = model_.shape;
+    const auto at = static_cast<std::size_t>(layer);
+    Matrix& error = error_[at];
+    parallel_ranges(
+        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            if (layer == shape.layers() - 1) {
+                const std::vector<Matrix>& parts = output_.error_parts();
+                const index_t width = parts.front().width();
+                for (index_t r = begin; r < end; ++r) sum_rows(parts, r, error.row(r), width);
+            } else {
+                // the next layer's error was taken through its activation; into the outputs of this
+                MatrixView into = error.view();
+                into.cols = shape.outputs(layer);
+                multiply_rows_transposed(error_[at + 1].view(), model_.hidden[at].weights.view(),
+                                         begin, end, into);
+            }
+            if (shape.is_code(layer)) {
+                codes_.propagate(before_[at], kl, begin, end, error);
+                return;
+            }
+            for (index_t r = begin; r < end; ++r) {
+                through_activation(shape.activation, before_[at].row(r), after_[at].row(r), nullptr,
+                                   error.row(r), error.width());
+            }
+        });
+}
+
+void MultinomialTrainer::keep_best() { best_.keep(model_.parameters()); }
+
+void MultinomialTrainer::restore_best() { best_.restore(model_.parameters()); }
+
+void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matrix, int num_threads,
+                        MatrixView codes) {
+    const MultinomialShape& shape = model.shape;
+    std::vector<Matrix> before, after;
+    for (index_t l = 0; l < shape.layers(); ++l) {
+        before.emplace_back(rows_at_once(matrix), shape.units(l));
+        after.emplace_back(rows_at_once(matrix), shape.outputs(l));
+    }
+    const auto encode = [&](const Batch& batch, const std::int32_t*, index_t begin, index_t end) {
+        encode_rows(batch, {begin, end}, model.encoder.view(), before.front().view());
+        forward_rows(model, before, after, begin, end, [&](const Matrix& code, Matrix& z) {
+            for (index_t r = begin; r < end; ++r) std::copy_n(code.row(r), shape.latent, z.row(r));
+        });
+    };
+    encode_in_batches(matrix, unit_rows(), kRowsPerPiece, num_threads, after.back(), codes, encode);
+}
+
+}  // namespace isthmus

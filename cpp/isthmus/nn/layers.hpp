@@ -1,0 +1,64 @@
+#pragma once
+// The weights of layers, and what they start from.
+
+#include <cstdint>
+#include <vector>
+
+#include "isthmus/core/types.hpp"
+#include "isthmus/nn/optimizers.hpp"
+#include "isthmus/nn/parameter.hpp"
+
+namespace isthmus {
+
+// Weights of a layer uniform in +-sqrt(6 / (rows + cols)) (Glorot, Bengio, AISTATS 2010), drawn by
+// (seed, layer) alone.
+void initialize_uniform(Matrix& weights, std::uint64_t seed, int layer, int num_threads);
+
+// The same for weights from N(0, deviation^2).
+void initialize_normal(Matrix& weights, float deviation, std::uint64_t seed, int layer,
+                       int num_threads);
+
+// A hidden layer after the first: `weights` is (outputs before x units), `bias` one row.
+struct DenseLayer {
+    Matrix weights;
+    Matrix bias;
+};
+
+// Sparse input, dense hidden layers, and an output for each of the inputs.
+struct LayerStack {
+    // What a hidden layer computes, and what the next one gets: as many, but for a Gaussian code.
+    struct Size {
+        index_t units, outputs;
+    };
+
+    Matrix encoder;       // V: inputs x units of the first layer
+    Matrix encoder_bias;  // one row
+    std::vector<DenseLayer> hidden;
+    Matrix decoder;       // W: inputs x outputs of the last layer
+    Matrix decoder_bias;  // one row of inputs
+
+    LayerStack() = default;
+
+    // Uniform weights, biases 0. At least one hidden layer.
+    LayerStack(index_t inputs, const std::vector<Size>& layers, std::uint64_t seed,
+               int num_threads);
+
+    // Encoder, its bias, decoder, its bias, and each hidden layer's weights and bias.
+    std::vector<Matrix*> parameters();
+};
+
+// A stack in training: the optimizer's state of all its weights, and the gradients of those that
+// are not kept by column.
+struct TrainedStack {
+    Parameter encoder, encoder_bias, decoder, decoder_bias;
+    std::vector<Parameter> hidden, hidden_bias;
+    std::vector<Matrix> hidden_gradient;  // as hidden
+    std::vector<Matrix> bias_gradient;    // of the encoder, then as hidden
+
+    TrainedStack(LayerStack& layers, OptimizerKind kind);
+
+    // In the order of LayerStack::parameters().
+    std::vector<Parameter*> parameters();
+};
+
+}  // namespace isthmus

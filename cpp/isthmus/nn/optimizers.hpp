@@ -1,0 +1,54 @@
+#pragma once
+// Optimizers by name, their options, and the constants of a step; optimizer_policies.hpp takes it.
+
+#include <string>
+
+#include "isthmus/core/types.hpp"
+
+namespace isthmus {
+
+enum class OptimizerKind { sgd, momentum, adagrad, adam, rprop };
+
+// Throws std::invalid_argument naming the choices.
+OptimizerKind optimizer_from_name(const std::string& name);
+int optimizer_states(OptimizerKind kind);
+
+struct OptimizerOptions {
+    OptimizerKind kind = OptimizerKind::adam;
+    float momentum = 0.9f;
+    float beta1 = 0.9f;
+    float beta2 = 0.999f;
+    float epsilon = 1e-8f;
+};
+
+// The options of an optimizer by its name, with its own epsilon.
+OptimizerOptions optimizer_options(const std::string& name);
+
+// One step of training, its constants worked out.
+struct OptimizerStep {
+    // `step` counts from 1; decay x weight is added to the gradient.
+    OptimizerStep(const OptimizerOptions& options, float rate, index_t step, float decay);
+
+    // The same step for weights of another decay, as biases, which have none.
+    OptimizerStep with_decay(float other) const {
+        OptimizerStep step = *this;
+        step.decay = other;
+        return step;
+    }
+
+    OptimizerKind kind;
+    float rate, epsilon;  // for Adam, with all that does not change from weight to weight
+    float momentum, beta1, beta2;
+    float decay;
+};
+
+// Several steps without a gradient, and with decay or without.
+struct Leap {
+    Leap(const OptimizerStep* first, index_t count, bool decays);
+
+    OptimizerStep step;  // which stands for all of them
+    index_t count;
+    float forget;  // beta2 to the power of count
+};
+
+}  // namespace isthmus

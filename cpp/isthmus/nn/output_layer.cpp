@@ -1,0 +1,263 @@
+#include "isthmus/nn/output_layer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+
+#include "isthmus/core/parallel.hpp"
+#include "isthmus/core/simd.hpp"
+#include "isthmus/nn/activation_functions.hpp"
+#include "isthmus/nn/dense.hpp"
+
+namespace isthmus {
+
+namespace {
+
+// Items are cut into slices of blocks: a slice is what one worker owns during the step. A block's
+// weights, their state and a batch's logits of it should stay in a core's cache.
+constexpr index_t kSlices = 8;
+constexpr index_t kMostBlockColumns = 256;
+
+// A logit that no item has.
+constexpr float kNothing = -std::numeric_limits<float>::infinity();
+
+constexpr index_t kRowsPerPiece = 64;
+
+index_t lines_of(index_t items) { return (items + kLineFloats - 1) / kLineFloats; }
+
+index_t blocks_of(index_t items) {
+    const index_t slices = std::min(kSlices, lines_of(items));
+    const index_t per_slice =
+        (items + slices * kMostBlockColumns - 1) / (slices * kMostBlockColumns);
+    return slices * per_slice;
+}
+
+float greatest_lane(Floats values) {
+    float top = values[0];
+    for (index_t lane = 1; lane < kLanes; ++lane) top = std::max(top, values[lane]);
+    return top;
+}
+
+// logits += base, whose padding is kNothing; gives the greatest.
+float add_base(const float* base, float* logits, index_t width) {
+    Floats top = broadcast(kNothing);
+    for (index_t c = 0; c < width; c += kLanes) {
+        const Floats z = load(logits + c) + load(base + c);
+        store(logits + c, z);
+        top = max(top, z);
+    }
+    return greatest_lane(top);
+}
+
+// logits = exp(logits - top), 0 where there is nothing; gives their sum.
+float exponentiate(float top, float* logits, index_t width) {
+    Floats sums = {};
+    for (index_t c = 0; c < width; c += kLanes) {
+        const Floats z = load(logits + c);
+        const Floats term = select(z == kNothing, Floats{}, exp(z - top));
+        store(logits + c, term);
+        sums += term;
+    }
+    return sum(sums);
+}
+
+// The sum of log(1 + exp(z)) over a row of a block, whose padding is kNothing: of what exceeds
+// max(z, 0) the product is taken first, of at most 2^68 in a lane, so that a row has few
+// logarithms.
+float sum_softplus(const float* logits, index_t width) {
+    Floats product = broadcast(1.0f), sums = {};
+    for (index_t c = 0; c < width; c += kLanes) {
+        const Floats z = load(logits + c);
+        sums += max(z, Floats{});
+        product *= 1.0f + exp(select(z > 0.0f, -z, z));
+    }
+    float total = sum(sums);
+    for (index_t lane = 0; lane < kLanes; ++lane) total += std::log(product[lane]);
+    return total;
+}
+
+float sum_half_squares(const float* logits, index_t width) {
+    Floats sums = {};
+    for (index_t c = 0; c < width; c += kLanes) {
+        const Floats z = load(logits + c);
+        sums += select(z == kNothing, Floats{}, 0.5f * z * z);
+    }
+    return sum(sums);
+}
+
+// A row's items, in ascending order.
+struct RowItems {
+    const std::int32_t *begin, *end;
+    index_t size() const { return end - begin; }
+};
+
+RowItems items_of(const OutputLayer::Task& task, index_t row) {
+    const index_t* start = task.matrix->indptr + task.ids[row];
+    return {task.matrix->indices + start[0], task.matrix->indices + start[1]};
+}
+
+// Calls body(place in the block) for those of a row's items that are in it.
+template <class Body>
+void for_each_own(RowItems items, Range block, Body&& body) {
+    for (const std::int32_t* i = std::lower_bound(items.begin, items.end, block.begin);
+         i < items.end && *i < block.end; ++i) {
+        body(*i - block.begin);
+    }
+}
+
+}  // namespace
+
+Likelihood likelihood_from_name(const std::string& name) {
+    if (name == "multinomial") return Likelihood::multinomial;
+    if (name == "bernoulli") return Likelihood::bernoulli;
+    if (name == "gaussian") return Likelihood::gaussian;
+    throw std::invalid_argument("unknown likelihood '" + name +
+                                "': choose multinomial, bernoulli or gaussian");
+}
+
+OutputLayer::OutputLayer(Likelihood likelihood, index_t items, index_t units, index_t batch_rows)
+    : likelihood_(likelihood),
+      batch_rows_(batch_rows),
+      widest_(std::min(kMostBlockColumns, round_up(items, kLineFloats))) {
+    for (index_t s = 0; s < kSlices; ++s) {
+        parts_.emplace_back(batch_rows_, units);
+        gradient_.emplace_back(widest_, units);
+    }
+    log_total_.resize(static_cast<std::size_t>(batch_rows_));
+    row_loss_.resize(log_total_.size());
+}
+
+// Blocks' sizes differ by a cache line at most, so that workers have equal shares.
+Range OutputLayer::block(index_t b) const {
+    const index_t lines = lines_of(items_);
+    return {lines * b / blocks_ * kLineFloats,
+            std::min(lines * (b + 1) / blocks_ * kLineFloats, items_)};
+}
+
+double OutputLayer::score(const Task& task, int num_threads) {
+    items_ = task.items;
+    blocks_ = blocks_of(items_);
+    while (static_cast<index_t>(logits_.size()) < blocks_) {
+        logits_.emplace_back(batch_rows_, widest_);
+    }
+    block_top_.resize(static_cast<std::size_t>(blocks_ * batch_rows_));
+    block_sum_.resize(block_top_.size());
+    block_own_.resize(block_top_.size());
+    parallel_for(blocks_, num_threads, [&](index_t b) { score_block(task, b); });
+
+    const index_t rows = task.h.rows;
+    parallel_ranges(rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) {
+            row_loss_[static_cast<std::size_t>(r)] = loss_of(task, r);
+        }
+    });
+    return std::accumulate(row_loss_.begin(), row_loss_.begin() + rows, 0.0);
+}
+
+// A block's logits and, while they are in the cache, its share of what a row's likelihood needs.
+void OutputLayer::score_block(const Task& task, index_t b) {
+    const Range own = block(b);
+    MatrixView z = logits_[static_cast<std::size_t>(b)].view();
+    z.cols = own.size();
+    multiply_rows_transposed(task.h, rows_of(ConstMatrixView(task.weights->weights->view()), own),
+                             0, task.h.rows, z);
+    const float* bias = task.bias->weights->row(0) + own.begin;
+    alignas(64) float base[kMostBlockColumns];
+    std::fill_n(base, z.width(), kNothing);
+    for (index_t c = 0; c < z.cols; ++c) {
+        base[c] = bias[c] + (task.log_weight ? task.log_weight[own.begin + c] : 0.0f);
+    }
+    for (index_t r = 0; r < task.h.rows; ++r) score_row(task, b, r, base, z.row(r));
+}
+
+void OutputLayer::score_row(const Task& task, index_t b, index_t row, const float* base,
+                            float* logits) {
+    const Range own = block(b);
+    const index_t width = round_up(own.size(), kLineFloats);
+    const std::size_t at = share(b, row);
+    block_top_[at] = add_base(base, logits, width);
+    double found = 0.0;
+    for_each_own(items_of(task, row), own, [&](index_t c) { found += double{logits[c]}; });
+    block_own_[at] = found;
+    switch (likelihood_) {
+        case Likelihood::multinomial:
+            block_sum_[at] = exponentiate(block_top_[at], logits, width);
+            break;
+        case Likelihood::bernoulli: block_sum_[at] = sum_softplus(logits, width); break;
+        case Likelihood::gaussian: block_sum_[at] = sum_half_squares(logits, width); break;
+    }
+}
+
+// A row's negative log likelihood, from the blocks' shares; and log_total_.
+double OutputLayer::loss_of(const Task& task, index_t row) {
+    const auto items = static_cast<double>(items_of(task, row).size());
+    double total = 0.0, found = 0.0;
+    for (index_t b = 0; b < blocks_; ++b) found += block_own_[share(b, row)];
+    if (likelihood_ != Likelihood::multinomial) {
+        for (index_t b = 0; b < blocks_; ++b) total += double{block_sum_[share(b, row)]};
+        return total - found + (likelihood_ == Likelihood::gaussian ? 0.5 * items : 0.0);
+    }
+    float top = block_top_[share(0, row)];
+    for (index_t b = 1; b < blocks_; ++b) top = std::max(top, block_top_[share(b, row)]);
+    for (index_t b = 0; b < blocks_; ++b) {
+        const std::size_t at = share(b, row);
+        total += double{block_sum_[at]} * std::exp(double{block_top_[at]} - double{top});
+    }
+    const double log_total = double{top} + std::log(total);
+    log_total_[static_cast<std::size_t>(row)] = static_cast<float>(log_total);
+    return items * log_total - found;
+}
+
+void OutputLayer::step(const Task& task, const OptimizerStep& step, int num_threads) {
+    const index_t rows = task.h.rows;
+    const TrainedMatrix weights = task.weights->view();
+    parallel_for(kSlices, num_threads, [&](index_t slice) {
+        MatrixView dh = parts_[static_cast<std::size_t>(slice)].view();
+        dh.rows = rows;
+        for (index_t r = 0; r < rows; ++r) std::fill_n(dh.row(r), dh.width(), 0.0f);
+        for (index_t b = blocks_ * slice / kSlices; b < blocks_ * (slice + 1) / kSlices; ++b) {
+            const Range own = block(b);
+            MatrixView errors = logits_[static_cast<std::size_t>(b)].view();
+            errors.rows = rows;
+            errors.cols = own.size();
+            alignas(64) float bias_gradient[kMostBlockColumns] = {};
+            errors_of_block(task, b, errors, bias_gradient);
+            add_product(errors, rows_of(weights.weights, own), dh);
+            MatrixView gradient = gradient_[static_cast<std::size_t>(slice)].view();
+            gradient.rows = own.size();
+            multiply_columns(errors, task.h, rows, 0, task.h.cols, gradient);
+            task.weights->step(gradient.data, own.begin * gradient.stride,
+                               own.size() * gradient.stride, step);
+            task.bias->step(bias_gradient, own.begin, errors.width(), step.with_decay(0.0f));
+        }
+    });
+}
+
+// Turns what is left of a block's logits into the gradient of the mean over the rows, in place, and
+// sums it over them.
+void OutputLayer::errors_of_block(const Task& task, index_t b, MatrixView errors,
+                                  float* bias_gradient) {
+    const Range own = block(b);
+    const index_t width = errors.width();
+    const float share_of_row = 1.0f / static_cast<float>(task.h.rows);
+    for (index_t r = 0; r < task.h.rows; ++r) {
+        const RowItems items = items_of(task, r);
+        float* error = errors.row(r);
+        float scale = share_of_row;
+        if (likelihood_ == Likelihood::multinomial) {
+            scale *= static_cast<float>(items.size()) *
+                     std::exp(block_top_[share(b, r)] - log_total_[static_cast<std::size_t>(r)]);
+        }
+        for (index_t c = 0; c < width; c += kLanes) {
+            const Floats z = load(error + c);
+            store(error + c, scale * (likelihood_ == Likelihood::bernoulli ? sigmoid(z) : z));
+        }
+        std::fill(error + errors.cols, error + width, 0.0f);
+        for_each_own(items, own, [&](index_t c) { error[c] -= share_of_row; });
+        add_row(error, bias_gradient, width);
+    }
+}
+
+}  // namespace isthmus

@@ -1,0 +1,56 @@
+#include "isthmus/nn/parameter.hpp"
+
+#include <cstring>
+
+#include "isthmus/nn/optimizer_policies.hpp"
+
+namespace isthmus {
+
+namespace {
+
+void copy_values(const Matrix& from, Matrix& to) {
+    std::memcpy(to.data(), from.data(), static_cast<std::size_t>(from.size()) * sizeof(float));
+}
+
+}  // namespace
+
+Parameter::Parameter(Matrix& weights_, OptimizerKind kind) : weights(&weights_) {
+    for (int i = 0; i < optimizer_states(kind); ++i) {
+        state[i] = Matrix(weights_.rows(), weights_.cols());
+    }
+}
+
+void Parameter::step(const float* gradient, index_t begin, index_t size,
+                     const OptimizerStep& step) {
+    float* from[2] = {};
+    for (int i = 0; i < 2; ++i) {
+        if (!state[i].empty()) from[i] = state[i].data() + begin;
+    }
+    float* const to = weights->data() + begin;
+    with_optimizer(step, [&](auto optimizer) {
+        for (index_t p = 0; p + kLanes <= size; p += kLanes) {
+            step_at(optimizer, to, load(gradient + p) + step.decay * load(to + p), from, p);
+        }
+    });
+}
+
+void Parameter::step(const Matrix& gradient, const OptimizerStep& step_) {
+    step(gradient.data(), 0, gradient.size(), step_);
+}
+
+void BestWeights::keep(const std::vector<Matrix*>& weights) {
+    copies_.resize(weights.size());
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        if (copies_[i].empty()) {
+            copies_[i] = weights[i]->copy();
+        } else {
+            copy_values(*weights[i], copies_[i]);
+        }
+    }
+}
+
+void BestWeights::restore(const std::vector<Matrix*>& weights) const {
+    for (std::size_t i = 0; i < copies_.size(); ++i) copy_values(copies_[i], *weights[i]);
+}
+
+}  // namespace isthmus

@@ -1,0 +1,57 @@
+#pragma once
+// Weights that are trained, with their optimizer's state, and copies of them to go back to.
+
+#include <cstdint>
+#include <vector>
+
+#include "isthmus/core/types.hpp"
+#include "isthmus/nn/optimizers.hpp"
+
+namespace isthmus {
+
+// A matrix of weights and its optimizer's state, of the same shape.
+struct TrainedMatrix {
+    MatrixView weights;
+    MatrixView state[2];
+    // How many steps each row has taken, where rows without a cell in a batch skip its step until a
+    // batch reads them; null: all rows take every step at once.
+    std::int32_t* taken = nullptr;
+    // A bias for each row, which steps with it and does not decay, and its state; or null.
+    float* bias = nullptr;
+    float* bias_state[2] = {};
+};
+
+struct Parameter {
+    Matrix* weights = nullptr;
+    Matrix state[2];                  // as many as the optimizer has
+    std::vector<std::int32_t> taken;  // steps that each row has taken, if rows may skip them
+
+    Parameter() = default;
+    Parameter(Matrix& weights, OptimizerKind kind);
+
+    TrainedMatrix view() {
+        TrainedMatrix trained{weights->view(), {state[0].view(), state[1].view()}};
+        if (!taken.empty()) trained.taken = taken.data();
+        return trained;
+    }
+
+    // One step of `size` floats from `begin` on (on a cache line; padding counts), along
+    // `gradient`.
+    void step(const float* gradient, index_t begin, index_t size, const OptimizerStep& step);
+
+    // The same for all of them.
+    void step(const Matrix& gradient, const OptimizerStep& step);
+};
+
+class BestWeights {
+public:
+    void keep(const std::vector<Matrix*>& weights);
+
+    // Goes back to what was kept last, if anything was.
+    void restore(const std::vector<Matrix*>& weights) const;
+
+private:
+    std::vector<Matrix> copies_;
+};
+
+}  // namespace isthmus
