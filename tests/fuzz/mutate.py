@@ -203,7 +203,7 @@ def _retype(rng, array, dtypes=DTYPES):
             return np.nan_to_num(array).clip(-9e15, 9e15).astype(np.int64).astype(dtype)
         try:
             return array.astype(dtype)
-        except RuntimeError:  # NumPy cannot write dates into so few characters
+        except (RuntimeError, ValueError):  # dates in too few characters, other than ASCII
             return np.zeros(array.shape, dtype)
 
 

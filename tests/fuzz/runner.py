@@ -64,8 +64,9 @@ def _work(connection, folder, module):
             try:
                 drawn = draw(kinds, kind, seed, number) if given is None else given
             except Exception:
-                connection.send(f"{kind} {number} of seed {seed}:\n{traceback.format_exc()}")
-                return
+                report = f"{kind} {number} of seed {seed}:\n{traceback.format_exc()}"
+                connection.send(Outcome(kind, "FAILED: drawing", "drawing", report, number))
+                continue
             in_flight.write_bytes(pickle.dumps(drawn))
             connection.send(_outcome(kind, kinds[kind].check, drawn, folder))
 
@@ -163,8 +164,6 @@ class Worker:
             outcome = self.connection.recv()
         except (EOFError, OSError):
             return self.bury()
-        if isinstance(outcome, str):
-            raise RuntimeError(f"drawing failed for {outcome}")
         self.numbers.pop(0)
         self.since = time.monotonic()
         return outcome

@@ -98,7 +98,12 @@ def _ids(column: Any, name: str) -> tuple[IdArray, NDArray[np.int32]]:
 def distinct_values(column: Any) -> tuple[Any, NDArray[np.int64]]:
     """Return the values that a column without nulls has, and which of them each row has."""
     if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
+        try:
+            column = column.dictionary_encode()
+        except pa.ArrowNotImplementedError:
+            raise TypeError(
+                f"ids must be integers or strings, but their type is {column.type}."
+            ) from None
     column = column.unify_dictionaries()
     dictionary = column.chunk(0).dictionary
     codes = _to_numpy([chunk.indices for chunk in column.chunks]).astype(np.int64, copy=False)

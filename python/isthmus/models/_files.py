@@ -216,7 +216,10 @@ def _parse(text: str) -> dict[str, Any]:
 def _upgraded(about: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
     """Turn what a file of format 2 holds into what one of format 3 would."""
     if about["model"] == "Blend":
-        for number, member in enumerate(about["parameters"]["models"]):
+        members = about["parameters"]["models"]
+        if not isinstance(members, list):
+            raise ValueError(f"its models are no list, but {reprlib.repr(members)}")
+        for number, member in enumerate(members):
             prefix = f"{_WEIGHTS}{number}."
             tensors[f"{prefix}range"] = tensors["range"]  # the model's own was not kept
             _add_trained(prefix, member, tensors)
