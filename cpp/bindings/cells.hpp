@@ -1,5 +1,5 @@
 #pragma once
-// Sparse matrices that the core is handed again and again.
+// Sparse matrices that Python passes to the core many times.
 
 #include <utility>
 

@@ -1,5 +1,5 @@
 #pragma once
-// The prior of new columns, as Python hands it over: two regressions take it.
+// The prior of new columns, for two regressions.
 
 #include <cmath>
 

@@ -1,5 +1,5 @@
 #pragma once
-// NumPy arrays to the core's views, checked: what the core is given is always whole.
+// Converts NumPy arrays to the core's views, and checks them: the core does not.
 
 #include <algorithm>
 #include <optional>

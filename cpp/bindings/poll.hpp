@@ -1,12 +1,12 @@
 #pragma once
-// What long work does between its pieces, on the thread that called it.
+// Polling between the pieces of long work.
 
 #include "isthmus/core/parallel.hpp"
 #include "pybind.hpp"
 
 namespace isthmus {
 
-// Ctrl-C, the caller's progress, and then on. Holds `progress` by reference.
+// Returns a function that checks for Ctrl-C and reports progress. Holds `progress` by reference.
 inline Poll make_poll(const py::object& progress) {
     return [&progress](index_t done) {
         const py::gil_scoped_acquire acquire;

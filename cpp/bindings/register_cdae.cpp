@@ -79,7 +79,7 @@ py::tuple run_cdae_epoch(CdaeTrainer& trainer, const Array<std::int64_t>& indptr
     return py::make_tuple(result.loss, result.cells);
 }
 
-// What a row's sampled negatives are, for tests.
+// Returns a row's sampled negatives, for tests.
 py::array_t<std::int32_t> bind_sample_negatives(std::uint64_t seed, std::uint32_t epoch,
                                                 std::uint32_t row,
                                                 const Array<std::int32_t>& positives, index_t items,

@@ -60,7 +60,7 @@ py::array_t<float> bind_encode_content(const ContentNetwork& model, const BoundC
     return codes;
 }
 
-// With the matrix of its rows, so that both are of one shape.
+// A trainer with its matrix, so that both have one shape.
 struct BoundContentTrainer {
     BoundCells rows;
     index_t inputs, latent;

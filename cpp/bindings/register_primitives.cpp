@@ -11,7 +11,7 @@ namespace isthmus {
 
 namespace {
 
-// What no model needs from Python, but tests and documentation do.
+// Functions that no model needs from Python, but tests and documentation do.
 
 using Positions = Array<std::uint32_t>;
 
@@ -49,7 +49,7 @@ py::array_t<std::int32_t> bind_shuffle(index_t size, std::uint64_t seed, std::ui
     return py::array_t<std::int32_t>(size, items.data());
 }
 
-// What apply(values, width) makes of z.
+// Returns what apply(values, width) makes of z.
 template <class Apply>
 py::array_t<float> applied(const Array<float>& z, const Apply& apply) {
     Matrix padded(1, z.size());

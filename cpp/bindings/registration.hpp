@@ -17,7 +17,7 @@ public:
     // classes that other files use are registered first.
     enum class Turn { first, after };
 
-    // Must outlive the process's modules: to be a constant of a file.
+    // Make it a constant of a file.
     explicit Registration(Function function, Turn turn = Turn::after) {
         all(turn).push_back(function);
     }

@@ -1,5 +1,5 @@
 #pragma once
-// Score sources as Python holds them: with the arrays that they look at.
+// Score sources with the arrays that they view, held by Python.
 
 #include <string>
 #include <utility>

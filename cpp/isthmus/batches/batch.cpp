@@ -15,7 +15,7 @@ namespace {
 constexpr index_t kRowsPerPiece = 16;
 constexpr index_t kRowsAhead = 16;
 constexpr index_t kStrip = 256;  // cells whose random words are drawn at once
-// Looking at so many columns in their order takes less time than sorting one cell's.
+// Scanning this many columns in order takes less time than sorting the column of one cell.
 constexpr index_t kScannedColumnsPerCell = 16;
 
 template <class T>
@@ -194,8 +194,8 @@ void Batch::list_columns(index_t block) {
     }
 }
 
-// Empty lists of the columns that have a cell in the block, each with room for its cells; slot_
-// says which list is whose.
+// Opens an empty list, with room for its cells, for each column that has a cell in the block; slot_
+// maps a column to its list.
 ColumnLists::Lists Batch::open_lists(index_t block) {
     const Range columns = layout_->block(block);
     const std::uint32_t first = segment_[static_cast<std::size_t>(block * rows_)];

@@ -22,7 +22,7 @@ struct RowTransform {
     const float* target_offset = nullptr;  // per row of the matrix; null: 0
     float input_scale = 1.0f;
     float target_scale = 1.0f;
-    // In place of the stored values, which may be null: ones, scaled so that a row has length 1.
+    // Replaces the stored values (which may be null) by ones, scaled so that a row has length 1.
     bool unit_rows = false;
 };
 
@@ -36,7 +36,7 @@ struct CorruptionPlan {
     std::int32_t first_column = 0;  // of the matrix, among the columns of all machines
 };
 
-// A batch's cells once more, by column: what the gradients of weights walk.
+// A batch's cells sorted by column, for the gradients of weights.
 class ColumnLists {
 public:
     // Cells of an internal column that has any: [begin, end), the input's ones [begin, input_end),
@@ -85,7 +85,7 @@ public:
 
     index_t rows() const { return rows_; }
 
-    // The rows of one of `pieces` that are much the same work, however their cells are spread.
+    // Returns the rows of one of `pieces` of about equal work, however the cells are spread.
     Range rows_of(index_t piece, index_t pieces) const;
 
     index_t nnz() const { return static_cast<index_t>(segment_[segment_.size() - 1]); }
@@ -106,10 +106,11 @@ public:
     float* error() { return target_.data(); }
     const float* error() const { return target_.data(); }
 
-    // Of the blocks that have been listed.
+    // The lists of the blocks that list_columns() was called for.
     const ColumnLists& lists() const { return lists_; }
 
-    // Takes the lists away, for use while the next batch is assembled, and takes others' room.
+    // Swaps the lists with `other`, to use them while the next batch is assembled and to reuse its
+    // memory.
     void swap_lists(ColumnLists& other) { std::swap(lists_, other); }
 
 private:

@@ -22,8 +22,8 @@ public:
     // rows of a batch.
     ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows, index_t batch_rows);
 
-    // The columns as they are, in one slice: for weights that are in no layout's order. Blocks are
-    // wide enough that a row of so many cells has one in most of them.
+    // Keeps the columns' order, in one slice. Blocks are wide enough that a row of this many cells
+    // has one in most of them.
     static ColumnLayout in_order(index_t cols, double cells_per_row);
 
     // The same for rows that are nearly full.

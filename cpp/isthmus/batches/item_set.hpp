@@ -1,6 +1,6 @@
 #pragma once
-// A set of items as bits, and bits for the words of 64 that have any: what was inserted comes out
-// in ascending order, without sorting, and leaves the set empty, without a pass over all items.
+// A set of items as bits, with a second level of bits for the words that have any. Items come out
+// in ascending order without sorting, and emptying the set takes no pass over all items.
 
 #include <algorithm>
 #include <cstdint>
@@ -18,7 +18,7 @@ public:
           words_(static_cast<std::size_t>(round_up(items, kBits) / kBits)),
           used_(static_cast<std::size_t>(round_up(items, kBits * kBits) / (kBits * kBits))) {}
 
-    // Whether the item was not there before.
+    // Returns whether the item is new.
     bool insert(std::int32_t item) {
         const auto at = static_cast<std::size_t>(item);
         std::uint64_t& word = words_[at / kBits];

@@ -36,8 +36,8 @@ void sample_negatives(const Philox& draw, std::uint32_t row, const std::int32_t*
     const index_t others = items - n_positives;
     count = std::min(count, others);
     out.resize(static_cast<std::size_t>(count));
-    // which are taken or, if those are fewer, which are left: at most half of the others, which
-    // takes fewer draws than there are items
+    // draw the smaller of the two parts, the items taken or those left: at most half of the others,
+    // which needs fewer draws than there are items
     const bool taken = count <= others - count;
     for (index_t i = 0; i < n_positives; ++i) chosen.insert(positives[i]);
     insert_some(draw, row, items, taken ? count : others - count, chosen);

@@ -1,5 +1,5 @@
 #pragma once
-// Items that a row does not have, drawn to be contrasted with those that it has.
+// Negative sampling: items that a row does not have.
 
 #include <cstdint>
 #include <vector>
@@ -10,8 +10,9 @@
 
 namespace isthmus {
 
-// `count` items that are not among `positives` (ascending), ascending, each once, or all such items
-// if there are no more: a function of (draw, row) alone. `chosen` is empty, and left so.
+// Draws `count` different items that are not among `positives` (ascending), or all such items if
+// there are fewer; `out` is ascending, and a function of (draw, row) alone. `chosen` is scratch:
+// empty before and after.
 void sample_negatives(const Philox& draw, std::uint32_t row, const std::int32_t* positives,
                       index_t n_positives, index_t items, index_t count, ItemSet& chosen,
                       std::vector<std::int32_t>& out);

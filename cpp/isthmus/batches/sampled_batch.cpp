@@ -150,7 +150,8 @@ void SampledBatch::sort() {
             for (std::size_t i = row_begin_[r]; i < row_end_[r]; ++i) body(by_row_[i]);
         }
     };
-    // counts, two places on; where blocks begin, one place on; and, once they are filled, in place
+    // a counting sort: counts are kept two places on, so that once the blocks are filled their
+    // begins are in place
     std::fill(block_begin_.begin(), block_begin_.end(), 0);
     for_each_segment([this](const Segment& segment) {
         ++block_begin_[static_cast<std::size_t>(segment.block) + 2];

@@ -26,12 +26,12 @@ public:
     };
     explicit SampledBatch(const Options& options);
 
-    // Takes rows ids[0..count) of `matrix`, whose columns ascend; sample() fills in their cells,
-    // and sort() is to follow once it has for all of them.
+    // Begins a batch of rows ids[0..count) of `matrix`, whose columns ascend. Call sample() for all
+    // rows next, and then sort().
     void start(const CsrView& matrix, const std::int32_t* ids, index_t count);
 
-    // Fills in rows [begin, end), functions of the draws and the rows' ids alone. Threads may share
-    // the rows out.
+    // Fills in rows [begin, end), by the draws and the rows' ids alone. Different threads may fill
+    // different rows.
     void sample(const CsrView& matrix, const std::int32_t* ids, index_t begin, index_t end,
                 const Philox& negatives, const Philox& mask);
 
@@ -67,7 +67,7 @@ public:
         return block_begin_[at] < block_begin_[at + 1];
     }
 
-    // The value of every input, which makes up for those that are masked.
+    // The value of every input: above 1, to make up for the masked ones.
     float input() const { return 1.0f / (1.0f - options_.corruption); }
 
 private:
@@ -76,7 +76,7 @@ private:
         std::int32_t row, block;
         std::uint32_t begin, input_end, positives_end, end;
     };
-    // What a row is sampled with, as large as all items: kept for other rows, which find it empty.
+    // Scratch for sampling a row, as large as all items: reused by other rows, and left empty.
     struct Scratch {
         explicit Scratch(index_t items) : chosen(items) {}
         ItemSet chosen;
@@ -101,8 +101,7 @@ private:
     index_t shift_, blocks_, rows_ = 0;
     std::vector<std::uint32_t> start_;  // per row: its first cell; and the end
     std::vector<std::int32_t> item_;
-    // Segments that have a cell, of one row after the other, between which there is room, and of
-    // one block after the other.
+    // Segments that have a cell, row by row (with unused room between rows), and block by block.
     std::vector<Segment> by_row_, by_block_;
     std::vector<std::size_t> row_begin_, row_end_, block_begin_;
     std::mutex mutex_;

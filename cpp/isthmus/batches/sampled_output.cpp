@@ -20,7 +20,7 @@ constexpr index_t kMostSlices = 16;
 alignas(64) constexpr float kLanePlaces[kLineFloats] = {0, 1, 2,  3,  4,  5,  6,  7,
                                                         8, 9, 10, 11, 12, 13, 14, 15};
 
-// Whether weights without gradient stay as they are.
+// Returns whether a step leaves weights without a gradient as they are.
 bool rests_without_gradient(const OptimizerStep& step) {
     bool rests = false;
     with_optimizer(
@@ -77,7 +77,7 @@ void add_items(const SampledBatch::Cells& cells, ConstMatrixView weights, const 
     });
 }
 
-// Turns values, whose first are the positives', into errors, and gives the loss.
+// Replaces values, the positives' first, by errors; returns the loss.
 template <bool Logistic>
 double measure(float* values, index_t positives, index_t size) {
     const auto n_positives = static_cast<float>(positives);

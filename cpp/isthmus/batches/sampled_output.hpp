@@ -1,7 +1,7 @@
 #pragma once
 // An output layer that decodes a sampled batch's cells: their loss, its gradient and the weights'
-// step, a block of items at a time. Where an optimizer rests without gradient and nothing decays,
-// the weights of an item that is in no row of the batch are neither read nor written.
+// step, a block of items at a time. If the optimizer leaves weights without a gradient alone and
+// nothing decays, the weights of items in no row of the batch are neither read nor written.
 //
 // With z = w_item . h_row + bias_item and the target t, 1 for a positive and 0 for a negative:
 //

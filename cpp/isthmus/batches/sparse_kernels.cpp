@@ -16,7 +16,7 @@ constexpr int kGroup = 4;           // columns decoded at once: they share each 
 constexpr index_t kCellsAhead = 8;  // how far catching up looks ahead
 constexpr index_t kGroupFloats = round_up(kGroup, kLineFloats);
 
-// Columns of one row whose errors are known, on their way back into the row: dH += error W.
+// Columns of one row whose errors are known but not yet propagated to the row: dH += error W.
 struct Decoded {
     float* hidden_error = nullptr;
     const float* weights[kGroup];
@@ -105,8 +105,8 @@ void decode_group(Decoded& before, const float* h, float* dh, index_t width,
     for (int g = 0; g < G; ++g) before.weights[g] = weights[g];
 }
 
-// Fetches what steps of a column begin with: rare columns come from memory, in no order that the
-// processor could foresee.
+// Prefetches what a step of a column reads: rare columns come from memory, in an order that the
+// processor cannot foresee.
 void prefetch(const TrainedMatrix& trained, index_t column) {
     __builtin_prefetch(trained.taken + column);
     __builtin_prefetch(trained.weights.row(column));
@@ -140,7 +140,7 @@ void for_each_stepping(const ColumnLists& lists, index_t block, Range columns, b
     }
 }
 
-// A step on one number: a vector of one lane that counts.
+// Steps one number, as a vector of which one lane counts.
 template <class Optimizer>
 void step_scalar(const Optimizer& optimizer, float& weight, float gradient, float* const* state,
                  index_t at) {
@@ -204,7 +204,7 @@ void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, i
     for (const ColumnLists::List& list : lists.block(block)) ++trained.taken[list.column];
 }
 
-// Weights without a rating may be 0 from the start, and no step moves them.
+// Returns whether weights and state are 0, as without a rating from the start: no step moves them.
 template <int N>
 ISTHMUS_INLINE bool all_zero(const Floats (&weights)[N], const Floats (&state)[N][2], int states) {
     Ints any{};

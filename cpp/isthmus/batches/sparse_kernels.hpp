@@ -20,7 +20,7 @@ void encode_block(const Batch& batch, index_t block, Range rows, ConstMatrixView
 // H = X V over all blocks of the batch's layout, for batch rows in `rows`.
 void encode_rows(const Batch& batch, Range rows, ConstMatrixView v, MatrixView h);
 
-// What decoding needs to know of the model's output.
+// How the model's output is computed from the decoder's products.
 struct DecodeRule {
     Activation activation = Activation::identity;
     const float* bias = nullptr;  // per internal column
@@ -40,10 +40,10 @@ enum class Cells { input, error };
 void update_columns(const ColumnLists& lists, index_t block, Range columns, Cells cells,
                     ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step);
 
-// Takes the skipped ones of the first `count` of `steps`, along a gradient of decay x weights, for
-// the columns that have a cell of the batch in a block. To be called before their weights are read.
-// Up to kMostExactSteps in a row come to the same bits as if none had been skipped; more are taken
-// as a few leaps (optimizers.hpp), so that their number hardly counts.
+// For the columns that have a cell of the batch in a block: takes those of the first `count` of
+// `steps` that they have skipped, along a gradient of decay x weights. Call it before their weights
+// are read. Up to kMostExactSteps in a row give the same bits as if none had been skipped; more are
+// taken as a few leaps (optimizer_policies.hpp), so that their number hardly matters.
 void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trained,
                     const OptimizerStep* steps, index_t count);
 

@@ -14,7 +14,7 @@ namespace isthmus {
 constexpr int kChunkVectors = 8;
 constexpr index_t kChunkFloats = kChunkVectors * kLanes;
 
-// Calls body(std::integral_constant<int, n>) for the n in [1, Most] that is asked for.
+// Calls body(std::integral_constant<int, n>), for n in [1, Most].
 template <int Most, class Body>
 ISTHMUS_INLINE void with_count(index_t n, Body&& body) {
     if constexpr (Most > 1) {

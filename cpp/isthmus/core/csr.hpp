@@ -1,5 +1,5 @@
 #pragma once
-// A sparse matrix that somebody else owns: NumPy arrays, memory-mapped files.
+// A view of a sparse matrix whose arrays belong to the caller: NumPy arrays or memory-mapped files.
 
 #include <cstdint>
 #include <vector>
@@ -23,11 +23,11 @@ struct CsrView {
     }
 };
 
-// The rows that hold a cell, in order.
+// Returns the rows that hold a cell, in order.
 std::vector<std::int32_t> filled_rows(const CsrView& matrix);
 
-// Columns x rows, each column's cells in order of their row: indptr of cols + 1, indices and values
-// of nnz, all given.
+// Fills the arrays of the transpose (columns x rows), each column's cells in order of their row:
+// indptr has room for cols + 1 numbers, indices and values for nnz.
 void transpose(const CsrView& matrix, int num_threads, std::int64_t* indptr, std::int32_t* indices,
                float* values);
 

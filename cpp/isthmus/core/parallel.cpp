@@ -30,7 +30,7 @@ namespace detail {
 
 namespace {
 
-// Has this thread take subnormal numbers for 0 while it lives.
+// Makes this thread treat subnormal numbers as 0 until it is destroyed.
 class FlushSubnormals {
 public:
 #if defined(__x86_64__)
@@ -63,7 +63,7 @@ void relax() noexcept {
 #endif
 }
 
-// Waits for ready(), awake for about as long as the gaps between training's loops, then asleep.
+// Waits for ready(): spins for about as long as the gaps between training's loops, then sleeps.
 template <class Ready>
 void wait_until(std::mutex& mutex, std::condition_variable& changed, const Ready& ready) {
     for (int spin = 0; spin < 1000; ++spin) {
@@ -210,7 +210,7 @@ void run_on_std_threads(int threads, Call body, void* context) {
 
 #if defined(ISTHMUS_THREADS_OPENMP)
 
-// Linux's word on whether this process was forked and has not called exec since.
+// Asks Linux whether this process was forked and has not called exec since.
 bool came_from_fork() {
     constexpr unsigned long kForkedWithoutExec = 0x40;  // PF_FORKNOEXEC
     std::ifstream file("/proc/self/stat");

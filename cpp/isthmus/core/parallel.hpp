@@ -1,7 +1,7 @@
 #pragma once
-// The one place with threads.
+// Threads: the only file that starts any.
 //
-// They are OpenMP's or std::thread's, as the core was built. A core built for OpenMP uses
+// They come from OpenMP or std::thread, as the core was built. A core built for OpenMP uses
 // std::thread where GNU OpenMP would hang or end the process: after a fork, and where the system
 // does not start all the threads that are wanted.
 //
@@ -41,18 +41,18 @@ void* erase(Body& body) {
 
 }  // namespace detail
 
-// What long work calls now and then, on the thread that called it, with how much is done. It may
+// Called now and then by long work, on the thread that started it, with how much is done. It may
 // throw, which ends the work.
 using Poll = std::function<void(index_t)>;
 
-// Sets what is called, on the thread that leads, each time that a team has fewer threads than it
-// was to have because the system did not start more. It may throw; nullptr calls nothing.
+// Sets the function to call, on the leading thread, whenever the system starts fewer threads than a
+// team asked for. It may throw; nullptr calls nothing.
 using FewerThreads = void (*)(int wanted, int started);
 void on_fewer_threads(FewerThreads report);
 
-// Calls body() on this thread, with num_threads - 1 others ready to share the loops inside, or as
-// many as the system starts. An exception of the body's comes out here. Works in a forked process
-// too, but for one forked inside body(), which may start teams of its own and must not return.
+// Calls body() on this thread, with num_threads - 1 others (or as many as the system starts) ready
+// to share the loops inside. Rethrows body's exception. Works in a forked process too; one forked
+// inside body() may start teams of its own and must not return.
 template <class Body>
 void with_team(int num_threads, Body&& body) {
     using Plain = std::remove_reference_t<Body>;
@@ -60,10 +60,10 @@ void with_team(int num_threads, Body&& body) {
         num_threads, [](void* context) { (*static_cast<Plain*>(context))(); }, detail::erase(body));
 }
 
-// Calls body(piece) for piece in [0, pieces), with the team that is there or one of num_threads for
-// this loop alone. Pieces are taken in order, so that one may wait for an earlier one. Inside
-// another loop's piece it runs serially. The first exception of a piece comes out here, once no
-// thread is in the loop any more.
+// Calls body(piece) for piece in [0, pieces), with the current team or, without one, a team of
+// num_threads for this loop alone. Pieces start in order, so one may wait for an earlier one.
+// Inside another loop's piece it runs serially. Rethrows the first exception of a piece once every
+// thread has left the loop.
 template <class Body>
 void parallel_for(index_t pieces, int num_threads, Body&& body) {
     using Plain = std::remove_reference_t<Body>;

@@ -16,7 +16,7 @@ constexpr index_t kStrip = 256;  // normals drawn at once
 constexpr int kVectors = 2;      // of words drawn at once
 constexpr index_t kDrawn = kVectors * kLanes;
 
-// The first of a strip's words, if there are fewer than it has.
+// Copies at most `count` words of a strip.
 ISTHMUS_INLINE void copy_words(const void* from, void* to, index_t count) {
     constexpr std::size_t kBytes = kDrawn * sizeof(std::uint32_t);
     if (count >= kDrawn) {
@@ -59,7 +59,8 @@ float cosine_of_turns(float v) {
 
 }  // namespace
 
-// The four words at N vectors of positions, which wait for one another's products in turn.
+// Draws the four words at N vectors of positions; interleaved, they hide the latency of the
+// products.
 struct Philox::Vectors {
     template <int N>
     static void draw(const Philox& philox, std::uint32_t row, const Words (&positions)[N],

@@ -73,16 +73,17 @@ public:
         return std::sqrt(-2.0f * std::log(u)) * std::cos(6.28318530717958647692f * v);
     }
 
-    // The first word at each of `count` positions of a row, shifted; in vectors.
+    // Draws the first word at each of `count` positions of a row, in vectors; `shift` is added to
+    // the positions.
     void words(std::uint32_t row, const std::int32_t* positions, index_t count, std::uint32_t* out,
                std::uint32_t shift = 0) const;
 
-    // All words at the `count` positions of a row from `first` on: the first words of all, then the
-    // second ones, and so on; in vectors.
+    // Draws all words at the `count` positions of a row from `first` on, in vectors: the first
+    // words of all positions, then the second ones, and so on.
     void all_words(std::uint32_t row, std::uint32_t first, index_t count, std::uint32_t* out) const;
 
-    // normal() at each of the first `count` positions of a row, but for the last digits: in
-    // vectors.
+    // Draws normal() at each of the first `count` positions of a row, in vectors; the last digits
+    // differ from normal().
     void normals(std::uint32_t row, index_t count, float* out) const;
 
     static float to_uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }

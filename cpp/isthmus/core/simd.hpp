@@ -90,7 +90,7 @@ ISTHMUS_INLINE float sum(Floats v) {
 #endif
 }
 
-// The sums of four vectors' lanes, in fewer steps than four times one: to[i] += sum of v[i].
+// Adds four vectors' lanes, to[i] += sum of v[i], in fewer steps than four calls of sum().
 ISTHMUS_INLINE void add_sums(const Floats (&v)[4], float* to) {
 #if defined(__AVX512F__)
     // halves of two vectors beside each other, then quarters of four, then within quarters

@@ -23,7 +23,7 @@ constexpr index_t kFloatBytes = sizeof(float);
 constexpr index_t kLineBytes = kLineFloats * kFloatBytes;
 constexpr index_t kHugePage = index_t{2} << 20;
 
-// Bytes that the machine, or the container, has in all.
+// Returns the memory of the machine, or of the container, in bytes.
 index_t read_physical_memory() {
     index_t memory = std::numeric_limits<index_t>::max();
 #if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
@@ -50,7 +50,8 @@ std::string describe(index_t rows, index_t cols, index_t memory) {
     return text.str();
 }
 
-// Asked before the system is: one that promises more memory than it has ends the process later.
+// Checked before allocating: a system that promises more memory than it has would end the process
+// later.
 void require_memory(index_t rows, index_t cols) {
     static const index_t memory = read_physical_memory();
     if (rows < 0 || cols < 0) throw std::length_error("a matrix has at least 0 rows and columns");

@@ -72,7 +72,7 @@ struct AlignedDelete {
 };
 using AlignedFloats = std::unique_ptr<float[], AlignedDelete>;
 
-// Says how much was asked for.
+// Tells how much memory was asked for.
 class OutOfMemory : public std::bad_alloc {
 public:
     OutOfMemory(index_t rows, index_t cols, index_t memory);
@@ -87,7 +87,7 @@ private:
 class Matrix {
 public:
     Matrix() = default;
-    // Throws OutOfMemory where there is too little for it.
+    // Throws OutOfMemory if there is too little memory.
     Matrix(index_t rows, index_t cols);
 
     index_t rows() const { return rows_; }

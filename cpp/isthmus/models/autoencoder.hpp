@@ -45,7 +45,7 @@ struct Dropout {
     std::uint32_t epoch = 0;
 };
 
-// What a pass over a batch needs beside the weights, allocated once: a few batch x k blocks.
+// The memory of a pass over a batch, allocated once: a few batch x k blocks.
 class Workspace {
 public:
     // At most `rows` rows a batch; `trains` adds what the backward pass needs.
@@ -72,7 +72,7 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
 void encode_matrix(const Autoencoder& model, const ColumnLayout& layout, const CsrView& matrix,
                    const RowTransform& transform, int num_threads, MatrixView codes);
 
-// How many pieces a slice's rows are cut into, so that `num_threads` threads have even work.
+// Returns into how many pieces to cut a slice's rows, so that `num_threads` threads have even work.
 index_t row_pieces(index_t slices, int num_threads);
 
 }  // namespace isthmus

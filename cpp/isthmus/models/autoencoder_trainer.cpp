@@ -234,7 +234,7 @@ TrainedMatrix Trainer::decoder() {
     return trained;
 }
 
-// Lets every column take the steps that it has skipped.
+// Takes the steps that columns have skipped.
 void Trainer::settle() {
     Stopwatch watch;
     if (std::exchange(encoder_waits_, false)) {

@@ -10,8 +10,9 @@
 // Every step moves every weight, by its decay and by what the optimizer remembers. Columns without
 // a cell in the batch skip it, and catch up when a batch next reads them (sparse_kernels.hpp): up
 // to kMostExactSteps skipped in a row come to the same bits, more to nearly the same weights. The
-// encoder's step on a batch is taken when the next one has come, whose encoding reads the same
-// weights. So an epoch costs its cells, and each column a few steps, however many batches it has.
+// encoder's step on a batch is taken while the next batch is encoded, which reads the same weights.
+// So the time of an epoch depends on its cells, and on few steps a column, however many batches it
+// has.
 
 #include <cstdint>
 #include <optional>
@@ -68,7 +69,7 @@ struct Evaluation {
 
 class Trainer {
 public:
-    // Takes the model's columns in the layout's order, and gives them back at finish().
+    // Reorders the model's columns by the layout until finish().
     Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
             TrainingOptions options);
     ~Trainer();
@@ -88,9 +89,8 @@ public:
                           const std::optional<std::vector<std::int32_t>>& filled = {});
 
     // The loss over all rows, and its gradient in gradients(), for optimizers outside of the core.
-    // The weights stay, so long as the loss is finite. Asks for momentum as the trainer's
-    // optimizer, and for inputs and hidden units that are left alone; throws std::logic_error
-    // otherwise. `epoch` is what Diverged names.
+    // The weights stay, so long as the loss is finite. Throws std::logic_error unless the trainer's
+    // optimizer is momentum, without corruption and dropout. `epoch` is what Diverged names.
     Evaluation evaluate(const CsrView& matrix, const RowTransform& transform, index_t epoch,
                         const Poll& poll);
 
@@ -107,11 +107,11 @@ public:
     // Rows of the model's decoder while it trains: original column -> row.
     const ColumnLayout& layout() const { return layout_; }
 
-    // Keeps a copy of the weights; goes back to it.
+    // Keeps a copy of the weights; restores it.
     void keep_best();
     void restore_best();
 
-    // Nothing of the above may be called afterwards: it throws std::logic_error.
+    // Restores the order of the columns. All of the above throws std::logic_error afterwards.
     void finish();
 
 private:

@@ -114,7 +114,7 @@ CdaeResult CdaeTrainer::run_epoch(const CsrView& matrix, index_t epoch, float ra
     return result;
 }
 
-// Lets the users of batch rows [begin, end) take the steps of the batches that they were not in.
+// Takes the steps that the users of batch rows [begin, end) missed in other batches.
 void CdaeTrainer::catch_up(const std::int32_t* ids, index_t begin, index_t end) {
     for (index_t r = begin; r < end; ++r) {
         catch_up_columns({ids[r], ids[r] + 1}, users_.view(), idle_steps_.data(), idle_steps());
@@ -164,7 +164,7 @@ void CdaeTrainer::propagate_error() {
         });
 }
 
-// What decoding has not moved yet.
+// Steps the weights that decoding has not moved.
 void CdaeTrainer::update(const std::int32_t* ids, const OptimizerStep& step) {
     const ConstMatrixView dz = std::as_const(error_).view();
     if (model_.shape.tied) {

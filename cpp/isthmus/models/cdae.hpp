@@ -64,12 +64,12 @@ public:
 
     const CdaeShape& shape() const { return model_.shape; }
 
-    // One pass over the users with any cell, each of which counts 1; a batch's step has the
-    // gradient of its own users' loss and of their nodes' decay, and its share of the users of W's
-    // and W''s. It moves what the optimizer's memory moves as well: users who are not in the batch
-    // take such steps when they next are, or the epoch ends. `poll` is called before each batch
-    // with the number of users done. The columns of a row must ascend.
-    // Once it has thrown Diverged, the weights are of no use until restore_best().
+    // One pass over the users with any cell, each of which counts 1. A batch's step has the
+    // gradient of its own users' loss and of their nodes' decay, and the decay of W and W' in
+    // proportion to its share of the users. Users outside of the batch still follow the optimizer's
+    // momentum: they take those steps when they are next in a batch, or the epoch ends. `poll` is
+    // called before each batch with the number of users done. The columns of a row must ascend.
+    // After Diverged the weights are unusable until restore_best().
     CdaeResult run_epoch(const CsrView& matrix, index_t epoch, float rate, const Poll& poll);
 
     void keep_best();
@@ -97,8 +97,8 @@ private:
     std::vector<OptimizerStep> idle_steps_;  // the epoch's, of a user without gradient
 };
 
-// Codes (rows x units) of rows of ones: of the users of the same places or, not `known`, of users
-// without a node.
+// Computes codes (rows x units) of rows of ones. If `known`, row i is that of user i; otherwise
+// rows have no node of their own.
 void encode_cdae(const Cdae& model, const CsrView& matrix, bool known, int num_threads,
                  MatrixView codes);
 

@@ -16,7 +16,7 @@ namespace {
 constexpr index_t kRowsPerPiece = 32;
 constexpr index_t kColumnsPerPiece = 64;
 
-// The output's blocks are dealt to so many slices, which sum and update on their own.
+// The number of slices of the output's blocks; each sums and updates on its own.
 constexpr index_t kSlices = 8;
 
 // A logit whose sigmoid and softplus are 0.
@@ -213,7 +213,8 @@ double ContentTrainer::distance(const CodeTarget& target, const std::int32_t* id
     return total;
 }
 
-// Fills d_top and error of every layer: down the decoder, which is up the layers, and back.
+// Fills d_top and error of every layer: through the decoder from the first layer up, then through
+// the encoder back down.
 void ContentTrainer::backward(const CodeTarget& target, const std::int32_t* ids) {
     const index_t layers = model_.shape.layers();
     parallel_ranges(
@@ -269,7 +270,7 @@ void ContentTrainer::code_errors(const CodeTarget& target, const std::int32_t* i
     codes_.propagate(before_.back(), share, begin, end, code.error);
 }
 
-// A layer after the first: what encodes and what decodes are one matrix, but for the code.
+// Steps a layer after the first, whose encoder and decoder share one matrix unless it is the code.
 void ContentTrainer::update_layer(index_t l, const OptimizerStep& step) {
     const auto at = static_cast<std::size_t>(l);
     LayerWork& work = work_[at];

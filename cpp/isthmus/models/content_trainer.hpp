@@ -41,7 +41,7 @@ struct ContentResult {
     index_t rows = 0;
 };
 
-// Where the code is drawn to: rows x latent, of the whole matrix; without rows, nowhere.
+// What the codes are pulled towards: rows x latent, of the whole matrix; without rows, nothing.
 struct CodeTarget {
     ConstMatrixView codes;
     float weight = 0.0f;
@@ -72,7 +72,7 @@ private:
         Matrix bias_gradient;
     };
 
-    // What goes with a range of blocks of inputs, and is used by one thread at a time.
+    // The work space of a range of blocks of inputs, used by one thread at a time.
     struct SliceWork {
         Matrix d_top;                                  // rows x first layer's outputs
         Matrix weight_gradient, own_decoder_gradient;  // block's inputs x ...

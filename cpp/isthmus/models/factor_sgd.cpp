@@ -40,7 +40,7 @@ std::vector<std::int32_t> deal(const Counts& counts, index_t bands) {
     return band;
 }
 
-// What one of a row's cells bears of its penalty.
+// Returns the share of a row's penalty that falls on each of its cells.
 std::vector<float> shares(const Counts& counts, const RidgePenalty& penalty) {
     std::vector<float> share(counts.size());
     std::transform(counts.begin(), counts.end(), share.begin(), [&](index_t count) {

@@ -29,10 +29,10 @@ public:
     // The cells are copied, in an order drawn within each block.
     FactorSgd(const CsrView& by_user, std::uint64_t seed, int num_threads);
 
-    // Visits every cell once:  e = value - prediction,  p += rate (e q - penalty p), and so for q
-    // and the biases. A row's penalty is spread over its cells, so that an epoch's steps add up to
-    // the gradient of what ALS minimises, halved. Returns the squared errors before each step,
-    // summed. `poll` is called now and then with about the cells done. Throws Diverged.
+    // Visits every cell once: e = value - prediction, p += rate (e q - penalty p), and so for q and
+    // the biases. A row's penalty is spread over its cells, so that an epoch's steps add up to the
+    // gradient of what ALS minimises, halved. Returns the squared errors before each step, summed.
+    // `poll` is called now and then with roughly the cells done. Throws Diverged.
     double run_epoch(BiasedMF& model, const RidgePenalty& penalty, float rate, index_t epoch,
                      int num_threads, const Poll& poll) const;
 

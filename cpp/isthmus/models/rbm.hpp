@@ -5,7 +5,7 @@
 //     p(v_i = k | h) = softmax over k of (b_ik + W_ik . h)
 //     p(h = 1 | v)   = sigmoid(c + sum over the row's cells of W_i,v_i + sum over rated i of D_i)
 //
-// Columns that a row has no cell of have no unit in it: nothing is computed for them.
+// A row has no unit for columns without a cell: nothing is computed for them.
 
 #include <cstdint>
 #include <vector>
@@ -23,7 +23,7 @@ constexpr index_t kMaxLevels = 100;
 struct LevelRows {
     CsrView cells;                         // without values
     const std::uint8_t* levels = nullptr;  // of each cell
-    // Columns known to be rated, whatever the level; of the same rows, for conditional models.
+    // For conditional models: the columns known to be rated, whatever the level, of the same rows.
     CsrView rated;
 };
 

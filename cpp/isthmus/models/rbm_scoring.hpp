@@ -13,8 +13,8 @@ namespace isthmus {
 //     values_k softmax_k(bias_column,k + weights_column,k . code_row)
 class ExpectedRatings final : public ScoreSource {
 public:
-    // codes: rows x hidden, weights: (columns x levels) x hidden, bias: columns x levels. Who asks:
-    // rows, for columns; or columns, for rows.
+    // codes: rows x hidden, weights: (columns x levels) x hidden, bias: columns x levels. Queries
+    // are rows and candidates columns, or the reverse.
     ExpectedRatings(Matrix codes, Matrix weights, Matrix bias, std::vector<float> values,
                     bool queries_are_rows);
 

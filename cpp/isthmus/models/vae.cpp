@@ -193,7 +193,7 @@ void MultinomialTrainer::backward(const Items& items, float beta, const Optimize
     }
     const ConstMatrixView error = std::as_const(error_.front()).view();
     const TrainedMatrix encoder = items.encoder->view();
-    // all in one loop, so that no worker waits for the others between layers
+    // one loop over all layers, so that no thread waits between them
     const auto pieces = static_cast<index_t>(weight_pieces_.size());
     parallel_for(layout_.blocks() + pieces, options_.num_threads, [&](index_t piece) {
         if (piece >= layout_.blocks()) {

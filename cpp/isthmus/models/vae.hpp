@@ -87,7 +87,7 @@ public:
     MultinomialResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
                                 const std::function<float(index_t)>& beta, const Poll& poll);
 
-    // Taken since the trainer was made, those of an interrupted epoch included.
+    // Returns the steps taken since the trainer was made, those of an interrupted epoch included.
     index_t steps() const { return step_; }
 
     void keep_best();
@@ -138,8 +138,8 @@ private:
     index_t step_ = 0;
 };
 
-// What the decoder's weights are multiplied with for each row (rows x outputs of the last layer),
-// uncorrupted, with the code's mean for z.
+// Computes the last layer's outputs (rows x outputs) of every row, uncorrupted, with the code's
+// mean for z.
 void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matrix, int num_threads,
                         MatrixView codes);
 

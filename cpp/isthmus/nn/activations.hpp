@@ -1,5 +1,5 @@
 #pragma once
-// Activation functions by name; activation_functions.hpp computes them.
+// Activation functions by name. activation_functions.hpp computes them.
 
 #include <string>
 

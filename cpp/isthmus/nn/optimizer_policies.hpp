@@ -165,7 +165,7 @@ struct Rprop {
     }
 };
 
-// One step of the optimizer on `Floats` weights at p, its state beside them.
+// Steps one vector of weights at p, with the state at the same place.
 template <class Optimizer>
 ISTHMUS_INLINE void step_at(const Optimizer& optimizer, float* weights, Floats gradient,
                             float* const* state, index_t p) {

@@ -1,5 +1,6 @@
 #pragma once
-// Optimizers by name, their options, and the constants of a step; optimizer_policies.hpp takes it.
+// Optimizers by name, their options, and the constants of a step. optimizer_policies.hpp applies a
+// step.
 
 #include <string>
 
@@ -21,7 +22,7 @@ struct OptimizerOptions {
     float epsilon = 1e-8f;
 };
 
-// The options of an optimizer by its name, with its own epsilon.
+// Returns the default options of an optimizer.
 OptimizerOptions optimizer_options(const std::string& name);
 
 // One step of training, its constants worked out.
@@ -42,7 +43,7 @@ struct OptimizerStep {
     float decay;
 };
 
-// Several steps without a gradient, and with decay or without.
+// Several steps without a gradient, taken as one.
 struct Leap {
     Leap(const OptimizerStep* first, index_t count, bool decays);
 

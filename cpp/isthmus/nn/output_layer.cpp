@@ -20,7 +20,7 @@ namespace {
 constexpr index_t kSlices = 8;
 constexpr index_t kMostBlockColumns = 256;
 
-// A logit that no item has.
+// The logit of padding, where there is no item.
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 constexpr index_t kRowsPerPiece = 64;
@@ -40,7 +40,7 @@ float greatest_lane(Floats values) {
     return top;
 }
 
-// logits += base, whose padding is kNothing; gives the greatest.
+// Adds base, whose padding is kNothing, to the logits; returns the greatest.
 float add_base(const float* base, float* logits, index_t width) {
     Floats top = broadcast(kNothing);
     for (index_t c = 0; c < width; c += kLanes) {
@@ -51,7 +51,7 @@ float add_base(const float* base, float* logits, index_t width) {
     return greatest_lane(top);
 }
 
-// logits = exp(logits - top), 0 where there is nothing; gives their sum.
+// Replaces logits by exp(logit - top), padding by 0; returns their sum.
 float exponentiate(float top, float* logits, index_t width) {
     Floats sums = {};
     for (index_t c = 0; c < width; c += kLanes) {
@@ -63,9 +63,9 @@ float exponentiate(float top, float* logits, index_t width) {
     return sum(sums);
 }
 
-// The sum of log(1 + exp(z)) over a row of a block, whose padding is kNothing: of what exceeds
-// max(z, 0) the product is taken first, of at most 2^68 in a lane, so that a row has few
-// logarithms.
+// Returns the sum of log(1 + exp(z)) over a row of a block. It is max(z, 0) plus log(1 +
+// exp(-|z|)); the latter are multiplied before the logarithm (at most 2^68 in a lane), so that a
+// row takes few logarithms.
 float sum_softplus(const float* logits, index_t width) {
     Floats product = broadcast(1.0f), sums = {};
     for (index_t c = 0; c < width; c += kLanes) {

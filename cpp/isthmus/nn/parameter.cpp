@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "isthmus/core/simd.hpp"
 #include "isthmus/nn/optimizer_policies.hpp"
 
 namespace isthmus {
@@ -10,6 +11,16 @@ namespace {
 
 void copy_values(const Matrix& from, Matrix& to) {
     std::memcpy(to.data(), from.data(), static_cast<std::size_t>(from.size()) * sizeof(float));
+}
+
+// Takes values and not references, so that they stay in registers while weights are stored.
+template <class Optimizer>
+void step_array(Optimizer optimizer, float* weights, const float* gradient, index_t size,
+                float* first_state, float* second_state, float decay) {
+    float* const state[2] = {first_state, second_state};
+    for (index_t p = 0; p + kLanes <= size; p += kLanes) {
+        step_at(optimizer, weights, load(gradient + p) + decay * load(weights + p), state, p);
+    }
 }
 
 }  // namespace
@@ -26,11 +37,9 @@ void Parameter::step(const float* gradient, index_t begin, index_t size,
     for (int i = 0; i < 2; ++i) {
         if (!state[i].empty()) from[i] = state[i].data() + begin;
     }
-    float* const to = weights->data() + begin;
-    with_optimizer(step, [&](auto optimizer) {
-        for (index_t p = 0; p + kLanes <= size; p += kLanes) {
-            step_at(optimizer, to, load(gradient + p) + step.decay * load(to + p), from, p);
-        }
+    with_optimizer(step, [&](const auto& optimizer) {
+        step_array(optimizer, weights->data() + begin, gradient, size, from[0], from[1],
+                   step.decay);
     });
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Weights that are trained, with their optimizer's state, and copies of them to go back to.
+// Weights in training with their optimizer's state, and copies of the best weights.
 
 #include <cstdint>
 #include <vector>
@@ -47,7 +47,7 @@ class BestWeights {
 public:
     void keep(const std::vector<Matrix*>& weights);
 
-    // Goes back to what was kept last, if anything was.
+    // Restores the last kept copies, if there are any.
     void restore(const std::vector<Matrix*>& weights) const;
 
 private:

@@ -17,7 +17,7 @@ constexpr index_t kQueries = 64;                   // a piece of work
 constexpr index_t kKeptScores = index_t{4} << 20;  // where whole rows of scores are kept
 constexpr index_t kUnranked = -1;                  // the place of what has no score
 
-// What a query's metrics are made of.
+// The counts from which a query's metrics follow.
 struct Outcome {
     index_t positives = 0;
     std::vector<index_t> hits;  // ranks from 0, ascending, of the positives in the list
@@ -25,7 +25,7 @@ struct Outcome {
     double auc = 0.0;           // likewise
 };
 
-// NaN stands with what is never ranked, below every number.
+// Orders NaN with what is never ranked, below every number.
 float standing(float score) { return score > kNever ? score : kNever; }
 
 double discount(index_t rank) { return 1.0 / std::log2(static_cast<double>(rank) + 2.0); }
@@ -225,7 +225,7 @@ private:
     Outcome outcome_;
 };
 
-// Lowers a place that several threads may be lowering.
+// Lowers a place atomically.
 void lower(std::atomic<std::int32_t>& place, std::int32_t rank) {
     std::int32_t before = place.load(std::memory_order_relaxed);
     while (rank < before && !place.compare_exchange_weak(before, rank, std::memory_order_relaxed)) {

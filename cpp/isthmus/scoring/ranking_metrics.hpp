@@ -1,6 +1,6 @@
 #pragma once
-// How well scores rank the candidates that a query's positives are: precision, recall, NDCG and
-// their like, several at several cut-offs in one pass, in blocks of queries.
+// Metrics of how well scores rank a query's positives among the candidates: precision, recall, NDCG
+// and others, several at several cut-offs in one pass, in blocks of queries.
 
 #include <cstdint>
 #include <string>

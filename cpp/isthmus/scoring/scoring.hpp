@@ -1,6 +1,6 @@
 #pragma once
-// Scores of queries for candidates: of given pairs, or the best n of all. The latter are scored and
-// selected block by block; no matrix of all scores exists. Where scores come from is a ScoreSource.
+// Scores of queries for candidates: of given pairs, or the best n of all, which are scored and
+// selected block by block so that no matrix of all scores exists. A ScoreSource computes them.
 
 #include <cstdint>
 #include <vector>
@@ -11,7 +11,7 @@
 
 namespace isthmus {
 
-// What can score; called for hundreds of scores at a time.
+// A source of scores, called for hundreds at a time.
 class ScoreSource {
 public:
     virtual ~ScoreSource() = default;
@@ -80,8 +80,8 @@ private:
 // Several sources' scores as one: score(q, c) = constant + sum over m of weight_m score_m(q, c).
 class WeightedScores final : public ScoreSource {
 public:
-    // At least one source, all of as many queries and candidates, which must outlive this; throws
-    // std::invalid_argument otherwise, or where there is not a weight for each.
+    // Takes at least one source, all with the same numbers of queries and candidates, and a weight
+    // for each; throws std::invalid_argument otherwise. The sources must outlive this.
     WeightedScores(std::vector<const ScoreSource*> sources, std::vector<float> weights,
                    float constant);
 

@@ -1,5 +1,5 @@
 #pragma once
-// The best of a stream of scores: what recommending and ranking share.
+// The best n of a stream of scores, shared by recommending and ranking.
 
 #include <algorithm>
 #include <cstdint>
@@ -35,7 +35,7 @@ public:
         heap_.reserve(size_);
     }
 
-    // What a score must exceed: a later candidate of equal score is worse.
+    // The score to exceed: a later candidate of equal score is worse.
     float threshold() const { return heap_.size() < size_ ? kNever : heap_.front().score; }
 
     void offer(float score, std::int32_t item) {

@@ -138,8 +138,8 @@ double solve_implicit_rows(const CsrView& cells, ConstMatrixView fixed, ConstMat
                            int num_threads, const Poll& poll, MatrixView solved) {
     const index_t k = fixed.cols;
     const Schedule schedule(cells, k, true);
-    // All columns weigh `other` and are 0. What is left of a cell's cost is that of an observation
-    // scaled so that its square has the remaining weight, and a constant.
+    // Every column counts as a 0 of weight `other`. The rest of a stored cell's cost is that of one
+    // more observation, scaled to the remaining weight, and a constant.
     const float extra = std::sqrt(confidence.positive - confidence.other);
     const float target = confidence.positive / extra;
     const double constant = double{target} * target - confidence.positive;

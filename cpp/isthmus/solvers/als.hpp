@@ -13,7 +13,7 @@
 
 namespace isthmus {
 
-// A row's equations have no single solution.
+// A row's equations are singular.
 struct Singular : std::invalid_argument {
     Singular()
         : std::invalid_argument("a least-squares problem is singular: raise regularization.") {}
@@ -21,7 +21,7 @@ struct Singular : std::invalid_argument {
 
 // What a row's factors p and bias b cost: factors |p|^2 + bias b^2, times the row's number of cells
 // to the power of `weighting`: 0 is plain ridge regression, 1 weights by counts (Zhou et al., AAIM
-// 2008), and in between is in between (Rendle et al., RecSys 2022).
+// 2008), and values in between interpolate (Rendle et al., RecSys 2022).
 struct RidgePenalty {
     float factors = 0.0f;
     float bias = 0.0f;

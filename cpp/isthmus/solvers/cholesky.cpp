@@ -18,7 +18,7 @@ using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::Ro
 constexpr index_t kBlock = 256;  // pivots eliminated at once
 constexpr index_t kTile = 256;   // rows of the matrix updated by one piece of work
 
-// A pivot that has lost all but this share of its diagonal to the ones before is rounding error.
+// A pivot below this share of its original diagonal is rounding error.
 constexpr double kLeastPivot = 1e-6;
 
 // L^-1 and the inverse L^-T L^-1 of a small block L L^T, by Cholesky in double precision;
@@ -168,8 +168,8 @@ void fit_ridge(ConstMatrixView codes, const CsrView& cells, double penalty,
             intercepts[column] = 0.0f;
             return;
         }
-        // What the column is beside the mean column. The penalty of its level is as many further
-        // cells at the centre, where the mean column is right: a last row, of that weight.
+        // Regress the difference from the mean column. The penalty of its level equals that many
+        // further cells at the centre with a difference of 0: a last row of that weight.
         RowMajor h(count + 1, k);
         Eigen::VectorXd t(count + 1);
         for (index_t i = 0; i < count; ++i) {
@@ -181,7 +181,7 @@ void fit_ridge(ConstMatrixView codes, const CsrView& cells, double penalty,
             }
             t(i) = cells.values[begin + i] - expected;
         }
-        // The level itself has no further penalty: centre both sides, and give the means back.
+        // The level itself has no further penalty: centre both sides, and add the means at the end.
         const double total = static_cast<double>(count) + prior.level_penalty;
         const Eigen::RowVectorXd mean_code = h.topRows(count).colwise().sum() / total;
         const double mean_target = t.head(count).sum() / total;
@@ -230,7 +230,7 @@ void fit_softmax(ConstMatrixView codes, const CsrView& cells, const std::uint8_t
             throw std::invalid_argument(
                 "a softmax regression on the codes is singular: raise regularization.");
         }
-        // beside the mean column: weights, and the levels at the centre
+        // differences from the mean column: weights, and the levels at the centre
         Eigen::MatrixXd theta = Eigen::MatrixXd::Zero(hidden + 1, levels);
         for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
             Eigen::MatrixXd p = expected + x * theta;

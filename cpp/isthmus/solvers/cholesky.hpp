@@ -1,7 +1,7 @@
 #pragma once
-// What is solved by Cholesky's decomposition in double precision: an inverse, and the regressions
-// that give columns unknown to training their weights. All in one file, as Eigen's decomposition
-// takes a compiler long.
+// Solvers that use Cholesky's decomposition in double precision: the inverse of a large matrix, and
+// the regressions that compute the weights of columns that training did not see. They share a file
+// because Eigen's decomposition takes long to compile.
 
 #include <cstdint>
 #include <functional>
@@ -12,7 +12,7 @@
 
 namespace isthmus {
 
-// A matrix that should be positive definite is not, as far as float32 can tell.
+// A matrix is not positive definite in float32.
 struct NotPositiveDefinite : std::runtime_error {
     NotPositiveDefinite()
         : std::runtime_error("X^T X + lambda I is not positive definite in float32") {}
@@ -23,13 +23,12 @@ struct NotPositiveDefinite : std::runtime_error {
 // may throw.
 void invert_positive_definite(MatrixView a, int num_threads, const std::function<void()>& poll);
 
-// What is known of a column before its first cell: that it is drawn around the mean of the columns
-// that training saw.
+// The prior of a new column: it is drawn around the mean of the columns that training saw.
 //
 // A column's weights w and bias b cost, beside a penalty on |w - weights|^2,
 //     level_penalty (level - the mean column's)^2,   level = w . center + b
-// the level being the column's output at a typical row's code: it, and not the bias alone, is what
-// a first cell tells of. A column may have several outputs, as a softmax has levels.
+// where the level is the column's output at a typical row's code: a first cell informs about it,
+// and not about the bias alone. A column may have several outputs: one per level of a softmax.
 struct ColumnPrior {
     ConstMatrixView weights;        // outputs x k, of the mean column
     const float* bias = nullptr;    // outputs, of the mean column

@@ -16,18 +16,18 @@ public:
 
     void clear();
 
-    // Begins with observations whose targets are 0 and that sum to `scale` x gram (unknowns x
-    // unknowns, of which the upper triangle is read).
+    // Clears, and starts from observations of target 0 whose Gram matrix is `scale` x gram
+    // (unknowns x unknowns; only the upper triangle is read).
     void start(ConstMatrixView gram, float scale);
 
-    // Where the next observation goes: `unknowns` regressors, then the target.
+    // Returns where to write the next observation: `unknowns` regressors, then the target.
     float* next_row() {
         if (rows_ == strip_rows_) add_strip();
         return strip_.row(rows_++);
     }
 
-    // Writes the unknowns to w (as many floats, no padding needed) and the sum of squared errors at
-    // the solution to squared_error; false if the matrix is singular. clear() comes next.
+    // Writes the unknowns to w (no padding needed) and the sum of squared errors at the solution to
+    // squared_error; returns false if the matrix is singular. Call clear() or start() next.
     // penalty: one value an unknown; prior: likewise, null for 0.
     bool solve(const float* penalty, const float* prior, float* w, double& squared_error);
 
