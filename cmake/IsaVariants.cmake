@@ -38,10 +38,11 @@ function(isthmus_add_core isa)
   endif()
   set(flags ${isthmus_isa_flags_${isa}})
   if(NOT MSVC)
-    # Fused multiply-adds, which -std=c++17 would forbid, and square roots that need not set errno.
-    # Never -ffast-math: it reorders sums, and treats NaN as impossible, which is how a diverging
-    # run is noticed.
-    list(APPEND flags -ffp-contract=fast -fno-math-errno)
+    # Fused multiply-adds where simd.hpp's multiply_add says so, and nowhere else: which of them a
+    # compiler fuses by itself differs from loop to loop, and with it the bits. Square roots need not
+    # set errno. Never -ffast-math: it reorders sums, and treats NaN as impossible, which is how a
+    # diverging run is noticed.
+    list(APPEND flags -ffp-contract=off -fno-math-errno)
   endif()
 
   set(core isthmus_core_${isa})

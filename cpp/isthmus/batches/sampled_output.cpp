@@ -118,7 +118,9 @@ ISTHMUS_INLINE void SampledOutput::Work::add(const std::int32_t* items, index_t 
             float* at = gradient.row(items[i] - first) + offset;
             load_vectors(at, sums);
 #pragma GCC unroll 8
-            for (int j = 0; j < decltype(vectors)::value; ++j) sums[j] += factor(i) * row[j];
+            for (int j = 0; j < decltype(vectors)::value; ++j) {
+                sums[j] = multiply_add(factor(i), row[j], sums[j]);
+            }
             store_vectors(sums, at);
         }
     });

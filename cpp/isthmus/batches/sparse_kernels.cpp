@@ -72,12 +72,14 @@ ISTHMUS_INLINE void multiply_group(const Decoded& before, const float* h,
         if constexpr (G > 0) {
             const Floats hidden = load(h + p);
 #pragma GCC unroll 8
-            for (int g = 0; g < G; ++g) sums[g] += hidden * load(weights[g] + p);
+            for (int g = 0; g < G; ++g) {
+                sums[g] = multiply_add(hidden, load(weights[g] + p), sums[g]);
+            }
         }
         if constexpr (P > 0) {
             Floats d = load(dh + p);
 #pragma GCC unroll 8
-            for (int g = 0; g < P; ++g) d += error[g] * load(back[g] + p);
+            for (int g = 0; g < P; ++g) d = multiply_add(error[g], load(back[g] + p), d);
             store(dh + p, d);
         }
     }
@@ -175,7 +177,8 @@ void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, i
 #pragma GCC unroll 8
         for (int j = 0; j < N; ++j) {
             const index_t p = j * kLanes;
-            step_at(own, weights, gradient[j] + decay * load(weights + p), state, p);
+            const Floats decayed = multiply_add(decay, load(weights + p), gradient[j]);
+            step_at(own, weights, decayed, state, p);
         }
     };
     if constexpr (Optimizer::states == 0) {
@@ -238,10 +241,8 @@ ISTHMUS_INLINE void take_skipped(Floats (&weights)[N], Floats (&state)[N][2],
     for (; next < end; ++next) {
         const Optimizer optimizer(*next);
         const float decay = decays ? next->decay : 0.0f;
-        // the zero keeps decay x weight from contracting with what follows: the same bits as with a
-        // gradient
         for (int j = 0; j < N; ++j) {
-            weights[j] = optimizer.step(weights[j], Floats{} + decay * weights[j], state[j]);
+            weights[j] = optimizer.step(weights[j], decay * weights[j], state[j]);
         }
     }
 }

@@ -54,21 +54,25 @@ ISTHMUS_INLINE void store_vectors(const Floats (&from)[N], float* to) {
 template <int N>
 ISTHMUS_INLINE void add_scaled(Floats (&sums)[N], float factor, const float* vector) {
 #pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) sums[j] += factor * load(vector + j * kLanes);
+    for (int j = 0; j < N; ++j) {
+        sums[j] = multiply_add(factor, load(vector + j * kLanes), sums[j]);
+    }
 }
 
 template <int N>
 ISTHMUS_INLINE Floats dot(const Floats (&a)[N], const float* b) {
     Floats products = a[0] * load(b);
 #pragma GCC unroll 8
-    for (int j = 1; j < N; ++j) products += a[j] * load(b + j * kLanes);
+    for (int j = 1; j < N; ++j) products = multiply_add(a[j], load(b + j * kLanes), products);
     return products;
 }
 
 // a . b over `width` floats: whole vectors, aligned.
 ISTHMUS_INLINE float dot(const float* a, const float* b, index_t width) {
     Floats products{};
-    for (index_t p = 0; p < width; p += kLanes) products += load(a + p) * load(b + p);
+    for (index_t p = 0; p < width; p += kLanes) {
+        products = multiply_add(load(a + p), load(b + p), products);
+    }
     return sum(products);
 }
 

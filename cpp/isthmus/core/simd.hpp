@@ -1,6 +1,8 @@
 #pragma once
 // One vector type as wide as the instruction set of this build, on the compilers' vector
-// extensions: `a * b + c` contracts to a fused multiply-add where there is one.
+// extensions. A product and a sum are fused where multiply_add says so, and nowhere else
+// (-ffp-contract=off): compilers fuse the same expression in one loop and not in another, so that
+// bits would depend on how rows are shared among threads.
 
 #if defined(ISTHMUS_ANY_CPU)
 #error "this file is compiled once for every instruction set: it may include no vector type"
@@ -41,6 +43,23 @@ ISTHMUS_INLINE Floats load_unaligned(const float* p) {
 }
 ISTHMUS_INLINE void store_unaligned(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 ISTHMUS_INLINE Floats broadcast(float x) { return x - Floats{}; }
+
+// a x b + c, rounded once where the instruction set can
+ISTHMUS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+    return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX__) && defined(__FMA__)
+    return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+ISTHMUS_INLINE Floats multiply_add(float a, Floats b, Floats c) {
+    return multiply_add(broadcast(a), b, c);
+}
+ISTHMUS_INLINE Floats multiply_add(Floats a, Floats b, float c) {
+    return multiply_add(a, b, broadcast(c));
+}
 
 // lanes of `yes` where the mask is set (all ones), of `no` elsewhere
 ISTHMUS_INLINE Floats select(Ints mask, Floats yes, Floats no) { return mask ? yes : no; }
@@ -123,27 +142,27 @@ ISTHMUS_INLINE void add_sums(const Floats (&v)[4], float* to) {
 #endif
 }
 
-// a / (sqrt(b) + epsilon) for b >= 0, to 4 ulp: what Adagrad and Adam divide by. Where the
+// 1 / (sqrt(b) + epsilon) for b >= 0, to 4 ulp: what Adagrad and Adam multiply by. Where the
 // hardware estimates reciprocals to 14 bits, one Newton step each replaces a square root and a
 // division, which would cost more than the rest of the update.
-ISTHMUS_INLINE Floats divide_by_root(Floats a, Floats b, float epsilon) {
+ISTHMUS_INLINE Floats inverse_root(Floats b, float epsilon) {
 #if defined(__AVX512F__)
     const Floats tiny = broadcast(1e-36f);
     const Floats x = max(b, tiny);
     const Floats r = (Floats)_mm512_maskz_rsqrt14_ps(0xFFFF, (__m512)x);
     const Floats estimate = x * r;
-    const Floats root = estimate * (1.5f - estimate * (0.5f * r)) + epsilon;
-    Floats inverse = (Floats)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)root);
-    inverse = inverse * (2.0f - root * inverse);
-    return a * inverse;
+    const Floats correction = multiply_add(-estimate, 0.5f * r, 1.5f);
+    const Floats root = multiply_add(estimate, correction, epsilon);
+    const Floats inverse = (Floats)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)root);
+    return inverse * multiply_add(-root, inverse, 2.0f);
 #elif defined(__AVX__)
-    return a / ((Floats)_mm256_sqrt_ps((__m256)b) + epsilon);
+    return 1.0f / ((Floats)_mm256_sqrt_ps((__m256)b) + epsilon);
 #elif defined(__SSE__)
-    return a / ((Floats)_mm_sqrt_ps((__m128)b) + epsilon);
+    return 1.0f / ((Floats)_mm_sqrt_ps((__m128)b) + epsilon);
 #else
     Floats root;
     for (index_t i = 0; i < kLanes; ++i) root[i] = __builtin_sqrtf(b[i]);
-    return a / (root + epsilon);
+    return 1.0f / (root + epsilon);
 #endif
 }
 
@@ -178,16 +197,16 @@ ISTHMUS_INLINE Floats exp(Floats x) {
     x = min(max(x, broadcast(-87.33f)), broadcast(89.0f));
     // adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low mantissa bits
     const float magic = 12582912.0f;
-    const Floats shifted = x * 1.44269504088896341f + magic;
+    const Floats shifted = multiply_add(x, broadcast(1.44269504088896341f), magic);
     const Floats n = shifted - magic;
-    const Floats r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    const Floats r = multiply_add(2.12194440e-4f, n, multiply_add(-0.693359375f, n, x));
     Floats p = broadcast(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + (r + 1.0f);
+    p = multiply_add(p, r, 1.3981999507e-3f);
+    p = multiply_add(p, r, 8.3334519073e-3f);
+    p = multiply_add(p, r, 4.1665795894e-2f);
+    p = multiply_add(p, r, 1.6666665459e-1f);
+    p = multiply_add(p, r, 5.0000001201e-1f);
+    p = multiply_add(p, r * r, r + 1.0f);
     // 2^n in two halves: n = 128 would overflow the exponent in one
     const Ints whole = __builtin_convertvector(n, Ints);
     const Ints half = whole >> 1;

@@ -84,8 +84,8 @@ double visit(const RatedCell* begin, const RatedCell* end, const Side& users, co
         const float keep_q = 1.0f - item_rate * penalty.factors;
         for (index_t j = 0; j < width; j += kLanes) {
             const Floats old_p = load(p + j), old_q = load(q + j);
-            store(p + j, keep_p * old_p + step * old_q);
-            store(q + j, keep_q * old_q + step * old_p);
+            store(p + j, multiply_add(step, old_q, keep_p * old_p));
+            store(q + j, multiply_add(step, old_p, keep_q * old_q));
         }
         user_bias += step - user_rate * penalty.bias * user_bias;
         item_bias += step - item_rate * penalty.bias * item_bias;

@@ -66,8 +66,8 @@ void move(float* weights, float* step, const float* gradient, index_t width, flo
           float momentum, float rate, float decay) {
     for (index_t p = 0; p < width; p += kLanes) {
         const Floats old = load(weights + p);
-        const Floats next =
-            momentum * load(step + p) + rate * (scale * load(gradient + p) - decay * old);
+        const Floats next = multiply_add(momentum, load(step + p),
+                                         rate * (scale * load(gradient + p) - decay * old));
         store(step + p, next);
         store(weights + p, old + next);
     }

@@ -87,7 +87,7 @@ void add_row(const float* row, float* sums, index_t width) {
 
 void add_scaled_row(float factor, const float* row, float* sums, index_t width) {
     for (index_t p = 0; p < width; p += kLanes) {
-        store(sums + p, load(sums + p) + factor * load(row + p));
+        store(sums + p, multiply_add(factor, load(row + p), load(sums + p)));
     }
 }
 

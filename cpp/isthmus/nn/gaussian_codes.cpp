@@ -28,7 +28,7 @@ void GaussianCodes::sample(const Philox& draw, const std::int32_t* ids, float no
         for (index_t j = 0; j < latent; j += kLanes) {
             const Floats sigma = exp(0.5f * load(deviation + j));
             store(deviation + j, sigma);
-            store(code + j, load(code + j) + load(noise + j) * sigma);
+            store(code + j, multiply_add(load(noise + j), sigma, load(code + j)));
         }
         std::fill(deviation + latent, deviation + round_up(latent, kLineFloats), 0.0f);
 

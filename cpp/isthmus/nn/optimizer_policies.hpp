@@ -23,14 +23,14 @@ ISTHMUS_INLINE void leap_linear(Floats rate, float momentum, float decay, index_
     for (;;) {
         if (count & 1) {
             const Floats before = m;
-            m = mm * before + mw * weight;
-            weight = wm * before + ww * weight;
+            m = multiply_add(mm, before, mw * weight);
+            weight = multiply_add(wm, before, ww * weight);
         }
         count >>= 1;
         if (count == 0) return;
         const Floats cross = mw * wm, trace = mm + ww;
-        mm = mm * mm + cross;
-        ww = ww * ww + cross;
+        mm = multiply_add(mm, mm, cross);
+        ww = multiply_add(ww, ww, cross);
         mw = mw * trace;
         wm = wm * trace;
     }
@@ -40,10 +40,9 @@ ISTHMUS_INLINE void leap_linear(Floats rate, float momentum, float decay, index_
 // `last`, but no more than takes a weight to 0 in one step. Without decay only momentum moves the
 // weight, and is over before s has changed much.
 ISTHMUS_INLINE Floats mean_rate(float rate, Floats first, Floats last, float epsilon, float decay) {
-    const Floats one = broadcast(1.0f);
-    const Floats a = divide_by_root(one, first, epsilon);
+    const Floats a = inverse_root(first, epsilon);
     if (decay == 0.0f) return rate * a;
-    const Floats b = divide_by_root(one, last, epsilon);
+    const Floats b = inverse_root(last, epsilon);
     return min(2.0f * rate * a * b / (a + b), broadcast(1.0f / decay));
 }
 
@@ -56,7 +55,7 @@ struct Sgd {
     explicit Sgd(const OptimizerStep& step) : rate(step.rate) {}
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats*) const {
-        return weight - rate * gradient;
+        return multiply_add(-rate, gradient, weight);
     }
     ISTHMUS_INLINE Floats leap(Floats weight, Floats*, const Leap& leap) const {
         Floats none{};
@@ -74,8 +73,8 @@ struct Momentum {
     explicit Momentum(const OptimizerStep& step) : rate(step.rate), momentum(step.momentum) {}
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
-        state[0] = momentum * state[0] + gradient;
-        return weight - rate * state[0];
+        state[0] = multiply_add(momentum, state[0], gradient);
+        return multiply_add(-rate, state[0], weight);
     }
     ISTHMUS_INLINE Floats leap(Floats weight, Floats* state, const Leap& leap) const {
         leap_linear(broadcast(rate), momentum, leap.step.decay, leap.count, state[0], weight);
@@ -93,8 +92,8 @@ struct Adagrad {
     explicit Adagrad(const OptimizerStep& step) : rate(step.rate), epsilon(step.epsilon) {}
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
-        state[0] = state[0] + gradient * gradient;
-        return weight - divide_by_root(rate * gradient, state[0], epsilon);
+        state[0] = multiply_add(gradient, gradient, state[0]);
+        return multiply_add(-rate * gradient, inverse_root(state[0], epsilon), weight);
     }
     ISTHMUS_INLINE Floats leap(Floats weight, Floats* state, const Leap& leap) const {
         const float decay = leap.step.decay;
@@ -123,9 +122,9 @@ struct Adam {
         : rate(step.rate), beta1(step.beta1), beta2(step.beta2), epsilon(step.epsilon) {}
 
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
-        state[0] = beta1 * state[0] + gradient;
-        state[1] = beta2 * state[1] + gradient * gradient;
-        return weight - divide_by_root(rate * state[0], state[1], epsilon);
+        state[0] = multiply_add(beta1, state[0], gradient);
+        state[1] = multiply_add(gradient, gradient, beta2 * state[1]);
+        return multiply_add(-rate * state[0], inverse_root(state[1], epsilon), weight);
     }
     ISTHMUS_INLINE Floats leap(Floats weight, Floats* state, const Leap& leap) const {
         const float decay = leap.step.decay;

@@ -19,7 +19,8 @@ void step_array(Optimizer optimizer, float* weights, const float* gradient, inde
                 float* first_state, float* second_state, float decay) {
     float* const state[2] = {first_state, second_state};
     for (index_t p = 0; p + kLanes <= size; p += kLanes) {
-        step_at(optimizer, weights, load(gradient + p) + decay * load(weights + p), state, p);
+        step_at(optimizer, weights, multiply_add(decay, load(weights + p), load(gradient + p)),
+                state, p);
     }
 }
 

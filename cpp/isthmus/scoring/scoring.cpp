@@ -28,11 +28,13 @@ float dot_unaligned(const float* a, const float* b, index_t size) {
     for (; p + 4 * kLanes <= size; p += 4 * kLanes) {
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
-            sums[j] += load_unaligned(a + p + j * kLanes) * load_unaligned(b + p + j * kLanes);
+            const index_t at = p + j * kLanes;
+            sums[j] = multiply_add(load_unaligned(a + at), load_unaligned(b + at), sums[j]);
         }
     }
-    for (; p + kLanes <= size; p += kLanes)
-        sums[0] += load_unaligned(a + p) * load_unaligned(b + p);
+    for (; p + kLanes <= size; p += kLanes) {
+        sums[0] = multiply_add(load_unaligned(a + p), load_unaligned(b + p), sums[0]);
+    }
     float rest = 0.0f;
     for (; p < size; ++p) rest += a[p] * b[p];
     return sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;

@@ -34,7 +34,7 @@ void add_tile(const Matrix& strip, index_t rows, index_t i, index_t j, Matrix& g
         for (int t = 0; t < kTileRows; ++t) {
             const float left = row[i + t];
 #pragma GCC unroll 8
-            for (int v = 0; v < V; ++v) sums[t][v] += left * right[v];
+            for (int v = 0; v < V; ++v) sums[t][v] = multiply_add(left, right[v], sums[t][v]);
         }
     }
 #pragma GCC unroll 8
@@ -52,7 +52,7 @@ ISTHMUS_INLINE void eliminate(const float* const (&pivots)[P], const float (&fac
     for (index_t j = begin; j < width; j += kLanes) {
         Floats sum = load(row + j);
 #pragma GCC unroll 8
-        for (int p = 0; p < P; ++p) sum -= factors[p] * load(pivots[p] + j);
+        for (int p = 0; p < P; ++p) sum = multiply_add(-factors[p], load(pivots[p] + j), sum);
         store(row + j, sum);
     }
 }
