@@ -254,6 +254,22 @@ class TestLearning:
             assert not weights[-2:].any()
             assert weights[:-2].any()
 
+    @pytest.mark.parametrize("orientation", ["item", "user"])
+    @pytest.mark.parametrize("hidden_units", [(17,), (130,), (40, 17, 40)])
+    def test_of_many_vectors_has_one_result_at_any_number_of_threads(
+        self, orientation, hidden_units
+    ):
+        # rows of several vectors of weights, shared by more threads than there are blocks
+        ratings = synthetic_ratings(70, 40, 900, random_state=0)
+        settings = {"orientation": orientation, "hidden_units": hidden_units, "epochs": 2}
+        one, *others = (
+            AutoRec(**settings, random_state=0, num_threads=n).fit(ratings)._tensors()
+            for n in (1, 2, 3, 5)
+        )
+        for other in others:
+            for name in one.keys() - {"history"}:
+                np.testing.assert_array_equal(other[name], one[name], err_msg=name)
+
     def test_has_one_result_at_any_number_of_threads(self):
         ratings = synthetic_ratings(700, 600, 20_000, random_state=2)
         weights = []

@@ -95,6 +95,6 @@ def as_shape(array: NDArray[Any], path: Path) -> tuple[int, int]:
     if array.shape != (2,) or array.dtype.kind not in "iu" or array.min() < 0:
         raise ValueError(
             f"{path} must have two whole numbers of at least 0 as its shape, "
-            f"but it has {array.ravel()[:3].tolist()}."
+            f"but it has {shown(array.ravel()[:3].tolist())}."
         )
     return int(array[0]), int(array[1])

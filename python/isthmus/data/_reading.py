@@ -53,7 +53,7 @@ def refuse_damage(path: str | PathLike[str], kind: str) -> Iterator[None]:
         if isinstance(error, UnicodeError):
             raise ValueError(f"{path} cannot be read as {kind}: its text is not UTF-8.") from None
         # without objects that a library's message shows by their addresses
-        reason = re.sub(r":? *<\S+ object at \w+>", "", " ".join(str(error).split()))
+        reason = re.sub(r":? *<[^<>]* at 0x\w+>", "", " ".join(str(error).split()))
         reason = printable(reason).rstrip(".") or type(error).__name__
         raise ValueError(f"{path} cannot be read as {kind}: {reason[:200]}.") from None
 
