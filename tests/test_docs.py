@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from isthmus import Recommender
+
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+CONTRIBUTING = PROJECT / "CONTRIBUTING.md"
 
 EXAMPLES = [
     pytest.param(code, id=f"{page.stem}-{number}")
-    for page in PAGES
+    for page in [*PAGES, CONTRIBUTING]
     for number, code in enumerate(
         re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
     )
@@ -21,7 +24,12 @@ EXAMPLES = [
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "example", "exec"), {})
+    known = dict(Recommender._models)
+    try:
+        exec(compile(code, "example", "exec"), {"__name__": "example"})
+    finally:  # a model that an example defines is for itself
+        Recommender._models.clear()
+        Recommender._models.update(known)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -8,7 +8,15 @@ from isthmus._util.threads import resolve_num_threads
 from isthmus.data.content import Content
 from isthmus.data.io import read_items, read_ratings, write_ratings
 from isthmus.data.ratings import Ratings
-from isthmus.data.splits import hold_out_users, kfold, leave_one_out, mask_split, train_test_split
+from isthmus.data.splits import (
+    HeldOutUsers,
+    UserSplit,
+    hold_out_users,
+    kfold,
+    leave_one_out,
+    mask_split,
+    train_test_split,
+)
 from isthmus.data.synthetic import synthetic_ratings
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.models.autorec import AutoRec
@@ -34,12 +42,14 @@ __all__ = [
     "Content",
     "ConvergenceError",
     "Epoch",
+    "HeldOutUsers",
     "MultDAE",
     "MultVAE",
     "NotFittedError",
     "Ratings",
     "Recommender",
     "Tuned",
+    "UserSplit",
     "__version__",
     "build_info",
     "hold_out_users",
