@@ -1,6 +1,7 @@
 """How an epoch's time and memory grow with threads, k, batch and ratings.
 
 python -m benchmarks.scaling                 # ml-1m
+python -m benchmarks.scaling --models --threads 16    # every model at 1, 2, 4, ... threads
 python -m benchmarks.scaling --netflix       # 100 million synthetic ratings; needs 8 GiB
 python -m benchmarks.scaling --sparse        # few ratings of many users and items; needs 8 GiB
 python -m benchmarks.scaling --sparse --chart docs/scaling-sparse.svg     # needs the extra `plot`
@@ -8,6 +9,7 @@ python -m benchmarks.scaling --sparse --chart docs/scaling-sparse.svg     # need
 
 import resource
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from scipy import sparse
 
 from benchmarks.common import load, median_ratio, parser, print_table, print_turns, write_results
 from benchmarks.roofline import sgemm_rate
-from isthmus import AutoRec, BiasedMF, Ratings, synthetic_ratings
+from isthmus import CDAE, EASE, AutoRec, BiasedMF, MultVAE, Ratings, synthetic_ratings
 
 ROUNDS = 5  # each number of threads in turn, so that a drift of the machine hits all
 
@@ -161,6 +163,51 @@ def scattered(users: int, items: int, nnz: int) -> Ratings:
     return Ratings.from_matrix(matrix)
 
 
+def models_by_threads(threads: int) -> None:
+    """Time an epoch of every model, on a synthetic set of ml-1m's shape, by the number of threads."""
+    ratings = synthetic_ratings(shape="ml-1m", random_state=0)
+    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= threads]
+    short: dict[str, Any] = {"epochs": 4, "random_state": 0}
+    models: dict[str, Any] = {
+        "I-AutoRec, Adam, batch 256": AutoRec(batch_size=256, **short),
+        "I-AutoRec, SGD, batch 512": AutoRec(
+            batch_size=512, optimizer="sgd", learning_rate=1e-5, **short
+        ),
+        "U-AutoRec": AutoRec(orientation="user", **short),
+        "BiasedMF, SGD": BiasedMF(**short),
+        "BiasedMF, ALS": BiasedMF.als(**short),
+        "MultVAE": MultVAE(**short),
+        "CDAE": CDAE(**short),
+        "EASE, a fit": EASE(),
+    }
+    seconds: dict[str, dict[int, list[float]]] = {
+        name: {n: [] for n in counts} for name in [*models, "top 10 for all users"]
+    }
+    for _ in range(ROUNDS):
+        for n in counts:
+            for name, model in models.items():
+                start = time.perf_counter()
+                model.set_params(num_threads=n).fit(ratings)
+                whole = [time.perf_counter() - start]
+                epochs = [epoch.seconds for epoch in getattr(model, "history_", [])]
+                seconds[name][n] += epochs[1:] or whole
+            start = time.perf_counter()
+            models["U-AutoRec"].recommend(n=10)
+            seconds["top 10 for all users"][n].append(time.perf_counter() - start)
+    medians = {
+        name: {n: statistics.median(taken) for n, taken in by_threads.items()}
+        for name, by_threads in seconds.items()
+    }
+    print_table(
+        ("model", "seconds at 1 thread", *(f"{n} threads" for n in counts[1:])),
+        [
+            (name, f"{m[1]:.4f}", *(f"{m[1] / m[n]:.2f} times" for n in counts[1:]))
+            for name, m in medians.items()
+        ],
+    )
+    write_results("scaling_models", {"seconds": medians})
+
+
 SQUARES = {f"{n:,} x {n:,}": n for n in (25_000, 50_000, 100_000, 400_000)}
 """Sets of n users, n items and 200,000 ratings, by name."""
 
@@ -233,6 +280,7 @@ def main() -> None:
     """Run from the command line."""
     p = parser(__doc__)
     p.add_argument("--netflix", action="store_true")
+    p.add_argument("--models", action="store_true")
     p.add_argument("--sparse", action="store_true")
     p.add_argument("--chart", type=Path, help="with --sparse: where to draw one, .svg or .png")
     p.add_argument("--batch-size", type=int, default=1024, help="with --netflix")
@@ -240,6 +288,8 @@ def main() -> None:
     args = p.parse_args()
     if args.netflix:
         netflix(args.threads, args.batch_size, args.optimizer)
+    elif args.models:
+        models_by_threads(args.threads)
     elif args.sparse:
         hyper_sparse(args.threads, args.chart)
     else:
