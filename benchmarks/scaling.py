@@ -164,7 +164,7 @@ def scattered(users: int, items: int, nnz: int) -> Ratings:
 
 
 def models_by_threads(threads: int) -> None:
-    """Time an epoch of every model, on a synthetic set of ml-1m's shape, by the number of threads."""
+    """Time an epoch of every model, of ml-1m's shape, by the number of threads."""
     ratings = synthetic_ratings(shape="ml-1m", random_state=0)
     counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= threads]
     short: dict[str, Any] = {"epochs": 4, "random_state": 0}
