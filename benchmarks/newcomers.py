@@ -53,7 +53,7 @@ class Cells(NamedTuple):
         return (self.new, self.known) if axis == "user" else (self.known, self.new)
 
     def ratings(self, axis: str) -> Ratings:
-        """Give them as `fit` and `fold_in` take them."""
+        """Return them as `fit` and `fold_in` take them."""
         return Ratings.from_arrays(*self.users_and_items(axis), self.values)
 
 

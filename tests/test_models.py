@@ -150,7 +150,7 @@ OTHERS = {
 
 
 def other_value(name, value):
-    """Give a valid value of a structural parameter that is not the given one."""
+    """Return a valid value of a structural parameter that is not the given one."""
     if name in OTHERS:
         return OTHERS[name].get(value, "logistic")
     if name.endswith("activation"):

@@ -50,7 +50,7 @@ class Experiment:
 
 
 def _blend(*members: tuple[Callable[..., Any], dict[str, Any]]) -> Callable[..., Blend]:
-    """Say how to make a blend whose members have seeds of their own, from one."""
+    """Return how to make a blend whose members have seeds of their own, from one."""
 
     def make(random_state: int = 0, num_threads: int = 0) -> Blend:
         models = [

@@ -35,7 +35,7 @@ def table(experiment: Experiment, output: Path) -> str:
 
 
 def _total(results: list[list[Result]]) -> str:
-    """Say what all rows of a split take, if each has been run."""
+    """Return what all rows of a split take, if each has been run."""
     if len(results) < 2 or not all(results):
         return ""
     seconds = sum(_median(row, "seconds") for row in results)
@@ -74,7 +74,7 @@ def _changed(case: Case) -> str:
 
 
 def curve(experiment: Experiment, output: Path) -> list[tuple[float, float]]:
-    """Give each measured case's number and mean RMSE, over the splits that all of them have.
+    """Return each measured case's number and mean RMSE, over the splits that all of them have.
 
     Splits differ by more than neighbours on a curve do, so that means over different ones mislead.
     """

@@ -74,7 +74,7 @@ if _core.__version__ != __version__:
 
 
 def build_info() -> dict[str, Any]:
-    """Say what is installed and what of it is in use, for bug reports and benchmarks.
+    """Return what is installed and what of it is in use, for bug reports and benchmarks.
 
     Returns
     -------

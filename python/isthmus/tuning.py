@@ -101,7 +101,7 @@ def tune(
     ImportError
         Without Optuna: ``pip install 'isthmus[tune]'``.
     TypeError, ValueError
-        If an argument is not what it may be.
+        If an argument is invalid.
     ConvergenceError
         If every trial diverged.
 

@@ -53,7 +53,7 @@ def newcomer(known: Ratings, user: int | str) -> Ratings:
 
 
 def content(known: Ratings) -> Content:
-    """Give each item but the last a few words."""
+    """Return each item but the last a few words."""
     rng = np.random.default_rng(3)
     items = known.item_ids[:-1].tolist()
     tokens = [rng.choice(WORDS, 3).tolist() for _ in items]
@@ -96,7 +96,7 @@ def models() -> dict[str, Recommender]:
 
 
 def expected(model: Recommender) -> dict[str, Any]:
-    """Say what a model predicts for a few users, and which three items it gives them first."""
+    """Return what a model predicts for a few users, and which three items it gives them first."""
     users, items = model.user_ids_[[0, 3, -1]], model.item_ids_[[0, 5, -1]]
     lists, scores = model.recommend(users, n=4)
     # of scores that lie too close together, another machine may choose others

@@ -81,7 +81,7 @@ def _progress(started):
 
 
 def table(counts, seconds):
-    """Give the counts by kind and outcome as a table."""
+    """Return the counts by kind and outcome as a table."""
     lines = []
     for kind in dict.fromkeys(kind for kind, _ in counts):
         mine = Counter({label: n for (k, label), n in counts.items() if k == kind})

@@ -28,7 +28,7 @@ def encode(value):
 
 
 def decode(value):
-    """Take back what `encode` gave."""
+    """Return what `encode` gave."""
     if isinstance(value, list):
         return [decode(v) for v in value]
     if not isinstance(value, dict):

@@ -48,7 +48,7 @@ def require(condition, sentence):
 
 
 def refusal(error, allowed, *, path=None):
-    """Give the outcome that a documented exception stands for, and raise what is none."""
+    """Return the outcome that a documented exception stands for, and raise what is none."""
     kind = type(error)
     if kind.__module__.startswith("isthmus."):  # which may tell apart what it raises for itself
         kind = next((base for base in kind.__mro__ if base in allowed), kind)
@@ -61,7 +61,7 @@ def refusal(error, allowed, *, path=None):
 
 
 def fault_of(message, path=None):
-    """Say what is wrong with a message that should be one clear sentence, or return None."""
+    """Return what is wrong with a message that should be one clear sentence, or return None."""
     if not message:
         return "without a message"
     if len(message) > LONGEST_MESSAGE + len(str(path or "")):
@@ -114,7 +114,7 @@ def check_lists(ids, scores, *, items, n, seen=None, candidates=None):
 
 
 def seen_rows(model):
-    """Give the positions of each user's seen items."""
+    """Return the positions of each user's seen items."""
     return np.split(model._seen.indices, model._seen.indptr[1:-1])
 
 

@@ -155,7 +155,7 @@ def _rating_rows(rng):
 
 
 def _text(rng, rows, separator):
-    """Give a table's bytes, and the encoding if it is an unusual one."""
+    """Return a table's bytes, and the encoding if it is an unusual one."""
     newline = rng.choice(("\n", "\n", "\n", "\r\n", "\r"))
     if rng.random() < 0.15:
         rows = [['"' + field.replace('"', '""') + '"' for field in row] for row in rows]

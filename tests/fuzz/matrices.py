@@ -113,7 +113,7 @@ def _unsorted(rows, columns, values, shape):
 
 
 def _parts(matrix):
-    """Give a matrix's arrays by name."""
+    """Return a matrix's arrays by name."""
     if matrix.format == "coo":
         return dict(zip(("row", "col"), matrix.coords, strict=False)) | {"data": matrix.data}
     return {n: a for n in POINTERS if isinstance(a := getattr(matrix, n, None), np.ndarray)}

@@ -53,7 +53,7 @@ def _seed_models():
 
 
 def small_ratings(*, named):
-    """Give ratings of 8 users and 6 items, with ids in no order."""
+    """Return ratings of 8 users and 6 items, with ids in no order."""
     rng = np.random.default_rng(1)
     matrix = sparse.random(8, 6, 0.5, random_state=rng)
     matrix.data = np.ceil(matrix.data * 5)
@@ -64,7 +64,7 @@ def small_ratings(*, named):
 
 @cache
 def seeds():
-    """Give valid files: (metadata, tensors) of each model, and their bytes."""
+    """Return valid files: (metadata, tensors) of each model, and their bytes."""
     content = sparse.random(6, 5, 0.5, random_state=np.random.default_rng(2), format="csr")
     parsed, files = [], []
     with TemporaryDirectory() as folder:

@@ -172,7 +172,7 @@ class Worker:
         return time.monotonic() - self.since > TIME_LIMIT * (10 if SANITIZED else 1)
 
     def bury(self, late=False):
-        """Give the failure that ended the process, or that it is ended for, and start another."""
+        """Return the failure that ended the process, or that it is ended for, and start another."""
         if late:
             os.kill(self.process.pid, signal.SIGABRT)  # faulthandler says where it hangs
         self.process.join(5)
@@ -313,5 +313,5 @@ def replay(cases):
 
 
 def default_workers():
-    """Give as many workers as there are CPUs for this process."""
+    """Return as many workers as there are CPUs for this process."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

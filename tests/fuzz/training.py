@@ -63,7 +63,7 @@ def check(plan, folder):
 
 
 def has_large(value):
-    """Say whether a number in a program is so large that memory may not do."""
+    """Return whether a number in a program is so large that memory may not do."""
     if isinstance(value, dict):
         return any(
             has_large(v) for key, v in value.items() if key not in ("$matrix", "random_state")

@@ -88,7 +88,7 @@ def is_finite(array: NDArray[Any], *, limit: float = np.inf) -> bool:
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Give a view that refuses to be written through."""
+    """Return a view that refuses to be written through."""
     view: NDArray[Any] = array.view()
     view.flags.writeable = False
     return view

@@ -92,7 +92,7 @@ def _removed_by_sigterm(temporary: Path) -> Iterator[None]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
-    """Say which file a path stands for, unless none can be put there.
+    """Return which file a path stands for, unless none can be put there.
 
     Parameters
     ----------

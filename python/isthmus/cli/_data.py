@@ -70,7 +70,7 @@ def check_output(output: Path, *inputs: Path | None) -> None:
 
 
 def describe(ratings: Ratings) -> str:
-    """Say how many ratings there are, of what."""
+    """Return how many ratings there are, of what."""
     return (
         f"{ratings.n_users:,} users x {ratings.n_items:,} items, "
         f"{ratings.nnz:,} ratings from {ratings.min:g} to {ratings.max:g}"
@@ -95,7 +95,7 @@ def parse_metric_names(text: str) -> tuple[str, ...]:
 
 
 def of_users(ratings: Ratings, users: IdArray, option: str) -> Ratings:
-    """Take some users' ratings, a row for each of them, in the order given."""
+    """Return some users' ratings, a row for each of them, in the order given."""
     rows, columns = ratings.user_ids[row_numbers(ratings.indptr)], ratings.indices
     kept = np.isin(rows, users)
     if not kept.any():

@@ -56,7 +56,7 @@ OPTIONS = {
 
 
 def _sentence(error: Exception) -> str:
-    """Say what went wrong in one line."""
+    """Return what went wrong in one line."""
     text = " ".join(str(error).split())
     for argument, option in OPTIONS.items():
         text = text.replace(argument, option)

@@ -131,7 +131,7 @@ def command_with(*sources: Callable[[list[str]], Source]) -> type[TyperCommand]:
 
 
 def describe_parameters(documentation: str) -> dict[str, tuple[str, str]]:
-    """Take types and descriptions out of the Parameters section of a docstring."""
+    """Read types and descriptions out of the Parameters section of a docstring."""
     text = inspect.cleandoc(documentation)
     section = re.search(r"^Parameters\n-+\n(.*?)(?=\n\S[^\n]*\n---|\Z)", text, re.M | re.S)
     described = {}

@@ -26,7 +26,7 @@ def info(
         ),
     ] = None,
 ) -> None:
-    """Say what is installed and in use or, of a model, what it is."""
+    """Show what is installed and in use or, of a model, what it is."""
     if model is None:
         _print(isthmus.build_info())
         return

@@ -181,7 +181,7 @@ def train(
 
 
 def _training(model: Any, ratings: Ratings) -> str:
-    """Say how training went."""
+    """Return how training went."""
     epochs = getattr(model, "history_", [])
     if not epochs:
         return "trained in closed form"

@@ -46,7 +46,7 @@ def cells_among(
 
 
 def pattern_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> CSR:
-    """Which of the known users' and items' cells a matrix has; without values."""
+    """Return which of the known users' and items' cells a matrix has; without values."""
     rows, columns, _ = cells_among(users, items, X, name)
     ones = np.ones(len(rows), np.int8)
     return as_pattern(sparse.csr_array((ones, (rows, columns)), shape=(len(users), len(items))))

@@ -31,7 +31,7 @@ class Columns(NamedTuple):
 
 
 def field_of(name: Any) -> str | None:
-    """Say which field a column of this name usually is; data frames have names of any type."""
+    """Return which field a column of this name usually is; data frames have names of any type."""
     if not isinstance(name, str):
         return None
     plain = "".join(c for c in name.partition(":")[0].lower() if c.isalnum())
@@ -39,7 +39,7 @@ def field_of(name: Any) -> str | None:
 
 
 def knows_names(names: Sequence[str]) -> bool:
-    """Say whether both a user and an item column are among the names."""
+    """Return whether both a user and an item column are among the names."""
     return {"user", "item"} <= set(map(field_of, names))
 
 

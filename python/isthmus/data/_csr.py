@@ -101,7 +101,7 @@ def check_structure(
 
 
 def has_increasing_rows(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> bool:
-    """Say whether the columns of every row are sorted and none occurs twice."""
+    """Return whether the columns of every row are sorted and none occurs twice."""
     starts = indptr[1:-1]
     for block in blocks(len(indices) - 1):
         rises = indices[block.start + 1 : block.stop + 1] > indices[block]
@@ -158,7 +158,7 @@ def transpose(matrix: CSR, num_threads: int) -> CSR:
 
 
 def empty(shape: tuple[int, int]) -> CSR:
-    """Give a matrix without cells."""
+    """Return a matrix without cells."""
     return CSR(
         np.zeros(shape[0] + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), shape
     )
@@ -176,18 +176,18 @@ def from_dense(array: NDArray[np.float32]) -> CSR:
 
 
 def with_ones(pattern: CSR) -> CSR:
-    """Give a pattern the value 1 in every cell."""
+    """Return a pattern the value 1 in every cell."""
     return pattern._replace(values=np.ones(len(pattern.indices), np.float32))
 
 
 def as_scipy(pattern: CSR) -> Any:
-    """Give a pattern's cells, each as 1."""
+    """Return a pattern's cells, each as 1."""
     ones = np.ones(len(pattern.indices), np.int8)
     return sparse.csr_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)
 
 
 def as_pattern(matrix: Any) -> CSR:
-    """Take the cells of a SciPy matrix, whatever their values."""
+    """Return the cells of a SciPy matrix, whatever their values."""
     if not matrix.has_sorted_indices:
         matrix = matrix.sorted_indices()  # a copy: the matrix is the caller's
     return CSR(

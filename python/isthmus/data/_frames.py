@@ -30,7 +30,7 @@ class Cells(NamedTuple):
 
 
 def frame_cells(df: Any, names: Mapping[str, str | int | None], *, implicit: bool) -> Cells:
-    """Take users, items, ratings and timestamps out of a data frame.
+    """Read users, items, ratings and timestamps out of a data frame.
 
     Parameters
     ----------

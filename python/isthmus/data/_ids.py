@@ -143,7 +143,7 @@ class IdIndex:
             )
 
     def next_ids(self, n: int, name: str) -> IdArray:
-        """Give the integers that follow the greatest id to what is to be added and has no ids."""
+        """Return the integers that follow the greatest id to what is to be added and has no ids."""
         if self.ids.dtype.kind != "i":
             raise ValueError(
                 f"{name} must come with {self.kind} ids, since the model's are strings, "
@@ -158,11 +158,11 @@ class IdIndex:
         return last + np.arange(1, n + 1)
 
     def extended(self, ids: IdArray) -> "IdIndex":
-        """Give an index with further ids behind those that there are."""
+        """Return an index with further ids behind those that there are."""
         return IdIndex(np.concatenate([self.ids, ids]), self.kind)
 
     def matches(self, other: "IdIndex") -> bool:
-        """Say whether both have the same ids in the same order."""
+        """Return whether both have the same ids in the same order."""
         return self is other or (
             self.ids.dtype.kind == other.ids.dtype.kind and np.array_equal(self.ids, other.ids)
         )

@@ -165,12 +165,12 @@ class Content:
         )
 
     def to_matrix(self) -> Any:
-        """Give the features as a scipy.sparse.csr_array, scaled as they are."""
+        """Return the features as a scipy.sparse.csr_array, scaled as they are."""
         arrays = (self.rows.values.copy(), self.rows.indices.copy(), self.rows.indptr.copy())
         return sparse.csr_array(arrays, shape=self.rows.shape)
 
     def of_items(self, items: IdIndex) -> CSR:
-        """Give one row for each of some items; those that are not known here have no content."""
+        """Return one row for each of some items; those that are not known here have no content."""
         if self._items.matches(items):
             return self.rows
         if self.item_ids.dtype.kind != items.ids.dtype.kind:
@@ -187,7 +187,7 @@ class Content:
         return as_rows(place @ self.to_matrix())
 
     def with_vocabulary(self, vocabulary: NDArray[np.str_] | None, n_features: int) -> Content:
-        """Give the same items with the columns of another content; its words alone are kept."""
+        """Return the same items with the columns of another content; its words alone are kept."""
         if vocabulary is None or self.vocabulary is None:
             if self.n_features != n_features:
                 raise ValueError(
@@ -205,7 +205,7 @@ class Content:
 
 
 def as_content(content: Any, n_items: int, *, item_ids: IdArray | None) -> Content:
-    """Take content, a sparse matrix with a row for each item, or a data frame of token lists."""
+    """Make content of a sparse matrix with a row for each item, or of token lists."""
     if isinstance(content, Content):
         return content
     if not is_sparse(content):
@@ -220,12 +220,12 @@ def as_content(content: Any, n_items: int, *, item_ids: IdArray | None) -> Conte
 
 
 def is_sparse(X: Any) -> bool:
-    """Say whether it is a matrix of SciPy's; to a type checker, it stays what it was."""
+    """Return whether it is a matrix of SciPy's; to a type checker, it stays what it was."""
     return bool(sparse.issparse(X))
 
 
 def as_rows(matrix: Any) -> CSR:
-    """Take the cells of a SciPy matrix, sorted."""
+    """Return the cells of a SciPy matrix, sorted."""
     rows = sparse.csr_array(matrix)
     rows.sort_indices()
     return CSR(rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data, rows.shape)
@@ -292,7 +292,7 @@ def _item_table(df: Any, item: Any, tokens: Any) -> pa.Table:
 def _numbered(
     words: pa.Array, vocabulary: ArrayLike | None
 ) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Give the vocabulary and each word's place in it, -1 for none."""
+    """Return the vocabulary and each word's place in it, -1 for none."""
     distinct, codes = [], np.empty(0, np.int64)
     if len(words):
         dictionary, codes = distinct_values(pa.chunked_array([words]))

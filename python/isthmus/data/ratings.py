@@ -402,11 +402,11 @@ class Ratings:
         return place
 
     def has_same_ids(self, other: "Ratings") -> bool:
-        """Say whether both have the same users and items in the same order."""
+        """Return whether both have the same users and items in the same order."""
         return self._users.matches(other._users) and self._items.matches(other._items)
 
     def rows(self, orientation: Literal["user", "item"], *, num_threads: int = 0) -> CSR:
-        """Give the ratings by users, as they are stored, or by items.
+        """Return the ratings by users, as they are stored, or by items.
 
         Parameters
         ----------
@@ -433,7 +433,7 @@ class Ratings:
     def to_arrays(
         self,
     ) -> tuple[IdArray, IdArray, NDArray[np.float32], NDArray[np.int64] | None]:
-        """Give users, items, ratings and timestamps with one entry a rating, in stored order.
+        """Return users, items, ratings and timestamps with one entry a rating, in stored order.
 
         Examples
         --------
@@ -444,7 +444,7 @@ class Ratings:
         return users, self.item_ids[self.indices], self.values, self.timestamps
 
     def to_frame(self, backend: Literal["pyarrow", "pandas", "polars"] = "pyarrow") -> Any:
-        """Give a data frame with one row a rating, in stored order.
+        """Return a data frame with one row a rating, in stored order.
 
         Parameters
         ----------
@@ -474,7 +474,7 @@ class Ratings:
         return polars.from_arrow(table)
 
     def to_matrix(self) -> Any:
-        """Give a ``scipy.sparse.csr_array``, users x items."""
+        """Return a ``scipy.sparse.csr_array``, users x items."""
         return sparse.csr_array((self.values, self.indices, self.indptr), shape=self.shape)
 
     def select(self, mask: ArrayLike) -> "Ratings":
@@ -598,7 +598,7 @@ class Ratings:
 def as_ratings(
     X: Any, name: str = "X", users: IdIndex | None = None, items: IdIndex | None = None
 ) -> Ratings:
-    """Take what a model is fitted to: ratings as they are, a sparse matrix as ratings.
+    """Return what a model is fitted to: ratings as they are, a sparse matrix as ratings.
 
     Parameters
     ----------

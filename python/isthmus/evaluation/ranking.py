@@ -154,7 +154,7 @@ def rank(
 
 
 def with_training(test: CSR, train: CSR) -> CSR:
-    """Give the positives of the *paper* form of evaluation: all items of the users tested.
+    """Return the positives of the *paper* form of evaluation: all items of the users tested.
 
     Parameters
     ----------

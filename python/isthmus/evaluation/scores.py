@@ -23,7 +23,7 @@ class Scorable(Protocol):
         """Keep some users and items, in the order given; None keeps all."""
 
     def scorer(self) -> _core.Scores:
-        """Hand it to the core."""
+        """Return what the core scores by."""
 
 
 class Vectors(NamedTuple):
@@ -60,7 +60,7 @@ class Vectors(NamedTuple):
         )
 
     def scorer(self) -> _core.Scorer:
-        """Hand the vectors to the core."""
+        """Return what the core scores by."""
         return _core.Scorer(
             self.users,
             self.items,

@@ -91,7 +91,7 @@ class Learner:
 
     @property
     def column_places(self) -> NDArray[np.int32]:
-        """Where each column's weights are while they are trained."""
+        """Return where each column's weights are while they are trained."""
         return self._trainer.column_rows
 
     def _core_optimizer(self) -> str:

@@ -78,11 +78,11 @@ class ColumnPrior(NamedTuple):
         )
 
     def in_core(self) -> _core.ColumnPrior:
-        """Hand it to the core."""
+        """Return what the core scores by."""
         return _core.ColumnPrior(*self)
 
     def tensors(self) -> Tensors:
-        """Give what a file holds of it."""
+        """Return what a file holds of it."""
         return {f"prior.{name}": np.atleast_1d(value) for name, value in self._asdict().items()}
 
     @staticmethod
@@ -103,7 +103,7 @@ class ColumnPrior(NamedTuple):
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> ColumnPrior:
-        """Take it from a file."""
+        """Make it from a file's tensors."""
         weights, bias, center, penalty = (tensors[f"prior.{name}"] for name in cls._fields)
         return cls(weights, bias, center, float(penalty[0]))
 

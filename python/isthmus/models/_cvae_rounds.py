@@ -196,7 +196,7 @@ def solve(
 
 
 def as_cells(rows: CSR) -> _core.Cells:
-    """Hand a matrix to the core; one without values is of ones."""
+    """Return a matrix for the core; one without values is of ones."""
     cells = rows if len(rows.values) else with_ones(rows)
     return _core.Cells(cells.indptr, cells.indices, cells.values, cells.shape[1])
 

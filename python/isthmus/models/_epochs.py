@@ -114,7 +114,7 @@ class EpochModel(Recommender, abstract=True):
         return self._train(ratings, part, epochs, held_out, callbacks)
 
     def _hold_out(self, ratings: Ratings, validation: Any, seed: int) -> tuple[Ratings, Any]:
-        """Give the ratings to train on, and what `_prepare` makes of those to validate on."""
+        """Return the ratings to train on, and what `_prepare` makes of those to validate on."""
         if validation is None and self.validation_fraction is not None:
             ratings, validation = split_off(
                 ratings,
@@ -232,11 +232,11 @@ class EpochModel(Recommender, abstract=True):
         raise NotImplementedError
 
     def _finish(self, learner: Any) -> None:
-        """Take over what prediction needs from the learner, once training is over."""
+        """Keep what prediction needs from the learner, once training is over."""
         raise NotImplementedError
 
     def _remedy(self) -> str:
-        """Say what to change where training diverges."""
+        """Return what to change where training diverges, as a sentence."""
         return f"Lower learning_rate (it is {self.learning_rate:g}) or raise regularization."
 
     # Parameters

@@ -72,7 +72,7 @@ _REMOVED: dict[str, dict[str, Any]] = {
 
 
 class _NotReadable(ValueError):
-    """A file that may be whole, but is none of isthmus, or none of a version that it reads."""
+    """A file that may be whole, but of another program, or of a version that is not read."""
 
 
 def save_model(model: Any, path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> None:
@@ -114,7 +114,7 @@ def _header(about: str, tensors: Tensors) -> bytes:
 
 
 def _in_order(tensors: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Give the tensors in a file's order, which keeps each aligned, and as it holds them."""
+    """Return the tensors in a file's order, which keeps each aligned, and as it holds them."""
     for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name)):
         array = np.ascontiguousarray(tensors[name])
         yield name, array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -130,7 +130,7 @@ def _checksum(about: dict[str, Any], tensors: Tensors) -> str:
 
 
 def description(model: Any) -> dict[str, Any]:
-    """Say what a fitted model is, for `unfitted` to make another."""
+    """Return what a fitted model is, for `unfitted` to make another."""
     return {"model": type(model).__name__, "parameters": model._saved_parameters()}
 
 
@@ -283,7 +283,7 @@ def _layout(tensors: Tensors) -> Layout:
 
 
 def id_tensors(name: str, ids: IdArray) -> Tensors:
-    """Give ids, or other names, as tensors."""
+    """Return ids, or other names, as tensors."""
     if ids.dtype.kind == "i":
         return {f"{name}.ids": ids}
     # safetensors holds numbers only: strings become their UTF-8 bytes and where each one ends
@@ -305,7 +305,7 @@ def id_layout(tensors: Tensors, name: str) -> Layout:
 
 
 def ids_from(tensors: Tensors, name: str) -> IdArray:
-    """Take back what `id_tensors` gave; the layout has been checked."""
+    """Return what `id_tensors` gave; the layout has been checked."""
     if f"{name}.ids" not in tensors:
         return _strings(tensors[f"{name}.ids.bytes"], tensors[f"{name}.ids.ends"], f"{name}.ids")
     integers: IdArray = tensors[f"{name}.ids"]

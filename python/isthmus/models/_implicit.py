@@ -122,7 +122,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
         Raises
         ------
         TypeError, ValueError
-            If a parameter or the data is not what it may be.
+            If a parameter or the data is invalid.
         ConvergenceError
             If the loss is no longer finite; the model is then not fitted.
         KeyboardInterrupt

@@ -96,6 +96,6 @@ def penalty_of(settings: SimpleNamespace) -> dict[str, float]:
 
 
 def scaled_cells(matrix: CSR, scale: float) -> _core.Cells:
-    """Hand ratings to the core, divided by a scale."""
+    """Return ratings for the core, divided by a scale."""
     values = matrix.values / np.float32(scale)
     return _core.Cells(matrix.indptr, matrix.indices, values, matrix.shape[1])

@@ -305,7 +305,7 @@ class AutoRec(RatingModel):
             self._pretrain(ratings)
 
     def _mean_output(self, ratings: Ratings) -> float:
-        """Give the decoder bias that predicts the mean, which training would else have to find."""
+        """Return the decoder bias that predicts the mean, so that training need not find it."""
         low, high = ratings.min, ratings.max
         if low == high or self.decoder_activation not in BOUNDED:
             return ratings.mean

@@ -368,7 +368,7 @@ class Recommender(Estimator):
         }
 
     def _with_training(self, test: Any) -> Ratings:
-        """Give the test cells, and the training cells of the users who have one."""
+        """Return the test cells, and the training cells of the users who have one."""
         cells = with_training(self._known_pattern(test, "test"), self._seen)
         return Ratings.from_matrix(
             as_scipy(cells), user_ids=self._users.ids, item_ids=self._items.ids
@@ -623,7 +623,7 @@ class Recommender(Estimator):
         """Refuse values of a file's tensors, whose layout is right, that no model has."""
 
     def _restore(self, tensors: Tensors) -> None:
-        """Take over what `_tensors` returned."""
+        """Keep what `_tensors` returned."""
         raise NotImplementedError
 
     def _finish_predictions(

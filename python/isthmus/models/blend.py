@@ -45,7 +45,7 @@ class _Weighted(NamedTuple):
         return self._replace(members=tuple(member.take(users, items) for member in self.members))
 
     def scorer(self) -> _core.WeightedScorer:
-        """Hand it to the core."""
+        """Return what the core scores by."""
         scores = tuple(member.scorer() for member in self.members)
         return _core.WeightedScorer(scores, self.weights, self.constant)
 

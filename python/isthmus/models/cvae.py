@@ -274,7 +274,7 @@ class CVAE(ImplicitRecommender):
         Raises
         ------
         TypeError, ValueError
-            If a parameter or the data is not what it may be.
+            If a parameter or the data is invalid.
         ConvergenceError
             If the loss is no longer finite; the model is then not fitted.
         KeyboardInterrupt
@@ -477,7 +477,7 @@ class CVAE(ImplicitRecommender):
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            If the content is not what it may be, the model was fitted without content, or an id is
+            If the content is invalid, the model was fitted without content, or an id is
             already known.
         """
         self._check_fitted()

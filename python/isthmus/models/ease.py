@@ -41,7 +41,7 @@ class Products(NamedTuple):
         )
 
     def scorer(self) -> _core.ProductScorer:
-        """Hand them to the core."""
+        """Return what the core scores by."""
         rows = with_ones(self.rows)
         return _core.ProductScorer(rows.indptr, rows.indices, rows.values, self.weights)
 
@@ -116,7 +116,7 @@ class EASE(Recommender):
         Raises
         ------
         TypeError, ValueError
-            If a parameter or the data is not what it may be.
+            If a parameter or the data is invalid.
         MemoryError
             If there is less memory than items x items floats.
         ConvergenceError
@@ -173,7 +173,7 @@ class EASE(Recommender):
         return super()._fold_in(ratings, axis)
 
     def _similarity(self, items: NDArray[np.int64]) -> Products:
-        """How much each item would be recommended to somebody who has one item alone."""
+        """Return how much each item would be recommended to who has one item alone."""
         n = len(items)
         ones = np.ones(n, np.float32)
         rows = CSR(np.arange(n + 1), items.astype(np.int32), ones, (n, len(self._items)))

@@ -58,7 +58,7 @@ class _Expected(NamedTuple):
         )
 
     def scorer(self) -> _core.ExpectedScorer:
-        """Hand it to the core."""
+        """Return what the core scores by."""
         return _core.ExpectedScorer(
             self.codes,
             self.weights.reshape(-1, self.codes.shape[1]),

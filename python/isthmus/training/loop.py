@@ -68,7 +68,7 @@ class SelfPacedLearner(Learner, Protocol):
 
 
 def as_callbacks(callbacks: Any) -> list[Callback]:
-    """Take a caller's callbacks, or refuse them."""
+    """Return a caller's callbacks as a list, or refuse them."""
     listed: list[Callback] = list(callbacks) if isinstance(callbacks, Iterable) else []
     if not isinstance(callbacks, Iterable) or not all(map(callable, listed)):
         raise TypeError(
