@@ -45,13 +45,9 @@ class Reference:
         self.w = arrays["weights"].reshape(-1, levels, self.hidden)
         self.b = arrays["visible_bias"]
         self.c = arrays["hidden_bias"][0]
-        self.d = arrays.get("rated_weights")
 
-    def hidden_given(
-        self, columns: np.ndarray, levels: np.ndarray, rated: np.ndarray
-    ) -> np.ndarray:
-        z = self.c + self.w[columns, levels].sum(0)
-        return sigmoid(z if self.d is None else z + self.d[rated].sum(0))
+    def hidden_given(self, columns: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        return sigmoid(self.c + self.w[columns, levels].sum(0))
 
     def visible_given(self, columns: np.ndarray, h: np.ndarray) -> np.ndarray:
         return softmax(self.b[columns] + self.w[columns] @ h, axis=1)
@@ -103,7 +99,7 @@ def log_likelihood(
 
 
 def random_model(core: ModuleType, cols: int, levels: int, hidden: int, **kwargs: Any) -> Any:
-    settings = {"conditional": False, "deviation": 0.5, "seed": 3, **kwargs}
+    settings = {"deviation": 0.5, "seed": 3, **kwargs}
     model = core.Rbm(cols, levels, hidden, **settings)
     rng = np.random.default_rng(0)
     for name, array in model.weights().items():
@@ -122,7 +118,7 @@ class TestExactly:
     def test_the_exact_gradient_is_that_of_the_log_likelihood(self, model):
         reference = Reference(model, 3)
         columns, levels = np.arange(3), np.array([0, 2, 1])
-        h = reference.hidden_given(columns, levels, columns)
+        h = reference.hidden_given(columns, levels)
         positive = reference.statistics(columns, levels, h)
         negative = exact_expectation(reference, columns, 3)
         for name in ("w", "b", "c"):
@@ -148,7 +144,7 @@ class TestExactly:
         columns = np.arange(3)
         positive = Statistics(reference)
         for state in states:
-            h = reference.hidden_given(columns, state, columns)
+            h = reference.hidden_given(columns, state)
             positive.add(columns, state, h, 1 / len(states))
         negative = exact_expectation(reference, columns, 3)
         rate = 0.01
@@ -178,7 +174,6 @@ def one_epoch(
     seed: int,
     epoch: int,
     values: np.ndarray,
-    rated: Any,
 ) -> float:
     """Contrastive divergence with the core's own random numbers."""
 
@@ -186,14 +181,12 @@ def one_epoch(
         return core.random_uniform(seed, stream, epoch, int(row), positions.astype(np.uint32))
 
     velocity = Statistics(model)
-    velocity_d = None if model.d is None else np.zeros_like(model.d)
     loss = 0.0
     for batch in batches:
         gradient = Statistics(model)
-        gradient_d = None if model.d is None else np.zeros_like(model.d)
         for row in batch:
             columns, levels = rows(row)
-            h = positive = model.hidden_given(columns, levels, rated(row))
+            h = positive = model.hidden_given(columns, levels)
             for step in range(steps):
                 on = uniform(HIDDEN_UNITS + step, row, np.arange(model.hidden)) < h
                 p = model.visible_given(columns, on.astype(float))
@@ -201,11 +194,9 @@ def one_epoch(
                 sampled = (u[:, np.newaxis] >= p.cumsum(1)[:, :-1]).sum(1)
                 if step == 0:
                     loss += ((p @ values - values[levels]) ** 2).sum()
-                h = model.hidden_given(columns, sampled, rated(row))
+                h = model.hidden_given(columns, sampled)
             gradient.add(columns, levels, positive)
             gradient.add(columns, sampled, h, -1.0)
-            if gradient_d is not None:
-                gradient_d[rated(row)] += positive - h
         touched = np.unique(np.concatenate([rows(row)[0] for row in batch]))
         n = len(batch)
         step_w = momentum * velocity.w[touched] + rate * (
@@ -217,39 +208,17 @@ def one_epoch(
         model.b[touched] += velocity.b[touched]
         velocity.c = momentum * velocity.c + rate * gradient.c / n
         model.c += velocity.c
-        if model.d is not None and velocity_d is not None and gradient_d is not None:
-            touched = np.unique(np.concatenate([rated(row) for row in batch]))
-            velocity_d[touched] = momentum * velocity_d[touched] + rate * (
-                gradient_d[touched] / n - decay * model.d[touched]
-            )
-            model.d[touched] += velocity_d[touched]
     return loss
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
-@pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize(("hidden", "steps"), [(5, 1), (16, 3), (150, 2)])
-def test_an_epoch_equals_the_reference(core, ratings, hidden, steps, conditional, num_threads):
+def test_an_epoch_equals_the_reference(core, ratings, hidden, steps, num_threads):
     matrix = ratings.rows("user")
     values = np.unique(matrix.values)
     levels = np.searchsorted(values, matrix.values).astype(np.uint8)
-    everything: dict[str, Any] = {}
-    extra = matrix
-    if conditional:  # each row is known to have rated column 0 as well
-        seen = ratings.to_matrix().tocsr().astype(bool).tolil()
-        seen[:, 0] = True
-        pattern = sparse.csr_array(seen)
-        pattern.sort_indices()
-        extra = matrix._replace(
-            indptr=pattern.indptr.astype(np.int64), indices=pattern.indices.astype(np.int32)
-        )
-        everything = {"rated_indptr": extra.indptr, "rated_indices": extra.indices}
-    cells = core.LevelCells(
-        matrix.indptr, matrix.indices, levels, matrix.shape[1], len(values), **everything
-    )
-    model = random_model(
-        core, matrix.shape[1], len(values), hidden, conditional=conditional, deviation=0.2
-    )
+    cells = core.LevelCells(matrix.indptr, matrix.indices, levels, matrix.shape[1], len(values))
+    model = random_model(core, matrix.shape[1], len(values), hidden, deviation=0.2)
     reference = Reference(model, len(values))
     options = {"momentum": 0.9, "decay": 0.01, "seed": 7}
     trainer = core.RbmTrainer(
@@ -265,9 +234,6 @@ def test_an_epoch_equals_the_reference(core, ratings, hidden, steps, conditional
         part = slice(matrix.indptr[row], matrix.indptr[row + 1])
         return matrix.indices[part], levels[part]
 
-    def rated(row: int) -> np.ndarray:
-        return extra.indices[extra.indptr[row] : extra.indptr[row + 1]]
-
     want = one_epoch(
         core,
         reference,
@@ -277,15 +243,13 @@ def test_an_epoch_equals_the_reference(core, ratings, hidden, steps, conditional
         rate=0.05,
         epoch=4,
         values=values,
-        rated=rated,
         **options,
     )
     after = Reference(model, len(values))
-    for name in ("w", "b", "c", "d"):
-        if getattr(after, name) is not None:
-            np.testing.assert_allclose(
-                getattr(after, name), getattr(reference, name), atol=2e-5, err_msg=name
-            )
+    for name in ("w", "b", "c"):
+        np.testing.assert_allclose(
+            getattr(after, name), getattr(reference, name), atol=2e-5, err_msg=name
+        )
     assert loss == pytest.approx(want, rel=1e-5)
 
 
@@ -295,10 +259,10 @@ def test_refuses_what_does_not_fit(core, ratings):
     with pytest.raises(ValueError, match=r"levels must lie in \[0, 2\)"):
         core.LevelCells(matrix.indptr, matrix.indices, levels + 2, matrix.shape[1], 2)
     with pytest.raises(ValueError, match=r"levels must lie in \[1, 100\]"):
-        core.Rbm(3, 101, 4, conditional=False, deviation=0.1, seed=0)
+        core.Rbm(3, 101, 4, deviation=0.1, seed=0)
     cells = core.LevelCells(matrix.indptr, matrix.indices, levels, matrix.shape[1], 2)
     with pytest.raises(ValueError, match="must have the model's columns and levels"):
-        core.Rbm(3, 2, 4, conditional=False, deviation=0.1, seed=0).encode(cells)
+        core.Rbm(3, 2, 4, deviation=0.1, seed=0).encode(cells)
 
 
 class TestNewColumns:

@@ -23,40 +23,30 @@ struct LevelCells {
     Pointers indptr;
     Indices indices;
     Levels levels;
-    std::optional<Pointers> rated_indptr;
-    std::optional<Indices> rated_indices;
     LevelRows view;
     index_t n_levels;
 
-    LevelCells(Pointers indptr_, Indices indices_, Levels levels_, index_t cols, index_t n_levels_,
-               std::optional<Pointers> rated_indptr_, std::optional<Indices> rated_indices_)
+    LevelCells(Pointers indptr_, Indices indices_, Levels levels_, index_t cols, index_t n_levels_)
         : indptr(std::move(indptr_)),
           indices(std::move(indices_)),
           levels(std::move(levels_)),
-          rated_indptr(std::move(rated_indptr_)),
-          rated_indices(std::move(rated_indices_)),
           n_levels(n_levels_) {
         const CsrView cells = csr_pattern(indptr, indices, cols);
         require(levels.size() >= indptr.data()[cells.rows], "levels must have a value per index");
         const auto* last = levels.data() + levels.size();
         require(std::all_of(levels.data(), last, [this](std::uint8_t k) { return k < n_levels; }),
                 "levels must lie in [0, " + std::to_string(n_levels) + ")");
-        view = {cells, levels.data(), cells};
-        if (rated_indptr && rated_indices) {
-            const CsrView rated = csr_pattern(*rated_indptr, *rated_indices, cols);
-            require(rated.rows == cells.rows, "rated must have as many rows as the cells");
-            view.rated = rated;
-        }
+        view = {cells, levels.data()};
     }
 };
 
-std::unique_ptr<Rbm> make_rbm(index_t cols, index_t levels, index_t hidden, bool conditional,
-                              float deviation, std::uint64_t seed, int num_threads) {
+std::unique_ptr<Rbm> make_rbm(index_t cols, index_t levels, index_t hidden, float deviation,
+                              std::uint64_t seed, int num_threads) {
     require(cols >= 1 && hidden >= 1, "cols and hidden must be at least 1");
     require(levels >= 1 && levels <= kMaxLevels,
             "levels must lie in [1, " + std::to_string(kMaxLevels) + "]");
     const py::gil_scoped_release release;
-    return std::make_unique<Rbm>(cols, levels, hidden, conditional, deviation, seed, num_threads);
+    return std::make_unique<Rbm>(cols, levels, hidden, deviation, seed, num_threads);
 }
 
 py::dict rbm_weights(const py::object& self) {
@@ -65,7 +55,6 @@ py::dict rbm_weights(const py::object& self) {
     arrays["weights"] = matrix_array(model.weights, self);
     arrays["visible_bias"] = matrix_array(model.visible_bias, self);
     arrays["hidden_bias"] = matrix_array(model.hidden_bias, self);
-    if (model.conditional()) arrays["rated_weights"] = matrix_array(model.rated_weights, self);
     return arrays;
 }
 
@@ -128,19 +117,14 @@ py::tuple bind_fit_softmax(const py::array_t<float>& codes, const LevelCells& ce
 
 void register_rbm(py::module_& module) {
     py::class_<LevelCells>(module, "LevelCells", py::module_local(),
-                           "CSR cells whose values are levels, and the columns known to be rated "
-                           "(by default, those of the cells). The arrays are held, not copied.")
-        .def(py::init<Pointers, Indices, Levels, index_t, index_t, std::optional<Pointers>,
-                      std::optional<Indices>>(),
-             py::arg("indptr"), py::arg("indices"), py::arg("levels"), py::arg("cols"),
-             py::arg("n_levels"), py::kw_only(), py::arg("rated_indptr") = py::none(),
-             py::arg("rated_indices") = py::none());
+                           "CSR cells whose values are levels. The arrays are held, not copied.")
+        .def(py::init<Pointers, Indices, Levels, index_t, index_t>(), py::arg("indptr"),
+             py::arg("indices"), py::arg("levels"), py::arg("cols"), py::arg("n_levels"));
 
     py::class_<Rbm>(module, "Rbm", py::module_local(),
                     "Softmax units of so many levels, one a column; binary hidden units.")
         .def(py::init(&make_rbm), py::arg("cols"), py::arg("levels"), py::arg("hidden"),
-             py::kw_only(), py::arg("conditional"), py::arg("deviation"), py::arg("seed"),
-             py::arg("num_threads") = 1)
+             py::kw_only(), py::arg("deviation"), py::arg("seed"), py::arg("num_threads") = 1)
         .def("weights", &rbm_weights,
              "NumPy views of the weights, by name; writing changes the model.")
         .def(

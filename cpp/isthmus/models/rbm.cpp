@@ -53,11 +53,6 @@ void hidden_probabilities(const Rbm& model, const LevelRows& rows, index_t id,
     add_rows(
         model.weights, rows.cells.row_nnz(id),
         [&](index_t i) { return columns[i] * model.levels() + levels[i]; }, z);
-    if (model.conditional()) {
-        const std::int32_t* rated = rows.rated.indices + rows.rated.indptr[id];
-        add_rows(
-            model.rated_weights, rows.rated.row_nnz(id), [&](index_t i) { return rated[i]; }, z);
-    }
     activate_row(Activation::sigmoid, model.hidden_bias.data(), z, h, model.hidden());
 }
 
@@ -73,42 +68,11 @@ void move(float* weights, float* step, const float* gradient, index_t width, flo
     }
 }
 
-// Lists the batch's cells by column. `count` is all 0 before and after.
-template <class T, class Fill>
-void list_by_column(const CsrView& matrix, const std::int32_t* ids, index_t rows,
-                    std::vector<index_t>& count, std::vector<std::int32_t>& touched,
-                    std::vector<index_t>& begin, std::vector<T>& list, const Fill& fill) {
-    touched.clear();
-    for (index_t r = 0; r < rows; ++r) {
-        for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
-            if (count[static_cast<std::size_t>(matrix.indices[i])]++ == 0)
-                touched.push_back(matrix.indices[i]);
-        }
-    }
-    std::sort(touched.begin(), touched.end());
-    begin.resize(touched.size() + 1);
-    index_t total = 0;
-    for (std::size_t t = 0; t < touched.size(); ++t) {
-        begin[t] = total;
-        total += std::exchange(count[static_cast<std::size_t>(touched[t])], total);
-    }
-    begin[touched.size()] = total;
-    list.resize(static_cast<std::size_t>(total));
-    for (index_t r = 0; r < rows; ++r) {
-        for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
-            list[static_cast<std::size_t>(count[static_cast<std::size_t>(matrix.indices[i])]++)] =
-                fill(r, i);
-        }
-    }
-    for (const std::int32_t column : touched) count[static_cast<std::size_t>(column)] = 0;
-}
-
 }  // namespace
 
-Rbm::Rbm(index_t cols, index_t levels, index_t hidden, bool conditional, float deviation,
-         std::uint64_t seed, int num_threads)
+Rbm::Rbm(index_t cols, index_t levels, index_t hidden, float deviation, std::uint64_t seed,
+         int num_threads)
     : weights(cols * levels, hidden), visible_bias(cols, levels), hidden_bias(1, hidden) {
-    if (conditional) rated_weights = Matrix(cols, hidden);
     initialize_normal(weights, deviation, seed, 0, num_threads);
 }
 
@@ -128,7 +92,6 @@ RbmTrainer::RbmTrainer(Rbm& model, RbmOptions options)
       weights_step_(model.weights.rows(), model.hidden()),
       visible_step_(model.cols(), model.levels()),
       hidden_step_(1, model.hidden()),
-      rated_step_(model.rated_weights.rows(), model.hidden()),
       column_count_(static_cast<std::size_t>(model.cols())),
       units_(static_cast<std::size_t>(model.hidden())) {
     std::iota(units_.begin(), units_.end(), 0);
@@ -166,17 +129,6 @@ void RbmTrainer::update(const LevelRows& rows, const EpochBatch& batch, float ra
                             update_column(t, share, rate, gradient.view());
                         }
                     });
-    if (model_.conditional()) {
-        list_rated(rows, batch.ids, batch.count);
-        const auto rated = static_cast<index_t>(rated_touched_.size());
-        parallel_ranges(rated, kColumnsPerPiece, options_.num_threads,
-                        [&](index_t first, index_t last) {
-                            Matrix gradient(1, model_.hidden());
-                            for (index_t t = first; t < last; ++t) {
-                                update_rated(t, share, rate, gradient.view());
-                            }
-                        });
-    }
     update_hidden_bias(batch.count, rate);
 }
 
@@ -246,18 +198,34 @@ double RbmTrainer::sample_row(const LevelRows& rows, std::int32_t id, index_t pl
 }
 
 void RbmTrainer::list_columns(const LevelRows& rows, const std::int32_t* ids, index_t count) {
-    list_by_column(rows.cells, ids, count, column_count_, touched_, list_begin_, list_,
-                   [&](index_t r, index_t i) {
-                       const index_t cell =
-                           cell_begin_[static_cast<std::size_t>(r)] + i - rows.cells.indptr[ids[r]];
-                       return Cell{static_cast<std::int32_t>(r), rows.levels[i],
-                                   sampled_[static_cast<std::size_t>(cell)]};
-                   });
-}
-
-void RbmTrainer::list_rated(const LevelRows& rows, const std::int32_t* ids, index_t count) {
-    list_by_column(rows.rated, ids, count, column_count_, rated_touched_, rated_begin_, rated_list_,
-                   [](index_t r, index_t) { return static_cast<std::int32_t>(r); });
+    const CsrView& matrix = rows.cells;
+    touched_.clear();
+    for (index_t r = 0; r < count; ++r) {
+        for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
+            if (column_count_[static_cast<std::size_t>(matrix.indices[i])]++ == 0)
+                touched_.push_back(matrix.indices[i]);
+        }
+    }
+    std::sort(touched_.begin(), touched_.end());
+    list_begin_.resize(touched_.size() + 1);
+    index_t total = 0;
+    for (std::size_t t = 0; t < touched_.size(); ++t) {
+        list_begin_[t] = total;
+        total += std::exchange(column_count_[static_cast<std::size_t>(touched_[t])], total);
+    }
+    list_begin_[touched_.size()] = total;
+    list_.resize(static_cast<std::size_t>(total));
+    for (index_t r = 0; r < count; ++r) {
+        const index_t begin = matrix.indptr[ids[r]];
+        for (index_t i = begin; i < matrix.indptr[ids[r] + 1]; ++i) {
+            const index_t cell = cell_begin_[static_cast<std::size_t>(r)] + i - begin;
+            index_t& next = column_count_[static_cast<std::size_t>(matrix.indices[i])];
+            list_[static_cast<std::size_t>(next++)] =
+                Cell{static_cast<std::int32_t>(r), rows.levels[i],
+                     sampled_[static_cast<std::size_t>(cell)]};
+        }
+    }
+    for (const std::int32_t column : touched_) column_count_[static_cast<std::size_t>(column)] = 0;
 }
 
 // gradient: a row a level, and one for the biases
@@ -282,20 +250,6 @@ void RbmTrainer::update_column(index_t listed, float share, float rate, MatrixVi
         step = options_.momentum * step + rate * share * bias[k];
         model_.visible_bias.row(column)[k] += step;
     }
-}
-
-void RbmTrainer::update_rated(index_t listed, float share, float rate, MatrixView gradient) {
-    const index_t column = rated_touched_[static_cast<std::size_t>(listed)];
-    const index_t begin = rated_begin_[static_cast<std::size_t>(listed)];
-    const index_t end = rated_begin_[static_cast<std::size_t>(listed) + 1];
-    std::fill_n(gradient.data, gradient.width(), 0.0f);
-    for (index_t i = begin; i < end; ++i) {
-        const index_t row = rated_list_[static_cast<std::size_t>(i)];
-        add_row(positive_.row(row), gradient.data, gradient.width());
-        add_scaled_row(-1.0f, negative_.row(row), gradient.data, gradient.width());
-    }
-    move(model_.rated_weights.row(column), rated_step_.row(column), gradient.data, gradient.width(),
-         share, options_.momentum, rate, options_.decay);
 }
 
 void RbmTrainer::update_hidden_bias(index_t count, float rate) {

@@ -411,9 +411,6 @@ class LevelCells(metaclass=_PybindType):
         levels: NDArray[np.uint8],
         cols: int,
         n_levels: int,
-        *,
-        rated_indptr: _Positions | None = None,
-        rated_indices: _Ints | None = None,
     ) -> None: ...
 
 class Rbm(metaclass=_PybindType):
@@ -423,7 +420,6 @@ class Rbm(metaclass=_PybindType):
         levels: int,
         hidden: int,
         *,
-        conditional: bool,
         deviation: float,
         seed: int,
         num_threads: int = 1,

@@ -86,7 +86,7 @@ class RBM(RatingModel):
         What a row is: U-RBM or I-RBM.
     hidden_units : int, default 500
     regularization : float, default 0.003
-        Decay of the weights W and D, at least 0, beside the mean log-likelihood of a batch's rows.
+        Decay of the weights W, at least 0, beside the mean log-likelihood of a batch's rows.
     learning_rate : float, default 0.03
     learning_rate_decay : float, default 0.97
         Factor on the rate after each epoch, in (0, 1].
@@ -218,7 +218,6 @@ class RBM(RatingModel):
             matrix.shape[1],
             len(self._levels),
             int(self._structure.hidden_units),
-            conditional=False,
             deviation=float(self.init_scale),
             seed=self._seed,
             num_threads=self._num_threads(),
@@ -417,7 +416,6 @@ class RBM(RatingModel):
             len(tensors["visible_bias"]),
             len(self._levels),
             int(self._structure.hidden_units),
-            conditional=False,
             deviation=0.0,
             seed=0,
         )
