@@ -60,21 +60,21 @@ def csr_from_cells(
     return CSR(indptr, (cell % shape[1]).astype(np.int32), values, shape), timestamps
 
 
-def matrix_rows(X: Any, shape: tuple[int, int]) -> CSR:
+def matrix_rows(X: Any, shape: tuple[int, int], name: str) -> CSR:
     """Return a checked SciPy matrix in CSR format as it is, its rows sorted or not."""
     indptr, indices = as_contiguous(X.indptr, np.int64), as_contiguous(X.indices, np.int32)
-    return CSR(indptr, indices, as_values(X.data, "X"), shape)
+    return CSR(indptr, indices, as_values(X.data, name), shape)
 
 
 def matrix_cells(
-    X: Any, cells: Any
+    X: Any, cells: Any, name: str
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
     """Rows, columns and values of the stored cells of a SciPy matrix, checked and in COO format."""
-    values = as_values(cells.data, "X")
+    values = as_values(cells.data, name)
     if X.format in ("bsr", "dia") and (len(values) != X.nnz or not values.all()):
         raise ValueError(
-            f"X must store exactly its ratings, but its format is {X.format}, which fills up with "
-            f"zeros that cannot be told from ratings of 0: convert it to csr, csc or coo."
+            f"{name} must store exactly its ratings, but its format is {X.format}, which fills up "
+            f"with zeros that cannot be told from ratings of 0: convert it to csr, csc or coo."
         )
     rows, columns = (as_contiguous(numbers, np.int32) for numbers in (cells.row, cells.col))
     return rows, columns, values

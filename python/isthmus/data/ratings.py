@@ -1,6 +1,5 @@
 """The matrix of ratings that every model learns from."""
 
-import re
 from typing import Any, Literal
 
 import numpy as np
@@ -247,21 +246,33 @@ class Ratings:
         >>> Ratings.from_matrix(sparse.coo_array(([0.0, 4.0], ([0, 1], [2, 0])), shape=(2, 3)))
         Ratings(2 users x 3 items, 2 ratings in [0, 4])
         """
+        return cls._from_matrix(X, "X", user_ids, item_ids, duplicates)
+
+    @classmethod
+    def _from_matrix(
+        cls,
+        X: Any,
+        name: str,
+        user_ids: ArrayLike | IdIndex | None,
+        item_ids: ArrayLike | IdIndex | None,
+        duplicates: Duplicates = "error",
+    ) -> "Ratings":
+        """Make ratings from a sparse matrix that the caller calls `name`."""
         if not sparse.issparse(X):
-            raise TypeError(_no_matrix(X))
-        matrix = checked_matrix(X, "X")
+            raise TypeError(_no_matrix(X, name))
+        matrix = checked_matrix(X, name)
         if matrix.nnz == 0:
-            raise ValueError("X must hold at least one rating, but no cell is stored.")
+            raise ValueError(f"{name} must hold at least one rating, but no cell is stored.")
         shape = (int(matrix.shape[0]), int(matrix.shape[1]))
-        users = _id_index(user_ids, shape[0], "user", matrix.nnz, "X")
-        items = _id_index(item_ids, shape[1], "item", matrix.nnz, "X")
+        users = _id_index(user_ids, shape[0], "user", matrix.nnz, name)
+        items = _id_index(item_ids, shape[1], "item", matrix.nnz, name)
         if matrix.format == "csr":
-            csr = matrix_rows(matrix, shape)
+            csr = matrix_rows(matrix, shape, name)
             if _csr.has_increasing_rows(csr.indptr, csr.indices):
                 return cls(csr, user_ids=users, item_ids=items)
             rows, columns, values = _csr.row_numbers(csr.indptr), csr.indices, csr.values
         else:
-            rows, columns, values = matrix_cells(X, matrix)
+            rows, columns, values = matrix_cells(X, matrix, name)
         return cls._from_cells(rows, columns, values, None, duplicates, users, items)
 
     @classmethod
@@ -619,11 +630,7 @@ def as_ratings(
     """
     if isinstance(X, Ratings):
         return X
-    try:
-        return Ratings.from_matrix(X, user_ids=users, item_ids=items)
-    except (TypeError, ValueError) as error:
-        message = re.sub(r"^X\b", name, str(error))
-        raise type(error)(message) from None
+    return Ratings._from_matrix(X, name, users, items)
 
 
 def _place(
@@ -657,14 +664,14 @@ def _kind(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
 
 
-def _no_matrix(X: Any) -> str:
+def _no_matrix(X: Any, name: str) -> str:
     if isinstance(X, np.ndarray):
         return (
-            f"X must be sparse, for a stored cell is a rating and any other is unknown, but it is "
-            f"a {_kind(X)}, in which nothing is unknown: if 0 stands for unknown, pass "
+            f"{name} must be sparse, for a stored cell is a rating and any other is unknown, but it "
+            f"is a {_kind(X)}, in which nothing is unknown: if 0 stands for unknown, pass "
             f"scipy.sparse.csr_array(X)."
         )
     return (
-        f"X must be Ratings or a scipy.sparse array, users x items, but it is a {_kind(X)}; "
+        f"{name} must be Ratings or a scipy.sparse array, users x items, but it is a {_kind(X)}; "
         f"for a data frame there is Ratings.from_frame, for a file read_ratings."
     )
