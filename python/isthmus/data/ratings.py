@@ -667,8 +667,8 @@ def _kind(value: Any) -> str:
 def _no_matrix(X: Any, name: str) -> str:
     if isinstance(X, np.ndarray):
         return (
-            f"{name} must be sparse, for a stored cell is a rating and any other is unknown, but it "
-            f"is a {_kind(X)}, in which nothing is unknown: if 0 stands for unknown, pass "
+            f"{name} must be sparse, for a stored cell is a rating and any other is unknown, but "
+            f"it is a {_kind(X)}, in which nothing is unknown: if 0 stands for unknown, pass "
             f"scipy.sparse.csr_array(X)."
         )
     return (
