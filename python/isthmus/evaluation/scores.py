@@ -1,4 +1,4 @@
-"""What users and items are scored by: vectors, or what stands in their place."""
+"""What users and items are scored by: the four kinds of scores that models have."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus.data._csr import CSR, select_rows, with_ones
 
-__all__ = ["Floats", "Scorable", "Vectors", "unit_rows"]
+__all__ = ["Expected", "Floats", "Products", "Scorable", "Vectors", "Weighted", "unit_rows"]
 
 Floats = NDArray[np.float32]
 
@@ -71,6 +72,77 @@ class Vectors(NamedTuple):
             query_offset=self.user_offset,
             candidate_offset=self.item_offset,
         )
+
+
+class Products(NamedTuple):
+    """Scores of sparse rows times a dense matrix."""
+
+    rows: CSR
+    weights: Floats
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> Products:
+        """Keep some users and items, in the order given; None keeps all."""
+        return Products(
+            self.rows if users is None else select_rows(self.rows, users),
+            self.weights if items is None else np.ascontiguousarray(self.weights[:, items]),
+        )
+
+    def scorer(self) -> _core.ProductScorer:
+        """Return what the core scores by."""
+        rows = with_ones(self.rows)
+        return _core.ProductScorer(rows.indptr, rows.indices, rows.values, self.weights)
+
+
+class Expected(NamedTuple):
+    """Scores by the expected rating under a column's softmax, given a row's code."""
+
+    codes: Floats  # rows x hidden
+    weights: Floats  # columns x levels x hidden
+    bias: Floats  # columns x levels
+    values: NDArray[np.float64]
+    rows_are_users: bool
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> Expected:
+        """Keep some users and items, in the order given; None keeps all."""
+        rows, columns = (users, items) if self.rows_are_users else (items, users)
+        return self._replace(
+            codes=self.codes if rows is None else self.codes[rows],
+            weights=self.weights if columns is None else self.weights[columns],
+            bias=self.bias if columns is None else self.bias[columns],
+        )
+
+    def scorer(self) -> _core.ExpectedScorer:
+        """Return what the core scores by."""
+        return _core.ExpectedScorer(
+            self.codes,
+            self.weights.reshape(-1, self.codes.shape[1]),
+            self.bias,
+            values=self.values.tolist(),
+            queries_are_rows=self.rows_are_users,
+        )
+
+
+class Weighted(NamedTuple):
+    """Scores by a weighted sum of the models' own."""
+
+    members: tuple[Scorable, ...]
+    weights: tuple[float, ...]
+    constant: float
+
+    def take(
+        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
+    ) -> Weighted:
+        """Keep some users and items, in the order given; None keeps all."""
+        return self._replace(members=tuple(member.take(users, items) for member in self.members))
+
+    def scorer(self) -> _core.WeightedScorer:
+        """Return what the core scores by."""
+        scores = tuple(member.scorer() for member in self.members)
+        return _core.WeightedScorer(scores, self.weights, self.constant)
 
 
 def unit_rows(vectors: Floats) -> Floats:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import _core
 from isthmus._util.checks import check_share, shown
 from isthmus._util.interrupts import uninterrupted
 from isthmus._util.random import seed_from
 from isthmus.data._csr import CSR
 from isthmus.data.ratings import Ratings, as_ratings
 from isthmus.data.splits import train_test_split
-from isthmus.evaluation.scores import Floats, Scorable, unit_rows
+from isthmus.evaluation.scores import Floats, Scorable, Weighted, unit_rows
 from isthmus.models import _files
 from isthmus.models._rating_model import RatingModel
 from isthmus.models._tensors import Layout, Tensors, check_range, double, part_of
@@ -29,25 +28,6 @@ __all__ = ["Blend"]
 
 PENALTY = 10.0
 """Ridge on the weights' distance from equal ones: it weighs as much as so many ratings."""
-
-
-class _Weighted(NamedTuple):
-    """Scores by a weighted sum of the models' own."""
-
-    members: tuple[Scorable, ...]
-    weights: tuple[float, ...]
-    constant: float
-
-    def take(
-        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
-    ) -> _Weighted:
-        """Keep some users and items, in the order given; None keeps all."""
-        return self._replace(members=tuple(member.take(users, items) for member in self.members))
-
-    def scorer(self) -> _core.WeightedScorer:
-        """Return what the core scores by."""
-        scores = tuple(member.scorer() for member in self.members)
-        return _core.WeightedScorer(scores, self.weights, self.constant)
 
 
 class Blend(Recommender):
@@ -197,11 +177,11 @@ class Blend(Recommender):
 
     # Prediction
 
-    def _vectors(self) -> _Weighted:
+    def _vectors(self) -> Weighted:
         return self._weigh([model._vectors() for model in self.models_])
 
-    def _weigh(self, members: list[Scorable]) -> _Weighted:
-        return _Weighted(tuple(members), tuple(self.weights_.tolist()), self.constant_)
+    def _weigh(self, members: list[Scorable]) -> Weighted:
+        return Weighted(tuple(members), tuple(self.weights_.tolist()), self.constant_)
 
     def _predict_positions(self, users: NDArray[Any], items: NDArray[Any]) -> Floats:
         # of what the models predict, each with its own clipping and default rating
@@ -220,7 +200,7 @@ class Blend(Recommender):
 
     # New users and items
 
-    def _fold_users(self, ratings: CSR) -> _Weighted:
+    def _fold_users(self, ratings: CSR) -> Weighted:
         return self._weigh([model._fold_users(ratings) for model in self.models_])
 
     def fold_in(self, X: Any, *, axis: str = "user") -> Self:

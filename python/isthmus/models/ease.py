@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,9 @@ from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_bool, check_real
 from isthmus._util.memory import available_memory, format_bytes
-from isthmus.data._csr import CSR, select_rows, transpose, with_ones
+from isthmus.data._csr import CSR, transpose, with_ones
 from isthmus.data.ratings import as_ratings
-from isthmus.evaluation.scores import Floats
+from isthmus.evaluation.scores import Floats, Products
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._tensors import Layout, Tensors, single
 from isthmus.models.base import Recommender
@@ -23,27 +23,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["EASE"]
-
-
-class Products(NamedTuple):
-    """Scores of sparse rows times a dense matrix."""
-
-    rows: CSR
-    weights: Floats
-
-    def take(
-        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
-    ) -> Products:
-        """Keep some users and items, in the order given; None keeps all."""
-        return Products(
-            self.rows if users is None else select_rows(self.rows, users),
-            self.weights if items is None else np.ascontiguousarray(self.weights[:, items]),
-        )
-
-    def scorer(self) -> _core.ProductScorer:
-        """Return what the core scores by."""
-        rows = with_ones(self.rows)
-        return _core.ProductScorer(rows.indptr, rows.indices, rows.values, self.weights)
 
 
 class EASE(Recommender):

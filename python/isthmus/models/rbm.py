@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from isthmus._util.checks import (
 )
 from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
-from isthmus.evaluation.scores import Floats
+from isthmus.evaluation.scores import Expected, Floats
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._rbm_learner import Learner
@@ -35,37 +35,6 @@ MAX_LEVELS = 100
 
 PENALTY = 10.0
 """On how a new column's weights differ from the mean column's: best for few and many ratings."""
-
-
-class _Expected(NamedTuple):
-    """Scores by the expected rating under a column's softmax, given a row's code."""
-
-    codes: Floats  # rows x hidden
-    weights: Floats  # columns x levels x hidden
-    bias: Floats  # columns x levels
-    values: NDArray[np.float64]
-    rows_are_users: bool
-
-    def take(
-        self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
-    ) -> _Expected:
-        """Keep some users and items, in the order given; None keeps all."""
-        rows, columns = (users, items) if self.rows_are_users else (items, users)
-        return self._replace(
-            codes=self.codes if rows is None else self.codes[rows],
-            weights=self.weights if columns is None else self.weights[columns],
-            bias=self.bias if columns is None else self.bias[columns],
-        )
-
-    def scorer(self) -> _core.ExpectedScorer:
-        """Return what the core scores by."""
-        return _core.ExpectedScorer(
-            self.codes,
-            self.weights.reshape(-1, self.codes.shape[1]),
-            self.bias,
-            values=self.values.tolist(),
-            queries_are_rows=self.rows_are_users,
-        )
 
 
 class RBM(RatingModel):
@@ -286,11 +255,11 @@ class RBM(RatingModel):
 
     # Prediction
 
-    def _vectors(self) -> _Expected:
+    def _vectors(self) -> Expected:
         return self._assemble(self._codes.array, self._shaped_weights(), self._bias())
 
-    def _assemble(self, codes: Floats, weights: Floats, bias: Floats) -> _Expected:
-        return _Expected(codes, weights, bias, self._levels, self._structure.orientation == "user")
+    def _assemble(self, codes: Floats, weights: Floats, bias: Floats) -> Expected:
+        return Expected(codes, weights, bias, self._levels, self._structure.orientation == "user")
 
     def _item_vectors(self) -> Floats:
         if self._structure.orientation == "item":
@@ -309,7 +278,7 @@ class RBM(RatingModel):
 
     # New users and items
 
-    def _fold_users(self, ratings: CSR) -> _Expected:
+    def _fold_users(self, ratings: CSR) -> Expected:
         if self._structure.orientation == "user":
             codes = self._encode(ratings).array
             return self._assemble(codes, self._shaped_weights(), self._bias())
