@@ -1,10 +1,9 @@
 """Autoencoder recommenders that train on CPUs in time proportional to the number of ratings."""
 
 from importlib.metadata import version as _version
-from typing import Any
 
 from isthmus import _core
-from isthmus._util.threads import resolve_num_threads
+from isthmus._util.build import build_info
 from isthmus.data.content import Content
 from isthmus.data.io import read_items, read_ratings, write_ratings
 from isthmus.data.ratings import Ratings
@@ -71,28 +70,3 @@ if _core.__version__ != __version__:
         f"isthmus is version {__version__}, but its compiled core is version "
         f"{_core.__version__}; reinstall isthmus, so that both come from one build."
     )
-
-
-def build_info() -> dict[str, Any]:
-    """Return what is installed and what of it is in use, for bug reports and benchmarks.
-
-    Returns
-    -------
-    dict
-        ``version``, ``isa`` (the instruction set in use), ``available_isas`` (those that
-        ``ISTHMUS_ISA`` may name on this machine), ``compiler``, ``compiler_flags``,
-        ``threads_backend`` (``"openmp"``, ``"std"`` or ``"serial"``), ``max_threads`` (what that
-        backend would use by itself), ``num_threads`` (what ``num_threads=0`` means in this
-        process), ``eigen`` and ``pybind11`` (versions).
-
-    Examples
-    --------
-    >>> import isthmus
-    >>> isthmus.build_info()["isa"] in isthmus.build_info()["available_isas"]
-    True
-    """
-    return {
-        **_core.build_info(),
-        "available_isas": _core.available(),
-        "num_threads": resolve_num_threads(0),
-    }

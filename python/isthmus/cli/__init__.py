@@ -1,10 +1,10 @@
 """The program `isthmus`: train, evaluate, predict and recommend from a shell."""
 
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-import isthmus
 from isthmus.cli import demo, info, predict, recommend, train
 from isthmus.cli._errors import Group
 
@@ -24,7 +24,7 @@ for module in (train, predict, recommend, info, demo):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"isthmus {isthmus.__version__}")
+        print(f"isthmus {version('isthmus')}")
         raise typer.Exit
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-import isthmus
+from isthmus._util.build import build_info
 from isthmus.data._reading import printable
 from isthmus.models.base import Recommender
 
@@ -28,7 +28,7 @@ def info(
 ) -> None:
     """Show what is installed and in use or, of a model, what it is."""
     if model is None:
-        _print(isthmus.build_info())
+        _print(build_info())
         return
     recommender = Recommender.load(model)
     tensors = recommender._tensors()
