@@ -1,6 +1,6 @@
 # One core per instruction set: the same sources, compiled once for each entry of ISTHMUS_ISA.
 # Python loads the best one that the CPU can run. To add one, name its flags here, its module in
-# cpp/bindings/module.cpp, test for it in cpp/bindings/cpu.cpp and list it in _dispatch.py.
+# cpp/bindings/module.cpp, test for it in cpp/bindings/cpu.cpp and list it in python/isthmus/_core/__init__.py.
 
 set(isthmus_isa_flags_baseline "") # whatever every CPU of the architecture has
 set(isthmus_isa_flags_avx2 -march=x86-64-v3)

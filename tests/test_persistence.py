@@ -14,9 +14,11 @@ from scipy import sparse
 
 from isthmus import (
     CVAE,
+    RBM,
     AutoRec,
     BiasedMF,
     MultDAE,
+    MultVAE,
     Ratings,
     Recommender,
     synthetic_ratings,
@@ -93,6 +95,28 @@ class TestFile:
         loaded = Recommender.load(tmp_path / "model")
         assert (loaded.hidden_units, loaded.orientation) == (model.hidden_units, model.orientation)
         assert (loaded.epochs, loaded.get_params()) == (model.epochs, model.get_params())
+
+    def test_a_subclass_and_a_list_that_changed_are_saved(self, tmp_path):
+        class Own(RBM):
+            pass
+
+        ratings = synthetic_ratings(20, 15, 100, random_state=0)
+        units = [6]
+        try:
+            for model in (Own(epochs=1), MultVAE(hidden_units=units, epochs=1)):
+                model.fit(ratings)
+                units.append(4)
+                model.save(tmp_path / "model")
+                assert type(Recommender.load(tmp_path / "model")) is type(model)
+        finally:
+            del Recommender._models["Own"]
+
+    def test_partial_fit_refuses_what_does_not_go_with_the_fitted_structure(self):
+        ratings = synthetic_ratings(20, 15, 100, random_state=0)
+        model = AutoRec(hidden_units=(5,), epochs=1, random_state=0).fit(ratings)
+        model.set_params(hidden_units=(5, 3, 5), pretraining_epochs=1)
+        with pytest.raises(ValueError, match=r"hidden_units must be an odd number .* was \(5,\)"):
+            model.partial_fit(ratings)
 
     def test_folds_in_with_the_parameters_of_training(self, tmp_path):
         ratings = synthetic_ratings(20, 15, 100, random_state=0)
@@ -449,7 +473,7 @@ class TestFormats:
     def test_are_refused_with_a_parameter_that_went(self):
         path = DATA / "format_2" / "RBM-conditional.safetensors"
         message = "RBM has no parameter conditional any more, but it is True there"
-        with pytest.raises(ValueError, match=rf"{path.name} is damaged: {message}\."):
+        with pytest.raises(ValueError, match=rf"{path.name} cannot be read: {message}\."):
             Recommender.load(path)
 
     @pytest.mark.parametrize("path", FORMATS)

@@ -108,6 +108,8 @@ class EpochModel(Recommender, abstract=True):
         callbacks = as_callbacks(callbacks)
         if not self._fitted:
             return self._start(X, epochs, validation, callbacks)
+        fixed = {name: getattr(self._structure, name) for name in self._structural}
+        type(self)(**{**self.get_params(), **fixed})._check_parameters()
         ratings = ratings_among(self._users, self._items, X, "X")
         part, held_out = self._hold_out(ratings, validation, self._seed)
         self._check_ratings(part, anew=False)
@@ -254,11 +256,13 @@ class EpochModel(Recommender, abstract=True):
         self._num_threads()
 
     def _current_structure(self) -> SimpleNamespace:
-        return SimpleNamespace(**self.get_params())
+        # a caller may go on to change a list of his
+        own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.get_params().items()}
+        return SimpleNamespace(**own)
 
     def _saved_parameters(self) -> dict[str, Any]:
-        at_once = {name: getattr(self, name) for name in _AT_ONCE if hasattr(self, name)}
-        return {**vars(self._structure), **at_once}
+        now = {name: value for name, value in self.get_params().items() if name in _AT_ONCE}
+        return {**vars(self._structure), **now}
 
     # Files
 

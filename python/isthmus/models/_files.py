@@ -75,6 +75,10 @@ class _NotReadable(ValueError):
     """A file that may be whole, but of another program, or of a version that is not read."""
 
 
+class _Outdated(ValueError):
+    """A whole file of a model that can no longer be made."""
+
+
 def save_model(model: Any, path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> None:
     """Write a fitted model of `kinds`; only a whole file that can be read replaces another."""
     tensors: Tensors = {
@@ -145,7 +149,7 @@ def unfitted(model: Any, parameters: Any, kinds: Mapping[str, type[Any]]) -> Any
     for name, only in _REMOVED.get(model, {}).items():
         value = parameters.pop(name, only)
         if only is not ... and value != only:
-            raise ValueError(f"{model} has no parameter {name} any more, but it is {value!r} there")
+            raise _Outdated(f"{model} has no parameter {name} any more, but it is {value!r} there")
     for name in parameters.keys() - set(kind._parameter_names()):
         raise ValueError(f"{model} has no parameter {reprlib.repr(name)}")
     # JSON has no tuples
@@ -167,6 +171,8 @@ def load_model(path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> Any
         model._restore(part_of(tensors, _WEIGHTS))
     except (_NotReadable, OSError, MemoryError):
         raise
+    except _Outdated as error:
+        raise ValueError(f"{path} cannot be read: {error}.") from None
     except SafetensorError as error:
         raise ValueError(
             f"{path} is no model file, or a damaged one: {printable(error)[:200]}."

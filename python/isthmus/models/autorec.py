@@ -316,7 +316,7 @@ class AutoRec(RatingModel):
     def _learner(self, ratings: Ratings) -> Learner:
         matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
         self._row_offset = self._offset(matrix, self._structure.target_centering)
-        kind = LbfgsLearner if self.optimizer == "lbfgs" else Learner
+        kind = LbfgsLearner if self._structure.optimizer == "lbfgs" else Learner
         return kind(
             self._network,
             self._structure,

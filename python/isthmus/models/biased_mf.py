@@ -259,7 +259,7 @@ class BiasedMF(RatingModel):
         self._priors = {}
         for side, count in _counts(ratings).items():
             trained = bias[side][count > 0].astype(np.float64)
-            scales = count[count > 0] ** float(self.weighted_regularization)
+            scales = count[count > 0] ** float(self._structure.weighted_regularization)
             self._priors[side] = _Prior(
                 bias=float(trained.mean()),
                 strength=strength(noise / self._scale**2, float(trained.var())),

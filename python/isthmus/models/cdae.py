@@ -186,18 +186,19 @@ class CDAE(ImplicitRecommender):
                     array[known:] = 0
                     array = array[:known]
                 array[...] = old.weights()[name]
+        settings = self._structure
         trainer = _core.CdaeTrainer(
             self._network,
-            optimizer=self.optimizer,
-            regularization=float(self.regularization),
-            batch_size=int(self.batch_size),
+            optimizer=settings.optimizer,
+            regularization=float(settings.regularization),
+            batch_size=int(settings.batch_size),
             cells=len(rows.indices),
-            negatives=min(int(self.negatives), rows.shape[1]),
-            corruption=float(self.corruption),
+            negatives=min(int(settings.negatives), rows.shape[1]),
+            corruption=float(settings.corruption),
             seed=self._seed,
             num_threads=self._num_threads(),
         )
-        return _Learner(rows, self._structure, trainer)
+        return _Learner(rows, settings, trainer)
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
         cells = with_ones(rows)

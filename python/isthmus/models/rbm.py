@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,6 @@ from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._rbm_learner import Learner
 from isthmus.models._tensors import Layout, Tensors, double, length_of, single
 from isthmus.training.weights import load_weights
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["RBM"]
 

@@ -451,4 +451,4 @@ class MultVAE(_Multinomial):
         return layers, latent, () if linear else check_layers("decoder_units", decoder)
 
     def _annealing(self) -> tuple[float, float]:
-        return float(self.beta), float(self.annealing_steps)
+        return float(self._structure.beta), float(self._structure.annealing_steps)
