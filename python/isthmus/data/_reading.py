@@ -1,7 +1,10 @@
 """What a file may cost its reader, and what its reader says of a damaged one."""
 
+import bz2
+import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -93,7 +96,10 @@ class Unpacked(io.RawIOBase):
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = path
         self._size = 0
-        self._stream = pa.input_stream(path, compression="detect")
+        # Arrow's streams leak 64 KiB each where what they decompress is damaged
+        openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
+        opened = openers.get(Path(path).suffix.lower())
+        self._stream = opened(path) if opened else pa.input_stream(path, compression="detect")
 
     def readable(self) -> bool:
         return True
@@ -101,8 +107,9 @@ class Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             data = self._stream.read(len(buffer))
-        except OSError as error:
-            raise ValueError(f"{self._path} cannot be decompressed: {error}.") from None
+        except (OSError, EOFError, zlib.error) as error:
+            reason = printable(error).rstrip(".")
+            raise ValueError(f"{self._path} cannot be decompressed: {reason}.") from None
         self._size += len(data)
         check_unpacked(self._path, self._size)
         buffer[: len(data)] = data
