@@ -287,8 +287,10 @@ class TestArrays:
         assert Ratings.from_arrays([1], [1], [1], half).timestamps.tolist() == [7]
 
     def test_ids_that_numpy_would_change(self):
-        with pytest.raises(ValueError, match=r"users must not end in the character U\+0000"):
+        with pytest.raises(ValueError, match=r"users must not have the character U\+0000"):
             Ratings.from_arrays(["a", "a\0"], [1, 1], [1, 2])
+        with pytest.raises(ValueError, match=r"users must not have the character U\+0000"):
+            Ratings.from_arrays(np.array(["a", "\0a"]), [1, 1], [1, 2])
         with pytest.raises(ValueError, match=r"users must be Unicode text, .* surrogate"):
             Ratings.from_arrays(["a", "\udcff"], [1, 1], [1, 2])
 

@@ -12,6 +12,7 @@ from isthmus._util.checks import shown
 __all__ = ["IdArray", "IdIndex", "as_ids", "as_strings", "encode", "rank_codes"]
 
 _MOST_CHARACTERS = 1 << 27  # of 4 bytes: half a GiB
+_NUL = "{} must not have the character U+0000, which NumPy and Arrow take for the end."
 
 IdArray = NDArray[np.int64] | NDArray[np.str_]
 
@@ -42,8 +43,17 @@ def as_ids(values: Any, name: str) -> IdArray:
             raise ValueError(
                 f"{name} must not be empty strings, but there is one at position {empty[0]}."
             )
+        _refuse_nul(strings, name)
         return strings
     raise TypeError(f"{name} must be integers or strings, but their dtype is {array.dtype}.")
+
+
+def _refuse_nul(strings: NDArray[np.str_], name: str) -> None:
+    """Refuse strings that go on after U+0000; at their end, NumPy has dropped it."""
+    if len(strings):
+        letters = np.ascontiguousarray(strings).view(np.uint32).reshape(len(strings), -1)
+        if ((letters[:, :-1] == 0) & (letters[:, 1:] != 0)).any():
+            raise ValueError(_NUL.format(name))
 
 
 def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
@@ -73,8 +83,8 @@ def as_strings(strings: list[str], name: str) -> NDArray[np.str_]:
             f"{name} must be of similar lengths, for arrays give all the room of the longest, but "
             f"one of {len(strings):,} has {width:,} characters: {longest[:40]!r}..."
         )
-    if any(string.endswith("\0") for string in strings):
-        raise ValueError(f"{name} must not end in the character U+0000, which NumPy drops.")
+    if any("\0" in string for string in strings):
+        raise ValueError(_NUL.format(name))
     try:
         "".join(strings).encode()
     except UnicodeEncodeError as error:

@@ -211,6 +211,8 @@ def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | Non
         value = fields[getattr(layout.columns, field)]
         if not value.strip():
             return f"the {field} must not be empty, but it is: {shown}"
+        if "\0" in value:
+            return f"the {field} must not have the character U+0000, but it does: {shown}"
         if field == integers and value.strip().startswith("-"):
             return (
                 f"the {field} must be at least 0 where all are integers, but it is {_shown(value)}"

@@ -83,7 +83,8 @@ def read_text(
     for position, field in enumerate(("user", "item")):
         column = _integers_or_strings(table[field])
         if column is None:
-            refuse(path, layout, f"an id of the {field}s is empty or negative", integers=field)
+            reason = f"an id of the {field}s is empty, negative or has U+0000"
+            refuse(path, layout, reason, integers=field)
         table = table.set_column(position, field, column)
     return table
 
@@ -132,12 +133,15 @@ def _read_as(path: str | PathLike[str], layout: Layout, timestamp_type: Any) -> 
 
 
 def _integers_or_strings(column: Any) -> Any:
-    """Turn ids into integers if all are written so; None if one is empty or negative."""
+    """Turn ids into integers if all are written so; None if one is not to be taken.
+
+    Empty and negative ids are not, nor those with U+0000, which NumPy and Arrow take for the end.
+    """
     column = column.unify_dictionaries()
     written = column.chunk(0).dictionary
     codes = pa.concat_arrays([chunk.indices for chunk in column.chunks])
     ids = pc.utf8_trim_whitespace(written)
-    if pc.any(pc.match_substring_regex(ids, "^$")).as_py():
+    if pc.any(pc.match_substring_regex(ids, r"^$|\x00")).as_py():
         return None
     # "007" must stay what it is, and so must all ids beside it.
     if pc.all(pc.match_substring_regex(ids, "^(0|-?[1-9][0-9]{0,18})$")).as_py():

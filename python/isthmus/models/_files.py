@@ -221,8 +221,11 @@ def _parse(text: str) -> dict[str, Any]:
 
 def _upgraded(about: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
     """Turn what a file of format 2 holds into what one of format 3 would."""
+    parameters = about.get("parameters")
+    if not isinstance(parameters, dict) or "model" not in about:
+        raise ValueError("its metadata does not name a model and its parameters")
     if about["model"] == "Blend":
-        members = about["parameters"]["models"]
+        members = parameters.get("models")
         if not isinstance(members, list):
             raise ValueError(f"its models are no list, but {reprlib.repr(members)}")
         for number, member in enumerate(members):
