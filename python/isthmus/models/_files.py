@@ -338,6 +338,8 @@ def _strings(text: NDArray[np.uint8], ends: NDArray[np.int64], name: str) -> NDA
         parts = [whole[a:b].decode() for a, b in zip(starts, ends.tolist(), strict=True)]
     except UnicodeDecodeError as error:
         raise ValueError(f"{name}.bytes is no UTF-8: {error.reason}") from None
+    if any("\0" in part for part in parts):
+        raise ValueError(f"{name} must not have the character U+0000")
     strings = np.array(parts, np.str_)
     if (strings == "").any():
         raise ValueError(f"{name} must not be empty strings")
