@@ -48,7 +48,7 @@ def require(condition, sentence):
 
 
 def refusal(error, allowed, *, path=None):
-    """Return the outcome that a documented exception stands for, and raise what is none."""
+    """Return the outcome of a documented exception, and raise any other."""
     kind = type(error)
     if kind.__module__.startswith("isthmus."):  # which may tell apart what it raises for itself
         kind = next((base for base in kind.__mro__ if base in allowed), kind)

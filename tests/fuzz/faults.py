@@ -15,12 +15,12 @@ def die(given, folder):
 
 
 def hang(given, folder):
-    """Take forever."""
+    """Never return."""
     time.sleep(3600)
 
 
 def devour(given, folder):
-    """Take 1.2 GiB of memory, but give it back."""
+    """Allocate 1.2 GiB of memory, and free it."""
     return str(len(b"x" * (1200 * 2**20)))
 
 

@@ -304,7 +304,7 @@ def read_tensors(data):
 
 
 def tensor_header(metadata, tensors):
-    """Say where each array lies, as safetensors' header does."""
+    """Return where each array lies, as safetensors' header says it."""
     header, offset = {"__metadata__": metadata}, 0
     for name, array in tensors.items():
         end = offset + array.nbytes

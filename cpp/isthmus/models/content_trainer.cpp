@@ -117,7 +117,7 @@ void ContentTrainer::forward(const EpochBatch& batch) {
     parallel_ranges(
         batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
             encode_rows(model_, batch_, begin, end, before_, after_);
-            // in the place of the means
+            // instead of the means
             codes_.sample(draw, batch.ids, 1.0f, before_.back(), begin, end, after_.back());
             decode(begin, end);
         });

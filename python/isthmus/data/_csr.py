@@ -18,6 +18,7 @@ __all__ = [
     "check_shape",
     "check_structure",
     "column_counts",
+    "count_filled",
     "empty",
     "from_dense",
     "has_increasing_rows",
@@ -98,6 +99,11 @@ def check_structure(
         raise ValueError(
             f"{name}.indices must lie between 0 and {columns - 1}, but they include {wrong}."
         )
+
+
+def count_filled(rows: CSR) -> int:
+    """Return how many rows have a cell."""
+    return int(np.count_nonzero(np.diff(rows.indptr)))
 
 
 def has_increasing_rows(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> bool:

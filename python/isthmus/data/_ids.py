@@ -25,6 +25,8 @@ def as_ids(values: Any, name: str) -> IdArray:
         raise ValueError(f"{name} must have one dimension, but its shape is {array.shape}.")
     if array.dtype.kind == "O":
         array = _from_objects(array, name)
+    elif array.dtype.kind in "UT":
+        _refuse_nul(array.astype(np.str_, copy=False), name)
     if array.dtype.kind == "u" and len(array) and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name} must fit int64, but it holds {array.max()}.")
     if array.dtype.kind in "iu":
@@ -43,7 +45,6 @@ def as_ids(values: Any, name: str) -> IdArray:
             raise ValueError(
                 f"{name} must not be empty strings, but there is one at position {empty[0]}."
             )
-        _refuse_nul(strings, name)
         return strings
     raise TypeError(f"{name} must be integers or strings, but their dtype is {array.dtype}.")
 
@@ -153,7 +154,7 @@ class IdIndex:
             )
 
     def next_ids(self, n: int, name: str) -> IdArray:
-        """Return the integers that follow the greatest id to what is to be added and has no ids."""
+        """Return n integers that follow the greatest id, for what is added without ids."""
         if self.ids.dtype.kind != "i":
             raise ValueError(
                 f"{name} must come with {self.kind} ids, since the model's are strings, "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.checks import is_auto
-from isthmus.data._csr import CSR, column_counts
+from isthmus.data._csr import CSR, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
 from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
@@ -63,7 +63,7 @@ class Learner:
         self._popularity = popularity = column_counts(matrix.indices, matrix.shape[1])
         self._nnz = len(matrix.indices)
         self._n_rows = matrix.shape[0]
-        self._filled = filled = int(np.count_nonzero(np.diff(matrix.indptr)))
+        self._filled = filled = count_filled(matrix)
         self._trainer = _core.Trainer(
             network,
             popularity,

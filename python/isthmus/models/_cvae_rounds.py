@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus.data._csr import CSR, select_rows, transpose, with_ones
+from isthmus.data._csr import CSR, count_filled, select_rows, transpose, with_ones
 from isthmus.evaluation.scores import Floats
 
 __all__ = ["LOSSES", "Rounds", "as_cells", "content_trainer", "encode_content", "solve"]
@@ -64,7 +64,7 @@ class Rounds:
         self._by_user, self._by_item = as_cells(rows), as_cells(columns)
         self._active = np.diff(rows.indptr) > 0
         self._had = np.diff(columns.indptr) > 0
-        self._n_content = int(np.count_nonzero(np.diff(content.indptr)))
+        self._n_content = count_filled(content)
         self._pull = float(settings.item_regularization / settings.content_weight)
         self._trainer: _core.ContentTrainer | None = None
         if network is not None and self._n_content:

@@ -108,8 +108,7 @@ class EpochModel(Recommender, abstract=True):
         callbacks = as_callbacks(callbacks)
         if not self._fitted:
             return self._start(X, epochs, validation, callbacks)
-        fixed = {name: getattr(self._structure, name) for name in self._structural}
-        type(self)(**{**self.get_params(), **fixed})._check_parameters()
+        type(self)(**vars(self._next_structure()))._check_parameters()
         ratings = ratings_among(self._users, self._items, X, "X")
         part, held_out = self._hold_out(ratings, validation, self._seed)
         self._check_ratings(part, anew=False)
@@ -147,15 +146,13 @@ class EpochModel(Recommender, abstract=True):
         learner = None
         try:
             with uninterrupted():  # until then, the model is the earlier one
-                structure = {name: getattr(self._structure, name) for name in self._structural}
-                self._structure = self._current_structure()
-                vars(self._structure).update(structure)
+                self._structure = self._next_structure()
                 self._remember(part)
                 learner = self._learner(part)
                 self._fitted = False  # callbacks would see weights and codes that do not match
             train(
                 learner,
-                validate=partial(self._validate, learner, held_out),
+                validate=dict if held_out is None else partial(self._validate, learner, held_out),
                 first=len(self.history_),
                 epochs=epochs,
                 ratings=part.nnz,
@@ -230,7 +227,7 @@ class EpochModel(Recommender, abstract=True):
         raise NotImplementedError
 
     def _validate(self, learner: Any, held_out: Any) -> dict[str, float]:
-        """Measure the model as the learner has it on what `_prepare` made; nothing on None."""
+        """Measure the model as the learner has it, on what `_prepare` made."""
         raise NotImplementedError
 
     def _finish(self, learner: Any) -> None:
@@ -259,6 +256,12 @@ class EpochModel(Recommender, abstract=True):
         # a caller may go on to change a list of his
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.get_params().items()}
         return SimpleNamespace(**own)
+
+    def _next_structure(self) -> SimpleNamespace:
+        """Return the parameters to train with: as they are now, but for what arrays depend on."""
+        structure = self._current_structure()
+        vars(structure).update({name: getattr(self._structure, name) for name in self._structural})
+        return structure
 
     def _saved_parameters(self) -> dict[str, Any]:
         now = {name: value for name, value in self.get_params().items() if name in _AT_ONCE}

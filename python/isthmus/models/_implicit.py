@@ -10,7 +10,7 @@ import numpy as np
 
 from isthmus._util.checks import check_integer, check_real
 from isthmus.data._alignment import check_apart, check_same_users, pattern_among, rows_among
-from isthmus.data._csr import CSR
+from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
 from isthmus.data.splits import HeldOutUsers
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank
@@ -34,7 +34,7 @@ class RowLearner:
         self.rows = rows
         self._settings = settings
         self._trainer = trainer
-        self._filled = int(np.count_nonzero(np.diff(rows.indptr)))
+        self._filled = count_filled(rows)
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         return self.run_rows(index, by_rows(progress, len(self.rows.indices), self._filled))
@@ -171,9 +171,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
     def _validation_metric(self) -> RankingMetric:
         return parse_metrics([self.validation_metric], "validation_metric")[0]
 
-    def _validate(self, learner: RowLearner, held_out: HeldOut | None) -> dict[str, float]:
-        if held_out is None:
-            return {}
+    def _validate(self, learner: RowLearner, held_out: HeldOut) -> dict[str, float]:
         positives, fold_in = held_out
         rows = learner.rows if fold_in is None else fold_in
         values = rank(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.checks import check_layers
-from isthmus.data._csr import CSR
+from isthmus.data._csr import CSR, count_filled
 from isthmus.training.loop import by_rows
 from isthmus.training.weights import WeightKeeper
 
@@ -51,7 +51,7 @@ class Learner(WeightKeeper):
         self.matrix = matrix
         self._cells = cells
         self._nnz = len(matrix.indices)
-        self._filled = int(np.count_nonzero(np.diff(matrix.indptr)))
+        self._filled = count_filled(matrix)
         self._num_threads = num_threads
         self._trainer = _core.RbmTrainer(
             model,

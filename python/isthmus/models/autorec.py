@@ -327,9 +327,7 @@ class AutoRec(RatingModel):
             num_threads=self._num_threads(),
         )
 
-    def _validate(self, learner: Learner, held_out: HeldOut | None) -> dict[str, float]:
-        if held_out is None:
-            return {}
+    def _validate(self, learner: Learner, held_out: HeldOut) -> dict[str, float]:
         vectors = self._assemble(learner.encode().array, self._row_offset, learner.decoder())
         place = learner.column_places
         by_item = self._structure.orientation == "item"

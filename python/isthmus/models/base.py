@@ -251,7 +251,7 @@ class Recommender(Estimator):
         return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
 
     def _similarity(self, items: NDArray[np.int64]) -> Scorable:
-        """Score items, in the place of users, for all items."""
+        """Return how similar some items are to all items, as scores."""
         unit = unit_rows(self._item_vectors())
         return Vectors(unit[items], unit)
 

@@ -242,8 +242,8 @@ class BiasedMF(RatingModel):
             model.weights()[f"{side}_bias"][0, count == 0] = 0.0
         return learner
 
-    def _validate(self, learner: Learner, held_out: HeldOut | None) -> dict[str, float]:
-        return {} if held_out is None else self._measure(self._vectors(), held_out)
+    def _validate(self, learner: Learner, held_out: HeldOut) -> dict[str, float]:
+        return self._measure(self._vectors(), held_out)
 
     def _finish(self, learner: Learner) -> None:
         """Learn from the trained users and items what new ones are like."""

@@ -217,9 +217,7 @@ class RBM(RatingModel):
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
         return learner
 
-    def _validate(self, learner: Learner, held_out: HeldOut | None) -> dict[str, float]:
-        if held_out is None:
-            return {}
+    def _validate(self, learner: Learner, held_out: HeldOut) -> dict[str, float]:
         scores = self._assemble(learner.encode().array, self._shaped_weights(), self._bias())
         return self._measure(scores, held_out)
 

@@ -18,7 +18,7 @@ from isthmus._util.checks import (
     check_real,
     check_units,
 )
-from isthmus.data._csr import CSR
+from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
 from isthmus.models._implicit import ImplicitRecommender, RowLearner
@@ -46,7 +46,7 @@ class _Learner(RowLearner):
     ) -> None:
         trainer = _core.MultinomialTrainer(
             network,
-            int(np.count_nonzero(np.diff(rows.indptr))),
+            count_filled(rows),
             optimizer=settings.optimizer,
             regularization=float(settings.regularization),
             batch_size=int(settings.batch_size),
