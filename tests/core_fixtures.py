@@ -50,6 +50,9 @@ def core_rows(core: ModuleType, rows: reference.Rows) -> Any:
         target_offset=rows.target_offset,
         input_scale=rows.input_scale,
         target_scale=rows.target_scale,
+        input_factor=rows.input_factor,
+        column_offset=rows.column_offset,
+        cell_offset=rows.cell_offset,
     )
 
 
@@ -81,6 +84,8 @@ def core_trainer(
     seed: int = 0,
     num_threads: int = 1,
     first_column: int = 0,
+    bias_regularization: float = 0.0,
+    transposed: bool = False,
 ) -> Any:
     return core.Trainer(
         model,
@@ -97,6 +102,8 @@ def core_trainer(
         num_threads=num_threads,
         first_column=first_column,
         hidden_regularization=hidden_regularization,
+        bias_regularization=bias_regularization,
+        transposed=transposed,
     )
 
 

@@ -34,32 +34,49 @@ from isthmus import (
 
 PATH = Path(__file__).parent / "data" / "golden.json"
 SMALL: dict[str, Any] = {"epochs": 3, "random_state": 1, "batch_size": 16, "num_threads": 2}
+# AutoRec's defaults when the digests were recorded
+OLDER: dict[str, Any] = {
+    "regularization": 300.0,
+    "learning_rate": 0.001,
+    "learning_rate_schedule": "exponential",
+    "rating_scale": "raw",
+    "row_scaling": 0.0,
+    "batch_size": 256,
+    "encoder_activation": "sigmoid",
+    "target_centering": "row",
+}
 
 
 def models() -> dict[str, Recommender]:
     """Make the models, one for each way through the core."""
     made: dict[str, Recommender] = {}
+
+    def small(**others: Any) -> AutoRec:
+        return AutoRec(**{**OLDER, **SMALL, "hidden_units": (20,), **others})
+
     for optimizer in ("sgd", "momentum", "adagrad", "adam"):
-        made[f"AutoRec {optimizer}"] = AutoRec(
-            hidden_units=(20,), optimizer=optimizer, learning_rate=0.01, **SMALL
-        )
-    user = {"orientation": "user", "hidden_units": (20,)}
-    made["AutoRec user"] = AutoRec(**user, **SMALL)
-    made["AutoRec centred"] = AutoRec(
-        input_centering="row", target_centering="global", hidden_units=(20,), **SMALL
-    )
-    made["AutoRec sigmoid"] = AutoRec(
-        decoder_activation="sigmoid", target_centering="none", **user, **SMALL
+        made[f"AutoRec {optimizer}"] = small(optimizer=optimizer, learning_rate=0.01)
+    made["AutoRec user"] = small(orientation="user")
+    made["AutoRec centred"] = small(input_centering="row", target_centering="global")
+    made["AutoRec sigmoid"] = small(
+        orientation="user", decoder_activation="sigmoid", target_centering="none"
     )
     made["AutoRec rprop"] = AutoRec.paper(hidden_units=(20,), epochs=3, random_state=1)
     for name, cases in SETTINGS.items():
         for number, settings in enumerate(cases):
             model = getattr(isthmus, name)(**settings)
+            for part in [model, *getattr(model, "models", ())]:
+                if isinstance(part, AutoRec):
+                    part.set_params(**{k: v for k, v in OLDER.items() if _is_default(part, k)})
             model.set_params(
                 **{key: 1 for key in ("random_state", "num_threads") if key in model.get_params()}
             )
             made[f"{name} {number}"] = model
     return made
+
+
+def _is_default(model: Recommender, name: str) -> bool:
+    return bool(getattr(model, name) == getattr(type(model)(), name))
 
 
 def digest(model: Recommender, ratings: Ratings, folder: Path) -> str:

@@ -1,8 +1,9 @@
 """What tests need to know of each model; a new one does not pass before it is in both tables."""
 
+import inspect
 from typing import Any
 
-from isthmus import RBM, AutoRec, BiasedMF
+from isthmus import RBM, AutoRec, BiasedMF, DualAutoRec
 
 # A few quick settings, for tests of what every model promises, digests of weights and model files
 SETTINGS: dict[str, list[dict[str, Any]]] = {
@@ -25,6 +26,10 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
             "batch_size": None,
             "corruption": 0.0,
         },
+    ],
+    "DualAutoRec": [
+        {"hidden_units": (6,), "epochs": 3, "batch_size": 16, "regularization": 5.0},
+        {"hidden_units": (7, 3), "epochs": 2},
     ],
     "BiasedMF": [
         {"factors": 5, "epochs": 3},
@@ -96,7 +101,7 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "hidden_units": LAYERS,
         "encoder_activation": ACTIVATIONS,
         "decoder_activation": ("identity", "identity", *ACTIVATIONS),
-        "regularization": REGULARIZATIONS,
+        "regularization": ("auto", *REGULARIZATIONS),
         "hidden_regularization": (None, None, 0.0, 2.0),
         "pretraining_epochs": (0, 0, 0, 1),
         "initial_deviation": (None, None, 0.01, 10.0),
@@ -106,6 +111,9 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "corruption": (0.0, 0.0, 0.4, 0.99),
         "corruption_kind": ("mask", "gaussian"),
         "dropout": (0.0, 0.0, 0.5, 0.99),
+        "learning_rate_schedule": ("linear", "exponential"),
+        "rating_scale": ("standard", "raw"),
+        "row_scaling": (0.5, 0.0, 1.0),
         "input_centering": ("none", "global", "row"),
         "target_centering": ("none", "global", "row"),
     },
@@ -147,6 +155,11 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "sampled_items": (None, None, None, 1, 4, 100),
     },
 }
+RANGES["DualAutoRec"] = {
+    name: values
+    for name, values in RANGES["AutoRec"].items()
+    if name in inspect.signature(DualAutoRec).parameters
+} | {"batch_size": ("auto", 1, 2, 5), "corruption": (0.0, 0.4, 0.99)}
 RANGES["MultVAE"] = RANGES["MultDAE"] | {
     "decoder_units": (None, None, (), (2,)),
     "latent_units": (1, 3),

@@ -79,6 +79,7 @@ def sigmoid(z: Floats) -> Floats:
 ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "identity": lambda z: z,
     "sigmoid": sigmoid,
+    "centered_sigmoid": lambda z: np.tanh(z / 2) / 2,
     "tanh": np.tanh,
     "relu": lambda z: np.maximum(z, 0),
     "elu": lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
@@ -89,6 +90,7 @@ ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
 DERIVATIVES: dict[str, Callable[[Floats], Floats]] = {
     "identity": np.ones_like,
     "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
+    "centered_sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
     "tanh": lambda z: 4 * sigmoid(2 * z) * sigmoid(-2 * z),
     "relu": lambda z: np.where(z > 0, 1.0, 0.0),
     "elu": lambda z: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0))),
@@ -152,18 +154,28 @@ class Rows:
     target_offset: NDArray[np.float32] | None = None
     input_scale: float = 1.0
     target_scale: float = 1.0
+    input_factor: NDArray[np.float32] | None = None
+    column_offset: NDArray[np.float32] | None = None
+    cell_offset: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
     def dense(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the values, 0 where nothing is stored, and where something is."""
-        values = np.zeros((len(self), self.cols))
         observed = np.zeros((len(self), self.cols), dtype=bool)
-        row = np.repeat(np.arange(len(self)), np.diff(self.indptr))
-        values[row, self.indices] = self.values
-        observed[row, self.indices] = True
-        return values, observed
+        observed[self.cells()] = True
+        return self.spread(self.values), observed
+
+    def cells(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return row and column of every stored cell."""
+        return np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.indices
+
+    def spread(self, values: Floats) -> Floats:
+        """Return a table of a value for each stored cell, 0 where nothing is stored."""
+        table = np.zeros((len(self), self.cols))
+        table[self.cells()] = values
+        return table
 
     def inputs_and_targets(self) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Return inputs and targets, 0 where nothing is stored, and where something is."""
@@ -172,8 +184,26 @@ class Rows:
         input_offset = none if self.input_offset is None else self.input_offset
         target_offset = none if self.target_offset is None else self.target_offset
         inputs = (values - input_offset[:, None]) * self.input_scale
-        targets = (values - target_offset[:, None]) * self.target_scale
+        if self.input_factor is not None:
+            inputs = inputs * self.input_factor[:, None]
+        column_offset = 0 if self.column_offset is None else self.column_offset
+        targets = (values - target_offset[:, None] - column_offset) * self.target_scale
+        if self.cell_offset is not None:
+            targets -= self.spread(self.cell_offset)
         return np.where(observed, inputs, 0), np.where(observed, targets, 0), observed
+
+
+def biases(
+    table: Floats, row_damping: float, column_damping: float, sweeps: int
+) -> tuple[Floats, Floats]:
+    """Return damped biases of rows and columns of a table with NaN where nothing is stored."""
+    left = table - np.nanmean(table)
+    known = np.isfinite(table)
+    row, column = np.zeros(len(table)), np.zeros(table.shape[1])
+    for _ in range(sweeps):
+        column = np.nansum(left - row[:, None], axis=0) / (known.sum(axis=0) + column_damping)
+        row = np.nansum(left - column, axis=1) / (known.sum(axis=1) + row_damping)
+    return row, column
 
 
 @dataclass
@@ -292,6 +322,8 @@ class Trainer:
     corruption_level: float = 0.0
     dropout: float = 0.0
     seed: int = 0
+    bias_regularization: float = 0.0
+    transposed: bool = False
 
     def __post_init__(self) -> None:
         self.optimizers = {
@@ -299,22 +331,32 @@ class Trainer:
         }
 
     def run_epoch(
-        self, rows: Rows, epoch: int, rate: float, batches: int | None = None
+        self,
+        rows: Rows,
+        epoch: int,
+        rate: ArrayLike,
+        batches: int | None = None,
+        predictions: Floats | None = None,
     ) -> tuple[float, int]:
         """Return the summed squared error before each batch's step, and the cells it is over.
 
-        After so many batches, if given, it stops.
+        After so many batches, if given, it stops. `rate` is one, or one for each batch;
+        `predictions` is filled with the output for each stored cell.
         """
         inputs, targets, observed = rows.inputs_and_targets()
         order = shuffled(np.flatnonzero(observed.any(axis=1)), self.seed, epoch)
         total = 0.0
-        for start in range(0, len(order), self.batch_size)[:batches]:
+        outputs = np.zeros(inputs.shape)
+        starts = range(0, len(order), self.batch_size)[:batches]
+        for start, own_rate in zip(starts, np.broadcast_to(rate, len(starts)), strict=True):
             ids = order[start : start + self.batch_size]
-            x = self.corrupted(inputs[ids], observed[ids], ids, epoch)
+            factor = 1 if rows.input_factor is None else rows.input_factor[ids, None]
+            x = factor * self.corrupted(inputs[ids] / factor, observed[ids], ids, epoch)
             kept = self.kept(ids, epoch)
             share = len(ids) / len(order)
             decay = self.regularization * share
             total += self.model.squared_error(x, targets[ids], observed[ids], kept)
+            outputs[ids] = self.model.reconstruct(self.model.encode(x, kept)[-1])
             gradients = self.model.gradients(x, targets[ids], observed[ids], decay, kept)
             for name, gradient in gradients.items():
                 if (
@@ -324,14 +366,21 @@ class Trainer:
                 ):
                     own = self.hidden_regularization - self.regularization
                     gradient = gradient + own * share * self.model.weights[name]
-                self.model.weights[name] += self.optimizers[name].move(gradient, rate)
+                if name == "decoder.bias":
+                    gradient = (
+                        gradient + self.bias_regularization * share * (self.model.weights[name])
+                    )
+                self.model.weights[name] += self.optimizers[name].move(gradient, float(own_rate))
+        if predictions is not None:
+            predictions[:] = outputs[rows.cells()]
         return total, int(observed.sum())
 
     def corrupted(
         self, inputs: Floats, observed: NDArray[np.bool_], ids: NDArray[np.int64], epoch: int
     ) -> Floats:
         """Return the input with cells masked, and the rest scaled up, or with noise added."""
-        cells = ids[:, None], np.arange(inputs.shape[1])
+        rows, columns = ids[:, None], np.arange(inputs.shape[1])
+        cells = (columns, rows) if self.transposed else (rows, columns)
         level = np.float32(self.corruption_level)
         if self.corruption == "mask":
             masked = Philox(self.seed, CORRUPTION, epoch).uniform(*cells) < level

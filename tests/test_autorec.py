@@ -24,6 +24,7 @@ SMALL = {
     "hidden_units": (8,),
     "epochs": 4,
     "batch_size": 16,
+    "learning_rate_schedule": "exponential",  # so that one epoch does not depend on their number
     "random_state": 0,
     "num_threads": 1,
 }
@@ -55,11 +56,12 @@ def sigmoid(z):
 class TestStart:
     def test_weights_have_the_deviation_that_is_given(self, parts):
         still = {**SMALL, "hidden_units": (8, 3, 8), "optimizer": "sgd", "learning_rate": 1e-20}
+        still["target_centering"] = "row"  # beside biases, outputs begin at 0
         default, small = (
             AutoRec(**still, initial_deviation=deviation).fit(parts[0])
             for deviation in (None, 0.01)
         )
-        before, after = default._network.weights(), small._network.weights()
+        before, after = default._trained.network.weights(), small._trained.network.weights()
         for name in (n for n in before if n.endswith("weights")):
             glorot = np.sqrt(2 / sum(before[name].shape))
             drawn = before[name] != 0  # columns without a rating have no weights
@@ -75,7 +77,7 @@ class TestPretraining:
         shallow = AutoRec(**{**self.SETTINGS, "epochs": 5}).fit(parts[0])
         layers = inner_layers(
             *(shallow.codes_, (5, 3, 5)),
-            activation="sigmoid",
+            activation="centered_sigmoid",
             seed=0,
             num_threads=1,
         )
@@ -84,8 +86,8 @@ class TestPretraining:
         ).fit(parts[0])
         # the one epoch of fit moves a weight by little more than Adam's rate in each of 3 batches
         limit = 5 * deep.learning_rate
-        moved = deep._network.weights()
-        for name, start in shallow._network.weights().items():
+        moved = deep._trained.network.weights()
+        for name, start in shallow._trained.network.weights().items():
             assert abs(moved[name] - start).max() < limit, name
         for number, (matrix, bias) in enumerate(layers, 1):
             assert abs(moved[f"hidden.{number}.weights"] - matrix).max() < limit
@@ -141,7 +143,8 @@ class TestLearning:
         assert found < 0.98 * biases < rmse(test.values, mean_baseline(train, test))
 
     def test_lowers_the_loss(self, parts):
-        model = AutoRec(**{**SMALL, "epochs": 60}, corruption=0, regularization=0.1).fit(parts[0])
+        settings = {**SMALL, "epochs": 60, "learning_rate": 0.005}
+        model = AutoRec(**settings, corruption=0, regularization=0.1).fit(parts[0])
         losses = [epoch.loss for epoch in model.history_]
         assert losses[-1] < 0.8 * losses[0]
 
@@ -151,7 +154,31 @@ class TestLearning:
         train = dense(parts[0])
         rows = train.T if orientation == "item" else train
         known = np.isfinite(rows)
-        raw = np.where(known, rows, 0)  # an absent cell adds nothing
+        mean, factor = np.nanmean(train), 1.117 / np.nanstd(train)
+        inputs = np.where(known, (rows - mean) * factor + 4.3, 0)  # an absent cell adds nothing
+        counts = known.sum(axis=1, keepdims=True)
+        typical = (counts**2).sum() / counts.sum()
+        sums = (counts / typical) ** -0.5 * (inputs @ model.encoder_weights_)
+        codes = sigmoid(sums + model.encoder_bias_) - 0.5
+        np.testing.assert_allclose(model.codes_, codes, rtol=1e-3, atol=1e-5)
+        damping = (4, 8) if orientation == "item" else (8, 4)
+        row, column = reference.biases(rows, *damping, sweeps=8)
+        outputs = codes @ model.decoder_weights_.T + model.decoder_bias_
+        expected = mean + row[:, np.newaxis] + column + outputs / factor
+        found = predict_all(model)
+        np.testing.assert_allclose(
+            found.T if orientation == "item" else found, expected, rtol=1e-4, atol=1e-4
+        )
+
+    @pytest.mark.parametrize("orientation", ["item", "user"])
+    def test_predicts_by_the_equation_of_the_paper(self, parts, orientation):
+        model = AutoRec.paper(
+            **{**SMALL, "target_centering": "row"}, orientation=orientation, clip=False
+        ).fit(parts[0])
+        train = dense(parts[0])
+        rows = train.T if orientation == "item" else train
+        known = np.isfinite(rows)
+        raw = np.where(known, rows, 0)
         codes = sigmoid(raw @ model.encoder_weights_ + model.encoder_bias_)
         np.testing.assert_allclose(model.codes_, codes, rtol=1e-4, atol=1e-5)
         means = (raw.sum(axis=1) + 10 * np.nanmean(train)) / (known.sum(axis=1) + 10)
@@ -163,8 +190,10 @@ class TestLearning:
 
     def test_of_users_is_that_of_items_on_the_transposed_matrix(self, parts):
         matrix = parts[0].to_matrix()
-        users = AutoRec(**SMALL, orientation="user").fit(matrix)
-        items = AutoRec(**SMALL, orientation="item").fit(matrix.T)
+        # biases of users and of items are damped differently
+        settings = {**SMALL, "target_centering": "row", "regularization": 30.0}
+        users = AutoRec(**settings, orientation="user").fit(matrix)
+        items = AutoRec(**settings, orientation="item").fit(matrix.T)
         np.testing.assert_array_equal(predict_all(users), predict_all(items).T)
 
     @pytest.mark.parametrize(
@@ -218,14 +247,26 @@ class TestLearning:
         assert predictions.max() < ratings.max
         assert model.evaluate(ratings)["rmse"] < 0.8 * ratings.values.std()
 
-    @pytest.mark.parametrize(("n_items", "rows"), [(300, 256), (8000, 250), (8200, 257)])
-    def test_batches_grow_with_the_rows_by_themselves(self, n_items, rows):
-        items = np.arange(n_items)
-        ratings = sparse.csr_array((1.0 + items % 5, (items % 7, items)), shape=(7, n_items + 9))
+    @pytest.mark.parametrize(
+        ("n_users", "n_items", "repeats", "rows"),
+        [
+            (7, 300, 1, 16),  # the least
+            (7, 2000, 1, 32),  # 64 steps at most
+            (100, 1000, 60, 30),  # a row for 2,000 ratings
+            (60_000, 5000, 12, 500),  # few steps, as they pass most of the many columns by
+        ],
+    )
+    def test_batches_grow_with_the_data_by_themselves(self, n_users, n_items, repeats, rows):
+        cells = np.arange(n_items * repeats)
+        items = cells % n_items
+        users = (cells // n_items * (n_users // repeats) + items) % n_users
+        ratings = sparse.csr_array((1.0 + cells % 5, (users, items)), shape=(n_users, n_items + 9))
         settings = {"hidden_units": (3,), "epochs": 2, "random_state": 0}
         automatic = AutoRec(**settings).fit(ratings)
-        chosen = AutoRec(**settings, batch_size=max(rows, 256)).fit(ratings)
+        chosen = AutoRec(**settings, batch_size=rows).fit(ratings)
         np.testing.assert_array_equal(automatic.codes_, chosen.codes_)
+        other = AutoRec(**settings, batch_size=rows - 1).fit(ratings)
+        assert (automatic.codes_ != other.codes_).any()
 
     @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "momentum", "sgd", "rprop"])
     def test_has_one_result_where_most_columns_miss_most_batches(self, optimizer):
@@ -337,7 +378,7 @@ def holey(parts):
 
 class TestUnseen:
     @pytest.mark.parametrize("orientation", ["item", "user"])
-    @pytest.mark.parametrize("centering", ["row", "global", "none"])
+    @pytest.mark.parametrize("centering", ["biases", "row", "global", "none"])
     def test_users_and_items_are_predicted_near_the_mean(self, holey, orientation, centering):
         model = AutoRec(
             **SMALL, orientation=orientation, target_centering=centering, regularization=1
@@ -346,7 +387,7 @@ class TestUnseen:
         column = predictions[5] if orientation == "item" else predictions[:, 7]
         row = predictions[:, 7] if orientation == "item" else predictions[5]
         assert np.isfinite(predictions).all()
-        if centering != "row":
+        if centering in ("global", "none"):
             np.testing.assert_allclose(column, holey.mean, rtol=1e-6)
         assert abs(column.mean() - holey.mean) < 0.5
         if centering != "none":
@@ -591,7 +632,10 @@ class TestFoldIn:
 
     def test_regresses_a_new_column_on_the_codes(self, parts):
         train = parts[0]
-        model = AutoRec(**SMALL, regularization=2.0, clip=False).fit(train)
+        model = AutoRec(
+            **SMALL, regularization=2.0, clip=False, rating_scale="raw", target_centering="row"
+        ).fit(train)
+        offset = model._trained.offsets.row
         # by hand: the mean column, and how far levels, the outputs at the mean code, spread
         values = train.to_matrix().toarray()
         seen = np.zeros(values.shape, bool)
@@ -600,7 +644,7 @@ class TestFoldIn:
         center = seen.sum(axis=0) @ model.codes_ / seen.sum()
         mean_weights = seen.sum(axis=1) @ W / seen.sum()
         levels = b + W @ center
-        around = (values - model._row_offset - levels[:, np.newaxis])[seen]
+        around = (values - offset - levels[:, np.newaxis])[seen]
         known = {
             "mean_weights": mean_weights,
             "mean_bias": levels.mean() - mean_weights @ center,
@@ -610,9 +654,9 @@ class TestFoldIn:
         model.fold_in(train.to_matrix()[[3]])
         rated = train.indices[slice(*train.indptr[3:5])]
         codes = model.codes_[rated].astype(np.float64)
-        target = train.values[slice(*train.indptr[3:5])] - model._row_offset[rated]
+        target = train.values[slice(*train.indptr[3:5])] - offset[rated]
         weights, intercept = reference.ridge(codes, target, 1.0, **known)
-        expected = model.codes_ @ weights + intercept + model._row_offset
+        expected = model.codes_ @ weights + intercept + offset
         np.testing.assert_allclose(predict_all(model)[-1], expected, rtol=1e-3)
 
     def test_of_columns_needs_an_identity_output(self, parts):

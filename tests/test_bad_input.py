@@ -286,7 +286,7 @@ TABLE = {
     "a regularization beyond float64": (
         fit(regularization=10**5000),
         ValueError,
-        r"regularization must be a finite number of at least 0, in float32, which ends at 3\.4e",
+        r'regularization must be a finite number of at least 0 or "auto", in float32, which ends',
     ),
     "half a unit": (fit(hidden_units=(2.5,)), TypeError, r"must be an integer.*2\.5 \(float\)"),
     "units as text": (fit(hidden_units="50"), ValueError, r"hidden_units must be the units"),
@@ -308,7 +308,7 @@ TABLE = {
     "regularization": (
         fit(regularization=-1),
         ValueError,
-        r"regularization must be a finite number of at least 0, but it was -1",
+        r'regularization must be a finite number of at least 0 or "auto", but it was -1',
     ),
     "infinite regularization": (
         fit(regularization=np.inf),

@@ -54,6 +54,7 @@ def test_limits_are_reached_at_infinity(core, name):
     infinity = np.array([np.inf, -np.inf], np.float32)
     limits = {
         "sigmoid": [1, 0],
+        "centered_sigmoid": [0.5, -0.5],
         "tanh": [1, -1],
         "relu": [np.inf, 0],
         "elu": [np.inf, -1],
@@ -76,7 +77,7 @@ def test_any_number_of_values_is_taken(core, size):
 
 
 def test_an_unknown_activation_is_refused_with_the_choices(core):
-    message = "unknown activation 'gelu': choose identity, sigmoid, tanh, relu, elu, selu or swish"
+    message = "unknown activation 'gelu': choose identity, sigmoid, centered_sigmoid, tanh, relu"
     with pytest.raises(ValueError, match=message):
         core.activate("gelu", np.zeros(1, np.float32))
 

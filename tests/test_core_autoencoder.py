@@ -255,6 +255,104 @@ def test_hidden_layers_may_have_a_decay_of_their_own(core, optimizer):
     )
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_output_biases_may_have_a_decay_of_their_own(core, optimizer):
+    assert_trains_as_the_reference(
+        *(core, reference.Autoencoder(19, (7,), seed=5), ratings(), OPTIMIZERS[optimizer], 3),
+        optimizer=optimizer,
+        regularization=0.3,
+        bias_regularization=4.0,
+        batch_size=4,
+    )
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_biases_of_columns_that_skip_many_batches_decay_nearly_as_in_the_reference(core, optimizer):
+    # one cell a row: a column skips more steps than are caught up with one by one
+    cols = np.random.default_rng(0).permutation(np.tile(np.arange(40, dtype=np.int32), 3))
+    rows = Rows(np.arange(121, dtype=np.int64), cols, np.ones(120, np.float32), 40)
+    options = {"optimizer": optimizer, "bias_regularization": 50.0, "batch_size": 1}
+    weights, _ = train(core, reference.Autoencoder(40, (3,), seed=5), rows, 1e-3, 2, **options)
+    model = reference.Autoencoder(40, (3,), seed=5)
+    trainer = reference.Trainer(model, **options)
+    for epoch in range(2):
+        trainer.run_epoch(rows, epoch, 1e-3)
+    assert_close(weights["decoder.bias"], model.weights["decoder.bias"], 0.02)
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_is_read_may_depend_on_row_column_and_cell(core, optimizer, corruption):
+    rows = ratings()
+    rng = np.random.default_rng(1)
+    rows.input_factor = (0.5 + rng.random(len(rows))).astype(np.float32)
+    rows.column_offset = rng.normal(size=rows.cols).astype(np.float32)
+    rows.cell_offset = rng.normal(size=len(rows.values)).astype(np.float32)
+    rates = OPTIMIZERS[optimizer] * np.linspace(1, 0.2, 4, dtype=np.float32)
+    trained = core_model(core, reference.Autoencoder(19, (7,), "sigmoid", seed=5))
+    model = reference.Autoencoder(19, (7,), "sigmoid", seed=5)
+    options = {
+        **combination(optimizer, corruption, 0.0),
+        "batch_size": 5,
+        "bias_regularization": 1.0,
+        "transposed": True,
+    }
+    trainer = core_trainer(core, trained, rows, **options)
+    expected = reference.Trainer(model, **options)
+    assert np.count_nonzero(np.diff(rows.indptr)) in range(16, 21)  # four batches
+    outputs, expected_outputs = np.zeros((2, len(rows.values)), np.float32)
+    for epoch in range(2):
+        result = trainer.run_epoch(core_rows(core, rows), epoch, rates, predictions=outputs)
+        wanted = expected.run_epoch(rows, epoch, rates, predictions=expected_outputs)
+        assert_results_close([result], [wanted])
+        assert_close(outputs, expected_outputs, 1e-4)
+    trainer.finish()
+    assert_weights_close(snapshot(trained), model.weights, TOLERANCES[optimizer])
+
+
+def test_a_matrix_and_its_transpose_have_the_same_cells_masked(core):
+    # an identity of one unit and no bias: an item's code is the sum of its inputs that are left
+    rng = np.random.default_rng(0)
+    table = 1.0 + rng.integers(0, 5, (30, 20)).astype(np.float32)
+
+    def left(values, transposed):
+        rows, cols = values.shape
+        dense = Rows(
+            np.arange(rows + 1, dtype=np.int64) * cols,
+            np.tile(np.arange(cols, dtype=np.int32), rows),
+            values.ravel(),
+            cols,
+        )
+        sums = np.zeros(values.shape)
+        for column in range(cols):  # its weight alone is not 0
+            model = core_model(core, reference.Autoencoder(cols, (1,), "identity"))
+            options = {"corruption": "mask", "corruption_level": 0.4, "seed": 7}
+            trainer = core_trainer(core, model, dense, transposed=transposed, **options)
+            weights = model.weights()
+            for array in weights.values():
+                array[...] = 0
+            weights["encoder.weights"][trainer.column_rows[column]] = 1
+            weights["decoder.weights"][trainer.column_rows[column]] = 1
+            outputs = np.zeros(values.size, np.float32)
+            trainer.run_epoch(core_rows(core, dense), 3, 0.0, predictions=outputs)
+            sums[:, column] = outputs.reshape(values.shape)[:, column]
+            trainer.finish()
+        return sums
+
+    by_rows = left(table, False)
+    assert 0.3 < np.mean(by_rows == 0) < 0.5
+    assert_array_equal(left(np.ascontiguousarray(table.T), True), by_rows.T)
+
+
+def test_rates_must_be_one_or_one_for_each_batch(core):
+    rows = ratings()
+    trainer = core_trainer(
+        *(core, core_model(core, reference.Autoencoder(19, (3,))), rows), batch_size=5
+    )
+    with pytest.raises(ValueError, match="one rate, or one for each of 4 batches, but there are 3"):
+        trainer.run_epoch(core_rows(core, rows), 0, np.zeros(3, np.float32))
+
+
 def test_full_batches_of_rprop_move_as_the_reference_does(core):
     # A step's length depends on nothing but signs, so that few steps agree to the last digits; in
     # many, a gradient that is 0 but for rounding would take either sign.

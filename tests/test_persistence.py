@@ -252,9 +252,9 @@ class TestRefused:
         [
             (
                 {"metadata": {"format_version": version}},
-                rf"has format version {version!r}, and this isthmus reads versions 2 to 3: use the",
+                rf"has format version {version!r}, and this isthmus reads versions 2 to 4: use the",
             )
-            for version in (1, 4, True, "3", None)
+            for version in (1, 5, True, "4", None)
         ],
     )
     def test_of_another_version(self, path, changes, message):

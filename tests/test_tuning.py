@@ -2,6 +2,7 @@ import builtins
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from isthmus import (
     EASE,
@@ -15,7 +16,13 @@ from isthmus import (
 )
 
 MODEL = AutoRec(
-    hidden_units=(8,), epochs=6, batch_size=16, learning_rate=0.01, random_state=0, num_threads=1
+    hidden_units=(8,),
+    epochs=6,
+    batch_size=16,
+    learning_rate=0.01,
+    learning_rate_schedule="exponential",
+    random_state=0,
+    num_threads=1,
 )
 
 
@@ -46,8 +53,16 @@ class TestTune:
         assert len(tuned.model.history_) == tuned.parameters["epochs"]
 
     def test_leaves_the_given_model_as_it_was(self, tuned):
-        assert MODEL.get_params()["regularization"] == 300
+        assert MODEL.get_params()["regularization"] == "auto"
         assert not hasattr(MODEL, "history_")
+
+    def test_counts_the_last_epoch_of_a_rate_that_falls_to_0(self, parts):
+        model = clone(MODEL).set_params(learning_rate_schedule="linear")
+        found = tune(model, parts[0], regularization, validation=parts[1], trials=3, random_state=0)
+        assert found.parameters.keys() == {"regularization"}
+        fitted = found.model.fit(parts[0])
+        assert len(fitted.history_) == 6
+        assert fitted.evaluate(parts[1])["rmse"] == pytest.approx(found.value, rel=1e-6)
 
     def test_gives_the_same_again(self, parts, tuned):
         again = tune(MODEL, parts[0], regularization, validation=parts[1], trials=8, random_state=0)

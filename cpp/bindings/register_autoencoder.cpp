@@ -1,5 +1,6 @@
 #include <memory>
 #include <utility>
+#include <variant>
 
 #include "convert.hpp"
 #include "isthmus/models/autoencoder_trainer.hpp"
@@ -19,23 +20,30 @@ struct Rows {
     Array<std::int64_t> indptr;
     Array<std::int32_t> indices;
     Array<float> values;
-    OptionalArray<float> input_offset, target_offset;
+    OptionalArray<float> input_offset, target_offset, input_factor, column_offset, cell_offset;
     CsrView matrix;
     RowTransform transform;
 
     Rows(Array<std::int64_t> indptr_, Array<std::int32_t> indices_, Array<float> values_,
          index_t cols, OptionalArray<float> input_offset_, OptionalArray<float> target_offset_,
-         float input_scale, float target_scale)
+         float input_scale, float target_scale, OptionalArray<float> input_factor_,
+         OptionalArray<float> column_offset_, OptionalArray<float> cell_offset_)
         : indptr(std::move(indptr_)),
           indices(std::move(indices_)),
           values(std::move(values_)),
           input_offset(std::move(input_offset_)),
           target_offset(std::move(target_offset_)),
+          input_factor(std::move(input_factor_)),
+          column_offset(std::move(column_offset_)),
+          cell_offset(std::move(cell_offset_)),
           matrix(csr_view(indptr, indices, values, cols)) {
         transform.input_offset = data_or_null(input_offset, matrix.rows, "input_offset");
         transform.target_offset = data_or_null(target_offset, matrix.rows, "target_offset");
         transform.input_scale = input_scale;
         transform.target_scale = target_scale;
+        transform.input_factor = data_or_null(input_factor, matrix.rows, "input_factor");
+        transform.column_offset = data_or_null(column_offset, matrix.cols, "column_offset");
+        transform.cell_offset = data_or_null(cell_offset, values.size(), "cell_offset");
     }
 };
 
@@ -60,7 +68,8 @@ std::unique_ptr<Trainer> make_autoencoder_trainer(
     Autoencoder& model, const Array<std::int64_t>& popularity, index_t rows,
     const std::string& optimizer, float momentum, float regularization, index_t batch_size,
     const std::string& corruption, float corruption_level, float dropout, std::uint64_t seed,
-    int num_threads, std::int32_t first_column, std::optional<float> hidden_regularization) {
+    int num_threads, std::int32_t first_column, std::optional<float> hidden_regularization,
+    bool transposed, float bias_regularization) {
     require(popularity.size() == model.shape.inputs, "popularity must have a value per input");
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -76,6 +85,8 @@ std::unique_ptr<Trainer> make_autoencoder_trainer(
     options.seed = seed;
     options.num_threads = num_threads;
     options.first_column = first_column;
+    options.transposed = transposed;
+    options.bias_regularization = bias_regularization;
     const std::vector<std::int64_t> counts(popularity.data(),
                                            popularity.data() + popularity.size());
     const py::gil_scoped_release release;
@@ -94,10 +105,20 @@ Reduction make_reduction(const py::object& reduce) {
 }
 
 py::tuple run_autoencoder_epoch(Trainer& trainer, const Rows& rows, index_t epoch,
-                                float learning_rate, const py::object& progress,
-                                const py::object& reduce,
-                                const OptionalArray<std::int32_t>& filled) {
+                                const std::variant<float, Array<float>>& learning_rate,
+                                const py::object& progress, const py::object& reduce,
+                                const OptionalArray<std::int32_t>& filled,
+                                OptionalArray<float> predictions) {
     require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
+    std::vector<float> rates;
+    if (const auto* each = std::get_if<Array<float>>(&learning_rate)) {
+        rates.assign(each->data(), each->data() + each->size());
+    } else {
+        rates.push_back(std::get<float>(learning_rate));
+    }
+    require(!predictions || predictions->size() == rows.values.size(),
+            "predictions must have a value per cell");
+    float* const stored = predictions ? predictions->mutable_data() : nullptr;
     std::optional<std::vector<std::int32_t>> chosen;
     if (filled) {
         chosen.emplace(filled->data(), filled->data() + filled->size());
@@ -113,8 +134,8 @@ py::tuple run_autoencoder_epoch(Trainer& trainer, const Rows& rows, index_t epoc
         const auto poll = make_poll(progress);
         const auto reduction = make_reduction(reduce);
         const py::gil_scoped_release release;
-        result = trainer.run_epoch(rows.matrix, rows.transform, epoch, learning_rate, poll,
-                                   reduction, chosen);
+        result = trainer.run_epoch(rows.matrix, rows.transform, epoch, rates, poll, reduction,
+                                   chosen, stored);
     }
     return py::make_tuple(result.squared_error, result.cells);
 }
@@ -151,14 +172,18 @@ void register_autoencoder(py::module_& module) {
 
     py::class_<Rows>(module, "Rows", py::module_local(),
                      "CSR rows to train on or to encode; a row's stored values v become inputs "
-                     "(v - input_offset) * input_scale and targets (v - target_offset) * "
-                     "target_scale. The arrays are not copied.")
+                     "(v - input_offset) * input_scale * input_factor and targets (v - "
+                     "target_offset - column_offset) * target_scale - cell_offset. The arrays are not copied, and "
+                     "cell_offset may be written to between epochs.")
         .def(py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t,
-                      OptionalArray<float>, OptionalArray<float>, float, float>(),
+                      OptionalArray<float>, OptionalArray<float>, float, float,
+                      OptionalArray<float>, OptionalArray<float>, OptionalArray<float>>(),
              py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
              py::arg("values").noconvert(), py::arg("cols"), py::kw_only(),
              py::arg("input_offset") = py::none(), py::arg("target_offset") = py::none(),
-             py::arg("input_scale") = 1.0f, py::arg("target_scale") = 1.0f);
+             py::arg("input_scale") = 1.0f, py::arg("target_scale") = 1.0f,
+             py::arg("input_factor") = py::none(), py::arg("column_offset") = py::none(),
+             py::arg("cell_offset") = py::none());
 
     py::class_<Autoencoder>(module, "Autoencoder", py::module_local(),
                             "Sparse input, dense hidden layers, masked output.")
@@ -199,12 +224,15 @@ void register_autoencoder(py::module_& module) {
              py::arg("momentum"), py::arg("regularization"), py::arg("batch_size"),
              py::arg("corruption"), py::arg("corruption_level"), py::arg("dropout"),
              py::arg("seed"), py::arg("num_threads"), py::arg("first_column") = 0,
-             py::arg("hidden_regularization") = py::none())
+             py::arg("hidden_regularization") = py::none(), py::arg("transposed") = false,
+             py::arg("bias_regularization") = 0.0f)
         .def("run_epoch", &run_autoencoder_epoch, py::arg("rows"), py::arg("epoch"),
              py::arg("learning_rate"), py::kw_only(), py::arg("progress") = py::none(),
              py::arg("reduce") = py::none(), py::arg("filled") = py::none(),
+             py::arg("predictions") = py::none(),
              "One pass over the rows: the summed squared error on the targets' scale, and the "
-             "number of cells it is over. `progress` is called with the rows done before each "
+             "number of cells it is over. `learning_rate` is one, or an array of one for each "
+             "batch; `predictions` gets each cell's output while it was trained on. `progress` is called with the rows done before each "
              "batch; `reduce` sums a block in place over machines that share the columns.")
         .def(
             "evaluate", &bind_evaluate, py::arg("rows"), py::kw_only(), py::arg("epoch") = 0,

@@ -1,6 +1,7 @@
 #include "cells.hpp"
 #include "column_prior.hpp"
 #include "convert.hpp"
+#include "isthmus/solvers/biases.hpp"
 #include "isthmus/solvers/cholesky.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"
@@ -42,6 +43,32 @@ py::tuple bind_transpose(const Array<std::int64_t>& indptr, const Array<std::int
     return py::make_tuple(new_indptr, new_indices, new_values);
 }
 
+py::tuple bind_fit_biases(const BoundCells& cells, double mean, double row_damping,
+                          double column_damping, index_t sweeps, int num_threads) {
+    require(num_threads >= 1, "num_threads must be at least 1");
+    Array<double> rows(cells.view.rows), columns(cells.view.cols);
+    double *const r = rows.mutable_data(), *const c = columns.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        fit_biases(cells.view, mean, row_damping, column_damping, sweeps, num_threads, r, c);
+    }
+    return py::make_tuple(rows, columns);
+}
+
+Array<double> bind_fit_row_biases(const BoundCells& cells, double mean,
+                                  const Array<double>& column_bias, double damping,
+                                  int num_threads) {
+    require(num_threads >= 1, "num_threads must be at least 1");
+    require(column_bias.size() == cells.view.cols, "column_bias must have a value per column");
+    Array<double> rows(cells.view.rows);
+    double* const r = rows.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        fit_row_biases(cells.view, mean, column_bias.data(), damping, num_threads, r);
+    }
+    return rows;
+}
+
 void register_matrix(py::module_& module) {
     py::class_<Matrix>(module, "Matrix", py::module_local(),
                        "Rows of float32 in the core's own layout: aligned and padded.")
@@ -75,6 +102,15 @@ void register_matrix(py::module_& module) {
                py::kw_only(), py::arg("num_threads"),
                "Weights (columns x k) and intercepts of each CSR row's values regressed on the "
                "codes of its indices, with an L2 penalty on what differs from the prior's.");
+
+    module.def("fit_biases", &bind_fit_biases, py::arg("cells"), py::arg("mean"), py::kw_only(),
+               py::arg("row_damping"), py::arg("column_damping"), py::arg("sweeps"),
+               py::arg("num_threads"),
+               "Biases of rows and of columns: what their values are above the mean and the other "
+               "side's biases, on average, damped as if by further cells of 0.");
+    module.def("fit_row_biases", &bind_fit_row_biases, py::arg("cells"), py::arg("mean"),
+               py::arg("column_bias"), py::kw_only(), py::arg("damping"), py::arg("num_threads"),
+               "Biases of rows, given those of columns.");
 }
 
 const Registration registration_of_matrix(&register_matrix, Registration::Turn::first);

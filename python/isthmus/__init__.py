@@ -24,6 +24,7 @@ from isthmus.models.biased_mf import BiasedMF
 from isthmus.models.blend import Blend
 from isthmus.models.cdae import CDAE
 from isthmus.models.cvae import CVAE
+from isthmus.models.dual_autorec import DualAutoRec
 from isthmus.models.ease import EASE
 from isthmus.models.rbm import RBM
 from isthmus.models.vae import MultDAE, MultVAE
@@ -40,6 +41,7 @@ __all__ = [
     "Blend",
     "Content",
     "ConvergenceError",
+    "DualAutoRec",
     "Epoch",
     "HeldOutUsers",
     "MultDAE",

@@ -32,9 +32,9 @@ class Tuned(NamedTuple):
     ----------
     model : Recommender
         Not fitted, with the best parameters; of a model that is trained in epochs, with the number
-        of epochs that was best.
+        of epochs that was best, unless its learning rate falls to 0 at the end of the last one.
     parameters : dict
-        Those of `model` that the search chose, `epochs` among them.
+        Those of `model` that the search chose.
     value : float
         Their validation metric.
     study : optuna.study.Study
@@ -63,7 +63,7 @@ def tune(
     """Search for a model's best parameters on validation data.
 
     Each trial fits a copy of the model. Of a model that is trained in epochs, the best epoch
-    counts, and a trial that does worse than the median of the earlier ones at the same epoch is
+    counts (the last one, where the learning rate falls to 0 at its end), and a trial that does worse than the median of the earlier ones at the same epoch is
     given up. A trial that diverges is given up as well. Keep the test data out of this.
 
     Parameters
@@ -114,7 +114,7 @@ def tune(
     ...     return {"regularization": trial.suggest_float("regularization", 1, 100, log=True)}
     >>> tuned = tune(model, train, space, trials=3, random_state=0)
     >>> sorted(tuned.parameters)
-    ['epochs', 'regularization']
+    ['regularization']
     >>> rmse = tuned.model.fit(train).evaluate(test)["rmse"]
     """
     optuna = _optuna()
@@ -174,6 +174,8 @@ def _best_epoch(model: Any, train: Any, validation: Any, trial: Any) -> float:
         raise _optuna().TrialPruned(f"worse than the median after {len(values)} epochs")
     if not values:
         raise ConvergenceError("training ended before its first epoch.")
+    if model._course_depends_on_epochs:
+        return values[-1]
     best = min(range(len(values)), key=lambda index: sign * values[index])
     trial.set_user_attr("epochs", best + 1)
     return values[best]

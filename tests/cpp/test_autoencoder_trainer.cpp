@@ -56,7 +56,7 @@ Run run(const std::vector<index_t>& hidden, OptimizerKind optimizer, float rate,
     Run result{Autoencoder(shape(hidden), 3, num_threads), {}, Matrix(60, hidden.back())};
     Trainer trainer(result.model, ratings().popularity(), 60, options(optimizer, num_threads));
     for (index_t epoch = 0; epoch < 3; ++epoch) {
-        result.epochs.push_back(trainer.run_epoch(ratings().view(), {}, epoch, rate, {}, {}));
+        result.epochs.push_back(trainer.run_epoch(ratings().view(), {}, epoch, {rate}, {}, {}));
     }
     trainer.encode_matrix(ratings().view(), {}, result.codes.view());
     trainer.finish();
@@ -160,11 +160,11 @@ void a_batch_is_left_by_exceptions_in_a_good_state() {
         if (done > 0) throw std::runtime_error("stop");
     };
     for (int i = 0; i < 5; ++i) {
-        CHECK_THROWS(trainer.run_epoch(ratings().view(), {}, 0, 1e-4f, stop, {}),
+        CHECK_THROWS(trainer.run_epoch(ratings().view(), {}, 0, {1e-4f}, stop, {}),
                      std::runtime_error);
     }
-    CHECK(std::isfinite(trainer.run_epoch(ratings().view(), {}, 1, 1e-4f, {}, {}).squared_error));
-    CHECK_THROWS(trainer.run_epoch(ratings().view(), {}, 2, 1e20f, {}, {}), isthmus::Diverged);
+    CHECK(std::isfinite(trainer.run_epoch(ratings().view(), {}, 1, {1e-4f}, {}, {}).squared_error));
+    CHECK_THROWS(trainer.run_epoch(ratings().view(), {}, 2, {1e20f}, {}, {}), isthmus::Diverged);
 }
 
 void a_finished_trainer_refuses_to_go_on() {
@@ -172,7 +172,7 @@ void a_finished_trainer_refuses_to_go_on() {
     Trainer trainer(model, ratings().popularity(), 60, options(OptimizerKind::adam, 1));
     trainer.finish();
     trainer.finish();
-    CHECK_THROWS(trainer.run_epoch(ratings().view(), {}, 0, 0.1f, {}, {}), std::logic_error);
+    CHECK_THROWS(trainer.run_epoch(ratings().view(), {}, 0, {0.1f}, {}, {}), std::logic_error);
     CHECK_THROWS(trainer.evaluate(ratings().view(), {}, 0, {}), std::logic_error);
     CHECK_THROWS(trainer.gradients(), std::logic_error);
     CHECK_THROWS(trainer.keep_best(), std::logic_error);

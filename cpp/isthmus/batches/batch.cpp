@@ -27,7 +27,7 @@ void grow(std::vector<T>& v, index_t size) {
 
 void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t count,
                      const ColumnLayout& layout, const RowTransform& transform,
-                     const CorruptionPlan& corruption, int num_threads) {
+                     const CorruptionPlan& corruption, int num_threads, bool keeps_places) {
     layout_ = &layout;
     rows_ = count;
     index_t cells = 0;
@@ -54,6 +54,11 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     grow(column_, cells);
     grow(input_, cells);
     grow(target_, cells);
+    if (keeps_places) {
+        grow(place_, cells);
+    } else {
+        place_.clear();
+    }
     grow(lists_.row_, cells);
     grow(lists_.input_, cells);
     grow(lists_.error_, cells);
@@ -124,23 +129,27 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
         if (transform.target_offset) __builtin_prefetch(transform.target_offset + ahead);
         const std::int32_t id = ids[r];
         const float input_offset = transform.input_offset ? transform.input_offset[id] : 0.0f;
-        const float target_offset = transform.target_offset ? transform.target_offset[id] : 0.0f;
+        const float input_factor = transform.input_factor ? transform.input_factor[id] : 1.0f;
         const std::uint32_t* segment = segment_.data() + r;
         for (index_t b = 0; b < blocks; ++b) {
             front[b] = segment[b * rows_];
             back[b] = segment[b * rows_ + 1];
         }
-        const index_t row_end = matrix.indptr[id + 1];
+        const index_t row_begin = matrix.indptr[id], row_end = matrix.indptr[id + 1];
         if (transform.unit_rows) {
             const auto cells = static_cast<double>(matrix.row_nnz(id));
             std::fill_n(unit_values, std::min(matrix.row_nnz(id), kStrip),
                         static_cast<float>(1.0 / std::sqrt(cells)));
         }
-        for (index_t strip = matrix.indptr[id]; strip < row_end; strip += kStrip) {
+        for (index_t strip = row_begin; strip < row_end; strip += kStrip) {
             const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
             const std::int32_t* columns = matrix.indices + strip;
             const float* values = transform.unit_rows ? unit_values : matrix.values + strip;
-            if (masks) mask.words(static_cast<std::uint32_t>(id), columns, size, words, shift);
+            if (masks && corruption.transposed) {
+                mask.words_of_rows(columns, size, static_cast<std::uint32_t>(id), words, shift);
+            } else if (masks) {
+                mask.words(static_cast<std::uint32_t>(id), columns, size, words, shift);
+            }
             for (index_t i = 0; i < size; ++i) {
                 const float value = values[i];
                 const ColumnLayout::Place to = places[columns[i]];
@@ -148,14 +157,18 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
                 const bool masked = masks && Philox::to_uniform(words[i]) < corruption.level;
                 float input = (value - input_offset) * input_scale;
                 if (noisy) {
-                    input += corruption.level *
-                             noise.normal(static_cast<std::uint32_t>(id),
-                                          static_cast<std::uint32_t>(columns[i]) + shift);
+                    auto row = static_cast<std::uint32_t>(id);
+                    auto column = static_cast<std::uint32_t>(columns[i]) + shift;
+                    if (corruption.transposed) std::swap(row, column);
+                    input += corruption.level * noise.normal(row, column);
                 }
                 const std::uint32_t place = masked ? --back[block] : front[block]++;
                 column_[place] = to.column;
-                input_[place] = masked ? 0.0f : input;
-                target_[place] = (value - target_offset) * transform.target_scale;
+                input_[place] = masked ? 0.0f : input * input_factor;
+                target_[place] = transform.target(value, id, columns[i], strip + i);
+                if (!place_.empty()) {
+                    place_[place] = static_cast<std::int32_t>(strip + i - row_begin);
+                }
             }
         }
         for (index_t b = 0; b < blocks; ++b) {

@@ -20,8 +20,20 @@ enum class Corruption { none, mask, gaussian };
 struct RowTransform {
     const float* input_offset = nullptr;   // per row of the matrix; null: 0
     const float* target_offset = nullptr;  // per row of the matrix; null: 0
+    const float* column_offset = nullptr;  // per column of the matrix, of targets; null: 0
     float input_scale = 1.0f;
     float target_scale = 1.0f;
+    const float* input_factor = nullptr;  // per row of the matrix, on its inputs; null: 1
+    const float* cell_offset = nullptr;   // per cell of the matrix, on the targets' scale; null: 0
+
+    // Target of a cell with this value, at `place` of the matrix's arrays.
+    float target(float value, index_t row, index_t column, index_t place) const {
+        float offset = target_offset ? target_offset[row] : 0.0f;
+        if (column_offset) offset += column_offset[column];
+        const float scaled = (value - offset) * target_scale;
+        return cell_offset ? scaled - cell_offset[place] : scaled;
+    }
+
     // Replaces the stored values (which may be null) by ones, scaled so that a row has length 1.
     bool unit_rows = false;
 };
@@ -34,6 +46,9 @@ struct CorruptionPlan {
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
     std::int32_t first_column = 0;  // of the matrix, among the columns of all machines
+    // Draws for (column, row) what is drawn for (row, column) otherwise, so that a matrix and its
+    // transpose have the same cells corrupted.
+    bool transposed = false;
 };
 
 // A batch's cells sorted by column, for the gradients of weights.
@@ -74,10 +89,10 @@ private:
 // those that reach the input come first.
 class Batch {
 public:
-    // Rows `ids[0..count)` of `matrix`.
+    // Rows `ids[0..count)` of `matrix`. With `keeps_places`, place() tells where each cell came from.
     void assemble(const CsrView& matrix, const std::int32_t* ids, index_t count,
                   const ColumnLayout& layout, const RowTransform& transform,
-                  const CorruptionPlan& corruption, int num_threads);
+                  const CorruptionPlan& corruption, int num_threads, bool keeps_places = false);
 
     // Lists the cells of a block by column, with their inputs and their errors as they now stand;
     // blocks may be listed by different threads at once.
@@ -102,6 +117,7 @@ public:
     const std::int32_t* column() const { return column_.data(); }  // internal columns
     const float* input() const { return input_.data(); }
     const float* target() const { return target_.data(); }
+    const std::int32_t* place() const { return place_.data(); }  // in its row of the matrix
     // The decoder's error, written in the place of the target it came from.
     float* error() { return target_.data(); }
     const float* error() const { return target_.data(); }
@@ -130,6 +146,7 @@ private:
     std::vector<std::uint32_t> input_end_;  // blocks x rows
     std::vector<std::uint32_t> scratch_;
     std::vector<std::int32_t> column_;
+    std::vector<std::int32_t> place_;  // empty unless it is kept
     std::vector<float> input_, target_;
     std::vector<std::uint32_t> slot_;  // per column, while its block is listed: its list; else 0
     ColumnLists lists_;

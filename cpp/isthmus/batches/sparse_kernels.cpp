@@ -155,7 +155,8 @@ void step_scalar(const Optimizer& optimizer, float& weight, float gradient, floa
 template <class Optimizer>
 void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, index_t block,
                          Range columns, Cells cells, ConstMatrixView h,
-                         const TrainedMatrix& trained, float decay) {
+                         const TrainedMatrix& trained, const OptimizerStep& step) {
+    const float decay = step.decay;
     const bool may_skip = trained.taken != nullptr;
     const std::int32_t* rows = lists.row();
     const float* values = cells == Cells::input ? lists.input() : lists.error();
@@ -199,6 +200,7 @@ void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, i
         for_each_stepping(lists, block, columns, may_skip, [&](const auto& list) {
             float gradient = 0.0f;
             for (index_t i = list.begin; i < list.end; ++i) gradient += values[i];
+            gradient += step.bias_decay * trained.bias[list.column];
             step_scalar(optimizer, trained.bias[list.column], gradient, trained.bias_state,
                         list.column);
         });
@@ -218,20 +220,21 @@ ISTHMUS_INLINE bool all_zero(const Floats (&weights)[N], const Floats (&state)[N
     return sum(select(any, broadcast(1.0f), Floats{})) == 0.0f;
 }
 
-// Takes the skipped steps [begin, end) of N vectors of weights that share their steps.
+// Takes the skipped steps [begin, end) of N vectors of weights that share their steps, and decay
+// by `decay` of each.
 template <class Optimizer, int N>
 ISTHMUS_INLINE void take_skipped(Floats (&weights)[N], Floats (&state)[N][2],
                                  const OptimizerStep* begin, const OptimizerStep* end,
-                                 bool decays) {
+                                 float OptimizerStep::* decay) {
     const OptimizerStep* next = begin;
     if constexpr (Optimizer::leaps) {
         if (end - begin > kMostExactSteps) {
             // Short leaps at first, while the last gradients are being forgotten; one without
             // decay, as nothing else moves the weights. The last step is left: that of an epoch's
             // last batch has another decay.
-            index_t length = decays ? kMostExactSteps / 2 : end - next;
+            index_t length = begin->*decay != 0.0f ? kMostExactSteps / 2 : end - next;
             for (; end - next > 1; length *= 4) {
-                const Leap leap(next, std::min(length, index_t{end - next - 1}), decays);
+                const Leap leap(next, std::min(length, index_t{end - next - 1}), decay);
                 const Optimizer optimizer(leap.step);
                 for (int j = 0; j < N; ++j) weights[j] = optimizer.leap(weights[j], state[j], leap);
                 next += leap.count;
@@ -240,9 +243,8 @@ ISTHMUS_INLINE void take_skipped(Floats (&weights)[N], Floats (&state)[N][2],
     }
     for (; next < end; ++next) {
         const Optimizer optimizer(*next);
-        const float decay = decays ? next->decay : 0.0f;
         for (int j = 0; j < N; ++j) {
-            weights[j] = optimizer.step(weights[j], decay * weights[j], state[j]);
+            weights[j] = optimizer.step(weights[j], (next->*decay) * weights[j], state[j]);
         }
     }
 }
@@ -263,7 +265,7 @@ void take_steps(const TrainedMatrix& trained, index_t column, const OptimizerSte
             for (int i = 0; i < kStates; ++i) s[j][i] = load(state[i] + j * kLanes);
         }
         if (all_zero(w, s, kStates)) return;
-        take_skipped<Optimizer>(w, s, begin, end, true);
+        take_skipped<Optimizer>(w, s, begin, end, &OptimizerStep::decay);
         for (int j = 0; j < N; ++j) {
             store(weights + j * kLanes, w[j]);
             for (int i = 0; i < kStates; ++i) store(state[i] + j * kLanes, s[j][i]);
@@ -277,7 +279,7 @@ void take_bias_steps(const TrainedMatrix& trained, index_t column, const Optimiz
     constexpr int kStates = Optimizer::states;
     Floats w[1] = {broadcast(trained.bias[column])}, s[1][2];
     for (int i = 0; i < kStates; ++i) s[0][i] = broadcast(trained.bias_state[i][column]);
-    take_skipped<Optimizer>(w, s, begin, end, false);
+    take_skipped<Optimizer>(w, s, begin, end, &OptimizerStep::bias_decay);
     trained.bias[column] = w[0][0];
     for (int i = 0; i < kStates; ++i) trained.bias_state[i][column] = s[0][i][0];
 }
@@ -290,7 +292,8 @@ void with_catch_up(const TrainedMatrix& trained, const OptimizerStep* steps, ind
     with_optimizer(*steps, [&](const auto& optimizer) {
         using Optimizer = std::decay_t<decltype(optimizer)>;
         const bool weights_rest = Optimizer::rests && steps->decay == 0.0f;
-        const bool biases_rest = Optimizer::rests || trained.bias == nullptr;
+        const bool biases_rest =
+            trained.bias == nullptr || (Optimizer::rests && steps->bias_decay == 0.0f);
         body([&](index_t column) {
             std::int32_t& taken = trained.taken[column];
             if (taken == count) return;
@@ -353,7 +356,7 @@ void decode_block(Batch& batch, index_t block, Range rows, ConstMatrixView w,
 void update_columns(const ColumnLists& lists, index_t block, Range columns, Cells cells,
                     ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step) {
     with_optimizer(step, [&](const auto& optimizer) {
-        update_columns_with(optimizer, lists, block, columns, cells, h, trained, step.decay);
+        update_columns_with(optimizer, lists, block, columns, cells, h, trained, step);
     });
 }
 

@@ -59,21 +59,21 @@ float cosine_of_turns(float v) {
 
 }  // namespace
 
-// Draws the four words at N vectors of positions; interleaved, they hide the latency of the
+// Draws the four words at N vectors of (row, position); interleaved, they hide the latency of the
 // products.
 struct Philox::Vectors {
     template <int N>
-    static void draw(const Philox& philox, std::uint32_t row, const Words (&positions)[N],
+    static void draw(const Philox& philox, const Words (&rows)[N], const Words (&positions)[N],
                      Words (&drawn)[4][N]);
 };
 
 template <int N>
-void Philox::Vectors::draw(const Philox& philox, std::uint32_t row, const Words (&positions)[N],
-                           Words (&drawn)[4][N]) {
+void Philox::Vectors::draw(const Philox& philox, const Words (&rows)[N],
+                           const Words (&positions)[N], Words (&drawn)[4][N]) {
     Words(&c0)[N] = drawn[0], (&c1)[N] = drawn[1], (&c2)[N] = drawn[2], (&c3)[N] = drawn[3];
     for (int n = 0; n < N; ++n) {
         c0[n] = positions[n];
-        c1[n] = row - Words{};
+        c1[n] = rows[n];
         c2[n] = philox.epoch_ - Words{};
         c3[n] = philox.stream_ - Words{};
     }
@@ -96,11 +96,24 @@ void Philox::Vectors::draw(const Philox& philox, std::uint32_t row, const Words 
 
 void Philox::words(std::uint32_t row, const std::int32_t* positions, index_t count,
                    std::uint32_t* out, std::uint32_t shift) const {
+    const Words rows[kVectors] = {row - Words{}, row - Words{}};
     for (index_t first = 0; first < count; first += kDrawn) {
         Words at[kVectors] = {}, drawn[4][kVectors];
         copy_words(positions + first, at, count - first);
         for (Words& vector : at) vector += shift;
-        Vectors::draw(*this, row, at, drawn);
+        Vectors::draw(*this, rows, at, drawn);
+        copy_words(drawn[0], out + first, count - first);
+    }
+}
+
+void Philox::words_of_rows(const std::int32_t* rows, index_t count, std::uint32_t position,
+                           std::uint32_t* out, std::uint32_t shift) const {
+    const Words positions[kVectors] = {position - Words{}, position - Words{}};
+    for (index_t first = 0; first < count; first += kDrawn) {
+        Words at[kVectors] = {}, drawn[4][kVectors];
+        copy_words(rows + first, at, count - first);
+        for (Words& vector : at) vector += shift;
+        Vectors::draw(*this, at, positions, drawn);
         copy_words(drawn[0], out + first, count - first);
     }
 }
@@ -109,11 +122,12 @@ void Philox::all_words(std::uint32_t row, std::uint32_t first, index_t count,
                        std::uint32_t* out) const {
     std::uint32_t places[kDrawn];
     std::iota(places, places + kDrawn, first);
+    const Words rows[kVectors] = {row - Words{}, row - Words{}};
     for (index_t i = 0; i < count; i += kDrawn) {
         Words at[kVectors], drawn[4][kVectors];
         copy_words(places, at, kDrawn);
         for (Words& vector : at) vector += static_cast<std::uint32_t>(i);
-        Vectors::draw(*this, row, at, drawn);
+        Vectors::draw(*this, rows, at, drawn);
         for (index_t w = 0; w < 4; ++w) copy_words(drawn[w], out + w * count + i, count - i);
     }
 }

@@ -78,6 +78,11 @@ public:
     void words(std::uint32_t row, const std::int32_t* positions, index_t count, std::uint32_t* out,
                std::uint32_t shift = 0) const;
 
+    // The same at each of `count` rows, to which `shift` is added, of one position: what words()
+    // draws, for a matrix that is stored transposed.
+    void words_of_rows(const std::int32_t* rows, index_t count, std::uint32_t position,
+                       std::uint32_t* out, std::uint32_t shift = 0) const;
+
     // Draws all words at the `count` positions of a row from `first` on, in vectors: the first
     // words of all positions, then the second ones, and so on.
     void all_words(std::uint32_t row, std::uint32_t first, index_t count, std::uint32_t* out) const;

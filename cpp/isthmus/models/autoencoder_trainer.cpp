@@ -107,24 +107,38 @@ void Trainer::require_unfinished() const {
 }
 
 EpochResult Trainer::run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
-                               float rate, const Poll& poll, const Reduction& reduce,
-                               const std::optional<std::vector<std::int32_t>>& filled) {
+                               const std::vector<float>& rates, const Poll& poll,
+                               const Reduction& reduce,
+                               const std::optional<std::vector<std::int32_t>>& filled,
+                               float* predictions) {
     require_unfinished();
+    if (predictions && model_.shape.output_activation != Activation::identity) {
+        throw std::logic_error("predictions of an epoch need an identity output");
+    }
     const auto order = shuffled(filled ? *filled : filled_rows(matrix), options_.seed, epoch);
-    return run_batches(matrix, transform, order, epoch, rate, poll, reduce);
+    const index_t size = batch_rows();
+    const index_t batches = (static_cast<index_t>(order.size()) + size - 1) / size;
+    if (rates.size() != 1 && static_cast<index_t>(rates.size()) != batches) {
+        throw std::invalid_argument("there must be one rate, or one for each of " +
+                                    std::to_string(batches) + " batches, but there are " +
+                                    std::to_string(rates.size()));
+    }
+    return run_batches(matrix, transform, order, epoch, rates, poll, reduce, predictions);
 }
 
 EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& transform,
-                                 const std::vector<std::int32_t>& order, index_t epoch, float rate,
-                                 const Poll& poll, const Reduction& reduce) {
+                                 const std::vector<std::int32_t>& order, index_t epoch,
+                                 const std::vector<float>& rates, const Poll& poll,
+                                 const Reduction& reduce, float* predictions) {
     EpochResult result;
     const auto train = [&](const EpochBatch& batch) {
-        result.cells += train_batch(matrix, transform, batch, rate, reduce);
+        const float rate = rates.size() == 1 ? rates[0] : rates[static_cast<std::size_t>(batch.number)];
+        result.cells += train_batch(matrix, transform, batch, rate, reduce, predictions);
         const double loss = batch_loss(batch.count);
         batch.require_finite(loss);
         result.squared_error += loss;
     };
-    train_in_batches(order, work_.before.front().rows(), epoch, options_.num_threads, poll, train,
+    train_in_batches(order, batch_rows(), epoch, options_.num_threads, poll, train,
                      [this] { settle(); });
     return result;
 }
@@ -143,7 +157,8 @@ Evaluation Trainer::evaluate(const CsrView& matrix, const RowTransform& transfor
     const float momentum = std::exchange(options_.optimizer.momentum, 1.0f);
     Evaluation result;
     try {
-        result.errors = run_batches(matrix, transform, filled_rows(matrix), epoch, 0.0f, poll, {});
+        result.errors = run_batches(matrix, transform, filled_rows(matrix), epoch, {0.0f}, poll, {},
+                                    nullptr);
     } catch (...) {
         options_.optimizer.momentum = momentum;
         throw;
@@ -158,7 +173,8 @@ double Trainer::penalty() const {
     for (const DenseLayer& layer : model_.hidden) hidden += squared_norm(layer.weights);
     const double outer = squared_norm(model_.encoder) + squared_norm(model_.decoder);
     return 0.5 * (double{options_.regularization} * outer +
-                  double{options_.hidden_regularization} * hidden);
+                  double{options_.hidden_regularization} * hidden +
+                  double{options_.bias_regularization} * squared_norm(model_.decoder_bias));
 }
 
 double Trainer::squared_norm(const Matrix& weights) const {
@@ -180,28 +196,31 @@ double Trainer::squared_norm(const Matrix& weights) const {
 }
 
 double Trainer::batch_loss(index_t rows) const {
-    const index_t batch_rows = work_.before.front().rows();
     double loss = 0.0;
     for (index_t s = 0; s < layout_.slices(); ++s) {
-        const double* part = work_.squared_error.data() + s * batch_rows;
+        const double* part = work_.squared_error.data() + s * batch_rows();
         for (index_t r = 0; r < rows; ++r) loss += part[r];
     }
     return loss;
 }
 
 index_t Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
-                             const EpochBatch& batch, float rate, const Reduction& reduce) {
+                             const EpochBatch& batch, float rate, const Reduction& reduce,
+                             float* predictions) {
     const CorruptionPlan corruption{options_.corruption, options_.corruption_level, options_.seed,
-                                    static_cast<std::uint32_t>(batch.epoch), options_.first_column};
+                                    static_cast<std::uint32_t>(batch.epoch), options_.first_column,
+                                    options_.transposed};
     Stopwatch watch;
     work_.batch.assemble(matrix, batch.ids, batch.count, layout_, transform, corruption,
-                         options_.num_threads);
+                         options_.num_threads, predictions != nullptr);
     phases_.assemble += watch.lap();
     encode_batch(batch, reduce);
     phases_.encode += watch.lap();
     ++step_;
     steps_.emplace_back(options_.optimizer, rate, step_, options_.regularization * batch.share);
+    steps_.back().bias_decay = options_.bias_regularization * batch.share;
     decode_and_update();
+    if (predictions) store_predictions(matrix, transform, batch, predictions);
     phases_.decode += watch.lap();
     backward(options_.hidden_regularization * batch.share, reduce);
     phases_.backward += watch.lap();
@@ -258,7 +277,6 @@ void Trainer::settle() {
 // weights are read while they are in the cache.
 void Trainer::decode_and_update() {
     Batch& batch = work_.batch;
-    const index_t batch_rows = work_.before.front().rows();
     const index_t slices = layout_.slices();
     const index_t pieces = row_pieces(slices, options_.num_threads);
     const index_t codes = model_.shape.hidden.back();
@@ -281,7 +299,7 @@ void Trainer::decode_and_update() {
         const Range own = batch.rows_of(task % pieces, pieces);
         MatrixView dh = work_.partial[static_cast<std::size_t>(slice)].view();
         dh.cols = codes;
-        double* squared_error = work_.squared_error.data() + slice * batch_rows;
+        double* squared_error = work_.squared_error.data() + slice * batch_rows();
         for (index_t r = own.begin; r < own.end; ++r) {
             std::fill_n(dh.row(r), width, 0.0f);
             squared_error[r] = 0.0;
@@ -294,6 +312,28 @@ void Trainer::decode_and_update() {
         }
     });
     if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, update);
+}
+
+// The decoder left 2 (output - target) in the place of each target.
+void Trainer::store_predictions(const CsrView& matrix, const RowTransform& transform,
+                                const EpochBatch& batch, float* predictions) const {
+    const Batch& cells = work_.batch;
+    parallel_ranges(batch.count, kRowsPerPiece, options_.num_threads,
+                    [&](index_t begin, index_t end) {
+                        for (index_t r = begin; r < end; ++r) {
+                            const index_t row = batch.ids[r];
+                            for (index_t b = 0; b < layout_.blocks(); ++b) {
+                                const Batch::Segment own = cells.segment(b, r);
+                                for (index_t i = own.begin; i < own.end; ++i) {
+                                    const index_t place = matrix.indptr[row] + cells.place()[i];
+                                    predictions[place] =
+                                        transform.target(matrix.values[place], row,
+                                                         matrix.indices[place], place) +
+                                        0.5f * cells.error()[i];
+                                }
+                            }
+                        }
+                    });
 }
 
 void Trainer::backward(float hidden_decay, const Reduction& reduce) {

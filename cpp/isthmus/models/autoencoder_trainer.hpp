@@ -35,10 +35,13 @@ struct TrainingOptions {
     OptimizerOptions optimizer;
     float regularization = 0.0f;         // lambda of V and W
     float hidden_regularization = 0.0f;  // lambda of A, between hidden layers
+    float bias_regularization = 0.0f;    // of the outputs' biases
     index_t batch_size = 256;
     Corruption corruption = Corruption::none;
     float corruption_level = 0.0f;
     float dropout = 0.0f;
+    // Whether corruption is drawn as for the transposed matrix.
+    bool transposed = false;
     std::uint64_t seed = 0;
     int num_threads = 1;
     // Where the matrix's columns begin among all, if they are split over machines: corruption is
@@ -79,14 +82,19 @@ public:
     index_t inputs() const { return model_.shape.inputs; }
     index_t code_size() const { return model_.code_size(); }
 
-    // One pass over the rows that hold any cell, in an order drawn for this epoch. `poll` is called
+    // One pass over the rows that hold any cell, in an order drawn for this epoch. `rates` has a
+    // learning rate for each batch, or one for all. `predictions` (or null) gets the output for
+    // every cell of the matrix, by its batch's weights and its corrupted inputs, on the targets'
+    // scale; it needs an identity output. `poll` is called
     // before each batch with the number of rows done; if it throws, the weights stay as after the
     // last whole batch (while it runs, some have steps to catch up). If columns are split over
     // machines, `filled` lists the rows that hold a cell on any of them, in ascending order, so
     // that all draw the same batches.
     EpochResult run_epoch(const CsrView& matrix, const RowTransform& transform, index_t epoch,
-                          float rate, const Poll& poll, const Reduction& reduce,
-                          const std::optional<std::vector<std::int32_t>>& filled = {});
+                          const std::vector<float>& rates, const Poll& poll,
+                          const Reduction& reduce,
+                          const std::optional<std::vector<std::int32_t>>& filled = {},
+                          float* predictions = nullptr);
 
     // The loss over all rows, and its gradient in gradients(), for optimizers outside of the core.
     // The weights stay, so long as the loss is finite. Throws std::logic_error unless the trainer's
@@ -118,10 +126,14 @@ private:
     void require_unfinished() const;
     // Returns the batch's cells.
     index_t train_batch(const CsrView& matrix, const RowTransform& transform,
-                        const EpochBatch& batch, float rate, const Reduction& reduce);
+                        const EpochBatch& batch, float rate, const Reduction& reduce,
+                        float* predictions);
     EpochResult run_batches(const CsrView& matrix, const RowTransform& transform,
-                            const std::vector<std::int32_t>& order, index_t epoch, float rate,
-                            const Poll& poll, const Reduction& reduce);
+                            const std::vector<std::int32_t>& order, index_t epoch,
+                            const std::vector<float>& rates, const Poll& poll,
+                            const Reduction& reduce, float* predictions);
+    void store_predictions(const CsrView& matrix, const RowTransform& transform,
+                           const EpochBatch& batch, float* predictions) const;
     double penalty() const;
     double squared_norm(const Matrix& weights) const;
     double batch_loss(index_t rows) const;
@@ -132,6 +144,7 @@ private:
     TrainedMatrix decoder();
     void settle();
     index_t steps() const { return static_cast<index_t>(steps_.size()); }
+    index_t batch_rows() const { return work_.before.front().rows(); }
 
     Autoencoder& model_;
     ColumnLayout layout_;

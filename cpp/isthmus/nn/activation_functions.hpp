@@ -53,6 +53,7 @@ ISTHMUS_INLINE Floats softplus(Floats z) { return cross_entropy(z).loss; }
 ISTHMUS_INLINE Floats activate(Activation kind, Floats z) {
     switch (kind) {
         case Activation::sigmoid: return sigmoid(z);
+        case Activation::centered_sigmoid: return 0.5f * tanh(0.5f * z);
         case Activation::tanh: return tanh(z);
         case Activation::relu: return max(z, Floats{});
         case Activation::elu: return select(z > 0.0f, z, expm1(min(z, Floats{})));
@@ -69,6 +70,7 @@ ISTHMUS_INLINE Floats derivative(Activation kind, Floats z, Floats y) {
     const Floats one = broadcast(1.0f);
     switch (kind) {
         case Activation::sigmoid: return y * (1.0f - y);
+        case Activation::centered_sigmoid: return 0.25f - y * y;
         case Activation::tanh: return 1.0f - y * y;
         case Activation::relu: return select(z > 0.0f, one, Floats{});
         case Activation::elu: return select(z > 0.0f, one, y + 1.0f);

@@ -9,13 +9,15 @@ namespace isthmus {
 Activation activation_from_name(const std::string& name) {
     if (name == "identity") return Activation::identity;
     if (name == "sigmoid") return Activation::sigmoid;
+    if (name == "centered_sigmoid") return Activation::centered_sigmoid;
     if (name == "tanh") return Activation::tanh;
     if (name == "relu") return Activation::relu;
     if (name == "elu") return Activation::elu;
     if (name == "selu") return Activation::selu;
     if (name == "swish") return Activation::swish;
     throw std::invalid_argument("unknown activation '" + name +
-                                "': choose identity, sigmoid, tanh, relu, elu, selu or swish");
+                                "': choose identity, sigmoid, centered_sigmoid, tanh, relu, elu, selu "
+                                "or swish");
 }
 
 void apply_activation(Activation kind, float* values, index_t width) {

@@ -7,7 +7,7 @@
 
 namespace isthmus {
 
-enum class Activation { identity, sigmoid, tanh, relu, elu, selu, swish };
+enum class Activation { identity, sigmoid, centered_sigmoid, tanh, relu, elu, selu, swish };
 
 // Throws std::invalid_argument naming the choices.
 Activation activation_from_name(const std::string& name);

@@ -43,11 +43,11 @@ OptimizerStep::OptimizerStep(const OptimizerOptions& options, float rate_, index
 }
 
 // Without decay a weight moves as long as its momentum lasts: for about ten steps.
-Leap::Leap(const OptimizerStep* first, index_t count_, bool decays)
-    : step(first[decays ? count_ / 2 : std::min(count_ / 2, index_t{8})]),
+Leap::Leap(const OptimizerStep* first, index_t count_, float OptimizerStep::* decay)
+    : step(first[first->*decay != 0.0f ? count_ / 2 : std::min(count_ / 2, index_t{8})]),
       count(count_),
       forget(std::pow(step.beta2, static_cast<float>(count_))) {
-    if (!decays) step.decay = 0.0f;
+    step.decay = step.*decay;
 }
 
 int optimizer_states(OptimizerKind kind) {

@@ -41,11 +41,13 @@ struct OptimizerStep {
     float rate, epsilon;  // for Adam, with all that does not change from weight to weight
     float momentum, beta1, beta2;
     float decay;
+    float bias_decay = 0.0f;  // of the biases that step with rows of weights
 };
 
 // Several steps without a gradient, taken as one.
 struct Leap {
-    Leap(const OptimizerStep* first, index_t count, bool decays);
+    // `decay` is the one of the steps' that holds.
+    Leap(const OptimizerStep* first, index_t count, float OptimizerStep::* decay);
 
     OptimizerStep step;  // which stands for all of them
     index_t count;

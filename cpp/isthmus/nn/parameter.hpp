@@ -16,7 +16,7 @@ struct TrainedMatrix {
     // How many steps each row has taken, where rows without a cell in a batch skip its step until a
     // batch reads them; null: all rows take every step at once.
     std::int32_t* taken = nullptr;
-    // A bias for each row, which steps with it and does not decay, and its state; or null.
+    // A bias for each row, which steps with it and has a decay of its own, and its state; or null.
     float* bias = nullptr;
     float* bias_state[2] = {};
 };

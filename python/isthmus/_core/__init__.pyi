@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 _Floats = NDArray[np.float32]
 _Ints = NDArray[np.int32]
 _Positions = NDArray[np.int64]
+_Doubles = NDArray[np.float64]
 
 __version__: str
 
@@ -42,6 +43,18 @@ def transpose(
     *,
     num_threads: int,
 ) -> tuple[_Positions, _Ints, _Floats]: ...
+def fit_biases(
+    cells: Cells,
+    mean: float,
+    *,
+    row_damping: float,
+    column_damping: float,
+    sweeps: int,
+    num_threads: int,
+) -> tuple[_Doubles, _Doubles]: ...
+def fit_row_biases(
+    cells: Cells, mean: float, column_bias: _Doubles, *, damping: float, num_threads: int
+) -> _Doubles: ...
 
 class ColumnPrior(metaclass=_PybindType):
     def __init__(
@@ -138,6 +151,9 @@ class Rows(metaclass=_PybindType):
         target_offset: _Floats | None = None,
         input_scale: float = 1.0,
         target_scale: float = 1.0,
+        input_factor: _Floats | None = None,
+        column_offset: _Floats | None = None,
+        cell_offset: _Floats | None = None,
     ) -> None: ...
 
 class Autoencoder(metaclass=_PybindType):
@@ -172,16 +188,19 @@ class Trainer(metaclass=_PybindType):
         num_threads: int,
         first_column: int = 0,
         hidden_regularization: float | None = None,
+        transposed: bool = False,
+        bias_regularization: float = 0.0,
     ) -> None: ...
     def run_epoch(
         self,
         rows: Rows,
         epoch: int,
-        learning_rate: float,
+        learning_rate: float | _Floats,
         *,
         progress: Callable[[int], object] | None = None,
         reduce: Callable[[_Floats], object] | None = None,
         filled: _Ints | None = None,
+        predictions: _Floats | None = None,
     ) -> tuple[float, int]: ...
     def evaluate(
         self, rows: Rows, *, epoch: int = 0, progress: Callable[[int], object] | None = None

@@ -20,7 +20,7 @@ __all__ = [
     "shown",
 ]
 
-ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "elu", "selu", "swish")
+ACTIVATIONS = ("identity", "sigmoid", "centered_sigmoid", "tanh", "relu", "elu", "selu", "swish")
 """What the core can apply to the units of a layer."""
 
 MAX_UNITS = 1_000_000
@@ -69,11 +69,15 @@ def check_real(
     high: float = np.inf,
     open_low: bool = False,
     open_high: bool = False,
+    besides: str = "",
 ) -> float:
-    """Return a number that is finite in float32 and within bounds, each of which may be open."""
+    """Return a number that is finite in float32 and within bounds, each of which may be open.
+
+    `besides` says what else the caller allows.
+    """
     lower = "" if low == -np.inf else f" {'above' if open_low else 'of at least'} {low:g}"
     upper = "" if high == np.inf else f" {'below' if open_high else 'of at most'} {high:g}"
-    allowed = f"a finite number{lower}{' and' if lower and upper else ''}{upper}"
+    allowed = f"a finite number{lower}{' and' if lower and upper else ''}{upper}{besides}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"{name} must be {allowed}, but it was {shown(value)} ({type(value).__name__})."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +11,24 @@ from isthmus import _core
 from isthmus._util.checks import is_auto
 from isthmus.data._csr import CSR, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
+from isthmus.models._autoencoder import BIAS_DAMPING, Autoencoder, Reader
+from isthmus.models._column_prior import ColumnPrior
 from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
+from isthmus.training.schedule import learning_rates
 
 __all__ = ["LbfgsLearner", "Learner"]
 
-LEAST_ROWS = 256
-"""Of an automatic batch: what did best on MovieLens 1M."""
-STEPS_PER_RATING = 4
-"""In an epoch of automatic batches, by the mean ratings of a column: further ones would pass most
-columns by. On sparse data they take longer, and gain nothing."""
-FEWEST_STEPS, MOST_STEPS = 8, 32
+REGULARIZATION = 0.5
+"""Of automatic regularization, times the root of the number of ratings."""
+
+RATINGS_PER_ROW, FEWEST_ROWS, MOST_ROWS = 2000, 16, 128
+"""Of an automatic batch: it has a row for so many ratings of the data, within limits."""
+STEPS_PER_RATING, STEPS_OF_ALL = 4, 640_000
+"""In an epoch of automatic batches: so many by the mean ratings of a column, or by the number of
+columns if that allows more. Further ones would pass most columns by: on sparse data they take
+longer, and gain nothing."""
+FEWEST_STEPS, MOST_STEPS = 8, 64
 EVALUATED_ROWS = 512
 """Rows whose gradient L-BFGS takes at once: what bounds its memory beside the weights."""
 
@@ -33,51 +39,61 @@ class Learner:
     Parameters
     ----------
     network : _core.Autoencoder
-    settings : SimpleNamespace
-        AutoRec's parameters.
+    reader : Reader
+        With AutoRec's parameters as its settings.
     matrix : CSR
         Ratings, rows by orientation.
-    rows : _core.Rows
-        The same for the core.
-    scale : float
-        Factor that is on the targets, for losses in units of the ratings.
+    cell_offset : ndarray of float32, shape (nnz,), optional
+        Subtracted from each cell's target; it may change from epoch to epoch.
+    outputs : ndarray of float32, shape (nnz,), optional
+        Filled with each cell's output in the last epoch.
+    transposed : bool, default False
+        Whether cells are masked as in the transposed matrix.
     seed, num_threads : int
     """
 
     def __init__(
         self,
         network: _core.Autoencoder,
-        settings: SimpleNamespace,
+        reader: Reader,
         matrix: CSR,
-        rows: _core.Rows,
         *,
-        scale: float,
+        cell_offset: Floats | None = None,
+        outputs: Floats | None = None,
+        transposed: bool = False,
         seed: int,
         num_threads: int,
     ) -> None:
-        self._network = network
-        self._settings = settings
+        self.reader = reader
         self.matrix = matrix
-        self._rows = rows
-        self._scale = scale
+        self.offsets = reader.offsets(matrix, num_threads=num_threads)
+        self._network = network
+        self._settings = settings = reader.settings
+        self._rows = reader.rows(matrix, self.offsets, cell_offset)
+        self._cell_offset = cell_offset
+        self._outputs = outputs
         self._popularity = popularity = column_counts(matrix.indices, matrix.shape[1])
         self._nnz = len(matrix.indices)
         self._n_rows = matrix.shape[0]
         self._filled = filled = count_filled(matrix)
+        self._batch_size = min(self._batch_rows(), max(filled, 1))
+        self.regularization = self._regularization()
         self._trainer = _core.Trainer(
             network,
             popularity,
             filled,
             optimizer=self._core_optimizer(),
             momentum=0.9,
-            regularization=float(settings.regularization),
+            regularization=self.regularization,
             hidden_regularization=settings.hidden_regularization,
-            batch_size=self._batch_rows(),
+            batch_size=self._batch_size,
             corruption=settings.corruption_kind if settings.corruption > 0 else "none",
             corruption_level=float(settings.corruption),
             dropout=float(settings.dropout),
             seed=seed,
             num_threads=num_threads,
+            transposed=transposed,
+            bias_regularization=self._bias_regularization(),
         )
         self._codes: _core.Matrix | None = None
         self._encoded = False
@@ -94,6 +110,18 @@ class Learner:
         """Return where each column's weights are while they are trained."""
         return self._trainer.column_rows
 
+    def _regularization(self) -> float:
+        if not is_auto(self._settings.regularization):
+            return float(self._settings.regularization)
+        sides = 2 if self._settings.orientation == "user" else 1
+        return REGULARIZATION * float(np.sqrt(self._nnz)) * sides
+
+    def _bias_regularization(self) -> float:
+        if self._settings.target_centering != "biases":
+            return 0.0
+        # an error costs its square, so that the gradient of a further one of the bias is 2 x bias
+        return 2 * BIAS_DAMPING["item" if self._settings.orientation == "user" else "user"]
+
     def _core_optimizer(self) -> str:
         optimizer: str = self._settings.optimizer
         return optimizer
@@ -101,28 +129,43 @@ class Learner:
     def _batch_rows(self) -> int:
         batch_size = self._settings.batch_size
         if batch_size is None:
-            return max(self._filled, 1)
-        if is_auto(batch_size):
-            per_column = self._nnz / max(int(np.count_nonzero(self._popularity)), 1)
-            steps = min(max(int(STEPS_PER_RATING * per_column), FEWEST_STEPS), MOST_STEPS)
-            return max(LEAST_ROWS, -(-self._filled // steps))
-        return int(batch_size)
+            return self._filled
+        if not is_auto(batch_size):
+            return int(batch_size)
+        columns = max(int(np.count_nonzero(self._popularity)), 1)
+        steps = max(STEPS_PER_RATING * self._nnz, STEPS_OF_ALL) // columns
+        steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
+        rows = min(max(self._nnz // RATINGS_PER_ROW, FEWEST_ROWS), MOST_ROWS)
+        return max(rows, -(-self._filled // steps))
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        report = by_rows(progress, self._nnz, self._filled)
-        rate = self._settings.learning_rate * self._settings.learning_rate_decay**index
-        squared_error, cells = self._trainer.run_epoch(self._rows, index, rate, progress=report)
-        return squared_error / cells / self._scale**2
+        settings = self._settings
+        rates = learning_rates(
+            settings.learning_rate_schedule,
+            settings.learning_rate,
+            decay=settings.learning_rate_decay,
+            epochs=settings.epochs,
+            epoch=index,
+            batches=-(-self._filled // self._batch_size),
+        )
+        squared_error, cells = self._trainer.run_epoch(
+            self._rows,
+            index,
+            rates,
+            progress=by_rows(progress, self._nnz, self._filled),
+            predictions=self._outputs,
+        )
+        return squared_error / cells / self.reader.target_factor**2
 
-    def decoder(self) -> tuple[Floats, Floats]:
-        """Return weights and biases as they are, by `column_places`."""
-        weights = self._network.weights()
-        return weights["decoder.weights"], weights["decoder.bias"][0]
+    def arrays(self) -> tuple[Floats, Floats, Floats]:
+        """Return codes of the rows, and weights and biases of the columns, as they are now."""
+        weights, places = self._network.weights(), self.column_places
+        bias = weights["decoder.bias"][0, places]
+        return self._encode().array, weights["decoder.weights"][places], bias
 
-    def encode(self) -> _core.Matrix:
-        """Encode every row with the weights as they are."""
+    def _encode(self) -> _core.Matrix:
         if self._codes is None:
-            units = self.decoder()[0].shape[1]
+            units = self._network.weights()["decoder.weights"].shape[1]
             self._codes = _core.Matrix(np.zeros((self._n_rows, units), np.float32))
         self._trainer.encode(self._rows, self._codes)
         return self._codes
@@ -133,17 +176,49 @@ class Learner:
     def restore_best(self) -> None:
         self._trainer.restore_best()
 
-    def finish(self) -> _core.Matrix:
+    def finish(self) -> Autoencoder:
         """Encode every row with the final weights and end training.
 
         Called again after Ctrl-C or an error, it goes on where it stopped.
         """
         if not self._encoded:  # which the trainer cannot do once it has finished
-            self._codes = self.encode()
+            self._codes = self._encode()
             self._encoded = True
         self._trainer.finish()
         assert self._codes is not None
-        return self._codes
+        return Autoencoder(
+            self.reader,
+            self.regularization,
+            self._network,
+            self._codes,
+            self.offsets,
+            self._prior(self._codes.array),
+        )
+
+    def _prior(self, codes: Floats) -> ColumnPrior:
+        weights = self._network.weights()
+        matrix, offset, factor = self.matrix, self.offsets.row, self.reader.target_factor
+        if self.offsets.column is not None:
+            targets = self._targets()
+            matrix, offset, factor = matrix._replace(values=targets), None, 1.0
+        return ColumnPrior.of(
+            weights["decoder.weights"][:, np.newaxis],
+            weights["decoder.bias"].T,
+            codes,
+            matrix,
+            row_offset=offset,
+            scale=factor,
+        )
+
+    def _targets(self) -> Floats:
+        """Return each cell's target."""
+        row, column = self.offsets
+        assert row is not None
+        assert column is not None
+        values = self.matrix.values - np.repeat(row, np.diff(self.matrix.indptr))
+        values -= column[self.matrix.indices]
+        values *= np.float32(self.reader.target_factor)
+        return values if self._cell_offset is None else values - self._cell_offset
 
 
 class LbfgsLearner(Learner):
@@ -162,7 +237,7 @@ class LbfgsLearner(Learner):
         def evaluate() -> float:
             nonlocal error
             loss, squared_error, cells = self._trainer.evaluate(self._rows, epoch=first + done)
-            error = squared_error / cells / self._scale**2
+            error = squared_error / cells / self.reader.target_factor**2
             return loss
 
         def finish_iteration() -> bool:
@@ -187,7 +262,7 @@ class LbfgsLearner(Learner):
         """
         ratings = np.empty((len(self._popularity), 1), np.float32)
         ratings[self.column_places, 0] = self._popularity
-        outer = float(self._settings.regularization)
+        outer = self.regularization
         hidden = self._settings.hidden_regularization
         inner = outer if hidden is None else float(hidden)
         curvature = {

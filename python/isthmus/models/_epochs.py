@@ -44,6 +44,10 @@ class EpochModel(Recommender, abstract=True):
     _higher_is_better: ClassVar[bool] = False
     """Of the metric that early stopping watches."""
 
+    _course_depends_on_epochs: bool = False
+    """Whether an epoch depends on how many there are to be, as where the learning rate falls to 0
+    at the end of the last."""
+
     epochs: int
     learning_rate: float
     validation_fraction: float | None

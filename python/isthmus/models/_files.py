@@ -38,11 +38,11 @@ __all__ = [
     "unfitted",
 ]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised whenever files of one version cannot be read by what reads another.
 
 2: the first that was released. 3: a checksum, the ranges of a blend's
-models, and which users and items a model of ratings was trained on.
+models, and which users and items a model of ratings was trained on. 4: how AutoRec reads ratings.
 """
 
 _OLDEST_VERSION = 2
@@ -69,6 +69,14 @@ _REMOVED: dict[str, dict[str, Any]] = {
     "MultVAE": {"code_noise": 1.0},
 }
 """Parameters that models once had, and the only values that can still be read; ... is any."""
+
+
+_OLDER_AUTOREC = {
+    "rating_scale": "raw",
+    "row_scaling": 0.0,
+    "learning_rate_schedule": "exponential",
+}
+"""Parameters that formats before 4 did not have."""
 
 
 class _NotReadable(ValueError):
@@ -201,11 +209,12 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], Tensors]:
             if dtype not in _TYPES.values():
                 raise ValueError(f"{name} is of type {dtype}, which no model has")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if version == _OLDEST_VERSION:
-        return _upgraded(about, tensors), tensors
-    checksum = about.pop("checksum", None)
-    if checksum != _checksum(about, tensors):
-        raise ValueError("its checksum is not that of what it holds")
+    if version > _OLDEST_VERSION:
+        checksum = about.pop("checksum", None)
+        if checksum != _checksum(about, tensors):
+            raise ValueError("its checksum is not that of what it holds")
+    if version < FORMAT_VERSION:
+        _upgrade(about, tensors, version)
     return about, tensors
 
 
@@ -219,22 +228,31 @@ def _parse(text: str) -> dict[str, Any]:
     return about
 
 
-def _upgraded(about: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
-    """Turn what a file of format 2 holds into what one of format 3 would."""
+def _upgrade(about: dict[str, Any], tensors: Tensors, version: int) -> None:
+    """Turn what a file of an older format holds into what one of this format would."""
     parameters = about.get("parameters")
     if not isinstance(parameters, dict) or "model" not in about:
         raise ValueError("its metadata does not name a model and its parameters")
+    models = {_WEIGHTS: about}
     if about["model"] == "Blend":
         members = parameters.get("models")
-        if not isinstance(members, list):
-            raise ValueError(f"its models are no list, but {reprlib.repr(members)}")
-        for number, member in enumerate(members):
-            prefix = f"{_WEIGHTS}{number}."
-            tensors[f"{prefix}range"] = tensors["range"]  # the model's own was not kept
-            _add_trained(prefix, member, tensors)
-    else:
-        _add_trained(_WEIGHTS, about, tensors)
-    return about
+        if not isinstance(members, list) or not all(isinstance(m, dict) for m in members):
+            raise ValueError(f"its models are no list of models, but {reprlib.repr(members)}")
+        models = {f"{_WEIGHTS}{number}.": member for number, member in enumerate(members)}
+        if version == 2:  # which did not keep a model's own
+            tensors |= {f"{prefix}range": tensors["range"] for prefix in models}
+    for prefix, model in models.items():
+        if version == 2:
+            _add_trained(prefix, model, tensors)
+        if model.get("model") == "AutoRec":
+            _add_reading(prefix, model["parameters"], tensors)
+
+
+def _add_reading(prefix: str, parameters: dict[str, Any], tensors: Tensors) -> None:
+    """Add how AutoRec reads ratings, as format 4 has it: as they were."""
+    for name, value in _OLDER_AUTOREC.items():
+        parameters.setdefault(name, value)
+    tensors[f"{prefix}reading"] = np.array([0, 1, 1, float(parameters["regularization"])])
 
 
 def _add_trained(prefix: str, about: dict[str, Any], tensors: Tensors) -> None:

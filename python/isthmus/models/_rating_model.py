@@ -23,7 +23,16 @@ from isthmus.training.loop import Callback
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["HeldOut", "RatingModel"]
+__all__ = ["LEAST_DEVIATION", "HeldOut", "RatingModel", "deviation_of"]
+
+LEAST_DEVIATION = 1e-15
+"""Ratings that differ by less are as good as equal; divided by it, the greatest are finite."""
+
+
+def deviation_of(ratings: Ratings) -> float:
+    """Return the standard deviation of ratings, or 1 if all are alike."""
+    deviation = float(np.std(ratings.values, dtype=np.float64))
+    return deviation if deviation > LEAST_DEVIATION else 1.0
 
 
 class HeldOut(NamedTuple):
@@ -99,23 +108,12 @@ class RatingModel(EpochModel, abstract=True):
         trained = np.append(getattr(self, name), np.diff(ratings.indptr) > 0)
         return {**super()._fold_in(ratings, axis), name: trained}
 
-    def _measure(
-        self,
-        vectors: Scorable,
-        held_out: HeldOut,
-        *,
-        users: NDArray[Any] | None = None,
-        items: NDArray[Any] | None = None,
-    ) -> dict[str, float]:
-        """Error of the vectors' scores on held-out ratings.
-
-        `users` and `items` say where the held-out ones are among the vectors, if these are in an
-        order of the training's own.
-        """
-        rows = held_out.users if users is None else users
-        columns = held_out.items if items is None else items
+    def _measure(self, vectors: Scorable, held_out: HeldOut) -> dict[str, float]:
+        """Measure the error of the vectors' scores on held-out ratings."""
         scores = vectors.scorer().score_pairs(
-            rows.astype(np.int32), columns.astype(np.int32), num_threads=self._num_threads()
+            held_out.users.astype(np.int32),
+            held_out.items.astype(np.int32),
+            num_threads=self._num_threads(),
         )
         if not is_finite(scores):
             raise _core.Diverged(

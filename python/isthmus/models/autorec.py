@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import (
     ACTIVATIONS,
@@ -20,14 +18,15 @@ from isthmus._util.checks import (
     is_auto,
     shown,
 )
-from isthmus.data._csr import CSR, row_sums
+from isthmus.data._csr import CSR
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
+from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import LbfgsLearner, Learner
-from isthmus.models._column_prior import ColumnPrior
 from isthmus.models._pretraining import inner_layers
 from isthmus.models._rating_model import HeldOut, RatingModel
-from isthmus.models._tensors import Layout, Tensors, network, single
+from isthmus.models._tensors import Layout, Tensors
+from isthmus.training.schedule import SCHEDULES
 from isthmus.training.weights import load_weights
 
 if TYPE_CHECKING:
@@ -35,16 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AutoRec"]
 
-OPTIMIZERS = ("adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd")
-CENTERINGS = ("none", "global", "row")
 BOUNDED = ("sigmoid", "tanh")
-"""Activations whose range is scaled to that of the ratings."""
-
+OPTIMIZERS = ("adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd")
+INPUT_CENTERINGS = ("none", "global", "row")
+TARGET_CENTERINGS = ("biases", *INPUT_CENTERINGS)
+SCALES = ("standard", "raw")
 OUTER = ("encoder.weights", "encoder.bias", "decoder.weights", "decoder.bias")
 """Weights that a deep model shares with a shallow one."""
-
-MEAN_DAMPING = 10.0
-"""A row's mean counts the global mean as this many further ratings."""
 
 
 class AutoRec(RatingModel):
@@ -58,9 +54,9 @@ class AutoRec(RatingModel):
         \min \sum_{rows} \lVert r - h(r) \rVert^2_{observed}
         + \frac{\lambda}{2} (\lVert W \rVert_F^2 + \lVert V \rVert_F^2)
 
-    The defaults are the recipe that did best on validation data of MovieLens 1M: raw ratings in,
-    so that the code also sees *who* rated; deviations from the row's mean out; a share of the
-    inputs masked; Adam. `AutoRec.paper` is the original's.
+    The defaults are a recipe that was chosen on validation data of sets of many sizes and scales:
+    ratings are standardised, biases of users and items are subtracted, a share of the inputs is
+    masked, and lambda depends on the number of ratings. `AutoRec.paper` is the original's.
 
     Parameters
     ----------
@@ -68,13 +64,16 @@ class AutoRec(RatingModel):
         What a row is: I-AutoRec or U-AutoRec.
     hidden_units : tuple of int, default (500,)
         Units of each hidden layer; ``(500, 250, 500)`` is the paper's deep model.
-    encoder_activation : str, default "sigmoid"
-        g, of every hidden layer: "identity", "sigmoid", "tanh", "relu", "elu", "selu" or "swish".
+    encoder_activation : str, default "centered_sigmoid"
+        g, of every hidden layer: "identity", "sigmoid", "centered_sigmoid" (which is 1/2 less),
+        "tanh", "relu", "elu", "selu" or "swish".
     decoder_activation : str, default "identity"
         f, of the output. With "sigmoid" or "tanh", ratings are scaled to its range for the loss,
         and back for predictions; that needs ``target_centering="none"``.
-    regularization : float, default 300.0
-        lambda of the objective, at least 0. All weight matrices are decayed, biases are not.
+    regularization : float or "auto", default "auto"
+        lambda of the objective, at least 0, of all weight matrices; "auto" is half the root of the
+        number of ratings, and twice that with ``orientation="user"``. Biases have none, but with
+        ``target_centering="biases"`` the outputs' have what is said there.
     hidden_regularization : float, optional
         lambda of the matrices between hidden layers of a deep model, at least 0; by default that
         of the others. Every rating pulls at each of these weights, but only a column's own ones at
@@ -87,34 +86,47 @@ class AutoRec(RatingModel):
         ``(500, 250, 500)``. It has no part in `history_`, and Ctrl-C during it leaves no model.
     initial_deviation : float, optional
         Standard deviation of the weights before training, above 0. By default each layer's is
-        sqrt(2 / (inputs + outputs)) (Glorot, Bengio, AISTATS 2010). Without centring and
-        corruption, U-AutoRec overfits the less the smaller it is.
+        sqrt(2 / (inputs + outputs)) (Glorot, Bengio, AISTATS 2010), but 0 for the decoder's with
+        ``target_centering="biases"``.
     optimizer : {"adam", "adagrad", "lbfgs", "momentum", "rprop", "sgd"}, default "adam"
         With PyTorch's formulas; momentum is .9. The loss is a sum over a batch's ratings, not a
         mean: SGD needs rates as 1e-5. "rprop", the paper's, is meant for ``batch_size=None``; the
         learning rate is then its first step. "lbfgs", that of the authors' code, is SciPy's
         L-BFGS-B; an epoch is one of its iterations. It has no learning rate, takes all rows at
         once, and needs neither `corruption` nor `dropout`.
-    learning_rate : float, default 0.001
+    learning_rate : float, default 0.002
+    learning_rate_schedule : {"linear", "exponential"}, default "linear"
+        "linear": the rate rises over the first epoch and falls to 0 at the end of the last; epochs
+        of `partial_fit` after that have a tenth of it. "exponential": it is multiplied by
+        `learning_rate_decay` after each epoch.
     learning_rate_decay : float, default 0.95
-        Factor on the rate after each epoch, in (0, 1].
+        Factor of "exponential", in (0, 1].
     batch_size : int, "auto" or None, default "auto"
-        Rows in a mini-batch; None: all of them. "auto" is 256, or a 32nd of the rows that have
-        ratings if that is more: an epoch then costs each column 32 steps at most, however many rows
-        there are. With ``optimizer="lbfgs"``, "auto" means all.
-    epochs : int, default 40
-    corruption : float, default 0.4
+        Rows in a mini-batch; None: all of them. "auto" is a row for each 2,000 ratings of the data,
+        from 16 to 128, and more where an epoch would have more than 64 steps, or 8 on sparse data,
+        however many rows there are. With ``optimizer="lbfgs"``, "auto" means all.
+    epochs : int, default 15
+    corruption : float, default 0.5
         Denoising: the probability that an observed cell is masked in the input (survivors are
         scaled by 1 / (1 - corruption)), in [0, 1), or the standard deviation of the noise added to
         it. Targets stay clean. 0 turns it off.
     corruption_kind : {"mask", "gaussian"}, default "mask"
     dropout : float, default 0.0
         Probability that a hidden unit is dropped in training, in [0, 1).
+    rating_scale : {"standard", "raw"}, default "standard"
+        "standard": the network reads and reconstructs ratings of mean 4.3 and standard deviation
+        1.117, as MovieLens 1M's are about, so that neither the scale nor the offset of the ratings
+        matters. "raw": ratings as they are.
+    row_scaling : float, default 0.5
+        The inputs of a row of n ratings are multiplied by (n / typical n) ** -row_scaling, in
+        [0, 1]; 0, as in the paper, leaves them. New rows have it by their own n.
     input_centering : {"none", "global", "row"}, default "none"
         What is subtracted from the ratings that are encoded: nothing, the mean of all ratings, or
         the row's mean (damped towards the global one).
-    target_centering : {"row", "global", "none"}, default "row"
-        The same for the ratings that are reconstructed, added back in predictions.
+    target_centering : {"biases", "row", "global", "none"}, default "biases"
+        The same for the ratings that are reconstructed, added back in predictions. "biases": the
+        mean and biases of users and items, damped as if by 8 and 4 further ratings (Koren, KDD
+        2008); the outputs' own biases are then damped as well.
     default_rating : float, optional
         What `predict` gives where the user or the item had no rating in training (the paper: 3);
         `recommend` ranks by the model alone. By default,
@@ -141,6 +153,8 @@ class AutoRec(RatingModel):
         Ids that the model knows, in the order of its rows and columns.
     history_ : list of Epoch
         Loss (mean squared error on corrupted inputs), seconds and validation RMSE of each epoch.
+    regularization_ : float
+        lambda of the last training, also where `regularization` is "auto".
     encoder_weights_ : ndarray of float32, shape (n_columns, hidden_units[0])
         V transposed. Columns are users with ``orientation="item"``, items with "user".
     encoder_bias_ : ndarray of float32, shape (hidden_units[0],)
@@ -178,10 +192,10 @@ class AutoRec(RatingModel):
     (2, 3)
     """
 
-    _in_core = ("_network", "_codes")
+    _in_core = ("_network", "_reader", "_trained")
     _structural = (
         *("orientation", "hidden_units", "encoder_activation", "decoder_activation"),
-        *("input_centering", "target_centering"),
+        *("rating_scale", "row_scaling", "input_centering", "target_centering"),
     )
 
     def __init__(
@@ -189,22 +203,25 @@ class AutoRec(RatingModel):
         *,
         orientation: str = "item",
         hidden_units: tuple[int, ...] = (500,),
-        encoder_activation: str = "sigmoid",
+        encoder_activation: str = "centered_sigmoid",
         decoder_activation: str = "identity",
-        regularization: float = 300.0,
+        regularization: float | Literal["auto"] = "auto",
         hidden_regularization: float | None = None,
         pretraining_epochs: int = 0,
         initial_deviation: float | None = None,
         optimizer: str = "adam",
-        learning_rate: float = 0.001,
+        learning_rate: float = 0.002,
+        learning_rate_schedule: str = "linear",
         learning_rate_decay: float = 0.95,
         batch_size: int | Literal["auto"] | None = "auto",
-        epochs: int = 40,
-        corruption: float = 0.4,
+        epochs: int = 15,
+        corruption: float = 0.5,
         corruption_kind: str = "mask",
         dropout: float = 0.0,
+        rating_scale: str = "standard",
+        row_scaling: float = 0.5,
         input_centering: str = "none",
-        target_centering: str = "row",
+        target_centering: str = "biases",
         default_rating: float | None = None,
         clip: bool = True,
         validation_fraction: float | None = None,
@@ -223,12 +240,15 @@ class AutoRec(RatingModel):
         self.initial_deviation = initial_deviation
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
         self.learning_rate_decay = learning_rate_decay
         self.batch_size = batch_size
         self.epochs = epochs
         self.corruption = corruption
         self.corruption_kind = corruption_kind
         self.dropout = dropout
+        self.rating_scale = rating_scale
+        self.row_scaling = row_scaling
         self.input_centering = input_centering
         self.target_centering = target_centering
         self.default_rating = default_rating
@@ -266,10 +286,14 @@ class AutoRec(RatingModel):
             "regularization": 400.0,
             "optimizer": "rprop",
             "learning_rate": 0.001,
+            "learning_rate_schedule": "exponential",
             "learning_rate_decay": 1.0,
             "batch_size": None,
             "epochs": 150,
             "corruption": 0.0,
+            "encoder_activation": "sigmoid",
+            "rating_scale": "raw",
+            "row_scaling": 0.0,
             "target_centering": "none",
             "default_rating": 3.0,
             "initial_deviation": 0.01,
@@ -278,20 +302,20 @@ class AutoRec(RatingModel):
 
     # Training
 
+    @property
+    def _course_depends_on_epochs(self) -> bool:  # type: ignore[override]
+        return self.learning_rate_schedule == "linear"
+
     def _current_structure(self) -> SimpleNamespace:
         structure = super()._current_structure()
         structure.hidden_units = check_layers("hidden_units", structure.hidden_units)
         return structure
 
     def _initialize(self, ratings: Ratings) -> None:
-        columns = ratings.n_users if self.orientation == "item" else ratings.n_items
-        self._network = _core.Autoencoder(
-            columns,
-            self._structure.hidden_units,
-            hidden_activation=self.encoder_activation,
-            output_activation=self.decoder_activation,
-            seed=self._seed,
-            num_threads=self._num_threads(),
+        matrix = self._by_rows(ratings)
+        self._reader = Reader.of(ratings, matrix, self._structure)
+        self._network = make_network(
+            matrix.shape[1], self._structure, seed=self._seed, num_threads=self._num_threads()
         )
         weights = self._network.weights()
         if self.initial_deviation is not None:
@@ -299,40 +323,27 @@ class AutoRec(RatingModel):
                 if name.endswith("weights"):
                     # the core draws uniformly, with a variance of 2 / (inputs + outputs)
                     array *= np.float32(self.initial_deviation * np.sqrt(sum(array.shape) / 2))
-        if self.target_centering == "none":
-            weights["decoder.bias"][...] = self._mean_output(ratings)
+        if self.target_centering == "none":  # training need not find the mean
+            weights["decoder.bias"][...] = self._reader.mean_target()
         if self.pretraining_epochs:
             self._pretrain(ratings)
 
-    def _mean_output(self, ratings: Ratings) -> float:
-        """Return the decoder bias that predicts the mean, so that training need not find it."""
-        low, high = ratings.min, ratings.max
-        if low == high or self.decoder_activation not in BOUNDED:
-            return ratings.mean
-        share = min(max((ratings.mean - low) / (high - low), 0.01), 0.99)
-        logit = float(np.log(share / (1 - share)))
-        return logit if self.decoder_activation == "sigmoid" else logit / 2
+    def _by_rows(self, ratings: Ratings) -> CSR:
+        return ratings.rows(self._structure.orientation, num_threads=self._num_threads())
 
     def _learner(self, ratings: Ratings) -> Learner:
-        matrix = ratings.rows(self._structure.orientation, num_threads=self._num_threads())
-        self._row_offset = self._offset(matrix, self._structure.target_centering)
         kind = LbfgsLearner if self._structure.optimizer == "lbfgs" else Learner
         return kind(
             self._network,
-            self._structure,
-            matrix,
-            self._rows(matrix, self._row_offset),
-            scale=self._scale(),
+            self._reader.renewed(ratings, self._structure),
+            self._by_rows(ratings),
             seed=self._seed,
             num_threads=self._num_threads(),
         )
 
     def _validate(self, learner: Learner, held_out: HeldOut) -> dict[str, float]:
-        vectors = self._assemble(learner.encode().array, self._row_offset, learner.decoder())
-        place = learner.column_places
-        by_item = self._structure.orientation == "item"
-        columns = {"users": place[held_out.users]} if by_item else {"items": place[held_out.items]}
-        return self._measure(vectors, held_out, **columns)
+        vectors = learner.reader.vectors(*learner.arrays(), learner.offsets)
+        return self._measure(vectors, held_out)
 
     def _pretrain(self, ratings: Ratings) -> None:
         """Start from the shallow model, and from autoencoders of its codes."""
@@ -355,65 +366,25 @@ class AutoRec(RatingModel):
             num_threads=self._num_threads(),
         )
         weights = self._network.weights()
-        load_weights({name: weights[name] for name in OUTER}, dict(shallow._network.weights()))
+        load_weights({name: weights[name] for name in OUTER}, shallow._trained.network.weights())
         for number, (matrix, bias) in enumerate(layers, 1):
             weights[f"hidden.{number}.weights"][...] = matrix
             weights[f"hidden.{number}.bias"][...] = bias
 
     def _finish(self, learner: Learner) -> None:
-        self._codes = learner.finish()
-        weights = self._network.weights()
-        self._prior = ColumnPrior.of(
-            weights["decoder.weights"][:, np.newaxis],
-            weights["decoder.bias"].T,
-            self._codes.array,
-            learner.matrix,
-            row_offset=self._row_offset,
-            scale=self._scale(),
-        )
+        self._keep(learner.finish())
 
-    def _offset(self, matrix: CSR, centering: str) -> Floats | None:
-        """Subtracted from each row's ratings."""
-        n_rows = matrix.shape[0]
-        if centering == "none":
-            activation = self._structure.decoder_activation
-            low = self._range[0] if activation == "sigmoid" else sum(self._range) / 2
-            return np.full(n_rows, low, np.float32) if activation in BOUNDED else None
-        if centering == "global":
-            return np.full(n_rows, self._mean, np.float32)
-        counts = np.diff(matrix.indptr)
-        means = (row_sums(matrix) + MEAN_DAMPING * self._mean) / (counts + MEAN_DAMPING)
-        return means.astype(np.float32)
-
-    def _input_offset(self, matrix: CSR) -> Floats | None:
-        centering = self._structure.input_centering
-        return None if centering == "none" else self._offset(matrix, centering)
-
-    def _scale(self) -> float:
-        """Factor on centred ratings: to (0, 1) or (-1, 1) where the output is bounded."""
-        low, high = self._range
-        if low == high:
-            return 1.0
-        width = {"sigmoid": 1.0, "tanh": 2.0}.get(self._structure.decoder_activation)
-        return 1.0 if width is None else width / (high - low)
-
-    def _rows(self, matrix: CSR, target_offset: Floats | None) -> _core.Rows:
-        return _core.Rows(
-            matrix.indptr,
-            matrix.indices,
-            matrix.values,
-            matrix.shape[1],
-            input_offset=self._input_offset(matrix),
-            target_offset=target_offset,
-            target_scale=self._scale(),
-        )
+    def _keep(self, trained: Autoencoder) -> None:
+        self._trained = trained
+        self._network, self._reader = trained.network, trained.reader
 
     def _check_parameters(self) -> None:
         check_choice("orientation", self.orientation, ("item", "user"))
         check_layers("hidden_units", self.hidden_units)
         check_choice("encoder_activation", self.encoder_activation, ACTIVATIONS)
         check_choice("decoder_activation", self.decoder_activation, ACTIVATIONS)
-        check_real("regularization", self.regularization, low=0)
+        if not is_auto(self.regularization):
+            check_real("regularization", self.regularization, low=0, besides=' or "auto"')
         if self.hidden_regularization is not None:
             check_real("hidden_regularization", self.hidden_regularization, low=0)
         self._check_pretraining()
@@ -421,6 +392,7 @@ class AutoRec(RatingModel):
             check_real("initial_deviation", self.initial_deviation, low=0, open_low=True)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
+        check_choice("learning_rate_schedule", self.learning_rate_schedule, SCHEDULES)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
         if self.batch_size is not None and not is_auto(self.batch_size):
             check_integer("batch_size", self.batch_size, low=1, besides=', "auto" or None')
@@ -432,8 +404,10 @@ class AutoRec(RatingModel):
         check_real("dropout", self.dropout, low=0, high=1, open_high=True)
         if self.optimizer == "lbfgs":
             self._check_full_batches()
-        check_choice("input_centering", self.input_centering, CENTERINGS)
-        check_choice("target_centering", self.target_centering, CENTERINGS)
+        check_choice("rating_scale", self.rating_scale, SCALES)
+        check_real("row_scaling", self.row_scaling, low=0, high=1)
+        check_choice("input_centering", self.input_centering, INPUT_CENTERINGS)
+        check_choice("target_centering", self.target_centering, TARGET_CENTERINGS)
         if self.decoder_activation in BOUNDED and self.target_centering != "none":
             raise ValueError(
                 f'target_centering must be "none" with decoder_activation='
@@ -470,19 +444,7 @@ class AutoRec(RatingModel):
     # Prediction
 
     def _vectors(self) -> Vectors:
-        return self._assemble(self._codes.array, self._row_offset)
-
-    def _assemble(
-        self, codes: Floats, row_offset: Floats | None, decoder: tuple[Floats, Floats] | None = None
-    ) -> Vectors:
-        if decoder is None:
-            decoder = (self.decoder_weights_, self.decoder_bias_)
-        weights, bias = decoder
-        if self._structure.orientation == "item":
-            vectors = Vectors(weights, codes, user_bias=bias, item_offset=row_offset)
-        else:
-            vectors = Vectors(codes, weights, item_bias=bias, user_offset=row_offset)
-        return vectors._replace(activation=self._structure.decoder_activation, scale=self._scale())
+        return self._trained.vectors()
 
     def _finish_predictions(
         self, scores: Floats, users: NDArray[np.int64], items: NDArray[np.int64]
@@ -499,67 +461,43 @@ class AutoRec(RatingModel):
     # New users and items
 
     def _fold_users(self, ratings: CSR) -> Vectors:
-        if self._structure.orientation == "user":
-            codes, offset = self._encode(ratings)
-            return self._assemble(codes.array, offset)
-        return self._assemble(self._codes.array, self._row_offset, self._regress(ratings))
+        return self._trained.vectors(**self._fold(ratings, "user"))
 
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         grown = super()._fold_in(ratings, axis)
+        new = self._fold(ratings, axis)
         if axis == self._structure.orientation:
-            codes, offset = self._encode(ratings)
-            grown["_codes"] = _core.Matrix(np.vstack([self._codes.array, codes.array]))
-            if offset is not None and self._row_offset is not None:
-                grown["_row_offset"] = np.concatenate([self._row_offset, offset])
-            return grown
-        weights, bias = self._regress(ratings)
-        old = self._tensors()
-        zeros = np.zeros((len(weights), old["encoder.weights"].shape[1]), np.float32)
-        # the encoder has no weights for a column it was not trained with: it is not an input
-        old["encoder.weights"] = np.vstack([old["encoder.weights"], zeros])
-        old["decoder.weights"] = np.vstack([old["decoder.weights"], weights])
-        old["decoder.bias"] = np.hstack([old["decoder.bias"], bias[np.newaxis]])
-        return {**grown, "_network": self._loaded(old)}
+            trained = self._trained.with_rows(**new)
+        else:
+            trained = self._trained.with_columns(**new, num_threads=self._num_threads())
+        return {**grown, "_trained": trained, "_network": trained.network}
 
-    def _encode(self, rows: CSR) -> tuple[_core.Matrix, Floats | None]:
-        """Codes and offsets of new rows."""
-        offset = self._offset(rows, self._structure.target_centering)
-        codes = self._network.encode(self._rows(rows, offset), num_threads=self._num_threads())
-        return codes, offset
-
-    def _regress(self, columns: CSR) -> tuple[Floats, Floats]:
-        """Fit decoder weights and biases of new columns, by ridge regression on the codes.
-
-        It is the model's own objective with the codes held fixed (for an identity output), so that
-        a column of the training data would get the weights that training sought for it; but around
-        the mean column, and with a prior of the level, for which few ratings are not enough.
-        """
-        orientation, activation = self._structure.orientation, self._structure.decoder_activation
-        if activation != "identity":
+    def _fold(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        """Return the codes and offsets of new rows, or the weights and biases of new columns."""
+        structure, num_threads = self._structure, self._num_threads()
+        if axis == structure.orientation:
+            codes, offset = self._trained.encode(ratings, num_threads=num_threads)
+            return {"codes": codes.array, "row_offset": offset}
+        if structure.decoder_activation != "identity":
             raise ValueError(
-                f"new {'users' if orientation == 'item' else 'items'} can be folded into an "
-                f'AutoRec with orientation="{orientation}" only if its decoder_activation is '
-                f'"identity", but it is {activation!r}.'
+                f"new {axis}s can be folded into an AutoRec with "
+                f'orientation="{structure.orientation}" only if its decoder_activation is '
+                f'"identity", but it is {structure.decoder_activation!r}.'
             )
-        offset = self._row_offset
-        targets = columns.values if offset is None else columns.values - offset[columns.indices]
-        penalty = max(float(self._structure.regularization) / 2, 1e-6)
-        weights, bias = _core.fit_ridge(
-            self._codes.array,
-            columns.indptr,
-            columns.indices,
-            targets,
-            penalty,
-            self._prior.in_core(),
-            num_threads=self._num_threads(),
-        )
-        return weights, bias
+        weights, bias, offset = self._trained.regress(ratings, num_threads=num_threads)
+        return {"weights": weights, "bias": bias, "column_offset": offset}
 
     # Fitted arrays
 
     def _weight(self, name: str) -> Floats:
         self._check_fitted()
-        return read_only(self._network.weights()[name])
+        return read_only(self._trained.network.weights()[name])
+
+    @property
+    def regularization_(self) -> float:
+        """The lambda that the model was trained with."""
+        self._check_fitted()
+        return self._trained.regularization
 
     @property
     def encoder_weights_(self) -> Floats:
@@ -585,55 +523,33 @@ class AutoRec(RatingModel):
     def codes_(self) -> Floats:
         """Last hidden layer of every row."""
         self._check_fitted()
-        return read_only(self._codes.array)
+        return read_only(self._trained.codes.array)
 
     # Files
 
     def _tensors(self) -> Tensors:
-        tensors: Tensors = dict(self._network.weights())
-        tensors["codes"] = self._codes.array
-        if self._row_offset is not None:
-            tensors["row_offset"] = self._row_offset
-        tensors |= self._prior.tensors()
-        return {**tensors, **self._training_tensors()}
+        return {**self._trained.tensors(), **self._training_tensors()}
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
         structure = self._current_structure()
         n_columns, n_rows = shape if structure.orientation == "item" else shape[::-1]
-        units = structure.hidden_units
-        offset = {"row_offset": single(n_rows)} if _has_offset(structure) else {}
         return {
-            **network(n_columns, units[0], pairwise(units), units[-1]),
-            "codes": single(n_rows, units[-1]),
-            **offset,
-            **ColumnPrior.layout(1, units[-1]),
+            **Autoencoder.layout(structure, n_rows, n_columns),
             **super()._layout(shape, tensors),
         }
 
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
         super()._check_values(shape, tensors)
-        ColumnPrior.check_values(tensors)
+        Autoencoder.check_values(tensors)
 
     def _restore(self, tensors: Tensors) -> None:
         self._restore_training(tensors)
-        self._network = self._loaded(tensors)
-        self._codes = _core.Matrix(tensors["codes"])
-        self._row_offset = tensors.get("row_offset")
-        self._prior = ColumnPrior.from_tensors(tensors)
-
-    def _loaded(self, tensors: Tensors) -> _core.Autoencoder:
-        network = _core.Autoencoder(
-            len(tensors["decoder.weights"]),
-            self._structure.hidden_units,
-            hidden_activation=self._structure.encoder_activation,
-            output_activation=self._structure.decoder_activation,
-            seed=0,
-            num_threads=self._num_threads(),
+        self._keep(
+            Autoencoder.from_tensors(
+                tensors,
+                self._structure,
+                mean=self._mean,
+                limits=self._range,
+                num_threads=self._num_threads(),
+            )
         )
-        load_weights(network.weights(), tensors)
-        return network
-
-
-def _has_offset(structure: SimpleNamespace) -> bool:
-    """Return whether rows have an offset: see `AutoRec._offset`."""
-    return structure.target_centering != "none" or structure.decoder_activation in BOUNDED

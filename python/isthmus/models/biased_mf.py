@@ -15,7 +15,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._column_prior import residual_variance, strength
 from isthmus.models._mf_learner import Learner, scaled_cells
-from isthmus.models._rating_model import HeldOut, RatingModel
+from isthmus.models._rating_model import LEAST_DEVIATION, HeldOut, RatingModel, deviation_of
 from isthmus.models._tensors import Layout, Tensors, double, single
 from isthmus.training.weights import load_weights
 
@@ -26,8 +26,6 @@ __all__ = ["BiasedMF"]
 
 OPTIMIZERS = ("sgd", "als")
 SIDES = ("user", "item")
-LEAST_SCALE = 1e-15
-"""Ratings that differ by less are as good as equal; divided by it, the greatest are finite."""
 
 
 class _Prior(NamedTuple):
@@ -213,8 +211,7 @@ class BiasedMF(RatingModel):
     # Training
 
     def _initialize(self, ratings: Ratings) -> None:
-        deviation = float(np.std(ratings.values, dtype=np.float64))
-        self._scale = deviation if deviation > LEAST_SCALE else 1.0
+        self._scale = deviation_of(ratings)
         self._model = _core.BiasedMF(
             ratings.n_users,
             ratings.n_items,
@@ -377,9 +374,9 @@ class BiasedMF(RatingModel):
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
         super()._check_values(shape, tensors)
         scale = tensors["scale"][0]
-        if not LEAST_SCALE < scale <= MAX_RATING:
+        if not LEAST_DEVIATION < scale <= MAX_RATING:
             raise ValueError(
-                f"scale must be above {LEAST_SCALE:g} and at most {MAX_RATING:g}, "
+                f"scale must be above {LEAST_DEVIATION:g} and at most {MAX_RATING:g}, "
                 f"but it is {scale:g}"
             )
         for side in SIDES:

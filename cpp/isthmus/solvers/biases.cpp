@@ -1,0 +1,57 @@
+#include "isthmus/solvers/biases.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "isthmus/core/parallel.hpp"
+
+namespace isthmus {
+
+namespace {
+
+constexpr index_t kRowsPerPiece = 256;
+
+}  // namespace
+
+void fit_row_biases(const CsrView& matrix, double mean, const double* column_bias, double damping,
+                    int num_threads, double* bias) {
+    parallel_ranges(matrix.rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) {
+            double sum = 0.0;
+            for (index_t i = matrix.indptr[r]; i < matrix.indptr[r + 1]; ++i) {
+                const double expected =
+                    mean + (column_bias ? column_bias[matrix.indices[i]] : 0.0);
+                sum += double{matrix.values[i]} - expected;
+            }
+            const auto cells = static_cast<double>(matrix.row_nnz(r));
+            bias[r] = cells > 0 ? sum / (cells + damping) : 0.0;
+        }
+    });
+}
+
+void fit_biases(const CsrView& matrix, double mean, double row_damping, double column_damping,
+                index_t sweeps, int num_threads, double* row_bias, double* column_bias) {
+    const auto cols = static_cast<std::size_t>(matrix.cols);
+    std::vector<double> cells(cols), sums(cols);
+    for (index_t i = 0; i < matrix.nnz(); ++i) {
+        cells[static_cast<std::size_t>(matrix.indices[matrix.indptr[0] + i])] += 1.0;
+    }
+    std::fill_n(row_bias, matrix.rows, 0.0);
+    for (index_t sweep = 0; sweep < sweeps; ++sweep) {
+        std::fill(sums.begin(), sums.end(), 0.0);
+        // one thread, so that sums do not depend on their number
+        for (index_t r = 0; r < matrix.rows; ++r) {
+            const double expected = mean + row_bias[r];
+            for (index_t i = matrix.indptr[r]; i < matrix.indptr[r + 1]; ++i) {
+                sums[static_cast<std::size_t>(matrix.indices[i])] +=
+                    double{matrix.values[i]} - expected;
+            }
+        }
+        for (std::size_t c = 0; c < cols; ++c) {
+            column_bias[c] = cells[c] > 0 ? sums[c] / (cells[c] + column_damping) : 0.0;
+        }
+        fit_row_biases(matrix, mean, column_bias, row_damping, num_threads, row_bias);
+    }
+}
+
+}  // namespace isthmus

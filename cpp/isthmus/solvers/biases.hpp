@@ -1,0 +1,22 @@
+#pragma once
+// Users' and items' biases: what a rating is expected to be before anything else is known.
+//
+//     bias of a row = sum over its cells of (value - mean - bias of the column) / (n + damping)
+//
+// which is the minimum of the squared error with a penalty of damping x bias^2, the columns' biases
+// held (Koren, KDD 2008).
+
+#include "isthmus/core/csr.hpp"
+#include "isthmus/core/types.hpp"
+
+namespace isthmus {
+
+// Biases of rows, given those of columns, or null for 0. `bias` has room for every row.
+void fit_row_biases(const CsrView& matrix, double mean, const double* column_bias, double damping,
+                    int num_threads, double* bias);
+
+// Biases of rows and of columns by `sweeps` over both in turn, columns first.
+void fit_biases(const CsrView& matrix, double mean, double row_damping, double column_damping,
+                index_t sweeps, int num_threads, double* row_bias, double* column_bias);
+
+}  // namespace isthmus

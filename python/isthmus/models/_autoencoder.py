@@ -1,0 +1,442 @@
+"""A trained autoencoder of rows of ratings: AutoRec has one, DualAutoRec two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+from isthmus.data._csr import CSR, row_numbers, row_sums
+from isthmus.data.ratings import Ratings
+from isthmus.evaluation.scores import Floats, Vectors
+from isthmus.models._column_prior import ColumnPrior
+from isthmus.models._rating_model import deviation_of
+from isthmus.models._tensors import Layout, Tensors, double, network, single
+from isthmus.training.weights import load_weights
+
+__all__ = ["Autoencoder", "Reader", "make_network"]
+
+WIDTHS = {"sigmoid": 1.0, "tanh": 2.0}
+"""Of the range of output activations to which ratings are scaled."""
+
+MEAN_DAMPING = 10.0
+"""A row's mean counts the global mean as this many further ratings."""
+
+BIAS_DAMPING = {"user": 8.0, "item": 4.0}
+"""A bias counts as if there were so many further ratings without one."""
+
+BIAS_SWEEPS = 8
+
+SPREAD, INPUT_MEAN = 1.117, 4.3
+"""Of standardised ratings: their standard deviation, which is that of MovieLens 1M, and the input
+that a mean rating becomes. It is far from 0, so that a code depends on which cells are rated."""
+
+
+class Offsets(NamedTuple):
+    """What is subtracted from ratings to give targets; None for nothing."""
+
+    row: Floats | None
+    column: Floats | None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How ratings become what a network reads and reconstructs, by those it is trained on.
+
+    Parameters
+    ----------
+    settings : SimpleNamespace
+        AutoRec's parameters.
+    mean, low, high : float
+        Mean, least and greatest rating.
+    zero : float
+        The rating that is read as 0.
+    factor : float
+        On what an input is above that, and a target above its row's offset.
+    typical_row : float
+        How many ratings the row of a rating has, on average: sum(n^2) / sum(n) over rows of n.
+    """
+
+    settings: SimpleNamespace
+    mean: float
+    low: float
+    high: float
+    zero: float
+    factor: float
+    typical_row: float
+
+    @classmethod
+    def of(cls, ratings: Ratings, matrix: CSR, settings: SimpleNamespace) -> Reader:
+        """Measure ratings, which `matrix` has by rows."""
+        counts = np.diff(matrix.indptr).astype(np.float64)
+        typical_row = float(counts @ counts / counts.sum())
+        zero, factor = 0.0, 1.0
+        if settings.rating_scale == "standard":
+            factor = SPREAD / deviation_of(ratings)
+            zero = ratings.mean - INPUT_MEAN / factor
+        return cls(settings, ratings.mean, ratings.min, ratings.max, zero, factor, typical_row)
+
+    def renewed(self, ratings: Ratings, settings: SimpleNamespace) -> Reader:
+        """Return it for further training, on other ratings, of weights that fit its inputs."""
+        return replace(
+            self, settings=settings, mean=ratings.mean, low=ratings.min, high=ratings.max
+        )
+
+    @property
+    def target_factor(self) -> float:
+        """Return the factor on targets: to (0, 1) or (-1, 1) where the output is bounded."""
+        width = WIDTHS.get(self.settings.decoder_activation)
+        if width is None:
+            return self.factor
+        return 1.0 if self.low == self.high else width / (self.high - self.low)
+
+    def offsets(self, matrix: CSR, *, num_threads: int) -> Offsets:
+        """Return what is subtracted from the ratings of training to give targets."""
+        if self.settings.target_centering == "biases":
+            _, bias = _core.fit_biases(
+                _cells(matrix),
+                self.mean,
+                row_damping=BIAS_DAMPING[self._row],
+                column_damping=BIAS_DAMPING[self._column],
+                sweeps=BIAS_SWEEPS,
+                num_threads=num_threads,
+            )
+            column = _single(bias)
+            return Offsets(self.new_row_offset(matrix, column, num_threads=num_threads), column)
+        if not _has_offset(self.settings):
+            return Offsets(None, None)
+        return Offsets(
+            self._offset(matrix, self.settings.target_centering, self._target_zero()), None
+        )
+
+    def new_row_offset(
+        self, rows: CSR, column_offset: Floats | None, *, num_threads: int
+    ) -> Floats | None:
+        """Return what is subtracted from the ratings of new rows."""
+        if column_offset is None:
+            return self.offsets(rows, num_threads=num_threads).row
+        bias = _core.fit_row_biases(
+            _cells(rows),
+            self.mean,
+            column_offset.astype(np.float64),
+            damping=BIAS_DAMPING[self._row],
+            num_threads=num_threads,
+        )
+        return _single(self.mean + bias)
+
+    def new_column_offset(
+        self, columns: CSR, row_offset: Floats | None, *, num_threads: int
+    ) -> Floats | None:
+        """Return what is subtracted from the ratings of new columns, which are rows here."""
+        if self.settings.target_centering != "biases":
+            return None
+        assert row_offset is not None
+        bias = _core.fit_row_biases(
+            _cells(columns),
+            0.0,
+            row_offset.astype(np.float64),
+            damping=BIAS_DAMPING[self._column],
+            num_threads=num_threads,
+        )
+        return _single(bias)
+
+    def mean_target(self) -> float:
+        """Return the output before its activation that predicts the mean rating."""
+        activation = self.settings.decoder_activation
+        if activation not in WIDTHS or self.low == self.high:
+            return (self.mean - self._target_zero()) * self.target_factor
+        share = min(max((self.mean - self.low) / (self.high - self.low), 0.01), 0.99)
+        logit = float(np.log(share / (1 - share)))
+        return logit if activation == "sigmoid" else logit / 2
+
+    def rows(self, matrix: CSR, offsets: Offsets, cell_offset: Floats | None = None) -> _core.Rows:
+        """Return rows for the core; `cell_offset` is subtracted from each cell's target."""
+        centering = self.settings.input_centering
+        return _core.Rows(
+            matrix.indptr,
+            matrix.indices,
+            matrix.values,
+            matrix.shape[1],
+            input_offset=self._offset(matrix, centering, self.zero),
+            input_scale=self.factor,
+            input_factor=self._row_factors(matrix),
+            target_offset=offsets.row,
+            column_offset=offsets.column,
+            target_scale=self.target_factor,
+            cell_offset=cell_offset,
+        )
+
+    @property
+    def _row(self) -> str:
+        row: str = self.settings.orientation
+        return row
+
+    @property
+    def _column(self) -> str:
+        return "user" if self._row == "item" else "item"
+
+    def vectors(self, codes: Floats, weights: Floats, bias: Floats, offsets: Offsets) -> Vectors:
+        """Return what rows and columns are scored by."""
+        row, column = offsets
+        if self._row == "item":
+            vectors = Vectors(
+                *(weights, codes), user_bias=bias, item_offset=row, user_offset=column
+            )
+        else:
+            vectors = Vectors(
+                *(codes, weights), item_bias=bias, user_offset=row, item_offset=column
+            )
+        return vectors._replace(
+            activation=self.settings.decoder_activation, scale=self.target_factor
+        )
+
+    def _target_zero(self) -> float:
+        """Return the rating whose target is 0 where targets are not centred."""
+        activation = self.settings.decoder_activation
+        if activation not in WIDTHS:
+            return self.zero
+        return self.low if activation == "sigmoid" else (self.low + self.high) / 2
+
+    def _offset(self, matrix: CSR, centering: str, zero: float) -> Floats:
+        if centering == "row":
+            counts = np.diff(matrix.indptr)
+            means = (row_sums(matrix) + MEAN_DAMPING * self.mean) / (counts + MEAN_DAMPING)
+        else:
+            means = np.full(matrix.shape[0], self.mean if centering == "global" else zero)
+        offset: Floats = means.astype(np.float32)
+        return offset
+
+    def _row_factors(self, matrix: CSR) -> Floats | None:
+        power = self.settings.row_scaling
+        if power == 0:
+            return None
+        counts = np.maximum(np.diff(matrix.indptr), 1)
+        factors: Floats = ((counts / self.typical_row) ** -power).astype(np.float32)
+        return factors
+
+
+def _has_offset(settings: SimpleNamespace) -> bool:
+    return (
+        settings.target_centering != "none"
+        or settings.decoder_activation in WIDTHS
+        or settings.rating_scale == "standard"
+    )
+
+
+def _cells(matrix: CSR) -> _core.Cells:
+    return _core.Cells(matrix.indptr, matrix.indices, matrix.values, matrix.shape[1])
+
+
+def _single(values: NDArray[Any]) -> Floats:
+    return values.astype(np.float32)
+
+
+def make_network(
+    columns: int, settings: SimpleNamespace, *, seed: int, num_threads: int
+) -> _core.Autoencoder:
+    """Make a network that is not trained yet.
+
+    Beside biases of users and items it begins with outputs of 0: a column with few ratings would
+    otherwise keep much of the noise that it was initialised with.
+    """
+    made = _core.Autoencoder(
+        columns,
+        settings.hidden_units,
+        hidden_activation=settings.encoder_activation,
+        output_activation=settings.decoder_activation,
+        seed=seed,
+        num_threads=num_threads,
+    )
+    if settings.target_centering == "biases" and settings.initial_deviation is None:
+        made.weights()["decoder.weights"][...] = 0.0
+    return made
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """A trained network, and the codes of the rows it was trained on.
+
+    Parameters
+    ----------
+    reader : Reader
+    regularization : float
+        lambda, whether or not the parameter is "auto".
+    network : _core.Autoencoder
+    codes : _core.Matrix
+        Last hidden layer of every row.
+    offsets : Offsets
+    prior : ColumnPrior
+        What a new column is like before it has ratings.
+    """
+
+    reader: Reader
+    regularization: float
+    network: _core.Autoencoder
+    codes: _core.Matrix
+    offsets: Offsets
+    prior: ColumnPrior
+
+    def vectors(
+        self,
+        *,
+        codes: Floats | None = None,
+        row_offset: Floats | None = None,
+        weights: Floats | None = None,
+        bias: Floats | None = None,
+        column_offset: Floats | None = None,
+    ) -> Vectors:
+        """Return what rows and columns are scored by: its own, unless new ones are given."""
+        if codes is None:
+            codes, row_offset = self.codes.array, self.offsets.row
+        if weights is None or bias is None:
+            own = self.network.weights()
+            weights, bias = own["decoder.weights"], own["decoder.bias"][0]
+            column_offset = self.offsets.column
+        return self.reader.vectors(codes, weights, bias, Offsets(row_offset, column_offset))
+
+    def arrays(self) -> tuple[Floats, Floats, Floats]:
+        """Return codes of its rows, and weights and biases of its columns."""
+        own = self.network.weights()
+        return self.codes.array, own["decoder.weights"], own["decoder.bias"][0]
+
+    def outputs(self, codes: Floats, rows: CSR, *, num_threads: int) -> Floats:
+        """Return the output for each stored cell of new rows with these codes."""
+        _, weights, bias = self.arrays()
+        return (
+            Vectors(
+                codes, weights, item_bias=bias, activation=self.reader.settings.decoder_activation
+            )
+            .scorer()
+            .score_pairs(row_numbers(rows.indptr), rows.indices, num_threads=num_threads)
+        )
+
+    def encode(self, rows: CSR, *, num_threads: int) -> tuple[_core.Matrix, Floats | None]:
+        """Return codes and offsets of new rows."""
+        offset = self.reader.new_row_offset(rows, self.offsets.column, num_threads=num_threads)
+        read = self.reader.rows(rows, Offsets(offset, self.offsets.column))
+        return self.network.encode(read, num_threads=num_threads), offset
+
+    def regress(
+        self, columns: CSR, *, outputs: Floats | None = None, num_threads: int
+    ) -> tuple[Floats, Floats, Floats | None]:
+        """Fit decoder weights and biases of new columns, by ridge regression on the codes.
+
+        It is the model's own objective with the codes held fixed (for an identity output), so that
+        a column of the training data would get the weights that training sought for it; but around
+        the mean column, and with a prior of the level, for which few ratings are not enough.
+        `outputs` are subtracted from each cell's target. Third are the columns' offsets, if any.
+        """
+        targets = columns.values
+        if self.offsets.row is not None:
+            targets = targets - self.offsets.row[columns.indices]
+        offset = self.reader.new_column_offset(columns, self.offsets.row, num_threads=num_threads)
+        if offset is not None:
+            targets = targets - np.repeat(offset, np.diff(columns.indptr))
+        targets = targets * np.float32(self.reader.target_factor)
+        weights, bias = _core.fit_ridge(
+            self.codes.array,
+            columns.indptr,
+            columns.indices,
+            targets if outputs is None else targets - outputs,
+            max(self.regularization / 2, 1e-6),
+            self.prior.in_core(),
+            num_threads=num_threads,
+        )
+        return weights, bias, offset
+
+    def with_rows(self, codes: Floats, row_offset: Floats | None) -> Autoencoder:
+        """Return it with further rows, as `encode` gives them."""
+        both = _core.Matrix(np.vstack([self.codes.array, codes]))
+        offsets = self.offsets._replace(row=_joined(self.offsets.row, row_offset))
+        return replace(self, codes=both, offsets=offsets)
+
+    def with_columns(
+        self, weights: Floats, bias: Floats, column_offset: Floats | None, *, num_threads: int
+    ) -> Autoencoder:
+        """Return it with further columns, as `regress` gives them."""
+        old: Tensors = dict(self.network.weights())
+        # the encoder has no weights for a column it was not trained with: it is not an input
+        none = np.zeros((len(weights), old["encoder.weights"].shape[1]), np.float32)
+        old["encoder.weights"] = np.vstack([old["encoder.weights"], none])
+        old["decoder.weights"] = np.vstack([old["decoder.weights"], weights])
+        old["decoder.bias"] = np.hstack([old["decoder.bias"], bias[np.newaxis]])
+        offsets = self.offsets._replace(column=_joined(self.offsets.column, column_offset))
+        network = _loaded(old, self.reader.settings, num_threads=num_threads)
+        return replace(self, network=network, offsets=offsets)
+
+    # Files
+
+    def tensors(self) -> Tensors:
+        """Return what a file holds of it, beside the mean and the range of the ratings."""
+        reader = self.reader
+        own = [reader.zero, reader.factor, reader.typical_row, self.regularization]
+        offsets = {"row_offset": self.offsets.row, "column_offset": self.offsets.column}
+        return {
+            **self.network.weights(),
+            "codes": self.codes.array,
+            "reading": np.array(own, np.float64),
+            **{name: array for name, array in offsets.items() if array is not None},
+            **self.prior.tensors(),
+        }
+
+    @staticmethod
+    def layout(settings: SimpleNamespace, n_rows: int, n_columns: int) -> Layout:
+        """Describe what a file holds of it."""
+        units = settings.hidden_units
+        biased = settings.target_centering == "biases"
+        return {
+            **network(n_columns, units[0], pairwise(units), units[-1]),
+            "codes": single(n_rows, units[-1]),
+            "reading": double(4),
+            **({"row_offset": single(n_rows)} if _has_offset(settings) else {}),
+            **({"column_offset": single(n_columns)} if biased else {}),
+            **ColumnPrior.layout(1, units[-1]),
+        }
+
+    @staticmethod
+    def check_values(tensors: Tensors) -> None:
+        """Refuse values of a file, whose layout is right, that no training gives."""
+        ColumnPrior.check_values(tensors)
+        _, factor, typical_row, regularization = tensors["reading"].tolist()
+        if not (factor > 0 and typical_row > 0 and regularization >= 0):
+            raise ValueError(
+                "reading must hold a factor and a typical row above 0 and a regularization of at "
+                "least 0"
+            )
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: Tensors,
+        settings: SimpleNamespace,
+        *,
+        mean: float,
+        limits: tuple[float, float],
+        num_threads: int,
+    ) -> Autoencoder:
+        """Make it from a file's tensors."""
+        zero, factor, typical_row, regularization = tensors["reading"].tolist()
+        return cls(
+            Reader(settings, mean, *limits, zero, factor, typical_row),
+            regularization,
+            _loaded(tensors, settings, num_threads=num_threads),
+            _core.Matrix(tensors["codes"]),
+            Offsets(tensors.get("row_offset"), tensors.get("column_offset")),
+            ColumnPrior.from_tensors(tensors),
+        )
+
+
+def _loaded(tensors: Tensors, settings: SimpleNamespace, *, num_threads: int) -> _core.Autoencoder:
+    columns = len(tensors["decoder.weights"])
+    made = make_network(columns, settings, seed=0, num_threads=num_threads)
+    load_weights(made.weights(), tensors)
+    return made
+
+
+def _joined(known: Floats | None, new: Floats | None) -> Floats | None:
+    return None if known is None or new is None else np.concatenate([known, new])

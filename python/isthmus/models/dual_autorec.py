@@ -1,0 +1,304 @@
+"""DualAutoRec: an autoencoder of items and one of users, fitted together."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+
+from isthmus import _core
+from isthmus._util.arrays import read_only
+from isthmus._util.checks import check_integer, check_layers, check_real, is_auto
+from isthmus.data._csr import CSR
+from isthmus.data.ratings import Ratings
+from isthmus.evaluation.scores import Floats, Vectors
+from isthmus.models._autoencoder import Autoencoder, Reader, make_network
+from isthmus.models._dual_learner import SIDES, DualLearner, dual_vectors
+from isthmus.models._rating_model import HeldOut, RatingModel
+from isthmus.models._tensors import Layout, Tensors, part_of
+from isthmus.models.autorec import AutoRec
+
+__all__ = ["DualAutoRec"]
+
+
+class DualAutoRec(RatingModel):
+    r"""An autoencoder of items and one of users, fitted together: the lowest error of one model.
+
+    The item part encodes an item's ratings and has a weight vector for each user, the user part
+    the other way round, and a rating is predicted by their sum:
+
+    .. math::
+        \hat r_{ui} = m_i + [a_u + W_u s(f_i V x_i + h)] + [c_i + W'_i s(f'_u V' x_u + h')]
+
+    with the item's mean m, the logistic function s, and f = (n / n*)^-1/2 for a row of n ratings.
+    Both are trained on one objective, the squared error on observed ratings with a penalty of
+    :math:`\frac{\lambda}{2}` on the squares of V and W and of :math:`\lambda` on those of V' and
+    W', in turn: an epoch of the item part on what the user part leaves, then the other way round.
+    The same cells are masked in the inputs of both.
+
+    It takes twice the time and memory of `AutoRec`, whose defaults are the item part alone.
+
+    Parameters
+    ----------
+    hidden_units : tuple of int, default (500,)
+        Units of each part's hidden layers.
+    regularization : float or "auto", default "auto"
+        lambda, at least 0, on ratings scaled to a standard deviation of 1.117; "auto" is chosen for
+        each part by the number of ratings, in all and of a user or an item.
+    learning_rate : float, default 0.002
+        Of Adam. It rises over the first epoch and falls to 0 at the end of the last.
+    batch_size : int or "auto", default "auto"
+        Items or users in a mini-batch; "auto" chooses it by the number of ratings.
+    epochs : int, default 15
+        Each is a pass of both parts over the ratings.
+    corruption : float, default 0.5
+        Probability that a cell is masked in the input, in [0, 1).
+    default_rating : float, optional
+        What `predict` gives where the user or the item had no rating in training.
+    clip : bool, default True
+        Whether to clip predictions to the lowest and highest rating of training.
+    validation_fraction : float, optional
+        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
+        it is given none.
+    patience : int, optional
+        Stop after this many epochs without a better validation RMSE, and go back to the best.
+        Needs validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of the weights, the order of rows and corruption. The same int gives the same bits at
+        any number of threads.
+    num_threads : int, default 0
+        0: all that this process may use.
+    verbose : bool, default False
+        Whether to show a progress bar with loss, validation RMSE and ratings per second.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : ndarray
+        Ids that the model knows, in the order of its rows and columns.
+    history_ : list of Epoch
+        Loss (mean squared error on masked inputs), seconds and validation RMSE of each epoch.
+    item_codes_, user_codes_ : ndarray of float32, shape (n_items or n_users, hidden_units[-1])
+        Last hidden layer of each item in the item part, and of each user in the user part.
+
+    Notes
+    -----
+    Each part is that of S. Sedhain et al.: AutoRec: Autoencoders Meet Collaborative Filtering, WWW
+    2015, I-AutoRec and U-AutoRec.
+
+    A new user (`fold_in`, ``recommend(ratings=...)``) is encoded by the user part; her weights in
+    the item part are regressed on what that leaves, around those of the trained users (see
+    `AutoRec`). A new item is taken in the other way round.
+
+    Examples
+    --------
+    >>> from isthmus import DualAutoRec, train_test_split
+    >>> from isthmus.data.synthetic import synthetic_ratings
+    >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+    >>> train, test = train_test_split(ratings, test_size=0.1, random_state=0)
+    >>> model = DualAutoRec(hidden_units=(20,), random_state=0).fit(train)
+    >>> sorted(model.evaluate(test))
+    ['mae', 'rmse']
+    """
+
+    _in_core = ("_networks", "_readers", "_parts")
+    _structural = ("hidden_units",)
+    _course_depends_on_epochs = True
+
+    _parts: dict[str, Autoencoder]
+    _networks: dict[str, _core.Autoencoder]
+    _readers: dict[str, Reader]
+
+    def __init__(
+        self,
+        *,
+        hidden_units: tuple[int, ...] = (500,),
+        regularization: float | Literal["auto"] = "auto",
+        learning_rate: float = 0.002,
+        batch_size: int | Literal["auto"] = "auto",
+        epochs: int = 15,
+        corruption: float = 0.5,
+        default_rating: float | None = None,
+        clip: bool = True,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        random_state: int | np.random.Generator | None = None,
+        num_threads: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_units = hidden_units
+        self.regularization = regularization
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.corruption = corruption
+        self.default_rating = default_rating
+        self.clip = clip
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+        self.num_threads = num_threads
+        self.verbose = verbose
+
+    def _check_parameters(self) -> None:
+        check_layers("hidden_units", self.hidden_units)
+        if not is_auto(self.regularization):
+            check_real("regularization", self.regularization, low=0, besides=' or "auto"')
+        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
+        if not is_auto(self.batch_size):
+            check_integer("batch_size", self.batch_size, low=1, besides=' or "auto"')
+        check_real("corruption", self.corruption, low=0, high=1, open_high=True)
+        self._check_shared_parameters()
+
+    # Training
+
+    def _current_structure(self) -> SimpleNamespace:
+        structure = super()._current_structure()
+        structure.hidden_units = check_layers("hidden_units", structure.hidden_units)
+        return structure
+
+    def _initialize(self, ratings: Ratings) -> None:
+        matrices, settings = self._by_rows(ratings), self._settings()
+        self._readers = {side: Reader.of(ratings, matrices[side], settings[side]) for side in SIDES}
+        self._networks = {
+            side: make_network(
+                matrices[side].shape[1],
+                settings[side],
+                seed=(self._seed + number) % 2**64,
+                num_threads=self._num_threads(),
+            )
+            for number, side in enumerate(SIDES)
+        }
+
+    def _settings(self) -> dict[str, SimpleNamespace]:
+        """Return AutoRec's parameters for each part."""
+        own = vars(self._structure)
+        shared = {name: own[name] for name in AutoRec._parameter_names() if name in own}
+        if not is_auto(self._structure.regularization):
+            shared["regularization"] = 2 * self._structure.regularization
+        user = AutoRec(**shared, orientation="user")
+        shared["regularization"] = self._structure.regularization
+        return {
+            "item": AutoRec(**shared)._current_structure(),
+            "user": user._current_structure(),
+        }
+
+    def _by_rows(self, ratings: Ratings) -> dict[str, CSR]:
+        return {side: ratings.rows(side, num_threads=self._num_threads()) for side in SIDES}
+
+    def _learner(self, ratings: Ratings) -> DualLearner:
+        settings = self._settings()
+        readers: dict[str, Reader] = {
+            side: self._readers[side].renewed(ratings, settings[side]) for side in SIDES
+        }
+        return DualLearner(
+            self._networks,
+            readers,
+            self._by_rows(ratings),
+            seed=self._seed,
+            num_threads=self._num_threads(),
+        )
+
+    def _validate(self, learner: DualLearner, held_out: HeldOut) -> dict[str, float]:
+        return self._measure(learner.vectors(), held_out)
+
+    def _finish(self, learner: DualLearner) -> None:
+        self._keep(learner.finish())
+
+    def _keep(self, parts: dict[str, Autoencoder]) -> None:
+        self._parts = parts
+        self._networks = {side: part.network for side, part in parts.items()}
+        self._readers = {side: part.reader for side, part in parts.items()}
+
+    # Prediction
+
+    def _vectors(self) -> Vectors:
+        return self._vectors_of(self._parts)
+
+    def _vectors_of(self, parts: dict[str, Autoencoder]) -> Vectors:
+        item, user = parts["item"], parts["user"]
+        return dual_vectors(item.arrays(), user.arrays(), item.reader, item.offsets)
+
+    # New users and items
+
+    def _fold_users(self, ratings: CSR) -> Vectors:
+        known = len(self._users)
+        vectors = self._vectors_of(self._grown(ratings, "user"))
+        return vectors.take(users=np.arange(known, known + ratings.shape[0]))
+
+    def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
+        parts = self._grown(ratings, axis)
+        networks = {side: part.network for side, part in parts.items()}
+        return {**super()._fold_in(ratings, axis), "_parts": parts, "_networks": networks}
+
+    def _grown(self, ratings: CSR, axis: str) -> dict[str, Autoencoder]:
+        """Return the parts with new rows of one and, on what it leaves, new columns of the other.
+
+        Rows of `ratings` are what is new, users or items.
+        """
+        num_threads = self._num_threads()
+        other = "user" if axis == "item" else "item"
+        encoding, regressing = self._parts[axis], self._parts[other]
+        codes, offset = encoding.encode(ratings, num_threads=num_threads)
+        outputs = encoding.outputs(codes.array, ratings, num_threads=num_threads)
+        fitted = regressing.regress(ratings, outputs=outputs, num_threads=num_threads)
+        return {
+            axis: encoding.with_rows(codes.array, offset),
+            other: regressing.with_columns(*fitted, num_threads=num_threads),
+        }
+
+    # Fitted arrays
+
+    @property
+    def item_codes_(self) -> Floats:
+        """Last hidden layer of every item, in the item part."""
+        self._check_fitted()
+        return read_only(self._parts["item"].codes.array)
+
+    @property
+    def user_codes_(self) -> Floats:
+        """Last hidden layer of every user, in the user part."""
+        self._check_fitted()
+        return read_only(self._parts["user"].codes.array)
+
+    # Files
+
+    def _tensors(self) -> Tensors:
+        own = {
+            f"{side}.{name}": array
+            for side, part in self._parts.items()
+            for name, array in part.tensors().items()
+        }
+        return {**own, **self._training_tensors()}
+
+    def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        self._structure = self._current_structure()
+        users, items = shape
+        sizes = {"item": (items, users), "user": (users, items)}
+        own = {
+            f"{side}.{name}": tensor
+            for side, settings in self._settings().items()
+            for name, tensor in Autoencoder.layout(settings, *sizes[side]).items()
+        }
+        return {**own, **super()._layout(shape, tensors)}
+
+    def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
+        super()._check_values(shape, tensors)
+        for side in SIDES:
+            Autoencoder.check_values(part_of(tensors, f"{side}."))
+
+    def _restore(self, tensors: Tensors) -> None:
+        self._restore_training(tensors)
+        settings = self._settings()
+        self._keep(
+            {
+                side: Autoencoder.from_tensors(
+                    part_of(tensors, f"{side}."),
+                    settings[side],
+                    mean=self._mean,
+                    limits=self._range,
+                    num_threads=self._num_threads(),
+                )
+                for side in SIDES
+            }
+        )
