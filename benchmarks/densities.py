@@ -217,25 +217,16 @@ def surprise_fit(train: Ratings, settings: Settings) -> Predict:
     users, items, values = coordinates(train)
     frame = pd.DataFrame({"user": users, "item": items, "rating": values})
     data = Dataset.load_from_df(frame, Reader(rating_scale=(train.min, train.max)))
-    known = data.build_full_trainset()
     model = SVD(
         n_factors=settings["factors"],
         n_epochs=settings["epochs"],
         lr_all=settings["rate"],
         reg_all=settings["penalty"],
         random_state=0,
-    ).fit(known)
-    user_at = positions(known._raw2inner_id_users, train.n_users)
-    item_at = positions(known._raw2inner_id_items, train.n_items)
-
-    def predict(u: Integers, i: Integers) -> Floats:  # as its `estimate`, for many
-        u, i = user_at[u], item_at[i]
-        products = np.einsum("ij,ij->i", model.pu[u], model.qi[i])
-        scores = known.global_mean + np.where(u < 0, 0, model.bu[u])
-        scores = scores + np.where(i < 0, 0, model.bi[i])
-        return np.asarray(scores + np.where((u < 0) | (i < 0), 0, products))
-
-    return predict
+    ).fit(data.build_full_trainset())
+    return lambda u, i: np.array(
+        [model.predict(a, b, clip=False).est for a, b in zip(u, i, strict=True)]
+    )
 
 
 def cornac_fit(train: Ratings, settings: Settings) -> Predict:
@@ -394,9 +385,17 @@ def installed(name: str) -> bool:
     return True
 
 
+def is_behind(figures: Figures, model: str) -> bool:
+    """Whether one of ours is worse on a set than the biases."""
+    models = figures["models"]
+    if model in PEERS or not {model, "biases"} <= models.keys():
+        return False
+    return bool(models[model]["rmse"] > models["biases"]["rmse"])
+
+
 def print_figures(sets: list[Figures], models: list[str]) -> None:
     print_table(
-        ("", "users x items", "ratings", "test", "values", "sd", "unknown"),
+        ("set", "users x items", "ratings", "test", "values", "sd", "unknown"),
         [
             (
                 s["set"],
@@ -410,29 +409,36 @@ def print_figures(sets: list[Figures], models: list[str]) -> None:
             for s in sets
         ],
     )
-    for heading, cell in (
-        ("RMSE", lambda s, m: f"{m['rmse']:.4f}"),
-        ("RMSE / sd", lambda s, m: f"{m['rmse'] / s['deviation']:.4f}"),
-        ("seconds to fit", lambda s, m: f"{m['seconds']:.2f}"),
-    ):
-        rows = [
-            (s["set"], *(cell(s, s["models"][m]) if m in s["models"] else "" for m in models))
-            for s in sets
-        ]
+    cells: dict[str, Callable[[Figures, Figures], str]] = {
+        "RMSE": lambda s, m: f"{m['rmse']:.4f}",
+        "RMSE / sd": lambda s, m: f"{m['rmse'] / s['deviation']:.4f}",
+        "seconds to fit": lambda s, m: f"{m['seconds']:.2f}",
+    }
+    for heading, cell in cells.items():
+        rows = []
+        for s in sets:
+            row = [cell(s, s["models"][m]) if m in s["models"] else "" for m in models]
+            if heading != "seconds to fit":
+                row = [f"{c} *" if is_behind(s, m) else c for c, m in zip(row, models, strict=True)]
+            rows.append((s["set"], *row))
         print()
         print_table((heading, *models), rows)
 
 
 def print_behind(sets: list[Figures]) -> None:
-    """Name those of ours that lose to the biases."""
-    behind = [
-        f"{model} on {s['set']} by {(figures['rmse'] - biases['rmse']) / s['deviation']:.4f} sd"
-        for s in sets
-        if (biases := s["models"].get("biases"))
-        for model, figures in s["models"].items()
-        if model not in PEERS and figures["rmse"] > biases["rmse"]
-    ]
-    print("\nbehind the biases:", "; ".join(behind) or "none of ours")
+    """Name those of ours that lose to the biases, and by how much."""
+    print("\n* behind the biases, in sd:")
+    for s in sets:
+        models = s["models"]
+        lost = [
+            f"{model} {(models[model]['rmse'] - models['biases']['rmse']) / s['deviation']:.4f}"
+            for model in models
+            if is_behind(s, model)
+        ]
+        if lost:
+            print(f"{s['set']}: {', '.join(lost)}")
+    if not any(is_behind(s, model) for s in sets for model in s["models"]):
+        print("none of ours")
 
 
 def main() -> None:
