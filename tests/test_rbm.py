@@ -452,6 +452,25 @@ def test_takes_any_scale(parts):
     assert model.predict(0, np.arange(5)).min() >= -1
 
 
+def test_takes_ratings_that_differ_by_rounding_for_one_level(parts):
+    matrix = parts[0].to_matrix()
+    thirds = matrix.copy()
+    thirds.data = (matrix.data / 3).astype(np.float32)
+    rounded = thirds.copy()
+    rounded.data[::2] = (matrix.data[::2].astype(np.float32) * np.float32(1 / 3)).astype(np.float32)
+    rounded.data[::3] = np.nextafter(rounded.data[::3], np.float32(9))
+    assert len(np.unique(rounded.data)) > 5
+    model = RBM(hidden_units=4, epochs=2, random_state=0)
+    expected = model.fit(thirds).predict(0, np.arange(9))
+    for X in (rounded, thirds):
+        model.fit(rounded)
+        assert len(model.levels_) == 5
+        np.testing.assert_allclose(model.predict(0, np.arange(9)), expected, rtol=1e-5)
+        model.fold_in(X.tocsr()[:2])
+    with pytest.raises(ValueError, match=r"levels that the model was fitted to"):
+        model.fold_in(sparse.csr_array(([0.3335], ([0], [0])), shape=(1, parts[0].n_items)))
+
+
 def test_refuses_ratings_that_are_no_levels(parts):
     rng = np.random.default_rng(0)
     matrix = parts[0].to_matrix()
