@@ -10,12 +10,23 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from isthmus import EASE, RBM, AutoRec, BiasedMF, Blend, Ratings, Recommender, synthetic_ratings
+from isthmus import (
+    EASE,
+    RBM,
+    AutoRec,
+    BiasedMF,
+    Blend,
+    Ratings,
+    Recommender,
+    synthetic_ratings,
+    train_test_split,
+)
 from isthmus.data._csr import as_pattern, empty
 from isthmus.evaluation import odds
 from isthmus.evaluation.odds import DAMPING, rated_odds
 from isthmus.evaluation.scores import Weighted
 
+LIST = {"random_state": 0, "num_threads": 1}
 QUICK = {"epochs": 3, "random_state": 0, "num_threads": 1}
 MODELS = {
     "AutoRec": AutoRec(hidden_units=(6,), batch_size=16, regularization=5.0, **QUICK),
@@ -284,3 +295,19 @@ class TestOrder:
         with pytest.raises(ValueError, match=r'order must be "likely" for EASE, whose scores'):
             model.recommend(n=3, order="rating")
         assert model._known_odds is None
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "model",
+    [AutoRec(**LIST), AutoRec(orientation="user", **LIST), BiasedMF(**LIST), BiasedMF.als(**LIST)],
+    ids=["I-AutoRec", "U-AutoRec", "BiasedMF", "BiasedMF.als"],
+)
+def test_lists_of_ml_100k_are_twice_as_good_as_popularitys(model, data_dir):
+    with np.load(data_dir / "ml-100k" / "ratings.npz") as file:
+        ratings = Ratings.from_arrays(file["user"], file["item"], file["rating"])
+    train, test = train_test_split(ratings, test_size=0.2, random_state=0, by="user")
+    liked = test.binarize(4)
+    # popularity has .167 to .178, by split
+    assert model.fit(train).evaluate(liked, "ndcg@10")["ndcg@10"] > 0.32
+    assert model.evaluate(liked, "ndcg@10", order="rating")["ndcg@10"] < 0.17
