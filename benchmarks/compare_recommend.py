@@ -87,7 +87,7 @@ def main() -> None:
     model = AutoRec(epochs=10, num_threads=args.threads, random_state=0).fit(ratings)
     users, items = augmented_vectors(model)
     recommenders: dict[str, Callable[[], NDArray[np.int64]]] = {
-        "isthmus": lambda: model.recommend(n=N)[0],
+        "isthmus": lambda: model.recommend(n=N, order="rating")[0],
         "implicit": implicit_recommender(users, items, ratings, args.threads),
         "PyTorch matmul + topk": torch_recommender(users, items, ratings, args.threads),
     }

@@ -115,10 +115,11 @@ class TestFit:
 class TestRecommend:
     def test_ranks_by_the_weighted_sum_of_the_models_scores(self, parts):
         blend = Blend(models(), random_state=0).fit(parts[0])
-        ids, scores = blend.recommend(n=5, exclude_seen=False)
+        everything = {"exclude_seen": False, "order": "rating"}
+        ids, scores = blend.recommend(n=5, **everything)
         expected = np.full((300, 200), blend.constant_)
         for weight, model in zip(blend.weights_, blend.models_, strict=True):
-            listed, theirs = model.set_params(clip=False).recommend(n=200, exclude_seen=False)
+            listed, theirs = model.set_params(clip=False).recommend(n=200, **everything)
             own = np.empty((300, 200))
             np.put_along_axis(own, listed, theirs, axis=1)
             expected += weight * own

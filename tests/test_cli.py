@@ -22,6 +22,7 @@ from isthmus import (
     CVAE,
     EASE,
     AutoRec,
+    BiasedMF,
     Content,
     ConvergenceError,
     MultDAE,
@@ -587,6 +588,19 @@ class TestTopN:
             assert found == pytest.approx(model.evaluate(test, names, **options), abs=1e-6)
         assert list(self.printed(ok(*args))) == ["ndcg@10", "recall@10", "precision@10"]
 
+    def test_evaluates_by_either_order(self, ok, run, parts, ease, tmp_path):
+        model = BiasedMF(factors=3, epochs=3, random_state=0, num_threads=1)
+        model.fit(read_ratings(parts / "train.csv")).save(tmp_path / "m")
+        test = read_ratings(parts / "test.csv")
+        args = ("evaluate", tmp_path / "m", parts / "test.csv", "--metrics", "ndcg@10,rmse")
+        for extra, order in (((), "likely"), (("--order", "rating"), "rating")):
+            found = self.printed(ok(*args, *extra))
+            expected = model.evaluate(test, ["ndcg@10", "rmse"], order=order)
+            assert found == pytest.approx(expected, abs=1e-6)
+        code, _, err = run("evaluate", ease, parts / "test.csv", "--order", "rating")
+        assert code == 1
+        assert "--order must be likely for EASE, whose scores are no ratings" in err
+
     def test_evaluates_users_whom_the_model_does_not_know(self, ok, parts, tmp_path):
         ratings = synthetic_ratings(60, 40, 900, random_state=2)
         split = hold_out_users(ratings, test_users=0.2, random_state=0)
@@ -735,6 +749,19 @@ class TestRecommend:
             for rank, (item, score) in enumerate(zip(row, values, strict=True), 1):
                 expected.append(f"{rank:4}  {item}  {score:8.4f}")
         assert out.splitlines() == expected
+
+    def test_takes_an_order(self, ok, run, folder, model):
+        args = ("recommend", folder / "model.safetensors", "--all-users", "--format", "json")
+        for order in ("likely", "rating"):
+            ids, scores = model.recommend(order=order)
+            lists = json.loads(ok(*args, "--order", order))
+            for one, row, values in zip(lists, ids.tolist(), scores.tolist(), strict=True):
+                assert [i["item"] for i in one["items"]] == [i for i in row if i >= 0]
+                assert [i["score"] for i in one["items"]] == pytest.approx(
+                    [v for v in values if not np.isnan(v)], abs=1e-4
+                )
+        assert ok(*args, "--order", "likely") == ok(*args) != ok(*args, "--order", "rating")
+        assert run(*args, "--order", "popular")[0] == 2
 
     def test_adds_titles(self, ok, folder, model):
         args = (folder / "model.safetensors", "--user", 103, "--items", folder / "movies.dat")

@@ -323,7 +323,7 @@ class TestModel:
         expected = expected.T if params["orientation"] == "item" else expected
         got = model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
         np.testing.assert_allclose(got, expected, atol=2e-5)
-        items, scores = model.recommend(n=7, exclude_seen=False)
+        items, scores = model.recommend(n=7, exclude_seen=False, order="rating")
         np.testing.assert_allclose(scores, -np.sort(-expected, axis=1)[:, :7], atol=2e-5)
         rows = np.arange(len(items))[:, np.newaxis]
         np.testing.assert_allclose(expected[rows, items], scores, atol=2e-5)
@@ -452,6 +452,25 @@ def test_takes_any_scale(parts):
     assert model.predict(0, np.arange(5)).min() >= -1
 
 
+def test_takes_ratings_that_differ_by_rounding_for_one_level(parts):
+    matrix = parts[0].to_matrix()
+    thirds = matrix.copy()
+    thirds.data = (matrix.data / 3).astype(np.float32)
+    rounded = thirds.copy()
+    rounded.data[::2] = (matrix.data[::2].astype(np.float32) * np.float32(1 / 3)).astype(np.float32)
+    rounded.data[::3] = np.nextafter(rounded.data[::3], np.float32(9))
+    assert len(np.unique(rounded.data)) > 5
+    model = RBM(hidden_units=4, epochs=2, random_state=0)
+    expected = model.fit(thirds).predict(0, np.arange(9))
+    for X in (rounded, thirds):
+        model.fit(rounded)
+        assert len(model.levels_) == 5
+        np.testing.assert_allclose(model.predict(0, np.arange(9)), expected, rtol=1e-5)
+        model.fold_in(X.tocsr()[:2])
+    with pytest.raises(ValueError, match=r"levels that the model was fitted to"):
+        model.fold_in(sparse.csr_array(([0.3335], ([0], [0])), shape=(1, parts[0].n_items)))
+
+
 def test_refuses_ratings_that_are_no_levels(parts):
     rng = np.random.default_rng(0)
     matrix = parts[0].to_matrix()
@@ -478,7 +497,8 @@ def test_ranks(parts, orientation):
     hits = np.take_along_axis(parts[1].to_matrix().toarray() > 0, best, axis=1).sum(1)
     tested = np.diff(parts[1].indptr) > 0
     expected = (hits[tested] / 5).mean()
-    assert model.evaluate(parts[1], "precision@5")["precision@5"] == pytest.approx(expected)
+    got = model.evaluate(parts[1], "precision@5", order="rating")
+    assert got["precision@5"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("orientation", ["item", "user"])

@@ -93,8 +93,11 @@ def predictions(model):
     return grid
 
 
-def check_lists(ids, scores, *, items, n, seen=None, candidates=None):
-    """Check lists of items and scores, one row each; `seen` has the positions not to be listed."""
+def check_lists(ids, scores, *, items, n, seen=None, candidates=None, by_score=True):
+    """Check lists of items and scores, one row each; `seen` has the positions not to be listed.
+
+    Of models of ratings, lists are not `by_score` unless they are asked for.
+    """
     require(ids.shape == scores.shape, f"shapes {ids.shape} and {scores.shape} of a list")
     require(ids.ndim == 2 and ids.shape[1] == n, f"lists of shape {ids.shape} for n={n}")
     ended = np.isnan(scores)
@@ -103,7 +106,7 @@ def check_lists(ids, scores, *, items, n, seen=None, candidates=None):
     require(np.isfinite(scores[~ended]).all(), "a score is infinite")
     require((np.diff(ended.astype(int), axis=1) >= 0).all(), "a list goes on after its end")
     falls = scores[:, :-1] >= scores[:, 1:]
-    require((falls | ended[:, 1:]).all(), "a list's scores rise")
+    require(not by_score or (falls | ended[:, 1:]).all(), "a list's scores rise")
     known = items if candidates is None else candidates
     require(np.isin(ids[~ended], known).all(), "a list has an item that was not asked for")
     for row, listed in enumerate(ids):

@@ -197,7 +197,13 @@ def check(given, folder):
     grid = predictions(model)
     users, items = model.user_ids_, model.item_ids_
     n = 1 + len(given["data"]) % 4
-    check_lists(*model.recommend(users, n=n), items=items, n=n, seen=seen_rows(model))
+    check_lists(
+        *model.recommend(users, n=n),
+        items=items,
+        n=n,
+        seen=seen_rows(model),
+        by_score=not model._rates,
+    )
     check_lists(*model.similar_items(items, n=n), items=items, n=n)
     if grid.size:
         one = sparse.csr_array(([3.0], ([0], [0])), shape=grid.shape)
@@ -220,7 +226,13 @@ def _evaluate(model, one, row):
 
 
 def _recommend(model, one, row):
-    check_lists(*model.recommend(ratings=row, n=2), items=model.item_ids_, n=2)
+    for order in ("likely", "rating") if model._rates else ("likely",):
+        check_lists(
+            *model.recommend(ratings=row, n=2, order=order),
+            items=model.item_ids_,
+            n=2,
+            by_score=not model._rates or order == "rating",
+        )
 
 
 def untested():

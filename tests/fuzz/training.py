@@ -141,7 +141,8 @@ def _predict(model, name, arguments, folder):
 
 
 def _recommend(model, name, arguments, folder):
-    ids, scores = model.recommend(**arguments)
+    orders = ("likely", "rating") if model._rates else ("likely",)
+    lists = [model.recommend(**arguments, order=order) for order in orders]
     users, candidates = arguments.get("users"), arguments.get("candidates")
     seen = None
     if arguments["exclude_seen"] and "ratings" not in arguments:
@@ -149,13 +150,15 @@ def _recommend(model, name, arguments, folder):
         if users is not None:
             at = np.atleast_1d(model._users.positions(users, "users"))
             seen = [seen[position] for position in at.reshape(-1)]
-    check_lists(
-        *np.atleast_2d(ids, scores),
-        items=model.item_ids_,
-        n=arguments["n"],
-        seen=seen,
-        candidates=None if candidates is None else np.atleast_1d(candidates),
-    )
+    for order, (ids, scores) in zip(orders, lists, strict=True):
+        check_lists(
+            *np.atleast_2d(ids, scores),
+            items=model.item_ids_,
+            n=arguments["n"],
+            seen=seen,
+            candidates=None if candidates is None else np.atleast_1d(candidates),
+            by_score=not model._rates or order == "rating",
+        )
     return model
 
 

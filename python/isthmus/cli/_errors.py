@@ -46,6 +46,7 @@ class Group(TyperGroup):
 
 OPTIONS = {
     "exclude_seen=False": "--include-seen",
+    'order must be "likely"': "--order must be likely",
     "implicit=True": "--implicit",
     'duplicates="mean" or "last" to Ratings.from_matrix, or to what else makes ratings,': (
         "--duplicates mean or last"

@@ -1,5 +1,6 @@
 """`isthmus evaluate` and `isthmus predict`."""
 
+import enum
 import sys
 from itertools import chain
 from pathlib import Path
@@ -26,13 +27,28 @@ from isthmus.data._ids import IdArray
 from isthmus.data.io import read_ratings
 from isthmus.data.ratings import Ratings
 
-__all__ = ["Metrics", "ModelFile", "Threads", "register"]
+__all__ = ["Metrics", "ModelFile", "Order", "Ordering", "Threads", "register"]
+
+
+class Order(str, enum.Enum):
+    """What models of ratings rank by."""
+
+    likely = "likely"
+    rating = "rating"
+
 
 ModelFile = Annotated[
     Path,
     typer.Argument(metavar="MODEL", help="File that `isthmus train` wrote.", show_default=False),
 ]
 Threads = Annotated[int, typer.Option(help="0: all that this process may use.", min=0)]
+Ordering = Annotated[
+    Order,
+    typer.Option(
+        help="What a model of ratings puts first: what a user is likely to rate, and to rate high, "
+        "or the highest predicted ratings."
+    ),
+]
 Metrics = Annotated[
     str | None,
     typer.Option(
@@ -73,6 +89,7 @@ def evaluate(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Rank what a user has rated as well.")
     ] = False,
+    order: Ordering = Order.likely,
     num_threads: Threads = 0,
 ) -> None:
     """Measure a model's errors, or its rankings, on ratings that it was not trained on.
@@ -86,7 +103,7 @@ def evaluate(
         return with_ids_like(there, recommender.user_ids_, recommender.item_ids_)
 
     test = read(ratings)
-    options: dict[str, Any] = {"exclude_seen": not include_seen}
+    options: dict[str, Any] = {"exclude_seen": not include_seen, "order": order.value}
     if known is not None:
         options["ratings"] = of_users(read(known), test.user_ids, "--ratings")
     if exclude is not None:

@@ -21,7 +21,7 @@ from isthmus.cli._data import (
 )
 from isthmus.cli._options import Source, command_with
 from isthmus.cli._output import escape_json, write_csv
-from isthmus.cli.predict import ModelFile, Threads
+from isthmus.cli.predict import ModelFile, Order, Ordering, Threads
 from isthmus.data._reading import printable
 from isthmus.data.io import read_items, read_ratings
 
@@ -82,6 +82,7 @@ def recommend(
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Do not leave out what a user has rated.")
     ] = False,
+    order: Ordering = Order.likely,
     output_format: Annotated[
         Format,
         typer.Option(
@@ -99,7 +100,7 @@ def recommend(
     if [bool(user), all_users, ratings is not None].count(True) != 1:
         raise typer.BadParameter("there must be --user, --all-users or --ratings, one of them.")
     recommender = load(model, num_threads)
-    options: dict[str, Any] = {"n": n, "exclude_seen": not include_seen}
+    options: dict[str, Any] = {"n": n, "exclude_seen": not include_seen, "order": order.value}
     if candidates is not None:
         options["candidates"] = read_id_file(candidates, recommender.item_ids_)
     if ratings is not None:

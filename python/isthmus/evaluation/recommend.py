@@ -11,7 +11,7 @@ from isthmus.data._csr import CSR, take_columns
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.evaluation.scores import Floats, Scorable
 
-__all__ = ["candidate_positions", "ids_at", "top_items"]
+__all__ = ["candidate_positions", "ids_at", "scores_at", "top_items"]
 
 
 def top_items(
@@ -54,6 +54,16 @@ def top_items(
     if pool is not None:
         positions = np.append(pool, -1)[positions]  # a list's end, -1, stays one
     return positions, values
+
+
+def scores_at(scores: Scorable, positions: NDArray[np.int32], *, num_threads: int) -> Floats:
+    """Return each user's scores of the items at positions, and NaN where a position is -1."""
+    users, places = np.nonzero(positions >= 0)
+    values = np.full(positions.shape, np.nan, np.float32)
+    values[users, places] = scores.scorer().score_pairs(
+        users.astype(np.int32), positions[users, places].astype(np.int32), num_threads=num_threads
+    )
+    return values
 
 
 def candidate_positions(items: IdIndex, candidates: ArrayLike) -> NDArray[np.int64]:

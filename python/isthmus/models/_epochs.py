@@ -200,7 +200,8 @@ class EpochModel(Recommender, abstract=True):
     def _check_finite(self) -> None:
         # A loss is of the weights before their last step; products of greater ones overflow.
         for name, array in self._tensors().items():
-            if name.startswith("history.") or array.dtype.kind != "f":
+            # a loss is in the square of the ratings' unit, and may be any number
+            if name.startswith("history") or array.dtype.kind != "f":
                 continue
             if not is_finite(array, limit=MAX_WEIGHT):
                 raise _core.Diverged(

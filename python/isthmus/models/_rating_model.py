@@ -50,6 +50,8 @@ class RatingModel(EpochModel, abstract=True):
     are annotated here.
     """
 
+    _rates = True
+
     default_rating: float | None
     clip: bool = True
 

@@ -23,9 +23,10 @@ from isthmus.evaluation.evaluate import (
     mean_of_users,
     parse_wanted,
 )
+from isthmus.evaluation.odds import Odds, rated_odds
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank, with_training
-from isthmus.evaluation.recommend import candidate_positions, ids_at, top_items
-from isthmus.evaluation.scores import Floats, Scorable, Vectors, unit_rows
+from isthmus.evaluation.recommend import candidate_positions, ids_at, scores_at, top_items
+from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, unit_rows
 from isthmus.exceptions import NotFittedError
 from isthmus.models import _files
 from isthmus.models._estimator import Estimator
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["Recommender"]
+
+ORDERS = ("likely", "rating")
 
 
 class Recommender(Estimator):
@@ -53,6 +56,9 @@ class Recommender(Estimator):
     _default_metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae")
     """What `evaluate` measures by default. A model whose scores are no ratings has no errors here,
     and is refused them."""
+
+    _rates: ClassVar[bool] = False
+    """Whether scores are ratings, which say nothing of how likely a user is to rate an item."""
 
     _default_ranking: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@10", "precision@10")
 
@@ -74,6 +80,8 @@ class Recommender(Estimator):
     """Where each user has ratings; its values are empty."""
     _range: tuple[float, float]
     """Lowest and highest rating of training."""
+    _known_odds: tuple[CSR, Odds] | None = None
+    """The odds of being rated, once they were asked for, and the seen cells that they are from."""
 
     def _remember(self, ratings: Ratings) -> None:
         """Keep what prediction needs of the training data: ids, seen items, the scale's ends."""
@@ -154,8 +162,9 @@ class Recommender(Estimator):
         ratings: Any = None,
         exclude_seen: bool = True,
         candidates: ArrayLike | None = None,
+        order: str = "likely",
     ) -> tuple[IdArray, Floats]:
-        """Find the items with the highest scores for each user.
+        """Find the items that each user is likeliest to want.
 
         Parameters
         ----------
@@ -170,25 +179,38 @@ class Recommender(Estimator):
             Whether to leave out what a user has a rating of (in training, or in `ratings`).
         candidates : array_like of int or str, optional
             Ids of the items to choose from; all by default.
+        order : {"likely", "rating"}, default "likely"
+            What a model of ratings puts first: what a user is likely to rate, and to rate high; or
+            the highest predicted ratings, which many items have that hardly anybody knows. Other
+            models have one order, by their scores: "likely".
 
         Returns
         -------
         ids : ndarray, shape (n_users, n)
-            Item ids, best first; equal scores in the model's order of items. Where fewer than n
-            items are left, the list ends in -1 (integer ids) or "" (string ids).
+            Item ids, best first; equals in the model's order of items. Where fewer than n items are
+            left, the list ends in -1 (integer ids) or "" (string ids).
         scores : ndarray of float32, shape (n_users, n)
-            Their scores, and NaN where the list has ended. For one id in `users`, both are of
-            shape (n,).
+            Their scores, and NaN where the list has ended. Those of a model of ratings are
+            predicted ratings in any order, and so may rise along a list. For one id in `users`,
+            both are of shape (n,).
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If an id is unknown, or `n` is below 1.
+            If an id is unknown, `n` is below 1, or the model has no such order.
+
+        Notes
+        -----
+        "likely" ranks by the predicted rating plus a quarter of the scale's width times the log
+        odds that the user rates the item. The odds are those of the item, by its share of users,
+        and of the user, by what else those who rated the same have rated (see "Lists from models of
+        ratings" in the documentation). They are computed at the first list, and kept.
         """
         self._check_fitted()
         check_integer("n", n, low=1)
+        self._check_order(order)
         if ratings is not None and users is not None:
             raise ValueError("users and ratings must not both be given, but they were.")
         wanted = None if users is None else self._users.positions(users, "users")
@@ -199,16 +221,42 @@ class Recommender(Estimator):
             chosen = None if wanted is None else wanted.reshape(-1)
             scores = self._vectors().take(users=chosen)
             seen = self._seen if chosen is None else select_rows(self._seen, chosen)
+        ranked = self._ranked_by(scores, seen, order)
         positions, values = top_items(
-            scores,
+            ranked,
             n,
             seen=seen,
             exclude_seen=exclude_seen,
             pool=None if candidates is None else candidate_positions(self._items, candidates),
             num_threads=self._num_threads(),
         )
+        if ranked is not scores:
+            values = scores_at(scores, positions, num_threads=self._num_threads())
         ids, values = ids_at(self._items.ids, positions), self._finish_scores(values)
         return (ids[0], values[0]) if wanted is not None and wanted.ndim == 0 else (ids, values)
+
+    def _check_order(self, order: str) -> None:
+        check_choice("order", order, ORDERS)
+        if order == "rating" and not self._rates:
+            raise ValueError(
+                f'order must be "likely" for {type(self).__name__}, whose scores are no ratings, '
+                f'but it was "rating".'
+            )
+
+    def _ranked_by(self, scores: Scorable, had: CSR, order: str) -> Scorable:
+        """Return what puts items in order, of users who have rated what is stored in `had`."""
+        if not self._rates or order == "rating":
+            return scores
+        low, high = self._range
+        # in units of the ratings, of whose scale the order is to be independent
+        unit = (high - low) / 4 if high > low else 1.0
+        return Weighted((scores, self._odds().of(had)), (1.0, unit), 0.0)
+
+    def _odds(self) -> Odds:
+        seen = self._seen
+        if self._known_odds is None or self._known_odds[0] is not seen:
+            self._known_odds = seen, rated_odds(seen)
+        return self._known_odds[1]
 
     def similar_items(self, items: ArrayLike, n: int = 10) -> tuple[IdArray, Floats]:
         """Find the items that are most like some.
@@ -271,6 +319,7 @@ class Recommender(Estimator):
         exclude_seen: bool = True,
         exclude: Any = None,
         candidates: Any = None,
+        order: str = "likely",
     ) -> dict[str, float]:
         """Measure predictions, or rankings, on held-out ratings.
 
@@ -293,6 +342,8 @@ class Recommender(Estimator):
             Further cells to leave out, as those of the validation part.
         candidates : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
             Rank only a user's stored cells of this, and the test items; all items by default.
+        order : {"likely", "rating"}, default "likely"
+            What a model of ratings ranks by, as in `recommend`.
 
         Returns
         -------
@@ -308,6 +359,7 @@ class Recommender(Estimator):
             model does not know, or what is left out of a ranking is in `test`.
         """
         self._check_fitted()
+        self._check_order(order)
         wanted = self._wanted_metrics(metrics)
         ranked = [metric for metric in wanted if isinstance(metric, RankingMetric)]
         values: dict[str, float] = {}
@@ -324,7 +376,8 @@ class Recommender(Estimator):
                 if isinstance(label, str)
             }
         if ranked:
-            _, per_user = self._rank(test, ranked, ratings, exclude_seen, exclude, candidates)
+            options = (ratings, exclude_seen, exclude, candidates, order)
+            _, per_user = self._rank(test, ranked, *options)
             values |= {label: mean_of_users(array) for label, array in per_user.items()}
         labels = (metric if isinstance(metric, str) else metric.label for metric in wanted)
         return {label: values[label] for label in labels}
@@ -383,12 +436,13 @@ class Recommender(Estimator):
         exclude_seen: bool = True,
         exclude: Any = None,
         candidates: Any = None,
+        order: str = "likely",
     ) -> tuple[IdArray, dict[str, NDArray[np.float64]]]:
         """Measure each user's ranking; `evaluate` gives the means of this.
 
         Parameters
         ----------
-        test, metrics, ratings, exclude_seen, exclude, candidates
+        test, metrics, ratings, exclude_seen, exclude, candidates, order
             As for `evaluate`, but metrics are of rankings alone, and coverage has no users.
 
         Returns
@@ -402,7 +456,8 @@ class Recommender(Estimator):
         if any(metric.name == "coverage" for metric in chosen):
             raise ValueError("metrics must not include coverage, which no single user has.")
         self._check_fitted()
-        return self._rank(test, chosen, ratings, exclude_seen, exclude, candidates)
+        self._check_order(order)
+        return self._rank(test, chosen, ratings, exclude_seen, exclude, candidates, order)
 
     def _wanted_metrics(
         self, metrics: str | Iterable[str] | None, name: str = "metrics"
@@ -420,6 +475,7 @@ class Recommender(Estimator):
         exclude_seen: bool,
         exclude: Any,
         candidates: Any,
+        order: str,
     ) -> tuple[IdArray, dict[str, NDArray[np.float64]]]:
         """Return ids of the users with test ratings, and their metrics."""
         if ratings is None:
@@ -440,7 +496,7 @@ class Recommender(Estimator):
         else:
             scores = self._vectors()
         return ids, rank(
-            scores.scorer(),
+            self._ranked_by(scores, parts.had, order).scorer(),
             metrics,
             parts.positives,
             seen=seen,
@@ -507,7 +563,8 @@ class Recommender(Estimator):
         return cls(**parameters)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {n: value for n, value in self.__dict__.items() if n not in self._in_core}
+        derived = ("_known_odds", *self._in_core)
+        state = {n: value for n, value in self.__dict__.items() if n not in derived}
         if self._fitted:
             state["_tensors"] = self._tensors()
         return state

@@ -79,6 +79,8 @@ class Blend(Recommender):
     ['mae', 'rmse']
     """
 
+    _rates = True
+
     models_: list[RatingModel]
     weights_: NDArray[np.float64]
     constant_: float
@@ -233,7 +235,8 @@ class Blend(Recommender):
     # Files
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)  # the models know how they are pickled
+        # the models know how they are pickled
+        return {n: value for n, value in self.__dict__.items() if n != "_known_odds"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

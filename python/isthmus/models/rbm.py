@@ -30,6 +30,9 @@ __all__ = ["RBM"]
 MAX_LEVELS = 100
 """Ratings of more values than this are no scale of levels."""
 
+ROUNDING = 5e-7
+"""Ratings that differ by less than this share of themselves are of one level."""
+
 PENALTY = 10.0
 """On how a new column's weights differ from the mean column's: best for few and many ratings."""
 
@@ -227,9 +230,12 @@ class RBM(RatingModel):
         self._prior = ColumnPrior.of(weights, bias, self._codes.array, learner.matrix)
 
     def _level_of(self, matrix: CSR, name: str) -> NDArray[np.uint8]:
-        places = np.searchsorted(self._levels, matrix.values)
-        found = np.minimum(places, len(self._levels) - 1)
-        strange = matrix.values != self._levels[found]
+        levels = self._levels
+        # the nearest: between two levels it changes half way
+        found = np.searchsorted((levels[1:] + levels[:-1]) / 2, matrix.values)
+        # .1 x 3 and .3 are one rating, though not to the bit
+        apart = np.abs(matrix.values - levels[found])
+        strange = apart > np.minimum(ROUNDING * np.abs(levels).max(), _gaps(levels) / 4)[found]
         if strange.any():
             raise ValueError(
                 f"{name} must have ratings of the levels that the model was fitted to "
@@ -387,8 +393,17 @@ class RBM(RatingModel):
         return model
 
 
+def _gaps(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each level is from the nearest other."""
+    gaps = np.diff(levels, prepend=-np.inf, append=np.inf)
+    return np.minimum(gaps[:-1], gaps[1:])
+
+
 def _distinct(ratings: Ratings) -> NDArray[np.float64]:
     levels = np.unique(ratings.values)
+    # of those that differ by rounding, the lowest
+    apart = np.diff(levels) > ROUNDING * np.abs(levels[1:])
+    levels = levels[np.concatenate(([True], apart))]
     if len(levels) > MAX_LEVELS:
         raise ValueError(
             f"X must have at most {MAX_LEVELS} distinct ratings, each of which becomes a level of "
