@@ -8,7 +8,8 @@
 A fifth of each user's ratings is held out, at random; of these, ratings of 4 and more should rank
 high. Models of lists are trained on the training part's ratings of 4 and more (of citeulike and
 gowalla, which have no others, on all); whatever the user rated in training is left out of the
-ranking. Nothing is chosen by what is measured here: the defaults come from validation parts.
+ranking. Nothing is chosen by what is measured here: the defaults come from validation parts, of
+other random splits.
 """
 
 import statistics
