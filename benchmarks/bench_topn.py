@@ -18,10 +18,10 @@ from isthmus import (
 MODELS: dict[str, Recommender] = {
     "CDAE": CDAE(epochs=1, random_state=0),
     "CVAE": CVAE(epochs=1, random_state=0),
-    "EASE": EASE(),
-    "MultDAE": MultDAE(epochs=1, random_state=0),
-    "MultDAE, sampled": MultDAE(epochs=1, sampled_items=500, random_state=0),
-    "MultVAE": MultVAE(epochs=1, random_state=0),
+    "EASE": EASE(regularization=500),
+    "MultDAE": MultDAE(epochs=1, batch_size=500, random_state=0),
+    "MultDAE, sampled": MultDAE(epochs=1, batch_size=500, sampled_items=500, random_state=0),
+    "MultVAE": MultVAE(decoder_units=None, epochs=1, batch_size=500, random_state=0),
 }
 METRICS = ["ndcg@10", "ndcg@100", "recall@20", "map@10", "mrr", "auc"]
 
@@ -40,11 +40,11 @@ def test_fit(benchmark: Any, parts: tuple[Ratings, Ratings], name: str) -> None:
 
 def test_evaluate(benchmark: Any, parts: tuple[Ratings, Ratings]) -> None:
     """Six metrics of every user's ranking of all items, scores included."""
-    model = EASE().fit(parts[0])
+    model = EASE(regularization=500).fit(parts[0])
     benchmark(model.evaluate, parts[1], METRICS)
 
 
 def test_similar_items(benchmark: Any, parts: tuple[Ratings, Ratings]) -> None:
     """Ten items for each."""
-    model = EASE().fit(parts[0])
+    model = EASE(regularization=500).fit(parts[0])
     benchmark(model.similar_items, model.item_ids_, n=10)

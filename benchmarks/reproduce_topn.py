@@ -23,8 +23,13 @@ from isthmus import Recommender
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "recbole": {
         "EASE": {"regularization": 800.0},
-        "MultDAE": {"dropout": 0.7, "regularization": 3e-4},
-        "MultVAE": {"decoder_units": (), "learning_rate": 0.003, "annealing_steps": 1000},
+        "MultDAE": {"dropout": 0.7, "regularization": 3e-4, "batch_size": 500},
+        "MultVAE": {
+            "decoder_units": (),
+            "learning_rate": 0.003,
+            "annealing_steps": 1000,
+            "batch_size": 500,
+        },
         "CDAE": {"hidden_units": 200, "learning_rate": 0.05},
     },
     "ncf": {

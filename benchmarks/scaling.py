@@ -176,9 +176,9 @@ def models_by_threads(threads: int) -> None:
         "U-AutoRec": AutoRec(orientation="user", **short),
         "BiasedMF, SGD": BiasedMF(**short),
         "BiasedMF, ALS": BiasedMF.als(**short),
-        "MultVAE": MultVAE(**short),
+        "MultVAE": MultVAE(decoder_units=None, batch_size=500, **short),
         "CDAE": CDAE(**short),
-        "EASE, a fit": EASE(),
+        "EASE, a fit": EASE(regularization=500),
     }
     seconds: dict[str, dict[int, list[float]]] = {
         name: {n: [] for n in counts} for name in [*models, "top 10 for all users"]

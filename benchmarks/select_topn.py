@@ -40,6 +40,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
         "latent_units": [64, 200],
         "annealing_steps": [1000, 200_000],
         "learning_rate": [0.001, 0.003],
+        "batch_size": [500],
     },
     "CDAE": {
         "hidden_units": [50, 200],

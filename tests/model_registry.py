@@ -5,6 +5,9 @@ from typing import Any
 
 from isthmus import RBM, AutoRec, BiasedMF, DualAutoRec
 
+# What their defaults were when digests were recorded
+_OF_500: dict[str, Any] = {"batch_size": 500, "annealing_steps": 200_000}
+
 # A few quick settings, for tests of what every model promises, digests of weights and model files
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "AutoRec": [
@@ -42,13 +45,27 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "EASE": [{"regularization": 5.0}],
     "MultDAE": [
         {"hidden_units": (6,), "epochs": 3, "batch_size": 16},
-        {"hidden_units": (7, 3, 7), "epochs": 2, "regularization": 0.01},
+        {"hidden_units": (7, 3, 7), "epochs": 2, "batch_size": 500, "regularization": 0.01},
         {"hidden_units": (6,), "epochs": 2, "batch_size": 16, "likelihood": "bernoulli"},
     ],
     "MultVAE": [
-        {"hidden_units": (6,), "latent_units": 3, "epochs": 3, "batch_size": 16},
-        {"hidden_units": (6,), "latent_units": 3, "decoder_units": (), "epochs": 2},
-        {"hidden_units": (6,), "latent_units": 3, "epochs": 2, "sampled_items": 9},
+        {
+            "hidden_units": (6,),
+            "latent_units": 3,
+            "epochs": 3,
+            "batch_size": 16,
+            "decoder_units": None,
+            "annealing_steps": 200_000,
+        },
+        {"hidden_units": (6,), "latent_units": 3, "decoder_units": (), "epochs": 2, **_OF_500},
+        {
+            "hidden_units": (6,),
+            "latent_units": 3,
+            "epochs": 2,
+            "sampled_items": 9,
+            "decoder_units": None,
+            **_OF_500,
+        },
     ],
     "CVAE": [
         {"hidden_units": (6,), "latent_units": 3, "epochs": 3},
@@ -140,7 +157,11 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "batch_size": (100, 1, 3),
         "init_scale": (0, 0.01, 3.0),
     },
-    "EASE": {"regularization": (1e-3, 0.5, 500.0), "num_threads": (1, 0), "verbose": (False,)},
+    "EASE": {
+        "regularization": (1e-3, 0.5, 500.0, "auto"),
+        "num_threads": (1, 0),
+        "verbose": (False,),
+    },
     "MultDAE": SHARED
     | RANKED
     | {
@@ -149,7 +170,7 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "regularization": REGULARIZATIONS,
         "optimizer": OPTIMIZERS,
         "learning_rate": RATES,
-        "batch_size": (500, 1, 3),
+        "batch_size": (500, 1, 3, "auto"),
         "dropout": (0.0, 0.5, 0.99),
         "likelihood": ("multinomial", "multinomial", "bernoulli", "gaussian"),
         "sampled_items": (None, None, None, 1, 4, 100),

@@ -1,9 +1,19 @@
 """EASE against its closed form in float64, and its promises at the edges."""
 
+import pickle
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from isthmus import EASE, ConvergenceError, Ratings, synthetic_ratings, train_test_split
+from isthmus import (
+    EASE,
+    ConvergenceError,
+    NotFittedError,
+    Ratings,
+    synthetic_ratings,
+    train_test_split,
+)
 from isthmus.models import ease as ease_module
 
 
@@ -98,9 +108,108 @@ def test_too_little_memory_is_said_before_the_work_begins(parts, monkeypatch):
 def test_bad_regularization_is_refused(parts):
     with pytest.raises(ValueError, match="regularization must be a finite number above 0"):
         EASE(regularization=0).fit(parts[0])
+    for value in ("best", None):
+        with pytest.raises(TypeError, match="regularization must be a finite number above 0"):
+            EASE(regularization=value).fit(parts[0])
     same = Ratings.from_arrays(np.arange(50).repeat(2), [0, 1] * 50, np.ones(100))
     with pytest.raises(ConvergenceError, match=r"Raise regularization \(it is 1e-20\)"):
         EASE(regularization=1e-20).fit(same)
+
+
+class TestAutoRegularization:
+    """lambda chosen on cells that are held out of what `fit` is given."""
+
+    def test_is_the_default_and_can_be_seen(self, parts):
+        model = EASE().fit(parts[0])
+        assert model.regularization == "auto"
+        assert model.get_params()["regularization"] == "auto"
+        again = EASE(regularization=model.regularization_).fit(parts[0])
+        np.testing.assert_array_equal(model.item_weights_, again.item_weights_)
+        assert again.regularization_ == again.regularization == model.regularization_
+        with pytest.raises(NotFittedError):
+            EASE().regularization_  # noqa: B018
+
+    def test_is_the_same_at_any_number_of_threads(self, parts):
+        chosen = {EASE(num_threads=n).fit(parts[0]).regularization_ for n in (1, 2, 5)}
+        assert len(chosen) == 1
+
+    def test_does_not_depend_on_values(self, parts):
+        other = parts[0].to_matrix().copy()
+        other.data[:] = 0
+        assert EASE().fit(other).regularization_ == EASE().fit(parts[0]).regularization_
+
+    def test_ranks_what_is_held_out_about_as_well_as_the_best_of_a_grid(self):
+        ratings = synthetic_ratings(400, 200, 9000, random_state=3).binarize(4)
+        train, test = train_test_split(ratings, test_size=0.2, by="user", random_state=0)
+        grid = [EASE(regularization=10.0 * 2**k).fit(train) for k in range(10)]
+        best = max(model.evaluate(test, "ndcg@10")["ndcg@10"] for model in grid)
+        worst = min(model.evaluate(test, "ndcg@10")["ndcg@10"] for model in grid)
+        auto = EASE().fit(train).evaluate(test, "ndcg@10")["ndcg@10"]
+        assert worst < 0.9 * best
+        assert auto > 0.97 * best
+
+    def test_follows_the_size_of_the_data(self):
+        small = EASE().fit(synthetic_ratings(100, 60, 1500, random_state=0).binarize(4))
+        large = EASE().fit(synthetic_ratings(3000, 60, 45_000, random_state=0).binarize(4))
+        assert 8 <= small.regularization_ < large.regularization_
+
+    def test_comes_from_a_rule_where_nothing_can_be_held_out(self):
+        lonely = Ratings.from_arrays(np.arange(40), np.arange(40) % 4, np.ones(40))
+        assert EASE().fit(lonely).regularization_ == 30.0  # 3 times 10 cells an item
+        assert EASE().fit(Ratings.from_arrays([1], [2], [3])).regularization_ == 20.0
+
+    @pytest.mark.parametrize(
+        ("values", "summit"),
+        [
+            ([3, 2, 1, 0, 0, 0], 10.0),
+            ([0, 0, 1, 2, 3, 4], 10240.0),
+            ([0, 1, 2, 1, 0, 0], 160.0),
+            ([0, 0, 2, 2, 0, 0], 320.0),  # half of a step of 4, on the logarithmic scale
+            ([1, 1, 1, 1, 1, 1], 10.0),
+        ],
+    )
+    def test_is_where_a_parabola_is_highest(self, values, summit):
+        assert ease_module._summit(np.array(values, np.float64)) == pytest.approx(summit)
+
+    def test_passes_over_what_cannot_be_inverted(self, parts, monkeypatch):
+        chosen = EASE().fit(parts[0]).regularization_
+        core = ease_module._core.ease
+
+        def fails_below_40(*arrays, num_threads):
+            if arrays[-1] < 40:
+                raise ease_module._core.NotPositiveDefinite("no")
+            return core(*arrays, num_threads=num_threads)
+
+        monkeypatch.setattr(ease_module._core, "ease", fails_below_40)
+        if chosen >= 40:
+            assert EASE().fit(parts[0]).regularization_ >= 0.8 * 40
+        else:
+            with pytest.raises(ConvergenceError):
+                EASE(regularization=chosen).fit(parts[0])
+
+    def test_is_in_files_and_pickles(self, parts, tmp_path):
+        model = EASE().fit(parts[0])
+        chosen = model.regularization_
+        model.set_params(regularization=7.0).save(tmp_path / "ease")  # used by the next fit
+        for again in (EASE.load(tmp_path / "ease"), pickle.loads(pickle.dumps(model))):
+            assert again.regularization_ == chosen
+            np.testing.assert_array_equal(again.item_weights_, model.item_weights_)
+        assert EASE.load(tmp_path / "ease").regularization == "auto"
+        number = EASE(regularization=7.0).fit(parts[0])
+        number.set_params(regularization="auto").save(tmp_path / "number")
+        again = EASE.load(tmp_path / "number")
+        assert (again.regularization, again.regularization_) == (7.0, 7.0)
+
+    def test_adds_nothing_to_files_of_a_number(self, parts, tmp_path):
+        """Those written before there was a choice are read."""
+        EASE(regularization=7.0).fit(parts[0]).save(tmp_path / "number")
+        EASE().fit(parts[0]).save(tmp_path / "auto")
+        old, new = (load_file(tmp_path / name).keys() for name in ("number", "auto"))
+        assert new - old == {"model.regularization"}
+
+    def test_is_said(self, parts, capsys):
+        model = EASE(verbose=True).fit(parts[0])
+        assert f"regularization {model.regularization_:g}\n" in capsys.readouterr().out
 
 
 @pytest.mark.data

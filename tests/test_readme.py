@@ -16,7 +16,7 @@ def readme():
 
 def test_the_example_runs(readme, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)
+    example = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)[0]
     assert len([line for line in example.splitlines() if line.strip()]) <= 15
     names = {}
     exec(compile(example, "README.md", "exec"), names)
@@ -27,6 +27,21 @@ def test_the_example_runs(readme, tmp_path, monkeypatch, capsys):
     assert names["items"].shape == (1, 10)
     assert np.isfinite(names["scores"]).all()
     assert [path.name for path in tmp_path.iterdir()] == ["autorec.safetensors"]
+
+
+def test_the_example_of_lists_runs(readme):
+    (_, example) = re.findall(r"^```python\n(.*?)^```$", readme, re.M | re.S)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 8
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["items"].shape == (2, 10)
+    assert np.isfinite(names["scores"]).all()
+    # better than ranking by the number of those who liked an item
+    train, test = names["train"].to_matrix(), names["test"].to_matrix().toarray()
+    popularity = np.where(train.toarray() != 0, -1, train.sum(axis=0))
+    hits = np.take_along_axis(test, np.argsort(-popularity, axis=1)[:, :10], axis=1).sum()
+    precision = names["model"].evaluate(names["test"], "precision@10")["precision@10"]
+    assert precision * (test.sum(axis=1) > 0).sum() > hits / 10
 
 
 def test_its_commands_are_those_of_the_checks(readme):

@@ -28,6 +28,7 @@ from isthmus.data.splits import HeldOutUsers
 
 CASES = {
     "EASE": (EASE, {"regularization": 5.0}),
+    "EASE by itself": (EASE, {}),
     "MultDAE": (MultDAE, {"hidden_units": (9,), "epochs": 3, "batch_size": 16, "random_state": 0}),
     "deep MultDAE": (
         MultDAE,
@@ -36,7 +37,7 @@ CASES = {
     "MultVAE": (
         MultVAE,
         {"hidden_units": (9,), "latent_units": 4, "epochs": 3, "batch_size": 16, "random_state": 0}
-        | {"annealing_steps": 10},
+        | {"annealing_steps": 10, "decoder_units": None},
     ),
     "Bernoulli MultDAE": (
         MultDAE,
@@ -48,10 +49,14 @@ CASES = {
         {"hidden_units": (9,), "latent_units": 4, "epochs": 15, "batch_size": 16, "random_state": 0}
         | {"likelihood": "gaussian", "learning_rate": 0.01},
     ),
+    "linear MultVAE": (
+        MultVAE,
+        {"hidden_units": (9,), "latent_units": 4, "epochs": 3, "batch_size": 16, "random_state": 0},
+    ),
     "sampled MultVAE": (
         MultVAE,
         {"hidden_units": (9,), "latent_units": 4, "epochs": 4, "batch_size": 16, "random_state": 0}
-        | {"sampled_items": 40},
+        | {"sampled_items": 40, "decoder_units": None, "annealing_steps": 200_000},
     ),
     "CDAE": (CDAE, {"hidden_units": 9, "epochs": 3, "batch_size": 16, "random_state": 0}),
     "tied CDAE": (
@@ -60,7 +65,7 @@ CASES = {
         | {"encoder_activation": "identity", "learning_rate": 0.02},
     ),
 }
-TRAINED = [name for name in CASES if name != "EASE"]
+TRAINED = [name for name, (model, _) in CASES.items() if model is not EASE]
 
 
 @pytest.fixture(params=CASES)
@@ -189,6 +194,24 @@ def test_edges(make, cells):
         assert set(ids[user][: len(unseen)].tolist()) == unseen
         assert np.isnan(scores[user][len(unseen) :]).all()
     assert np.isfinite(model.evaluate(X, "ndcg@3", exclude_seen=False)["ndcg@3"])
+
+
+@pytest.mark.parametrize("model", [MultDAE, MultVAE])
+@pytest.mark.parametrize(("n_users", "size"), [(90, 50), (730, 73), (6000, 500)])
+def test_automatic_batches_are_a_tenth_of_the_users(model, n_users, size):
+    users = np.arange(n_users)
+    X = sparse.coo_array((np.ones(n_users), (users, users % 7)), shape=(n_users + 400, 8))
+    settings = {"hidden_units": (3,), "epochs": 2, "random_state": 0}  # 400 users have nothing
+    assert model().batch_size == "auto"
+    assert_same_bits(model(**settings).fit(X), model(**settings, batch_size=size).fit(X))
+
+
+@pytest.mark.parametrize("model", [MultDAE, MultVAE])
+@pytest.mark.parametrize("value", ["all", None, 2.0])
+def test_batches_of_no_size_are_refused(model, value, parts):
+    message = 'batch_size must be an integer of at least 1 or "auto", but it was'
+    with pytest.raises(TypeError, match=message):
+        model(batch_size=value).fit(parts[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -229,7 +229,8 @@ def _shown_default(default: Any, name: str) -> str:
     if isinstance(default, bool):
         shown = f"{'' if default else 'no-'}{name.replace('_', '-')}"
     else:
-        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        numbers = ",".join(map(str, default)) or "no number" if isinstance(default, tuple) else ""
+        shown = numbers or str(default)
     return f"  [default: {shown}]"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
     _split_by = "user"
     _higher_is_better = True
 
-    batch_size: int
+    batch_size: int | Literal["auto"]
     validation_metric: str
 
     _network: Any
@@ -95,10 +95,13 @@ class ImplicitRecommender(EpochModel, abstract=True):
 
     def _check_parameters(self) -> None:
         self._check_course()
-        check_integer("batch_size", self.batch_size, low=1)
+        self._check_batch_size()
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         if self._validation_metric().name == "coverage":
             raise ValueError("validation_metric must be a metric of users, not coverage.")
+
+    def _check_batch_size(self) -> None:
+        check_integer("batch_size", self.batch_size, low=1)
 
     # Training
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from isthmus._util.checks import (
     check_layers,
     check_real,
     check_units,
+    is_auto,
 )
 from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
@@ -28,6 +29,13 @@ __all__ = ["MultDAE", "MultVAE"]
 
 OPTIMIZERS = ("adam", "adagrad", "sgd")
 LIKELIHOODS = ("multinomial", "bernoulli", "gaussian")
+
+
+def _batch_size(settings: SimpleNamespace, rows: int) -> int:
+    """Return the users in a batch: a tenth of those who have cells, from 50 to 500, for "auto"."""
+    if is_auto(settings.batch_size):
+        return min(max(50, rows // 10), 500)
+    return int(settings.batch_size)
 
 
 class _Learner(RowLearner):
@@ -49,7 +57,7 @@ class _Learner(RowLearner):
             count_filled(rows),
             optimizer=settings.optimizer,
             regularization=float(settings.regularization),
-            batch_size=int(settings.batch_size),
+            batch_size=_batch_size(settings, count_filled(rows)),
             dropout=float(settings.dropout),
             likelihood=settings.likelihood,
             sampled_items=int(settings.sampled_items or 0),
@@ -110,6 +118,10 @@ class _Multinomial(ImplicitRecommender, abstract=True):
                     f'sampled_items must be None unless likelihood is "multinomial", but it was '
                     f"{self.sampled_items} with {self.likelihood!r}."
                 )
+
+    def _check_batch_size(self) -> None:
+        if not is_auto(self.batch_size):
+            check_integer("batch_size", self.batch_size, low=1, besides=' or "auto"')
 
     def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         """Units before the code, in it, and after it."""
@@ -216,9 +228,9 @@ class MultDAE(_Multinomial):
         notes for its bias.
     optimizer : {"adam", "adagrad", "sgd"}, default "adam"
     learning_rate : float, default 0.001
-    batch_size : int, default 500
-        Users in a mini-batch.
-    epochs : int, default 100
+    batch_size : int or "auto", default "auto"
+        Users in a mini-batch. "auto" is a tenth of the users who have cells, and from 50 to 500.
+    epochs : int, default 60
     validation_fraction : float, optional
         Share of each user's cells that `fit` holds out as validation data, where it is given none.
     validation_metric : str, default "ndcg@10"
@@ -272,8 +284,8 @@ class MultDAE(_Multinomial):
         sampled_items: int | None = None,
         optimizer: str = "adam",
         learning_rate: float = 0.001,
-        batch_size: int = 500,
-        epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        epochs: int = 60,
         validation_fraction: float | None = None,
         validation_metric: str = "ndcg@10",
         patience: int | None = None,
@@ -316,15 +328,16 @@ class MultVAE(_Multinomial):
     ----------
     hidden_units : tuple of int, default (600,)
         Units of each layer of the encoder.
-    decoder_units : tuple of int, optional
-        Units of each layer of the decoder: those of the encoder in reverse by default. ``()`` is a
-        linear decoder, as RecVAE has.
+    decoder_units : tuple of int or None, default ()
+        Units of each layer of the decoder. ``()`` is a linear decoder, as RecVAE has; None is the
+        paper's, with those of the encoder in reverse.
     latent_units : int, default 200
         Units of the code.
     beta : float, default 0.2
         Greatest weight of the KL divergence.
-    annealing_steps : int, default 200000
-        Steps after which beta would be 1; 0 starts with `beta`.
+    annealing_steps : int, default 1000
+        Steps after which beta would be 1; 0 starts with `beta`. The paper's 200000, for sets of
+        hundreds of thousands of users, hardly leave a small one any KL divergence.
     activation : str, default "tanh"
         Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
     regularization : float, default 0.0
@@ -342,9 +355,9 @@ class MultVAE(_Multinomial):
         notes for its bias.
     optimizer : {"adam", "adagrad", "sgd"}, default "adam"
     learning_rate : float, default 0.001
-    batch_size : int, default 500
-        Users in a mini-batch.
-    epochs : int, default 100
+    batch_size : int or "auto", default "auto"
+        Users in a mini-batch. "auto" is a tenth of the users who have cells, and from 50 to 500.
+    epochs : int, default 50
     validation_fraction : float, optional
         Share of each user's cells that `fit` holds out as validation data, where it is given none.
     validation_metric : str, default "ndcg@10"
@@ -394,10 +407,10 @@ class MultVAE(_Multinomial):
         self,
         *,
         hidden_units: tuple[int, ...] = (600,),
-        decoder_units: tuple[int, ...] | None = None,
+        decoder_units: tuple[int, ...] | None = (),
         latent_units: int = 200,
         beta: float = 0.2,
-        annealing_steps: int = 200_000,
+        annealing_steps: int = 1000,
         activation: str = "tanh",
         regularization: float = 0.0,
         dropout: float = 0.5,
@@ -405,8 +418,8 @@ class MultVAE(_Multinomial):
         sampled_items: int | None = None,
         optimizer: str = "adam",
         learning_rate: float = 0.001,
-        batch_size: int = 500,
-        epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        epochs: int = 50,
         validation_fraction: float | None = None,
         validation_metric: str = "ndcg@10",
         patience: int | None = None,
