@@ -63,8 +63,9 @@ def tune(
     """Search for a model's best parameters on validation data.
 
     Each trial fits a copy of the model. Of a model that is trained in epochs, the best epoch
-    counts (the last one, where the learning rate falls to 0 at its end), and a trial that does worse than the median of the earlier ones at the same epoch is
-    given up. A trial that diverges is given up as well. Keep the test data out of this.
+    counts (the last one, where the learning rate falls to 0 at its end), and a trial that does
+    worse than the median of the earlier ones at the same epoch is given up. A trial that diverges
+    is given up as well. Keep the test data out of this.
 
     Parameters
     ----------
