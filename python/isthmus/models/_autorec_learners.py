@@ -19,7 +19,7 @@ from isthmus.training.schedule import learning_rates
 
 __all__ = ["LbfgsLearner", "Learner"]
 
-REGULARIZATION = 0.5
+REGULARIZATION = 0.45
 """Of automatic regularization, times the root of the number of ratings."""
 
 RATINGS_PER_ROW, FEWEST_ROWS, MOST_ROWS = 2000, 16, 128

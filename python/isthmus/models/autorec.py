@@ -71,9 +71,9 @@ class AutoRec(RatingModel):
         f, of the output. With "sigmoid" or "tanh", ratings are scaled to its range for the loss,
         and back for predictions; that needs ``target_centering="none"``.
     regularization : float or "auto", default "auto"
-        lambda of the objective, at least 0, of all weight matrices; "auto" is half the root of the
-        number of ratings, and twice that with ``orientation="user"``. Biases have none, but with
-        ``target_centering="biases"`` the outputs' have what is said there.
+        lambda of the objective, at least 0, of all weight matrices; "auto" is .45 times the root of
+        the number of ratings, and twice that with ``orientation="user"``. Biases have none, but
+        with ``target_centering="biases"`` the outputs' have what is said there.
     hidden_regularization : float, optional
         lambda of the matrices between hidden layers of a deep model, at least 0; by default that
         of the others. Every rating pulls at each of these weights, but only a column's own ones at
@@ -94,7 +94,7 @@ class AutoRec(RatingModel):
         learning rate is then its first step. "lbfgs", that of the authors' code, is SciPy's
         L-BFGS-B; an epoch is one of its iterations. It has no learning rate, takes all rows at
         once, and needs neither `corruption` nor `dropout`.
-    learning_rate : float, default 0.002
+    learning_rate : float, default 0.0015
     learning_rate_schedule : {"linear", "exponential"}, default "linear"
         "linear": the rate rises over the first epoch and falls to 0 at the end of the last; epochs
         of `partial_fit` after that have a tenth of it. "exponential": it is multiplied by
@@ -106,7 +106,7 @@ class AutoRec(RatingModel):
         from 16 to 128, and more where an epoch would have more than 64 steps, or 8 on sparse data,
         however many rows there are. With ``optimizer="lbfgs"``, "auto" means all.
     epochs : int, default 15
-    corruption : float, default 0.5
+    corruption : float, default 0.4
         Denoising: the probability that an observed cell is masked in the input (survivors are
         scaled by 1 / (1 - corruption)), in [0, 1), or the standard deviation of the noise added to
         it. Targets stay clean. 0 turns it off.
@@ -210,12 +210,12 @@ class AutoRec(RatingModel):
         pretraining_epochs: int = 0,
         initial_deviation: float | None = None,
         optimizer: str = "adam",
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.0015,
         learning_rate_schedule: str = "linear",
         learning_rate_decay: float = 0.95,
         batch_size: int | Literal["auto"] | None = "auto",
         epochs: int = 15,
-        corruption: float = 0.5,
+        corruption: float = 0.4,
         corruption_kind: str = "mask",
         dropout: float = 0.0,
         rating_scale: str = "standard",

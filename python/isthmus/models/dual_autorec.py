@@ -46,13 +46,13 @@ class DualAutoRec(RatingModel):
     regularization : float or "auto", default "auto"
         lambda, at least 0, on ratings scaled to a standard deviation of 1.117; "auto" is chosen for
         each part by the number of ratings, in all and of a user or an item.
-    learning_rate : float, default 0.002
+    learning_rate : float, default 0.0015
         Of Adam. It rises over the first epoch and falls to 0 at the end of the last.
     batch_size : int or "auto", default "auto"
         Items or users in a mini-batch; "auto" chooses it by the number of ratings.
     epochs : int, default 15
         Each is a pass of both parts over the ratings.
-    corruption : float, default 0.5
+    corruption : float, default 0.4
         Probability that a cell is masked in the input, in [0, 1).
     default_rating : float, optional
         What `predict` gives where the user or the item had no rating in training.
@@ -114,10 +114,10 @@ class DualAutoRec(RatingModel):
         *,
         hidden_units: tuple[int, ...] = (500,),
         regularization: float | Literal["auto"] = "auto",
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.0015,
         batch_size: int | Literal["auto"] = "auto",
         epochs: int = 15,
-        corruption: float = 0.5,
+        corruption: float = 0.4,
         default_rating: float | None = None,
         clip: bool = True,
         validation_fraction: float | None = None,
