@@ -61,6 +61,10 @@ def models() -> dict[str, Recommender]:
     made["AutoRec sigmoid"] = small(
         orientation="user", decoder_activation="sigmoid", target_centering="none"
     )
+    for orientation in ("item", "user"):
+        made[f"AutoRec by its defaults, {orientation}"] = AutoRec(
+            hidden_units=(20,), orientation=orientation, random_state=1, num_threads=2
+        )
     made["AutoRec rprop"] = AutoRec.paper(hidden_units=(20,), epochs=3, random_state=1)
     for name, cases in SETTINGS.items():
         for number, settings in enumerate(cases):

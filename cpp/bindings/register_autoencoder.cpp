@@ -173,7 +173,8 @@ void register_autoencoder(py::module_& module) {
     py::class_<Rows>(module, "Rows", py::module_local(),
                      "CSR rows to train on or to encode; a row's stored values v become inputs "
                      "(v - input_offset) * input_scale * input_factor and targets (v - "
-                     "target_offset - column_offset) * target_scale - cell_offset. The arrays are not copied, and "
+                     "target_offset - column_offset) * target_scale - cell_offset. The arrays are "
+                     "not copied, and "
                      "cell_offset may be written to between epochs.")
         .def(py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t,
                       OptionalArray<float>, OptionalArray<float>, float, float,
@@ -232,7 +233,8 @@ void register_autoencoder(py::module_& module) {
              py::arg("predictions") = py::none(),
              "One pass over the rows: the summed squared error on the targets' scale, and the "
              "number of cells it is over. `learning_rate` is one, or an array of one for each "
-             "batch; `predictions` gets each cell's output while it was trained on. `progress` is called with the rows done before each "
+             "batch; `predictions` gets each cell's output while it was trained on. `progress` is "
+             "called with the rows done before each "
              "batch; `reduce` sums a block in place over machines that share the columns.")
         .def(
             "evaluate", &bind_evaluate, py::arg("rows"), py::kw_only(), py::arg("epoch") = 0,

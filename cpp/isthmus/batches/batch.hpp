@@ -89,7 +89,8 @@ private:
 // those that reach the input come first.
 class Batch {
 public:
-    // Rows `ids[0..count)` of `matrix`. With `keeps_places`, place() tells where each cell came from.
+    // Rows `ids[0..count)` of `matrix`. With `keeps_places`, place() tells where each cell came
+    // from.
     void assemble(const CsrView& matrix, const std::int32_t* ids, index_t count,
                   const ColumnLayout& layout, const RowTransform& transform,
                   const CorruptionPlan& corruption, int num_threads, bool keeps_places = false);

@@ -132,7 +132,8 @@ EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& tran
                                  const Reduction& reduce, float* predictions) {
     EpochResult result;
     const auto train = [&](const EpochBatch& batch) {
-        const float rate = rates.size() == 1 ? rates[0] : rates[static_cast<std::size_t>(batch.number)];
+        const float rate =
+            rates.size() == 1 ? rates[0] : rates[static_cast<std::size_t>(batch.number)];
         result.cells += train_batch(matrix, transform, batch, rate, reduce, predictions);
         const double loss = batch_loss(batch.count);
         batch.require_finite(loss);
@@ -157,8 +158,8 @@ Evaluation Trainer::evaluate(const CsrView& matrix, const RowTransform& transfor
     const float momentum = std::exchange(options_.optimizer.momentum, 1.0f);
     Evaluation result;
     try {
-        result.errors = run_batches(matrix, transform, filled_rows(matrix), epoch, {0.0f}, poll, {},
-                                    nullptr);
+        result.errors =
+            run_batches(matrix, transform, filled_rows(matrix), epoch, {0.0f}, poll, {}, nullptr);
     } catch (...) {
         options_.optimizer.momentum = momentum;
         throw;
@@ -207,9 +208,9 @@ double Trainer::batch_loss(index_t rows) const {
 index_t Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
                              const EpochBatch& batch, float rate, const Reduction& reduce,
                              float* predictions) {
-    const CorruptionPlan corruption{options_.corruption, options_.corruption_level, options_.seed,
-                                    static_cast<std::uint32_t>(batch.epoch), options_.first_column,
-                                    options_.transposed};
+    const CorruptionPlan corruption{options_.corruption,   options_.corruption_level,
+                                    options_.seed,         static_cast<std::uint32_t>(batch.epoch),
+                                    options_.first_column, options_.transposed};
     Stopwatch watch;
     work_.batch.assemble(matrix, batch.ids, batch.count, layout_, transform, corruption,
                          options_.num_threads, predictions != nullptr);
@@ -318,22 +319,21 @@ void Trainer::decode_and_update() {
 void Trainer::store_predictions(const CsrView& matrix, const RowTransform& transform,
                                 const EpochBatch& batch, float* predictions) const {
     const Batch& cells = work_.batch;
-    parallel_ranges(batch.count, kRowsPerPiece, options_.num_threads,
-                    [&](index_t begin, index_t end) {
-                        for (index_t r = begin; r < end; ++r) {
-                            const index_t row = batch.ids[r];
-                            for (index_t b = 0; b < layout_.blocks(); ++b) {
-                                const Batch::Segment own = cells.segment(b, r);
-                                for (index_t i = own.begin; i < own.end; ++i) {
-                                    const index_t place = matrix.indptr[row] + cells.place()[i];
-                                    predictions[place] =
-                                        transform.target(matrix.values[place], row,
-                                                         matrix.indices[place], place) +
-                                        0.5f * cells.error()[i];
-                                }
-                            }
-                        }
-                    });
+    parallel_ranges(
+        batch.count, kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
+            for (index_t r = begin; r < end; ++r) {
+                const index_t row = batch.ids[r];
+                for (index_t b = 0; b < layout_.blocks(); ++b) {
+                    const Batch::Segment own = cells.segment(b, r);
+                    for (index_t i = own.begin; i < own.end; ++i) {
+                        const index_t place = matrix.indptr[row] + cells.place()[i];
+                        predictions[place] = transform.target(matrix.values[place], row,
+                                                              matrix.indices[place], place) +
+                                             0.5f * cells.error()[i];
+                    }
+                }
+            }
+        });
 }
 
 void Trainer::backward(float hidden_decay, const Reduction& reduce) {

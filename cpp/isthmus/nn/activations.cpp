@@ -15,9 +15,10 @@ Activation activation_from_name(const std::string& name) {
     if (name == "elu") return Activation::elu;
     if (name == "selu") return Activation::selu;
     if (name == "swish") return Activation::swish;
-    throw std::invalid_argument("unknown activation '" + name +
-                                "': choose identity, sigmoid, centered_sigmoid, tanh, relu, elu, selu "
-                                "or swish");
+    throw std::invalid_argument(
+        "unknown activation '" + name +
+        "': choose identity, sigmoid, centered_sigmoid, tanh, relu, elu, selu "
+        "or swish");
 }
 
 void apply_activation(Activation kind, float* values, index_t width) {

@@ -19,8 +19,7 @@ void fit_row_biases(const CsrView& matrix, double mean, const double* column_bia
         for (index_t r = begin; r < end; ++r) {
             double sum = 0.0;
             for (index_t i = matrix.indptr[r]; i < matrix.indptr[r + 1]; ++i) {
-                const double expected =
-                    mean + (column_bias ? column_bias[matrix.indices[i]] : 0.0);
+                const double expected = mean + (column_bias ? column_bias[matrix.indices[i]] : 0.0);
                 sum += double{matrix.values[i]} - expected;
             }
             const auto cells = static_cast<double>(matrix.row_nnz(r));
