@@ -20,11 +20,14 @@ enum class Corruption { none, mask, gaussian };
 struct RowTransform {
     const float* input_offset = nullptr;   // per row of the matrix; null: 0
     const float* target_offset = nullptr;  // per row of the matrix; null: 0
-    const float* column_offset = nullptr;  // per column of the matrix, of targets; null: 0
     float input_scale = 1.0f;
     float target_scale = 1.0f;
-    const float* input_factor = nullptr;  // per row of the matrix, on its inputs; null: 1
-    const float* cell_offset = nullptr;   // per cell of the matrix, on the targets' scale; null: 0
+    const float* input_factor = nullptr;   // per row of the matrix, on its inputs; null: 1
+    const float* column_offset = nullptr;  // per column of the matrix, of targets; null: 0
+    const float* cell_offset = nullptr;    // per cell of the matrix, on the targets' scale; null: 0
+
+    // Replaces the stored values (which may be null) by ones, scaled so that a row has length 1.
+    bool unit_rows = false;
 
     // Target of a cell with this value, at `place` of the matrix's arrays.
     float target(float value, index_t row, index_t column, index_t place) const {
@@ -33,9 +36,6 @@ struct RowTransform {
         const float scaled = (value - offset) * target_scale;
         return cell_offset ? scaled - cell_offset[place] : scaled;
     }
-
-    // Replaces the stored values (which may be null) by ones, scaled so that a row has length 1.
-    bool unit_rows = false;
 };
 
 // The input's corruption in training (Vincent et al., ICML 2008). Masked cells leave the input and
