@@ -24,10 +24,10 @@ REGULARIZATION = 0.45
 
 RATINGS_PER_ROW, FEWEST_ROWS, MOST_ROWS = 2000, 16, 128
 """Of an automatic batch: it has a row for so many ratings of the data, within limits."""
-STEPS_PER_RATING, STEPS_OF_ALL = 4, 640_000
-"""In an epoch of automatic batches: so many by the mean ratings of a column, or by the number of
-columns if that allows more. Further ones would pass most columns by: on sparse data they take
-longer, and gain nothing."""
+STEPS_OF_ALL = 640_000
+"""In an epoch of automatic batches, so many, or as many as there are ratings, by the number of
+columns. Further ones would pass most columns by: on sparse data they take longer, and gain
+nothing."""
 FEWEST_STEPS, MOST_STEPS = 8, 64
 EVALUATED_ROWS = 512
 """Rows whose gradient L-BFGS takes at once: what bounds its memory beside the weights."""
@@ -133,7 +133,7 @@ class Learner:
         if not is_auto(batch_size):
             return int(batch_size)
         columns = max(int(np.count_nonzero(self._popularity)), 1)
-        steps = max(STEPS_PER_RATING * self._nnz, STEPS_OF_ALL) // columns
+        steps = max(self._nnz, STEPS_OF_ALL) // columns
         steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
         rows = min(max(self._nnz // RATINGS_PER_ROW, FEWEST_ROWS), MOST_ROWS)
         return max(rows, -(-self._filled // steps))
