@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import threading
 import time
@@ -329,6 +330,60 @@ class TestLearning:
                 np.testing.assert_array_equal(other[name], weights[0][name], err_msg=name)
 
 
+class TestRegularization:
+    @pytest.mark.parametrize(("orientation", "sides"), [("item", 1), ("user", 2)])
+    def test_follows_the_number_of_ratings_by_itself(self, parts, orientation, sides):
+        settings = {**SMALL, "orientation": orientation}
+        automatic = AutoRec(**settings).fit(parts[0])
+        expected = 0.45 * np.sqrt(parts[0].nnz) * sides
+        assert automatic.regularization_ == pytest.approx(expected)
+        chosen = AutoRec(**settings, regularization=expected).fit(parts[0])
+        np.testing.assert_array_equal(predict_all(automatic), predict_all(chosen))
+
+    def test_is_the_one_of_the_last_training(self, parts, tmp_path):
+        model = AutoRec(**SMALL, regularization=3)
+        with pytest.raises(ValueError, match="is not fitted yet"):
+            _ = model.regularization_
+        assert model.fit(parts[0]).regularization_ == 3
+        model.set_params(regularization="auto")
+        assert model.regularization_ == 3
+        model.fold_in(parts[1].to_matrix()[:2])
+        model.save(tmp_path / "model")
+        assert AutoRec.load(tmp_path / "model").regularization_ == 3
+        model = AutoRec(**SMALL, regularization=3).fit(parts[0]).set_params(regularization="auto")
+        model.partial_fit(parts[1])
+        assert model.regularization_ == pytest.approx(0.45 * np.sqrt(parts[1].nnz))
+
+
+class TestRatingsWithoutSpread:
+    @pytest.mark.parametrize("orientation", ["item", "user"])
+    @pytest.mark.parametrize("scale", ["standard", "raw"])
+    @pytest.mark.parametrize("value", [0.0, 4.0, -2.5])
+    def test_over_all_are_predicted_everywhere(self, parts, orientation, scale, value):
+        X = parts[0].to_matrix()
+        X = sparse.csr_array((np.full(X.nnz, value), X.indices, X.indptr), shape=X.shape)
+        settings = {**SMALL, "orientation": orientation, "clip": False}
+        model = AutoRec(**settings, rating_scale=scale).fit(X)
+        np.testing.assert_allclose(predict_all(model), value, atol=1e-6)
+        model.fold_in(X[:3])
+        np.testing.assert_allclose(predict_all(model)[-3:], value, atol=1e-6)
+
+    @pytest.mark.parametrize("orientation", ["item", "user"])
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_within_a_user_or_an_item_are_predicted_nearly(self, orientation, axis):
+        X = synthetic_ratings(60, 40, 1200, random_state=0).to_matrix().tocoo()
+        places = X.coords[axis]
+        X = sparse.csr_array((1.0 + places % 5, X.coords), shape=X.shape)
+        model = AutoRec(**{**SMALL, "orientation": orientation}).fit(X)
+        predictions = predict_all(model)
+        wanted = 1.0 + np.arange(X.shape[axis]) % 5
+        wanted = np.broadcast_to(wanted[:, np.newaxis] if axis == 0 else wanted, X.shape)
+        assert np.isfinite(predictions).all()
+        assert np.corrcoef(predictions.ravel(), wanted.ravel())[0, 1] > 0.95
+        # what damping leaves of it
+        assert np.sqrt(np.mean((predictions - wanted) ** 2)) < 0.5 * wanted.std()
+
+
 class TestWhatCounts:
     def test_a_rating_of_zero_does(self, parts):
         train = parts[0]
@@ -568,6 +623,28 @@ class TestPartialFit:
             predict_all(model), predict_all(AutoRec(**SMALL).fit(parts[0]))
         )
 
+    @pytest.mark.parametrize("schedule", ["linear", "exponential"])
+    def test_of_single_epochs_is_fit(self, parts, schedule):
+        settings = {**SMALL, "learning_rate_schedule": schedule}
+        # which has no averages to start anew
+        settings |= {"optimizer": "sgd", "learning_rate": 1e-3}
+        whole = AutoRec(**settings).fit(parts[0])
+        model = AutoRec(**settings)
+        for _ in range(4):
+            model.partial_fit(parts[0])
+        losses = [[epoch.loss for epoch in one.history_] for one in (model, whole)]
+        assert losses[0] == losses[1]
+        np.testing.assert_array_equal(predict_all(model), predict_all(whole))
+
+    def test_after_a_linear_schedule_has_a_tenth_of_the_rate(self, parts):
+        settings = {**SMALL, "optimizer": "sgd", "learning_rate": 1e-3, "epochs": 2}
+        one = AutoRec(**{**settings, "learning_rate_schedule": "linear"}).fit(parts[0])
+        other = pickle.loads(pickle.dumps(one))
+        one.partial_fit(parts[0], epochs=2)
+        other.set_params(learning_rate_schedule="exponential", learning_rate_decay=1.0)
+        other.set_params(learning_rate=1e-4).partial_fit(parts[0], epochs=2)
+        np.testing.assert_array_equal(predict_all(one), predict_all(other))
+
     def test_learns_new_ratings_and_counts_them_as_seen(self, parts):
         train, test = parts
         both = Ratings.from_matrix(train.to_matrix() + test.to_matrix())
@@ -629,6 +706,40 @@ class TestFoldIn:
         else:
             model.fold_in(X[:, :4], axis="item")
             np.testing.assert_array_equal(predict_all(model)[:, -4:], before[:, :4])
+
+    @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+    def test_scales_a_new_row_by_its_own_number_of_ratings(self, parts, power):
+        train = parts[0]
+        model = AutoRec(**SMALL, orientation="user", row_scaling=power).fit(train)
+        mean, factor = train.mean, 1.117 / train.values.std()
+        counts = np.diff(train.indptr).astype(np.float64)
+        typical = (counts @ counts) / counts.sum()
+        rated = [np.array([4]), np.array([1, 4, 9]), np.arange(45)]
+        values = [np.array([5.0]), np.array([1.0, 4.0, 2.0]), 1.0 + np.arange(45) % 5]
+        indptr = np.cumsum([0, *map(len, rated)])
+        new = (np.concatenate(values), np.concatenate(rated), indptr)
+        model.fold_in(sparse.csr_array(new, shape=(3, 45)))
+        for row, (places, given) in enumerate(zip(rated, values, strict=True), start=60):
+            inputs = ((given - mean) * factor + 4.3) * (len(places) / typical) ** -power
+            code = sigmoid(inputs @ model.encoder_weights_[places] + model.encoder_bias_) - 0.5
+            np.testing.assert_allclose(model.codes_[row], code, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize("orientation", ["item", "user"])
+    def test_takes_biases_of_what_is_new(self, parts, orientation):
+        train = parts[0]
+        model = AutoRec(**SMALL, orientation=orientation, clip=False).fit(train)
+        table = dense(train)
+        damping = (4, 8) if orientation == "item" else (8, 4)
+        row, column = reference.biases(table.T if orientation == "item" else table, *damping, 8)
+        items = row if orientation == "item" else column
+        rated, values = np.array([2, 5, 11]), np.array([5.0, 1.0, 4.0])
+        model.fold_in(sparse.csr_array((values, rated, [0, 3]), shape=(1, 45)))
+        bias = (values - train.mean - items[rated]).sum() / (3 + 8)
+        row_offset, column_offset = model._trained.offsets
+        if orientation == "item":
+            assert column_offset[-1] == pytest.approx(bias, abs=1e-5)
+        else:
+            assert row_offset[-1] == pytest.approx(train.mean + bias, abs=1e-5)
 
     def test_regresses_a_new_column_on_the_codes(self, parts):
         train = parts[0]

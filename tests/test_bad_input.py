@@ -13,6 +13,7 @@ from isthmus import (
     BiasedMF,
     Content,
     ConvergenceError,
+    DualAutoRec,
     MultVAE,
     NotFittedError,
     Ratings,
@@ -51,6 +52,10 @@ def with_indices(indices, indptr=(0, 2, 3)):
 
 def fit(X=RATINGS, **params):
     return lambda: AutoRec(**{**SMALL, **params}).fit(X)
+
+
+def fit_dual(X=RATINGS, **params):
+    return lambda: DualAutoRec(**{**SMALL, **params}).fit(X)
 
 
 def arrays(users=(1, 2), items=(3, 4), ratings=(5, 6), **options):
@@ -377,6 +382,103 @@ TABLE = {
     "dropout": (fit(dropout=-0.1), ValueError, r"dropout must be .* at least 0 and below 1"),
     "input_centering": (fit(input_centering=True), ValueError, r"input_centering must be one of"),
     "target_centering": (fit(target_centering=None), ValueError, r"target_centering must be one"),
+    "target_centering word": (
+        fit(target_centering="bias"),
+        ValueError,
+        r"target_centering must be one of 'biases', 'none', 'global', 'row', but it was 'bias'",
+    ),
+    "input_centering by biases": (
+        fit(input_centering="biases"),
+        ValueError,
+        r"input_centering must be one of 'none', 'global', 'row', but it was 'biases'",
+    ),
+    "rating_scale": (
+        fit(rating_scale="standardised"),
+        ValueError,
+        r"rating_scale must be one of 'standard', 'raw', but it was 'standardised'",
+    ),
+    "rating_scale as a boolean": (
+        fit(rating_scale=True),
+        ValueError,
+        r"rating_scale must be one of 'standard', 'raw', but it was True",
+    ),
+    "row_scaling": (
+        fit(row_scaling=1.5),
+        ValueError,
+        r"row_scaling must be a finite number of at least 0 and of at most 1, but it was 1\.5",
+    ),
+    "row_scaling of NaN": (
+        fit(row_scaling=np.nan),
+        ValueError,
+        r"row_scaling must be a finite number of at least 0 and of at most 1, but it was nan",
+    ),
+    "row_scaling as text": (fit(row_scaling="0.5"), TypeError, r"row_scaling must be .*\(str\)"),
+    "learning_rate_schedule": (
+        fit(learning_rate_schedule="cosine"),
+        ValueError,
+        r"learning_rate_schedule must be one of 'linear', 'exponential', but it was 'cosine'",
+    ),
+    "learning_rate_schedule of none": (
+        fit(learning_rate_schedule=None),
+        ValueError,
+        r"learning_rate_schedule must be one of .* but it was None",
+    ),
+    "regularization word": (
+        fit(regularization="none"),
+        TypeError,
+        r'regularization must be a finite number of at least 0 or "auto", but it was \'none\'',
+    ),
+    # Those of both parts
+    "no layers of both parts": (
+        fit_dual(hidden_units=()),
+        ValueError,
+        r"hidden_units must be the units of at least",
+    ),
+    "regularization of both parts": (
+        fit_dual(regularization=-0.5),
+        ValueError,
+        r'regularization must be a finite number of at least 0 or "auto", but it was -0\.5',
+    ),
+    "regularization word of both parts": (
+        fit_dual(regularization="automatic"),
+        TypeError,
+        r'regularization must be .* or "auto", but it was \'automatic\'',
+    ),
+    "learning_rate of both parts": (
+        fit_dual(learning_rate=0),
+        ValueError,
+        r"learning_rate must be a finite number above 0, but it was 0",
+    ),
+    "no batch_size of both parts": (
+        fit_dual(batch_size=None),
+        TypeError,
+        r'batch_size must be an integer of at least 1 or "auto", but it was None',
+    ),
+    "corruption of both parts": (
+        fit_dual(corruption=1.0),
+        ValueError,
+        r"corruption must be a finite number of at least 0 and below 1, but it was 1\.0",
+    ),
+    "default_rating of both parts": (
+        fit_dual(default_rating="3"),
+        TypeError,
+        r"default_rating must be a finite number.*'3' \(str\)",
+    ),
+    "orientation of both parts": (
+        lambda: DualAutoRec(orientation="user"),
+        TypeError,
+        r"unexpected keyword argument 'orientation'|positional",
+    ),
+    "validation of both parts of other items": (
+        lambda: DualAutoRec(**SMALL).fit(RATINGS, validation=Ratings.from_arrays([1], [77], [5])),
+        ValueError,
+        r"items of validation must be among the 9 item ids of the ratings, but 77 is not",
+    ),
+    "divergence of both parts": (
+        fit_dual(learning_rate=1e38, epochs=50, batch_size=4),
+        ConvergenceError,
+        r"diverged in epoch \d+.*learning_rate \(it is 1e\+38\)",
+    ),
     "default_rating beyond float32": (
         fit(default_rating=1e300),
         ValueError,

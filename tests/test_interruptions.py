@@ -1,5 +1,6 @@
 """What Ctrl-C and errors leave behind, wherever they come."""
 
+import itertools
 import signal
 import sys
 import threading
@@ -12,8 +13,9 @@ from scipy import sparse
 from test_models import CASES, EPOCHAL, maker, predict_all, rates
 
 import isthmus
-from isthmus import AutoRec, BiasedMF, Blend, NotFittedError, synthetic_ratings
+from isthmus import AutoRec, BiasedMF, Blend, DualAutoRec, NotFittedError, synthetic_ratings
 from isthmus._util.interrupts import uninterrupted
+from isthmus.models._autorec_learners import Learner
 
 FOLDER = isthmus.__path__[0]
 EPOCHS = 2
@@ -85,6 +87,27 @@ def one_of(model, outcomes):
     )
 
 
+def after_halves(model, call):
+    """What DualAutoRec predicts where only one of its parts has been through the last epoch."""
+    if not isinstance(model, DualAutoRec):
+        return
+    run_epoch = Learner.run_epoch
+    for number in range(EPOCHS):
+        done = itertools.count()
+
+        def stop(learner, *args, number=number, done=done):
+            if learner.reader.settings.orientation == "user" and next(done) == number:
+                raise Stop
+            return run_epoch(learner, *args)
+
+        subject = deepcopy(model)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Learner, "run_epoch", stop)
+            with pytest.raises(Stop):
+                call(subject)
+        yield predict_all(subject)
+
+
 def assert_whole(model, outcomes, path):
     assert one_of(model, outcomes)
     model.save(path)
@@ -109,6 +132,7 @@ class TestTraining:
     def test_that_is_stopped_leaves_whole_epochs_or_nothing(self, case, act, ratings, tmp_path):
         make = self.make(case)
         outcomes = [predict_all(make(epochs=n).fit(ratings)) for n in range(1, EPOCHS + 1)]
+        outcomes.extend(after_halves(make(), lambda model: model.fit(ratings)))
         for model in stopped(make(), lambda model: model.fit(ratings), act):
             if not model._fitted:
                 with pytest.raises(NotFittedError):
@@ -123,7 +147,12 @@ class TestTraining:
         outcomes = [predict_all(fitted)]
         for epochs in range(1, EPOCHS + 1):
             outcomes.append(predict_all(deepcopy(fitted).partial_fit(ratings, epochs=epochs)))
-        for model in stopped(fitted, lambda model: model.partial_fit(ratings, epochs=EPOCHS), act):
+
+        def call(model):
+            model.partial_fit(ratings, epochs=EPOCHS)
+
+        outcomes.extend(after_halves(fitted, call))
+        for model in stopped(fitted, call, act):
             assert_whole(model, outcomes, tmp_path / "model")
 
 

@@ -17,6 +17,7 @@ from isthmus import (
     RBM,
     AutoRec,
     BiasedMF,
+    DualAutoRec,
     MultDAE,
     MultVAE,
     Ratings,
@@ -453,11 +454,104 @@ class TestRefused:
             Other.load(path)
 
 
+@pytest.fixture(scope="module")
+def dual(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "dual.safetensors"
+    ratings = synthetic_ratings(20, 15, 100, random_state=0)
+    DualAutoRec(hidden_units=(4, 3), epochs=2, random_state=0).fit(ratings).save(path)
+    return path
+
+
+class TestDamagedDualAutoRec:
+    """What a whole file may hold, by its checksum, and no training gives."""
+
+    @pytest.fixture
+    def path(self, dual, tmp_path):
+        return shutil.copy(dual, tmp_path / "model.safetensors")
+
+    def test_is_not_refused_as_it_is(self, path):
+        rewrite(path)
+        assert isinstance(Recommender.load(path), DualAutoRec)
+
+    @pytest.mark.parametrize("side", ["item", "user"])
+    @pytest.mark.parametrize(
+        ("place", "value", "message"),
+        [
+            (0, np.nan, "reading must be finite"),
+            (0, 1e300, "reading must be finite in float32"),
+            (1, 0.0, "reading must hold a factor .* above 0"),
+            (1, -1.0, "reading must hold a factor .* above 0"),
+            (1, np.nan, "reading must be finite"),
+            (1, np.inf, "reading must be finite"),
+            (2, 0.0, "reading must hold .* a typical row above 0"),
+            (2, -3.0, "reading must hold .* a typical row above 0"),
+            (3, -1e-9, "reading must hold .* a regularization of at least 0"),
+            (3, np.nan, "reading must be finite"),
+        ],
+    )
+    def test_is_refused_with_a_reading_that_no_training_gives(
+        self, path, side, place, value, message
+    ):
+        name = f"model.{side}.reading"
+        reading = load_file(path)[name]
+        reading[place] = value
+        rewrite(path, **{name: reading})
+        with pytest.raises(ValueError, match=rf"model\.safetensors is damaged: .*{message}"):
+            Recommender.load(path)
+
+    @pytest.mark.parametrize("side", ["item", "user"])
+    def test_is_refused_with_a_prior_that_no_training_gives(self, path, side):
+        rewrite(path, **{f"model.{side}.prior.level_penalty": np.array([-1.0])})
+        with pytest.raises(ValueError, match=r"is damaged: .*prior\.level_penalty must be"):
+            Recommender.load(path)
+
+    def test_is_refused_without_any_of_its_tensors(self, dual, tmp_path):
+        names = [name for name in load_file(dual) if name.startswith("model.")]
+        assert {f"model.{side}.column_offset" for side in ("item", "user")} <= set(names)
+        for name in names:
+            rewrite(shutil.copy(dual, tmp_path / "model"), drop=[name])
+            with pytest.raises(ValueError, match="is damaged: it has no tensor") as caught:
+                Recommender.load(tmp_path / "model")
+            assert name.removeprefix("model.") in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"model__item__codes": np.zeros((20, 3), np.float32)}, "item.codes has shape"),
+            ({"model__user__codes": np.zeros((15, 3), np.float32)}, "user.codes has shape"),
+            ({"model__item__reading": np.ones(3)}, "item.reading has shape"),
+            ({"model__item__reading": np.ones(4, np.float32)}, "item.reading is of type float32"),
+            ({"model__item__row_offset": np.zeros(20, np.float32)}, "item.row_offset has shape"),
+            (
+                {"model__user__column_offset": np.full(15, np.nan, np.float32)},
+                "user.column_offset must be finite",
+            ),
+            ({"model__other__codes": np.zeros(3)}, "it has a tensor 'other.codes'"),
+            ({"metadata": {"model": "AutoRec"}}, "it has no tensor codes"),
+        ],
+        ids=lambda value: str(value)[:60],
+    )
+    def test_is_refused_with_other_tensors(self, path, changes, message):
+        rewrite(path, **changes)
+        with pytest.raises(ValueError, match=rf"is damaged: .*{message}"):
+            Recommender.load(path)
+
+    @pytest.mark.parametrize("name", ["orientation", "target_centering", "rating_scale"])
+    def test_is_refused_with_a_parameter_of_autorec_alone(self, path, name):
+        parameters = {**description(path)["parameters"], name: "item"}
+        rewrite(path, metadata={"parameters": parameters})
+        with pytest.raises(ValueError, match=f"is damaged: DualAutoRec has no parameter '{name}'"):
+            Recommender.load(path)
+
+
 FORMATS = [
     pytest.param(path, id=f"{path.parent.name}-{path.stem}")
     for path in sorted(DATA.glob("format_*/*.safetensors"))
     if "conditional" not in path.stem
 ]
+
+
+OF_AUTOREC = [path for path in FORMATS if path.values[0].stem.startswith("AutoRec")]
 
 
 class TestFormats:
@@ -489,6 +583,36 @@ class TestFormats:
             assert wanted in (None, found)
         metrics = [epoch.metrics for epoch in getattr(model, "history_", [])]
         assert metrics == expected["history"]
+
+    @pytest.mark.parametrize("path", OF_AUTOREC)
+    def test_of_autorec_read_ratings_as_they_did(self, path, tmp_path):
+        model = AutoRec.load(path)
+        assert model.rating_scale == "raw"
+        assert model.row_scaling == 0
+        assert model.learning_rate_schedule == "exponential"
+        assert model.target_centering != "biases"
+        about = description(path)
+        assert model.regularization_ == about["parameters"]["regularization"]
+        assert model.encoder_activation == about["parameters"]["encoder_activation"]
+        # what is new is taken in, and what is known trained on, without a scale of ratings' own
+        n_users, n_items = len(model.user_ids_), len(model.item_ids_)
+        new = sparse.random(3, n_items, 0.3, format="csr", random_state=0)
+        new.data[:] = 1 + np.arange(new.nnz) % 5
+        expected = model.recommend(ratings=new, n=5)
+        before = model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
+        model.save(tmp_path / "model")
+        model = AutoRec.load(tmp_path / "model")
+        for found, wanted in zip(model.recommend(ratings=new, n=5), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        indptr, indices = model._seen.indptr, model._seen.indices
+        values = (1 + np.arange(len(indices)) % 5).astype(np.float32)
+        ratings = sparse.csr_array((values, indices, indptr), shape=(n_users, n_items))
+        model.partial_fit(ratings)
+        reader = model._reader
+        assert (reader.zero, reader.factor, reader.typical_row) == (0, 1, 1)
+        after = model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
+        assert np.isfinite(after).all()
+        assert (after != before).any()
 
     @pytest.mark.parametrize("path", FORMATS)
     def test_are_written_anew_in_this_format(self, path, tmp_path):

@@ -7,17 +7,32 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isthmus import RBM, BiasedMF, Blend, Ratings, synthetic_ratings, train_test_split
+from isthmus import (
+    RBM,
+    AutoRec,
+    BiasedMF,
+    Blend,
+    DualAutoRec,
+    Ratings,
+    synthetic_ratings,
+    train_test_split,
+)
 from isthmus.data.splits import mask_split
 
 SAME: dict[str, Any] = {"random_state": 0, "num_threads": 1}
 MODELS: dict[str, Callable[..., Any]] = {
+    "I-AutoRec": lambda **more: AutoRec(**SAME, **more),
+    "U-AutoRec": lambda **more: AutoRec(orientation="user", **SAME, **more),
+    "DualAutoRec": lambda **more: DualAutoRec(**SAME, **more),
     "BiasedMF": lambda **more: BiasedMF(**SAME, **more),
     "BiasedMF.als": lambda **more: BiasedMF.als(**SAME, **more),
     "I-RBM": lambda **more: RBM(**SAME, **more),
     "U-RBM": lambda **more: RBM(orientation="user", **SAME, **more),
 }
 QUICK: dict[str, dict[str, Any]] = {
+    "I-AutoRec": {"hidden_units": (20,)},
+    "U-AutoRec": {"hidden_units": (20,)},
+    "DualAutoRec": {"hidden_units": (20,)},
     "BiasedMF": {"factors": 5, "epochs": 10},
     "BiasedMF.als": {"factors": 5},
     "I-RBM": {"hidden_units": 6, "epochs": 5},

@@ -39,6 +39,24 @@ void words_at_many_positions_are_the_first_ones() {
     CHECK_EQUAL(words.back(), 42u);
 }
 
+void words_of_many_rows_are_those_of_the_transposed_matrix() {
+    const Philox draw(12345678901234567u, Stream::corruption, 3);
+    std::vector<std::int32_t> rows(37);
+    std::iota(rows.begin(), rows.end(), 3);
+    rows.back() = 2147483000;
+    for (const std::uint32_t shift : {0u, 600u}) {
+        std::vector<std::uint32_t> words(rows.size() + 1, 42);
+        draw.words_of_rows(rows.data(), 37, 5, words.data(), shift);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const std::int32_t position = 5;
+            std::uint32_t word = 0;
+            draw.words(static_cast<std::uint32_t>(rows[i]) + shift, &position, 1, &word);
+            CHECK_EQUAL(words[i], word);
+        }
+        CHECK_EQUAL(words.back(), 42u);
+    }
+}
+
 void all_words_at_many_positions_are_theirs() {
     const Philox draw(12345678901234567u, Stream::negatives, 3);
     constexpr std::uint32_t kFirst = 7;
@@ -106,6 +124,7 @@ void shuffles_are_for_good() {
 int main() {
     known_answers();
     words_at_many_positions_are_the_first_ones();
+    words_of_many_rows_are_those_of_the_transposed_matrix();
     all_words_at_many_positions_are_theirs();
     draws_follow_from_the_words();
     normals_at_many_positions_are_those_at_each();

@@ -19,7 +19,7 @@ from isthmus.models._rating_model import deviation_of
 from isthmus.models._tensors import Layout, Tensors, double, network, single
 from isthmus.training.weights import load_weights
 
-__all__ = ["Autoencoder", "Reader", "make_network"]
+__all__ = ["Autoencoder", "Offsets", "PartVectors", "Reader", "cell_outputs", "make_network"]
 
 WIDTHS = {"sigmoid": 1.0, "tanh": 2.0}
 """Of the range of output activations to which ratings are scaled."""
@@ -35,6 +35,10 @@ BIAS_SWEEPS = 8
 SPREAD, INPUT_MEAN = 1.117, 4.3
 """Of standardised ratings: their standard deviation, which is that of MovieLens 1M, and the input
 that a mean rating becomes. It is far from 0, so that a code depends on which cells are rated."""
+
+
+PartVectors = tuple[Floats, Floats, Floats]
+"""Codes of a network's rows, and weights and biases of its columns."""
 
 
 class Offsets(NamedTuple):
@@ -236,6 +240,15 @@ def _single(values: NDArray[Any]) -> Floats:
     return values.astype(np.float32)
 
 
+def cell_outputs(
+    arrays: PartVectors, rows: CSR, *, activation: str = "identity", num_threads: int
+) -> Floats:
+    """Return the output for each stored cell of rows."""
+    codes, weights, bias = arrays
+    scorer = Vectors(codes, weights, item_bias=bias, activation=activation).scorer()
+    return scorer.score_pairs(row_numbers(rows.indptr), rows.indices, num_threads=num_threads)
+
+
 def make_network(
     columns: int, settings: SimpleNamespace, *, seed: int, num_threads: int
 ) -> _core.Autoencoder:
@@ -299,7 +312,7 @@ class Autoencoder:
             column_offset = self.offsets.column
         return self.reader.vectors(codes, weights, bias, Offsets(row_offset, column_offset))
 
-    def arrays(self) -> tuple[Floats, Floats, Floats]:
+    def arrays(self) -> PartVectors:
         """Return codes of its rows, and weights and biases of its columns."""
         own = self.network.weights()
         return self.codes.array, own["decoder.weights"], own["decoder.bias"][0]
@@ -307,12 +320,9 @@ class Autoencoder:
     def outputs(self, codes: Floats, rows: CSR, *, num_threads: int) -> Floats:
         """Return the output for each stored cell of new rows with these codes."""
         _, weights, bias = self.arrays()
-        return (
-            Vectors(
-                codes, weights, item_bias=bias, activation=self.reader.settings.decoder_activation
-            )
-            .scorer()
-            .score_pairs(row_numbers(rows.indptr), rows.indices, num_threads=num_threads)
+        activation = self.reader.settings.decoder_activation
+        return cell_outputs(
+            (codes, weights, bias), rows, activation=activation, num_threads=num_threads
         )
 
     def encode(self, rows: CSR, *, num_threads: int) -> tuple[_core.Matrix, Floats | None]:

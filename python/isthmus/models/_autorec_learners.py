@@ -11,7 +11,7 @@ from isthmus import _core
 from isthmus._util.checks import is_auto
 from isthmus.data._csr import CSR, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
-from isthmus.models._autoencoder import BIAS_DAMPING, Autoencoder, Reader
+from isthmus.models._autoencoder import BIAS_DAMPING, Autoencoder, PartVectors, Reader
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
@@ -157,11 +157,16 @@ class Learner:
         )
         return squared_error / cells / self.reader.target_factor**2
 
-    def arrays(self) -> tuple[Floats, Floats, Floats]:
+    def arrays(self) -> PartVectors:
         """Return codes of the rows, and weights and biases of the columns, as they are now."""
         weights, places = self._network.weights(), self.column_places
         bias = weights["decoder.bias"][0, places]
         return self._encode().array, weights["decoder.weights"][places], bias
+
+    def is_zero(self) -> bool:
+        """Return whether all outputs are 0, as before training beside biases."""
+        weights = self._network.weights()
+        return not (weights["decoder.weights"].any() or weights["decoder.bias"].any())
 
     def _encode(self) -> _core.Matrix:
         if self._codes is None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus.data._csr import CSR, transpose
-from isthmus.evaluation.scores import Floats, Vectors
-from isthmus.models._autoencoder import Autoencoder, Offsets, Reader
+from isthmus.evaluation.scores import Vectors
+from isthmus.models._autoencoder import Autoencoder, Offsets, PartVectors, Reader, cell_outputs
 from isthmus.models._autorec_learners import Learner
 
 __all__ = ["SIDES", "DualLearner", "dual_vectors"]
@@ -19,15 +19,12 @@ __all__ = ["SIDES", "DualLearner", "dual_vectors"]
 SIDES: tuple[Literal["item"], Literal["user"]] = ("item", "user")
 
 
-PartVectors = tuple[Floats, Floats, Floats]
-
-
 class DualLearner:
     """Train an autoencoder of items and one of users on the same ratings.
 
     In an epoch, the item part is trained on what the user part left of each rating when that was
     last trained on it, and the user part on what the item part has left just now. Both have the
-    same cells masked.
+    same cells masked. At first, the item part has what a user part leaves that is trained already.
 
     Parameters
     ----------
@@ -65,6 +62,15 @@ class DualLearner:
             )
             for side in SIDES
         }
+        self._leave(matrices["user"], num_threads)
+
+    def _leave(self, by_users: CSR, num_threads: int) -> None:
+        """Take off the item part's targets what the user part's weights explain, if anything."""
+        user = self._learners["user"]
+        if user.is_zero():
+            return
+        outputs = cell_outputs(user.arrays(), by_users, num_threads=num_threads)
+        self._offsets["item"][self._order] = outputs
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         item, user = self._learners["item"], self._learners["user"]

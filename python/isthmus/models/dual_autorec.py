@@ -44,8 +44,8 @@ class DualAutoRec(RatingModel):
     hidden_units : tuple of int, default (500,)
         Units of each part's hidden layers.
     regularization : float or "auto", default "auto"
-        lambda, at least 0, on ratings scaled to a standard deviation of 1.117; "auto" is chosen for
-        each part by the number of ratings, in all and of a user or an item.
+        lambda, at least 0, on ratings scaled to a standard deviation of 1.117; "auto" is .45 times
+        the root of the number of ratings.
     learning_rate : float, default 0.0015
         Of Adam. It rises over the first epoch and falls to 0 at the end of the last.
     batch_size : int or "auto", default "auto"

@@ -1,0 +1,156 @@
+// Biases of rows and columns against loops over a dense table of doubles.
+
+#include "isthmus/solvers/biases.hpp"
+
+#include <cmath>
+#include <cstddef>
+#include <vector>
+
+#include "check.hpp"
+#include "random_data.hpp"
+
+using testing::index_t;
+using testing::Sparse;
+
+namespace {
+
+constexpr double kMean = 2.6, kRowDamping = 4.0, kColumnDamping = 8.0;
+constexpr index_t kSweeps = 5;
+using Biases = std::vector<double>;
+
+std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
+
+// NaN where nothing is stored.
+testing::Doubles dense(const Sparse& sparse) {
+    testing::Doubles table(sparse.rows(), sparse.cols);
+    table.numbers.assign(table.numbers.size(), std::nan(""));
+    for (index_t r = 0; r < sparse.rows(); ++r) {
+        for (auto i = sparse.indptr[at(r)]; i < sparse.indptr[at(r) + 1]; ++i) {
+            table.row(r)[sparse.indices[at(i)]] = double{sparse.values[at(i)]};
+        }
+    }
+    return table;
+}
+
+Biases rows_naively(const testing::Doubles& table, index_t rows, const Biases& column_bias,
+                    double damping) {
+    Biases bias(at(rows));
+    for (index_t r = 0; r < rows; ++r) {
+        double sum = 0.0, cells = 0.0;
+        for (index_t c = 0; c < table.cols; ++c) {
+            if (std::isnan(table.row(r)[c])) continue;
+            sum += table.row(r)[c] - kMean - column_bias[at(c)];
+            cells += 1.0;
+        }
+        if (cells > 0.0) bias[at(r)] = sum / (cells + damping);
+    }
+    return bias;
+}
+
+testing::Doubles transposed(const testing::Doubles& table, index_t rows) {
+    testing::Doubles result(table.cols, rows);
+    for (index_t r = 0; r < rows; ++r) {
+        for (index_t c = 0; c < table.cols; ++c) result.row(c)[r] = table.row(r)[c];
+    }
+    return result;
+}
+
+void check_close(const Biases& actual, const Biases& expected) {
+    CHECK_EQUAL(actual.size(), expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i) CHECK_CLOSE(actual[i], expected[i], 1e-12);
+}
+
+void rows_are_as_by_a_naive_loop() {
+    const Sparse data = testing::random_sparse(300, 40, 3);  // more rows than are a piece of work
+    const Biases none(at(data.cols));
+    Biases column_bias(at(data.cols));
+    for (std::size_t c = 0; c < column_bias.size(); ++c) {
+        column_bias[c] = 0.1 * static_cast<double>(c);
+    }
+    for (const double damping : {0.0, kRowDamping}) {
+        Biases bias(at(data.rows()), 42.0);
+        fit_row_biases(data.view(), kMean, nullptr, damping, 3, bias.data());
+        check_close(bias, rows_naively(dense(data), data.rows(), none, damping));
+        fit_row_biases(data.view(), kMean, column_bias.data(), damping, 3, bias.data());
+        check_close(bias, rows_naively(dense(data), data.rows(), column_bias, damping));
+        CHECK_EQUAL(bias[3], 0.0);  // a row without cells, as every fifth one
+    }
+}
+
+void both_are_as_by_naive_loops() {
+    Sparse data = testing::random_sparse(300, 40, 4);
+    data.cols += 2;  // without a cell
+    const testing::Doubles by_rows = dense(data);
+    const testing::Doubles by_columns = transposed(by_rows, data.rows());
+    Biases expected_rows(at(data.rows())), expected_columns;
+    for (index_t sweep = 0; sweep < kSweeps; ++sweep) {
+        expected_columns = rows_naively(by_columns, data.cols, expected_rows, kColumnDamping);
+        expected_rows = rows_naively(by_rows, data.rows(), expected_columns, kRowDamping);
+    }
+    for (const int num_threads : {1, 2, 7}) {
+        Biases rows(at(data.rows()), 42.0), columns(at(data.cols), 42.0);
+        fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, num_threads,
+                   rows.data(), columns.data());
+        check_close(rows, expected_rows);
+        check_close(columns, expected_columns);
+        CHECK_EQUAL(rows[3], 0.0);
+        CHECK_EQUAL(columns.back(), 0.0);
+    }
+}
+
+void any_number_of_threads_gives_the_same_bits() {
+    const Sparse data = testing::random_sparse(1500, 60, 5);
+    const auto fit = [&](int num_threads) {
+        Biases both(at(data.rows() + data.cols));
+        fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, num_threads,
+                   both.data(), both.data() + data.rows());
+        return both;
+    };
+    const Biases one = fit(1);
+    for (const int num_threads : {2, 3, 5, 16}) CHECK(fit(num_threads) == one);
+}
+
+// Rows from the middle of a matrix: their indptr does not begin at 0.
+void rows_of_a_larger_matrix_are_by_themselves() {
+    const Sparse whole = testing::random_sparse(80, 30, 6);
+    constexpr index_t kFirst = 21, kRows = 40;
+    Sparse part;
+    part.cols = whole.cols;
+    for (index_t r = kFirst; r < kFirst + kRows; ++r) {
+        for (auto i = whole.indptr[at(r)]; i < whole.indptr[at(r) + 1]; ++i) {
+            part.indices.push_back(whole.indices[at(i)]);
+            part.values.push_back(whole.values[at(i)]);
+        }
+        part.indptr.push_back(static_cast<std::int64_t>(part.indices.size()));
+    }
+    const isthmus::CsrView rows{kRows, whole.cols, whole.indptr.data() + kFirst,
+                                whole.indices.data(), whole.values.data()};
+    Biases row_bias(at(kRows)), column_bias(at(whole.cols));
+    Biases expected_rows(at(kRows)), expected_columns(at(whole.cols));
+    fit_biases(rows, kMean, kRowDamping, kColumnDamping, kSweeps, 2, row_bias.data(),
+               column_bias.data());
+    fit_biases(part.view(), kMean, kRowDamping, kColumnDamping, kSweeps, 2, expected_rows.data(),
+               expected_columns.data());
+    CHECK(row_bias == expected_rows);
+    CHECK(column_bias == expected_columns);
+}
+
+void a_matrix_without_cells_has_none() {
+    const Sparse data{3, {0, 0, 0}, {}, {}};
+    Biases rows(2, 42.0), columns(3, 42.0);
+    fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, 2, rows.data(),
+               columns.data());
+    CHECK(rows == Biases(2));
+    CHECK(columns == Biases(3));
+}
+
+}  // namespace
+
+int main() {
+    rows_are_as_by_a_naive_loop();
+    both_are_as_by_naive_loops();
+    any_number_of_threads_gives_the_same_bits();
+    rows_of_a_larger_matrix_are_by_themselves();
+    a_matrix_without_cells_has_none();
+    return check::result();
+}
