@@ -21,7 +21,7 @@ def test_the_example_runs(readme, tmp_path, monkeypatch, capsys):
     names = {}
     exec(compile(example, "README.md", "exec"), names)
     assert re.match(
-        r"\{'rmse': 0\.\d+, 'mae': 0\.\d+\}\n\[[\d.]+ +[\d.]+\]\n", capsys.readouterr().out
+        r"\{'rmse': 0\.\d+, 'mae': 0\.\d+\}\n\[[\d.]+ +[\d.]+ *\]\n", capsys.readouterr().out
     )
     assert names["model"].evaluate(names["test"])["rmse"] < names["test"].values.std()
     assert names["items"].shape == (1, 10)
