@@ -29,23 +29,26 @@ class DualAutoRec(RatingModel):
     the other way round, and a rating is predicted by their sum:
 
     .. math::
-        \hat r_{ui} = m_i + [a_u + W_u s(f_i V x_i + h)] + [c_i + W'_i s(f'_u V' x_u + h')]
+        \hat r_{ui} = m + b_u + b_i
+        + [a_u + W_u s(f_i V x_i + h)] + [c_i + W'_i s(f'_u V' x_u + h')]
 
-    with the item's mean m, the logistic function s, and f = (n / n*)^-1/2 for a row of n ratings.
+    with the mean m and damped biases b, s the logistic function less 1/2, and f = (n / n*)^-1/2 for
+    a row of n ratings (see `AutoRec`, whose defaults both parts have).
     Both are trained on one objective, the squared error on observed ratings with a penalty of
     :math:`\frac{\lambda}{2}` on the squares of V and W and of :math:`\lambda` on those of V' and
     W', in turn: an epoch of the item part on what the user part leaves, then the other way round.
     The same cells are masked in the inputs of both.
 
-    It takes twice the time and memory of `AutoRec`, whose defaults are the item part alone.
+    It takes some twice the time and memory of `AutoRec`, which is the item part alone, and is the
+    better of the two where users and items have many ratings. With a few hundred users, it is not.
 
     Parameters
     ----------
     hidden_units : tuple of int, default (500,)
         Units of each part's hidden layers.
     regularization : float or "auto", default "auto"
-        lambda, at least 0, on ratings scaled to a standard deviation of 1.117; "auto" is chosen for
-        each part by the number of ratings, in all and of a user or an item.
+        lambda of the item part, at least 0, on ratings scaled to a standard deviation of 1.117; the
+        user part has twice that. "auto" is .45 times the root of the number of ratings.
     learning_rate : float, default 0.0015
         Of Adam. It rises over the first epoch and falls to 0 at the end of the last.
     batch_size : int or "auto", default "auto"
