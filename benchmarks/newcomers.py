@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import load, parser, print_table
-from isthmus import RBM, AutoRec, BiasedMF, Ratings
+from isthmus import RBM, AutoRec, BiasedMF, DualAutoRec, Ratings
 from isthmus.metrics import rmse
 
 COUNTS = (1, 2, 3, 5, 10, 20, 50)
@@ -30,6 +30,7 @@ LEAST_RATINGS = 20
 MODELS: dict[str, Callable[[], Any]] = {
     "I-AutoRec": lambda: AutoRec(random_state=0),
     "U-AutoRec": lambda: AutoRec(orientation="user", random_state=0),
+    "DualAutoRec": lambda: DualAutoRec(random_state=0),
     "BiasedMF, SGD": lambda: BiasedMF(random_state=0),
     "BiasedMF, ALS": lambda: BiasedMF.als(random_state=0),
     "I-RBM": lambda: RBM(random_state=0),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import load, parser, print_table, write_results
-from isthmus import EASE, AutoRec, BiasedMF, Ratings, Recommender, train_test_split
+from isthmus import EASE, AutoRec, BiasedMF, DualAutoRec, Ratings, Recommender, train_test_split
 from isthmus.evaluation import odds
 from isthmus.evaluation.evaluate import mean_of_users
 from isthmus.evaluation.odds import Odds, rated_odds
@@ -30,6 +30,7 @@ METRIC = "ndcg@10"
 MODELS: dict[str, Callable[[int], Any]] = {
     "I-AutoRec": lambda threads: AutoRec(random_state=0, num_threads=threads),
     "U-AutoRec": lambda threads: AutoRec(orientation="user", random_state=0, num_threads=threads),
+    "DualAutoRec": lambda threads: DualAutoRec(random_state=0, num_threads=threads),
     "BiasedMF, SGD": lambda threads: BiasedMF(random_state=0, num_threads=threads),
     "BiasedMF, ALS": lambda threads: BiasedMF.als(random_state=0, num_threads=threads),
 }

@@ -25,6 +25,7 @@ from isthmus import (
     EASE,
     AutoRec,
     BiasedMF,
+    DualAutoRec,
     MultDAE,
     MultVAE,
     Ratings,
@@ -122,6 +123,7 @@ def compare_lists(names: list[str], threads: int) -> dict[str, Any]:
     of_ratings: dict[str, Callable[[], Recommender]] = {
         "AutoRec": lambda: AutoRec(random_state=0, num_threads=threads),
         "U-AutoRec": lambda: AutoRec(orientation="user", random_state=0, num_threads=threads),
+        "DualAutoRec": lambda: DualAutoRec(random_state=0, num_threads=threads),
         "BiasedMF": lambda: BiasedMF(random_state=0, num_threads=threads),
     }
     kinds = [*of_lists, "popularity", *of_ratings]

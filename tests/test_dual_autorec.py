@@ -288,6 +288,13 @@ class TestTraining:
             ).fit(parts[0])
             assert one.regularization_ == pytest.approx(expected)
 
+    def test_costs_them_more_where_there_are_few_users(self):
+        cells = np.arange(10 * 80)
+        ratings = sparse.csr_array((1.0 + cells % 5, (cells // 80, cells % 80)), shape=(10, 85))
+        model = DualAutoRec(**SMALL, regularization=3.0).fit(ratings)
+        found = [model._parts[side].regularization for side in SIDES]
+        assert found == pytest.approx([3, 3 * 2 * 8 ** (1 / 3)])
+
     def test_is_in_automatic_batches(self, parts):
         automatic = DualAutoRec(**{**SMALL, "batch_size": "auto"}).fit(parts[0])
         assert_same_bits(automatic, DualAutoRec(**SMALL).fit(parts[0]))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.accuracy import PROTOCOLS
+from benchmarks.accuracy import DEEP
 from isthmus import RBM, AutoRec, BiasedMF, Blend
 
 PAPER_REGULARIZATION = 400.0
@@ -68,7 +68,6 @@ def _paper(name: str, label: str, published: str = "", **parameters: Any) -> Cas
     return Case(name, label, AutoRec.paper, parameters, published)
 
 
-DEEP = PROTOCOLS["deep"][2]
 BY_ADAM: dict[str, Any] = {
     "optimizer": "adam",
     "batch_size": 256,

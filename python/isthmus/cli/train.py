@@ -40,8 +40,8 @@ class SplitBy(str, enum.Enum):
 
 
 def name_of(model: type[Recommender]) -> str:
-    """Write a class's name as a shell user does: AutoRec as autorec, BiasedMF as biased-mf."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z]{2})", "-", model.__name__).lower()
+    """Write a class's name as a shell user does: DualAutoRec as dual-autorec."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z]{2}|AutoRec)", "-", model.__name__).lower()
 
 
 MODELS = {

@@ -17,7 +17,7 @@ from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
 from isthmus.training.schedule import learning_rates
 
-__all__ = ["LbfgsLearner", "Learner"]
+__all__ = ["LbfgsLearner", "Learner", "regularization_of"]
 
 REGULARIZATION = 0.45
 """Of automatic regularization, times the root of the number of ratings."""
@@ -31,6 +31,13 @@ nothing."""
 FEWEST_STEPS, MOST_STEPS = 8, 64
 EVALUATED_ROWS = 512
 """Rows whose gradient L-BFGS takes at once: what bounds its memory beside the weights."""
+
+
+def regularization_of(value: float | str, ratings: int, sides: int = 1) -> float:
+    """Return lambda, which "auto" chooses by the number of ratings, for items or for users."""
+    if not is_auto(value):
+        return float(value)
+    return REGULARIZATION * sides * float(np.sqrt(ratings))
 
 
 class Learner:
@@ -111,10 +118,8 @@ class Learner:
         return self._trainer.column_rows
 
     def _regularization(self) -> float:
-        if not is_auto(self._settings.regularization):
-            return float(self._settings.regularization)
         sides = 2 if self._settings.orientation == "user" else 1
-        return REGULARIZATION * float(np.sqrt(self._nnz)) * sides
+        return regularization_of(self._settings.regularization, self._nnz, sides)
 
     def _bias_regularization(self) -> float:
         if self._settings.target_centering != "biases":

@@ -114,8 +114,8 @@ class AutoRec(RatingModel):
     dropout : float, default 0.0
         Probability that a hidden unit is dropped in training, in [0, 1).
     rating_scale : {"standard", "raw"}, default "standard"
-        "standard": the network reads and reconstructs ratings of mean 4.3 and standard deviation
-        1.117, as MovieLens 1M's are about, so that neither the scale nor the offset of the ratings
+        "standard": the network reads ratings of mean 4.3, and reconstructs ones of standard
+        deviation 1.117, MovieLens 1M's, so that neither the scale nor the offset of the ratings
         matters. "raw": ratings as they are.
     row_scaling : float, default 0.5
         The inputs of a row of n ratings are multiplied by (n / typical n) ** -row_scaling, in

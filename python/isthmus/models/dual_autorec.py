@@ -10,10 +10,11 @@ import numpy as np
 from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_integer, check_layers, check_real, is_auto
-from isthmus.data._csr import CSR
+from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
+from isthmus.models._autorec_learners import regularization_of
 from isthmus.models._dual_learner import SIDES, DualLearner, dual_vectors
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors, part_of
@@ -29,23 +30,27 @@ class DualAutoRec(RatingModel):
     the other way round, and a rating is predicted by their sum:
 
     .. math::
-        \hat r_{ui} = m_i + [a_u + W_u s(f_i V x_i + h)] + [c_i + W'_i s(f'_u V' x_u + h')]
+        \hat r_{ui} = m + b_u + b_i
+        + [a_u + W_u s(f_i V x_i + h)] + [c_i + W'_i s(f'_u V' x_u + h')]
 
-    with the item's mean m, the logistic function s, and f = (n / n*)^-1/2 for a row of n ratings.
+    with the mean m and damped biases b, s the logistic function less 1/2, and f = (n / n*)^-1/2 for
+    a row of n ratings (see `AutoRec`, whose defaults both parts have).
     Both are trained on one objective, the squared error on observed ratings with a penalty of
-    :math:`\frac{\lambda}{2}` on the squares of V and W and of :math:`\lambda` on those of V' and
-    W', in turn: an epoch of the item part on what the user part leaves, then the other way round.
-    The same cells are masked in the inputs of both.
+    :math:`\frac{\lambda}{2}` on the squares of V and W and of :math:`\lambda` or more on those of
+    V' and W', in turn: an epoch of the item part on what the user part leaves, then the other way
+    round. The same cells are masked in the inputs of both.
 
-    It takes twice the time and memory of `AutoRec`, whose defaults are the item part alone.
+    It takes some twice the time and memory of `AutoRec`, which is the item part alone, and is the
+    better of the two where users and items have many ratings. With a few hundred users, it is not.
 
     Parameters
     ----------
     hidden_units : tuple of int, default (500,)
         Units of each part's hidden layers.
     regularization : float or "auto", default "auto"
-        lambda, at least 0, on ratings scaled to a standard deviation of 1.117; "auto" is .45 times
-        the root of the number of ratings.
+        lambda of the item part, at least 0, on ratings scaled to a standard deviation of 1.117. The
+        user part has twice that, and the more the fewer users there are: times (items / users) to
+        the power of 1/3. "auto" is .45 times the root of the number of ratings.
     learning_rate : float, default 0.0015
         Of Adam. It rises over the first epoch and falls to 0 at the end of the last.
     batch_size : int or "auto", default "auto"
@@ -174,20 +179,16 @@ class DualAutoRec(RatingModel):
         """Return AutoRec's parameters for each part."""
         own = vars(self._structure)
         shared = {name: own[name] for name in AutoRec._parameter_names() if name in own}
-        if not is_auto(self._structure.regularization):
-            shared["regularization"] = 2 * self._structure.regularization
-        user = AutoRec(**shared, orientation="user")
-        shared["regularization"] = self._structure.regularization
-        return {
-            "item": AutoRec(**shared)._current_structure(),
-            "user": user._current_structure(),
-        }
+        return {side: AutoRec(**shared, orientation=side)._current_structure() for side in SIDES}
 
     def _by_rows(self, ratings: Ratings) -> dict[str, CSR]:
         return {side: ratings.rows(side, num_threads=self._num_threads()) for side in SIDES}
 
     def _learner(self, ratings: Ratings) -> DualLearner:
         settings = self._settings()
+        own = regularization_of(self._structure.regularization, ratings.nnz)
+        settings["item"].regularization = own
+        settings["user"].regularization = own * _user_penalty(ratings)
         readers: dict[str, Reader] = {
             side: self._readers[side].renewed(ratings, settings[side]) for side in SIDES
         }
@@ -302,3 +303,13 @@ class DualAutoRec(RatingModel):
                 for side in SIDES
             }
         )
+
+
+def _user_penalty(ratings: Ratings) -> float:
+    """Return lambda of the user part by that of the item part.
+
+    Few users tell the user part little of many items.
+    """
+    users = np.count_nonzero(np.diff(ratings.indptr))
+    items = np.count_nonzero(column_counts(ratings.indices, ratings.n_items))
+    return 2 * max(1.0, float(np.cbrt(items / users)))
