@@ -22,6 +22,7 @@ import statistics
 from typing import Any
 
 from benchmarks.common import (
+    earlier_autorec,
     load,
     parse_settings,
     parser,
@@ -31,18 +32,6 @@ from benchmarks.common import (
 )
 from isthmus import RBM, AutoRec, BiasedMF, DualAutoRec, train_test_split
 
-EARLIER: dict[str, Any] = {
-    "regularization": 300.0,
-    "learning_rate": 0.001,
-    "learning_rate_schedule": "exponential",
-    "rating_scale": "raw",
-    "row_scaling": 0.0,
-    "batch_size": 256,
-    "encoder_activation": "sigmoid",
-    "target_centering": "row",
-    "epochs": 40,
-}
-"""The recipe that AutoRec once had for defaults."""
 DEEP: dict[str, Any] = {
     "hidden_units": (500, 250, 500),
     "encoder_activation": "tanh",
@@ -51,7 +40,7 @@ DEEP: dict[str, Any] = {
     "learning_rate": 3e-4,
     "epochs": 30,
 }
-"""A deep model by that recipe."""
+"""A deep model beside AutoRec's earlier defaults."""
 
 SPLITS = {"ml-100k": "u1_test", "monti-douban": "test"}
 """Published splits: the masks of test ratings in the data's files."""
@@ -64,13 +53,14 @@ PROTOCOLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "douban": ("monti-douban", "GLocal-K .7208", {}),
     "douban-dual": ("monti-douban", "GLocal-K .7208", {}),
     "user": ("ml-1m", "U-AutoRec .874", {"orientation": "user"}),
-    "deep": ("ml-1m", "I-AutoRec 500-250-500 .827", {**EARLIER, **DEEP}),
+    "deep": ("ml-1m", "I-AutoRec 500-250-500 .827", DEEP),
     "biased-mf": ("ml-1m", "BiasedMF .845", {}),
     "biased-mf-als": ("ml-1m", "BiasedMF .845", {}),
     "i-rbm": ("ml-1m", "I-RBM .854", {}),
     "u-rbm": ("ml-1m", "U-RBM .881", {"orientation": "user"}),
 }
 MODELS: dict[str, Any] = {  # the others are AutoRec's
+    "deep": earlier_autorec,
     "dual": DualAutoRec,
     "ml-100k-u1-dual": DualAutoRec,
     "douban-dual": DualAutoRec,

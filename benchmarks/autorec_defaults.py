@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import EARLIER
-from benchmarks.common import load, parser, print_table, write_results
+from benchmarks.common import EARLIER_DEFAULTS, load, parser, print_table, write_results
 from benchmarks.densities import SETS
 from isthmus import AutoRec, DualAutoRec, Ratings, train_test_split
 
@@ -52,7 +51,7 @@ def errors(name: str, seed: int, threads: int) -> dict[str, float]:
         model = AutoRec(regularization=factor * chosen, **common).fit(train)
         result[f"lambda x {factor:g}"] = model.evaluate(validation)["rmse"]
     for label, model in (
-        ("the earlier recipe", AutoRec(**EARLIER, **common)),
+        ("the earlier recipe", AutoRec(**EARLIER_DEFAULTS, **common)),
         ("DualAutoRec", DualAutoRec(**common)),
     ):
         result[label] = model.fit(train).evaluate(validation)["rmse"]

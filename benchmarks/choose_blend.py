@@ -11,27 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import data_folder, parser, print_table
+from benchmarks.common import EARLIER_DEFAULTS, data_folder, earlier_autorec, parser, print_table
 from benchmarks.reproduce.experiments import DEEP, EXPERIMENTS, Experiment
 from benchmarks.reproduce.runs import make_split
-from isthmus import AutoRec, BiasedMF, train_test_split
+from isthmus import BiasedMF, train_test_split
 from isthmus.metrics import rmse
 
 
 def candidates(experiment: Experiment) -> dict[str, Any]:
     """Models by name: the experiment's own AutoRec, others like it, and others."""
     own = next(case.parameters for case in experiment.cases if case.name == "autorec")
-    penalty = own.get("regularization", 300.0)
+    penalty = own.get("regularization", EARLIER_DEFAULTS["regularization"])
     user = {**own, "orientation": "user", "corruption": 0.5}
     return {
-        "I-AutoRec": AutoRec(**own),
-        "I-AutoRec, 1000 units": AutoRec(**{**own, "hidden_units": (1000,)}),
-        "I-AutoRec, identity code": AutoRec(**own, encoder_activation="identity"),
-        "I-AutoRec, centred input": AutoRec(**own, input_centering="row"),
-        "I-AutoRec, deep": AutoRec(**{**own, **DEEP}),
-        "U-AutoRec": AutoRec(**user),
-        "U-AutoRec, lambda / 2": AutoRec(**{**user, "regularization": penalty / 2}),
-        "U-AutoRec, centred input": AutoRec(**user, input_centering="row"),
+        "I-AutoRec": earlier_autorec(**own),
+        "I-AutoRec, 1000 units": earlier_autorec(**{**own, "hidden_units": (1000,)}),
+        "I-AutoRec, identity code": earlier_autorec(**own, encoder_activation="identity"),
+        "I-AutoRec, centred input": earlier_autorec(**own, input_centering="row"),
+        "I-AutoRec, deep": earlier_autorec(**{**own, **DEEP}),
+        "U-AutoRec": earlier_autorec(**user),
+        "U-AutoRec, lambda / 2": earlier_autorec(**{**user, "regularization": penalty / 2}),
+        "U-AutoRec, centred input": earlier_autorec(**user, input_centering="row"),
         "BiasedMF": BiasedMF(),
         "BiasedMF by ALS": BiasedMF.als(),
     }

@@ -14,10 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 import isthmus
-from isthmus import Ratings, mask_split
+from isthmus import AutoRec, Ratings, mask_split
 from isthmus._util.files import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
+
+EARLIER_DEFAULTS: dict[str, Any] = {
+    "encoder_activation": "sigmoid",
+    "regularization": 300.0,
+    "learning_rate": 0.001,
+    "learning_rate_schedule": "exponential",
+    "batch_size": 256,
+    "epochs": 40,
+    "rating_scale": "raw",
+    "row_scaling": 0.0,
+    "target_centering": "row",
+}
+"""AutoRec's where they differ from those of now. Many tables' parameters were chosen with them."""
+
+
+def earlier_autorec(**parameters: Any) -> AutoRec:
+    """Make an AutoRec whose defaults are the earlier ones."""
+    return AutoRec(**{**EARLIER_DEFAULTS, **parameters})
 
 
 def data_folder() -> Path:

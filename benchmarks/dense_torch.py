@@ -6,80 +6,125 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.data._csr import CSR
+from isthmus import Ratings
+from isthmus.data._csr import row_numbers
+
+SPREAD, INPUT_MEAN = 1.117, 4.3
+"""Standard deviation of the ratings, and mean of the inputs, once standardised."""
+USER_DAMPING, ITEM_DAMPING, SWEEPS = 8, 4, 8
+"""How biases are fitted: as if of so many further ratings without one, in turn."""
+FIRST_STEP = 0.02
+"""Share of the learning rate in the first step."""
 
 
 class DenseAutoRec:
-    """I- or U-AutoRec with one sigmoid layer, its step the same as isthmus.AutoRec's.
+    """I-AutoRec with one hidden layer and the recipe that is isthmus.AutoRec's default.
 
     Parameters
     ----------
-    rows : CSR
-        Rows to reconstruct.
-    offset : ndarray of float32, shape (n_rows,)
-        Subtracted from each row's targets.
+    ratings : Ratings
+        Rows are its items.
+    optimizer : {"adam", "sgd"}
+    epochs : int
+        After which the learning rate is 0.
     keep_dense : bool
         Whether all rows are made dense once (the fastest way, if they fit the memory) or each
         batch anew.
+    fused : bool
+        Whether PyTorch moves all weights in one pass over each, which it does not by itself.
     """
 
     def __init__(
         self,
-        rows: CSR,
-        offset: NDArray[np.float32],
+        ratings: Ratings,
         *,
-        hidden_units: int,
-        regularization: float,
-        optimizer: str,
-        learning_rate: float,
+        hidden_units: int = 500,
+        optimizer: str = "adam",
+        learning_rate: float = 0.0015,
         batch_size: int,
-        corruption: float,
+        epochs: int = 15,
+        corruption: float = 0.4,
         keep_dense: bool,
+        fused: bool = False,
         threads: int,
         seed: int = 0,
     ) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
-        self.rows, self.offset = rows, torch.from_numpy(offset)
+        self.rows = ratings.rows("item")
+        self.learning_rate, self.epochs = learning_rate, epochs
         self.batch_size, self.corruption = batch_size, corruption
-        self.regularization = regularization
-        n = rows.shape[1]
+        self.regularization = 0.45 * ratings.nnz**0.5
+        self._read(ratings)
+        n = self.rows.shape[1]
         self.encoder = torch.nn.Linear(n, hidden_units)
         self.decoder = torch.nn.Linear(hidden_units, n)
+        torch.nn.init.xavier_uniform_(self.encoder.weight)
+        for zero in (self.encoder.bias, self.decoder.weight, self.decoder.bias):
+            torch.nn.init.zeros_(zero)
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-        self.optimizer = kinds[optimizer](parameters, lr=learning_rate)
-        self.dense = self._dense(np.arange(rows.shape[0])) if keep_dense else None
-        self.filled = np.flatnonzero(np.diff(rows.indptr))
+        self.optimizer = kinds[optimizer](parameters, lr=learning_rate, fused=fused)
+        self.dense = self._dense(np.arange(self.rows.shape[0])) if keep_dense else None
+        self.filled = np.flatnonzero(np.diff(self.rows.indptr))
+        self.steps = 0
 
-    def _dense(self, ids: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values and mask of some rows; a stored 0 is observed."""
-        values = torch.zeros(len(ids), self.rows.shape[1])
-        mask = torch.zeros(len(ids), self.rows.shape[1])
+    def _read(self, ratings: Ratings) -> None:
+        """Set biases, and the input and target of each stored cell."""
+        values = self.rows.values.astype(np.float64)
+        of, by = row_numbers(self.rows.indptr), self.rows.indices
+        items = np.bincount(of, minlength=self.rows.shape[0])
+        users = np.bincount(by, minlength=self.rows.shape[1])
+        self.item_bias = np.zeros(len(items))
+        for _ in range(SWEEPS):
+            left = values - ratings.mean - self.item_bias[of]
+            self.user_bias = np.bincount(by, left, len(users)) / (users + USER_DAMPING)
+            left = values - ratings.mean - self.user_bias[by]
+            self.item_bias = np.bincount(of, left, len(items)) / (items + ITEM_DAMPING)
+        self.mean, self.factor = ratings.mean, SPREAD / values.std()
+        typical = np.square(items).sum() / items.sum()
+        row_factor = np.sqrt(typical / np.maximum(items, 1))
+        inputs = ((values - self.mean) * self.factor + INPUT_MEAN) * row_factor[of]
+        targets = (left - self.item_bias[of]) * self.factor
+        self.inputs = torch.from_numpy(inputs.astype(np.float32))
+        self.targets = torch.from_numpy(targets.astype(np.float32))
+
+    def _dense(self, ids: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Inputs, targets and mask of some rows; a stored 0 is observed."""
+        inputs, targets, mask = torch.zeros(3, len(ids), self.rows.shape[1])
         for at, row in enumerate(ids):
-            begin, end = self.rows.indptr[row], self.rows.indptr[row + 1]
-            columns = torch.from_numpy(self.rows.indices[begin:end].astype(np.int64))
-            values[at, columns] = torch.from_numpy(np.array(self.rows.values[begin:end]))
+            cells = slice(self.rows.indptr[row], self.rows.indptr[row + 1])
+            columns = torch.from_numpy(self.rows.indices[cells].astype(np.int64))
+            inputs[at, columns] = self.inputs[cells]
+            targets[at, columns] = self.targets[cells]
             mask[at, columns] = 1.0
-        return values, mask
+        return inputs, targets, mask
+
+    def _output(self, inputs: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.decoder(torch.sigmoid(self.encoder(inputs)) - 0.5)
+        return output
 
     def step(self, ids: NDArray[np.int64]) -> None:
         """One mini-batch."""
         if self.dense is None:
-            values, mask = self._dense(ids)
+            inputs, targets, mask = self._dense(ids)
         else:
-            index = torch.from_numpy(ids)
-            values, mask = self.dense[0][index], self.dense[1][index]
-        target = (values - self.offset[torch.from_numpy(ids)][:, None]) * mask
+            inputs, targets, mask = (array[torch.from_numpy(ids)] for array in self.dense)
         if self.corruption:
-            values = torch.nn.functional.dropout(values, self.corruption)
-        output = self.decoder(torch.sigmoid(self.encoder(values)))
-        share = len(ids) / len(self.filled)
+            inputs = torch.nn.functional.dropout(inputs, self.corruption)
+        errors = self._output(inputs) * mask - targets
         decay = self.encoder.weight.square().sum() + self.decoder.weight.square().sum()
-        loss = ((output * mask - target) ** 2).sum() + self.regularization / 2 * share * decay
+        penalty = self.regularization / 2 * decay
+        penalty = penalty + USER_DAMPING * self.decoder.bias.square().sum()
+        loss = errors.square().sum() + len(ids) / len(self.filled) * penalty
+        done = self.steps / -(-len(self.filled) // self.batch_size)  # epochs
+        rate = self.learning_rate * max(1 - done / self.epochs, 0) * min(done + FIRST_STEP, 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.steps += 1
 
     def run_epoch(self, generator: np.random.Generator, batches: int | None = None) -> float:
         """Seconds of an epoch; with `batches`, of that many, scaled to the epoch."""
@@ -95,9 +140,11 @@ class DenseAutoRec:
         return (perf_counter() - begin) * len(order) / rows
 
     @torch.no_grad()
-    def predict(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Reconstructions of single cells."""
+    def predict(self, items: NDArray[np.int64], users: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Ratings of single cells."""
         assert self.dense is not None
-        output = self.decoder(torch.sigmoid(self.encoder(self.dense[0])))
-        result: NDArray[np.float32] = (output + self.offset[:, None]).numpy()[rows, columns]
-        return result
+        output = self._output(self.dense[0]).numpy()[items, users] / self.factor
+        predicted: NDArray[np.float64] = (
+            output + self.mean + self.item_bias[items] + self.user_bias[users]
+        )
+        return predicted

@@ -2,6 +2,7 @@
 
 python -m benchmarks.scaling                 # ml-1m
 python -m benchmarks.scaling --models --threads 16    # every model at 1, 2, 4, ... threads
+python -m benchmarks.scaling --dual ml-20m    # DualAutoRec against AutoRec; or ml-1m
 python -m benchmarks.scaling --netflix       # 100 million synthetic ratings; needs 8 GiB
 python -m benchmarks.scaling --sparse        # few ratings of many users and items; needs 8 GiB
 python -m benchmarks.scaling --sparse --chart docs/scaling-sparse.svg     # needs the extra `plot`
@@ -18,7 +19,16 @@ from scipy import sparse
 
 from benchmarks.common import load, median_ratio, parser, print_table, print_turns, write_results
 from benchmarks.roofline import sgemm_rate
-from isthmus import CDAE, EASE, AutoRec, BiasedMF, MultVAE, Ratings, synthetic_ratings
+from isthmus import (
+    CDAE,
+    EASE,
+    AutoRec,
+    BiasedMF,
+    DualAutoRec,
+    MultVAE,
+    Ratings,
+    synthetic_ratings,
+)
 
 ROUNDS = 5  # each number of threads in turn, so that a drift of the machine hits all
 
@@ -37,7 +47,7 @@ def peak_gib() -> float:
 def small(threads: int) -> None:
     """Threads, hidden units and batch on ml-1m."""
     ratings, _ = load("ml-1m")
-    common: dict[str, Any] = {"corruption": 0.0}
+    common: dict[str, Any] = {"corruption": 0.0, "batch_size": 256}
     figures: dict[str, Any] = {}
     counts = sorted({1, 2, *(n for n in (4, 8, 16) if n <= threads)})
     times: dict[int, list[float]] = {n: [] for n in counts}
@@ -57,7 +67,7 @@ def small(threads: int) -> None:
         rows = []
         for value in values:
             parameter = (value,) if name == "hidden_units" else value
-            took = epoch_seconds(ratings, num_threads=threads, **{name: parameter}, **common)
+            took = epoch_seconds(ratings, **{**common, "num_threads": threads, name: parameter})
             units = value if name == "hidden_units" else 500
             rows.append((value, took, 10 * ratings.nnz * units / took / 1e9))
         figures[name] = rows
@@ -76,7 +86,12 @@ def grow(threads: int) -> list[tuple[str, int, float, float, float]]:
     for shape in ("ml-100k", "ml-1m", "ml-20m"):  # the peak of memory only ever grows
         ratings = synthetic_ratings(shape=shape, random_state=0)
         took = epoch_seconds(
-            ratings, epochs=3, optimizer="sgd", learning_rate=1e-6, num_threads=threads
+            ratings,
+            epochs=3,
+            optimizer="sgd",
+            learning_rate=1e-6,
+            batch_size=256,
+            num_threads=threads,
         )
         matrix = (8 * ratings.nnz + 8 * ratings.n_users) / (1 << 30)
         weights = 2 * ratings.n_users * 528 * 4 / (1 << 30)
@@ -152,6 +167,30 @@ def netflix(threads: int, batch_size: int, optimizer: str) -> None:
             "after_data_gib": data,
         },
     )
+
+
+def dual(shape: str, threads: int, rounds: int) -> None:
+    """Epochs of both models in turn, and the peak of memory once each has been fitted."""
+    ratings: Ratings
+    if shape == "ml-1m":
+        ratings, _ = load(shape)
+    else:
+        ratings = synthetic_ratings(shape="ml-20m", random_state=0)
+    peaks = {"the data": peak_gib()}
+    seconds: dict[str, list[float]] = {"AutoRec": [], "DualAutoRec": []}
+    for _ in range(rounds):
+        for model in (AutoRec, DualAutoRec):  # the larger comes later, as a peak only ever grows
+            fitted = model(epochs=2, random_state=0, num_threads=threads).fit(ratings)
+            seconds[model.__name__].append(fitted.history_[-1].seconds)
+            del fitted
+            peaks.setdefault(model.__name__, peak_gib())
+    print(f"{ratings!r}, {threads} threads, peak GiB: {peaks}")
+    print_turns(
+        ("", "seconds an epoch (median)", "times AutoRec's (median of pairs)"),
+        seconds,
+        lambda taken: median_ratio(taken, seconds["AutoRec"]),
+    )
+    write_results(f"scaling_dual_{shape}", {"seconds": seconds, "peak_gib": peaks})
 
 
 def scattered(users: int, items: int, nnz: int) -> Ratings:
@@ -281,6 +320,8 @@ def main() -> None:
     p = parser(__doc__)
     p.add_argument("--netflix", action="store_true")
     p.add_argument("--models", action="store_true")
+    p.add_argument("--dual", choices=["ml-1m", "ml-20m"])
+    p.add_argument("--rounds", type=int, default=5, help="with --dual")
     p.add_argument("--sparse", action="store_true")
     p.add_argument("--chart", type=Path, help="with --sparse: where to draw one, .svg or .png")
     p.add_argument("--batch-size", type=int, default=1024, help="with --netflix")
@@ -288,6 +329,8 @@ def main() -> None:
     args = p.parse_args()
     if args.netflix:
         netflix(args.threads, args.batch_size, args.optimizer)
+    elif args.dual:
+        dual(args.dual, args.threads, args.rounds)
     elif args.models:
         models_by_threads(args.threads)
     elif args.sparse:

@@ -28,6 +28,7 @@ def train(core, case, rows, batches):
         *(core, model, rows),
         optimizer=case["optimizer"],
         regularization=case["regularization"],
+        bias_regularization=case.get("bias_regularization", 0.0),
         batch_size=RECORDING["batch_size"],
         seed=RECORDING["seed"],
     )
@@ -36,9 +37,10 @@ def train(core, case, rows, batches):
         if rows_done == batches * RECORDING["batch_size"]:
             raise EnoughError
 
+    rates = np.array(case["rates"], np.float32)
     result = None
     with contextlib.suppress(EnoughError):
-        result = trainer.run_epoch(core_rows(core, rows), 0, case["learning_rate"], progress=stop)
+        result = trainer.run_epoch(core_rows(core, rows), 0, rates, progress=stop)
     trainer.finish()
     return model.weights(), result
 
@@ -52,6 +54,7 @@ def test_five_steps_are_those_of_pytorch(core, name):
         np.array(RECORDING["values"], np.float32),
         RECORDING["cols"],
         target_scale=case["target_scale"],
+        **{name: np.array(a, np.float32) for name, a in case.get("reading", {}).items()},
     )
     steps = case["steps"]
     assert len(steps) == 5

@@ -3,13 +3,14 @@
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 from scipy import stats
 
-from benchmarks.common import markdown_table
+from benchmarks.common import earlier_autorec, markdown_table
 from benchmarks.reproduce.experiments import EXPERIMENTS, Case, Experiment
 from benchmarks.reproduce.runs import Result, results_of
-from isthmus import Blend
+from isthmus import AutoRec, Blend
 from isthmus._util.files import atomic_write
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reproduction.md"
@@ -69,8 +70,17 @@ def _changed(case: Case) -> str:
     if not isinstance(model, Blend):
         given = ", ".join(f"{name}={value!r}" for name, value in case.parameters.items())
         return f"`{case.make.__qualname__}({given})`"
-    members = [type(m)(**{**m.get_params(), "random_state": None}) for m in model.models]
-    return "<br>".join(f"`{member!r}`" for member in members)
+    return "<br>".join(f"`{_shown(member)}`" for member in model.models)
+
+
+def _shown(member: Any) -> str:
+    """Return how to make a model, from AutoRec's earlier defaults where that is shorter."""
+    texts = []
+    for make in (type(member), earlier_autorec) if isinstance(member, AutoRec) else (type(member),):
+        usual = {**make().get_params(), "random_state": member.random_state}
+        changed = (f"{k}={v!r}" for k, v in member.get_params().items() if v != usual[k])
+        texts.append(f"{make.__qualname__}({', '.join(changed)})")
+    return min(texts, key=len)
 
 
 def curve(experiment: Experiment, output: Path) -> list[tuple[float, float]]:

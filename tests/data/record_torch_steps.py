@@ -39,9 +39,29 @@ CASES: dict[str, dict[str, Any]] = {
         "regularization": 0.2,
         "target_scale": 0.2,
     },
+    "recipe": {
+        "hidden": [6],
+        "hidden_activation": "centered_sigmoid",
+        "output_activation": "identity",
+        "regularization": 0.5,
+        "target_scale": 1.2,
+        "bias_regularization": 3.0,
+        "schedule": [0.1, 1.0, 0.75, 0.5, 0.25],
+        "reading": {
+            "input_factor": np.linspace(0.5, 1.5, ROWS),
+            "target_offset": np.linspace(3, 2, ROWS),
+            "column_offset": np.linspace(-1, 1, COLS),
+        },
+    },
 }
+"""Their ratings are read as they are where there is no "reading"."""
 
-FUNCTIONS = {"identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+FUNCTIONS = {
+    "identity": lambda z: z,
+    "sigmoid": torch.sigmoid,
+    "centered_sigmoid": lambda z: torch.sigmoid(z) - 0.5,
+    "tanh": torch.tanh,
+}
 
 
 def make_ratings() -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +76,17 @@ def make_ratings() -> tuple[np.ndarray, np.ndarray]:
 def record(case: dict[str, Any], optimizer: str) -> dict[str, Any]:
     """Train for an epoch, of five batches."""
     ratings, observed = make_ratings()
-    inputs = torch.tensor(ratings, dtype=torch.float32)
+    inputs, targets = ratings, ratings * case["target_scale"]
+    if "reading" in case:
+        read = {name: array.astype(np.float32) for name, array in case["reading"].items()}
+        read["cell_offset"] = np.sin(np.arange(np.count_nonzero(observed), dtype=np.float32))
+        inputs = ratings * read["input_factor"][:, None]
+        targets = ratings - read["target_offset"][:, None] - read["column_offset"]
+        targets = targets * case["target_scale"]
+        targets[observed] -= read["cell_offset"]
+        case = {**case, "reading": {name: array.tolist() for name, array in read.items()}}
+    inputs = torch.tensor(inputs, dtype=torch.float32)
+    targets = torch.tensor(targets, dtype=torch.float32)
     mask = torch.tensor(observed)
     functions = FUNCTIONS[case["hidden_activation"]], FUNCTIONS[case["output_activation"]]
     initial = Autoencoder(COLS, tuple(case["hidden"]), seed=SEED).weights
@@ -70,16 +100,23 @@ def record(case: dict[str, Any], optimizer: str) -> dict[str, Any]:
     start = {name: numbers(w) for name, w in weights.items()}
     stepper = OPTIMIZERS[optimizer](list(weights.values()))
     order = shuffled(np.flatnonzero(observed.any(axis=1)), SEED, epoch=0)
+    rate = stepper.param_groups[0]["lr"]
+    rates = [rate * share for share in case.get("schedule", [1.0] * 5)]
     steps = []
-    for begin in range(0, len(order), BATCH_SIZE):
+    for begin, own_rate in zip(range(0, len(order), BATCH_SIZE), rates, strict=True):
+        stepper.param_groups[0]["lr"] = own_rate
         ids = order[begin : begin + BATCH_SIZE]
         h = inputs[ids]
         for name in ["encoder", *(f"hidden.{layer}" for layer in range(1, len(case["hidden"])))]:
             h = functions[0](h @ weights[f"{name}.weights"] + weights[f"{name}.bias"])
         output = functions[1](h @ weights["decoder.weights"].T + weights["decoder.bias"])
-        squared = ((output - inputs[ids] * case["target_scale"])[mask[ids]] ** 2).sum()
-        penalty = sum((w**2).sum() for name, w in weights.items() if name.endswith("weights"))
-        loss = squared + case["regularization"] / 2 * len(ids) / len(order) * penalty
+        squared = ((output - targets[ids])[mask[ids]] ** 2).sum()
+        decayed = sum((w**2).sum() for name, w in weights.items() if name.endswith("weights"))
+        penalty = case["regularization"] / 2 * decayed
+        penalty = (
+            penalty + case.get("bias_regularization", 0) / 2 * (weights["decoder.bias"] ** 2).sum()
+        )
+        loss = squared + len(ids) / len(order) * penalty
         stepper.zero_grad()
         loss.backward()
         stepper.step()
@@ -92,7 +129,7 @@ def record(case: dict[str, Any], optimizer: str) -> dict[str, Any]:
     return {
         **case,
         "optimizer": optimizer,
-        "learning_rate": stepper.param_groups[0]["lr"],
+        "rates": rates,
         "initial": start,
         "steps": steps,
     }
