@@ -115,6 +115,14 @@ BLEND_ML_1M = _blend(
     (earlier_autorec, {"input_centering": "row"}),
     (BiasedMF, {}),
 )
+BLEND_DUAL = _blend(
+    (DualAutoRec, {}),
+    (DualAutoRec, {}),
+    (RBM, {}),
+    (BiasedMF, {}),
+    (AutoRec, {"row_scaling": 0.0, "input_centering": "row"}),
+    (AutoRec, {"encoder_activation": "sigmoid", "target_centering": "row"}),
+)
 
 
 def _blend_ml_100k(own: dict[str, Any]) -> Callable[..., Blend]:
@@ -251,6 +259,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         (
             Case("autorec", "one I-AutoRec", earlier_autorec, {"batch_size": 128}, "AEMC-NE .8248"),
             Case("dual", "one DualAutoRec", DualAutoRec, {}, "GLocal-K .8227"),
+            Case(
+                "dual-blend",
+                "blend of six, two of them DualAutoRec",
+                BLEND_DUAL,
+                {},
+                "GLocal-K .8227",
+            ),
             Case("blend", "blend of five", BLEND_ML_1M, {}, "GLocal-K .8227"),
         ),
     ),
