@@ -11,6 +11,7 @@ python -m benchmarks.scaling --sparse --chart docs/scaling-sparse.svg     # need
 import resource
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +180,12 @@ def dual(shape: str, threads: int, rounds: int) -> None:
     peaks = {"the data": peak_gib()}
     seconds: dict[str, list[float]] = {"AutoRec": [], "DualAutoRec": []}
     work: dict[str, list[float]] = {name: [] for name in seconds}
+    ends: list[float] = []  # of epochs, in seconds of the processor
     for _ in range(rounds):
         for model in (AutoRec, DualAutoRec):  # the larger comes later, as a peak only ever grows
-            ends: list[float] = []  # of epochs, in seconds of the processor
             fitted = model(epochs=2, random_state=0, num_threads=threads)
-            fitted.fit(ratings, callbacks=[lambda _, ends=ends: ends.append(time.process_time())])
-            work[model.__name__].append(ends[1] - ends[0])
+            fitted.fit(ratings, callbacks=[lambda _: ends.append(time.process_time())])
+            work[model.__name__].append(ends[-1] - ends[-2])
             seconds[model.__name__].append(fitted.history_[-1].seconds)
             del fitted
             peaks.setdefault(model.__name__, peak_gib())
@@ -193,9 +194,8 @@ def dual(shape: str, threads: int, rounds: int) -> None:
         print_turns(
             ("", f"{what} an epoch (median)", "times AutoRec's (median of pairs)"),
             figures,
-            lambda taken, figures=figures: median_ratio(taken, figures["AutoRec"]),
+            partial(median_ratio, denominators=figures["AutoRec"]),
         )
-        print(figures)
     write_results(
         f"scaling_dual_{shape}",
         {"seconds": seconds, "processor_seconds": work, "peak_gib": peaks},
