@@ -118,6 +118,8 @@ BLEND_ML_1M = _blend(
 BLEND_DUAL = _blend(
     (DualAutoRec, {}),
     (DualAutoRec, {}),
+    (DualAutoRec, {"hidden_units": (1000,)}),
+    (DualAutoRec, {"hidden_units": (500, 250)}),
     (RBM, {}),
     (BiasedMF, {}),
     (AutoRec, {"row_scaling": 0.0, "input_centering": "row"}),
@@ -261,7 +263,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Case("dual", "one DualAutoRec", DualAutoRec, {}, "GLocal-K .8227"),
             Case(
                 "dual-blend",
-                "blend of six, two of them DualAutoRec",
+                "blend of eight, four of them DualAutoRec",
                 BLEND_DUAL,
                 {},
                 "GLocal-K .8227",
