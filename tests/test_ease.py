@@ -200,12 +200,12 @@ class TestAutoRegularization:
         again = EASE.load(tmp_path / "number")
         assert (again.regularization, again.regularization_) == (7.0, 7.0)
 
-    def test_adds_nothing_to_files_of_a_number(self, parts, tmp_path):
-        """Those written before there was a choice are read."""
-        EASE(regularization=7.0).fit(parts[0]).save(tmp_path / "number")
-        EASE().fit(parts[0]).save(tmp_path / "auto")
-        old, new = (load_file(tmp_path / name).keys() for name in ("number", "auto"))
-        assert new - old == {"model.regularization"}
+    def test_set_after_fit_leaves_the_one_that_was_used(self, parts):
+        model = EASE(regularization=7.0).fit(parts[0]).set_params(regularization="auto")
+        again = pickle.loads(pickle.dumps(model))
+        assert again.regularization == "auto"  # for the next fit
+        assert again.regularization_ == 7
+        np.testing.assert_array_equal(again.item_weights_, model.item_weights_)
 
     def test_is_said(self, parts, capsys):
         model = EASE(verbose=True).fit(parts[0])

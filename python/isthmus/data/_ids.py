@@ -12,7 +12,7 @@ from isthmus._util.checks import shown
 __all__ = ["IdArray", "IdIndex", "as_ids", "as_strings", "encode", "rank_codes"]
 
 _MOST_CHARACTERS = 1 << 27  # of 4 bytes: half a GiB
-_NUL = "{} must not have the character U+0000, which NumPy and Arrow take for the end."
+_NUL = "{} must not have the character U+0000, which many programs take for the end of a text."
 
 IdArray = NDArray[np.int64] | NDArray[np.str_]
 

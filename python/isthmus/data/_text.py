@@ -135,7 +135,8 @@ def _read_as(path: str | PathLike[str], layout: Layout, timestamp_type: Any) -> 
 def _integers_or_strings(column: Any) -> Any:
     """Turn ids into integers if all are written so; None if one is not to be taken.
 
-    Empty and negative ids are not, nor those with U+0000, which NumPy and Arrow take for the end.
+    Empty and negative ids are not, nor those with U+0000, which many programs take for the end of a
+    text.
     """
     column = column.unify_dictionaries()
     written = column.chunk(0).dictionary

@@ -15,11 +15,14 @@ from isthmus.data._csr import CSR, row_numbers, row_sums
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._column_prior import ColumnPrior
-from isthmus.models._rating_model import deviation_of
+from isthmus.models._rating_model import LEAST_DEVIATION, deviation_of
 from isthmus.models._tensors import Layout, Tensors, double, network, single
 from isthmus.training.weights import load_weights
 
 __all__ = ["Autoencoder", "Offsets", "PartVectors", "Reader", "cell_outputs", "make_network"]
+
+MAX_ROW = 2**31 - 1
+"""Ratings of a row."""
 
 WIDTHS = {"sigmoid": 1.0, "tanh": 2.0}
 """Of the range of output activations to which ratings are scaled."""
@@ -413,10 +416,11 @@ class Autoencoder:
         """Refuse values of a file, whose layout is right, that no training gives."""
         ColumnPrior.check_values(tensors)
         _, factor, typical_row, regularization = tensors["reading"].tolist()
-        if not (factor > 0 and typical_row > 0 and regularization >= 0):
+        most = SPREAD / LEAST_DEVIATION
+        if not (1 / most <= factor <= most and 1 <= typical_row <= MAX_ROW and regularization >= 0):
             raise ValueError(
-                "reading must hold a factor and a typical row above 0 and a regularization of at "
-                "least 0"
+                f"reading must hold a factor from {1 / most:.3g} to {most:.3g}, a typical row of 1 "
+                f"to {MAX_ROW:,} ratings and a regularization of at least 0"
             )
 
     @classmethod

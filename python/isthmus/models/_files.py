@@ -42,7 +42,8 @@ FORMAT_VERSION = 4
 """Raised whenever files of one version cannot be read by what reads another.
 
 2: the first that was released. 3: a checksum, the ranges of a blend's
-models, and which users and items a model of ratings was trained on. 4: how AutoRec reads ratings.
+models, and which users and items a model of ratings was trained on. 4: how AutoRec reads ratings,
+and EASE's lambda.
 """
 
 _OLDEST_VERSION = 2
@@ -246,6 +247,8 @@ def _upgrade(about: dict[str, Any], tensors: Tensors, version: int) -> None:
             _add_trained(prefix, model, tensors)
         if model.get("model") == "AutoRec":
             _add_reading(prefix, model["parameters"], tensors)
+        elif model.get("model") == "EASE":
+            tensors[f"{prefix}regularization"] = np.array([float(parameters["regularization"])])
 
 
 def _add_reading(prefix: str, parameters: dict[str, Any], tensors: Tensors) -> None:

@@ -194,23 +194,21 @@ class EASE(Recommender):
         return {**super()._saved_parameters(), "regularization": self._parameter}
 
     def _tensors(self) -> Tensors:
-        chosen = {"regularization": np.array([self._regularization])}
-        return {"weights": self._weights.array, **(chosen if is_auto(self._parameter) else {})}
+        return {
+            "weights": self._weights.array,
+            "regularization": np.array([self._regularization]),
+        }
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
-        chosen = {"regularization": double(1)} if is_auto(self.regularization) else {}
-        return {"weights": single(shape[1], shape[1]), **chosen}
+        return {"weights": single(shape[1], shape[1]), "regularization": double(1)}
 
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
-        if is_auto(self.regularization):
-            check_real("regularization", tensors["regularization"][0], low=0, open_low=True)
+        check_real("regularization", tensors["regularization"][0], low=0, open_low=True)
 
     def _restore(self, tensors: Tensors) -> None:
         self._weights = _core.Matrix(tensors["weights"])
         self._parameter = self.regularization
-        self._regularization = float(
-            tensors["regularization"][0] if is_auto(self._parameter) else self.regularization
-        )
+        self._regularization = float(tensors["regularization"][0])
 
 
 def _check_memory(n_items: int) -> None:
