@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from isthmus import (
     EASE,
