@@ -85,7 +85,7 @@ def few_each(ratings: Ratings, n: int) -> Split:
 
 
 def parts(ratings: Ratings, train: Integers, test: Integers) -> Split:
-    """Take what is stored at some places."""
+    """Return the cells at some places."""
     taken = np.zeros((2, ratings.nnz), np.bool_)
     taken[0, train] = taken[1, test] = True
     kept = ratings.select(taken.any(axis=0))
@@ -105,7 +105,7 @@ def sampled(ratings: Ratings, n_users: int, n_items: int | None = None) -> Ratin
 
 
 def rescaled(split: Split, factor: float, offset: float) -> Split:
-    """Take ratings to another scale."""
+    """Return ratings on another scale."""
     return change_values(split[0], lambda values: values * factor + offset), change_values(
         split[1], lambda values: values * factor + offset
     )

@@ -37,7 +37,7 @@ MODELS: dict[str, Callable[[int], Any]] = {
 
 
 def parts(ratings: Ratings, seed: int) -> tuple[Ratings, Ratings]:
-    """Training ratings, and what is to be found."""
+    """Return the training ratings, and the test items to be found."""
     train, test = train_test_split(ratings, test_size=0.2, random_state=seed, by="user")
     return train, test.binarize(LIKED)
 

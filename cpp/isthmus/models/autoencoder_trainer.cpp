@@ -315,7 +315,7 @@ void Trainer::decode_and_update() {
     if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, update);
 }
 
-// The decoder left 2 (output - target) in the place of each target.
+// decode_block() has replaced each target by 2 (output - target).
 void Trainer::store_predictions(const CsrView& matrix, const RowTransform& transform,
                                 const EpochBatch& batch, float* predictions) const {
     const Batch& cells = work_.batch;

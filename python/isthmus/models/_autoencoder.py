@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus.data._csr import CSR, row_numbers, row_sums
+from isthmus.data._csr import CSR, column_counts, row_numbers, row_sums
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._column_prior import ColumnPrior
@@ -78,10 +78,13 @@ class Reader:
     typical_row: float
 
     @classmethod
-    def of(cls, ratings: Ratings, matrix: CSR, settings: SimpleNamespace) -> Reader:
-        """Measure ratings, which `matrix` has by rows."""
-        counts = np.diff(matrix.indptr).astype(np.float64)
-        typical_row = float(counts @ counts / counts.sum())
+    def of(cls, ratings: Ratings, settings: SimpleNamespace) -> Reader:
+        """Measure the ratings that a network is to be trained on."""
+        if settings.orientation == "user":
+            counts = np.diff(ratings.indptr)
+        else:
+            counts = column_counts(ratings.indices, ratings.n_items)
+        typical_row = float(np.sum(np.square(counts, dtype=np.float64)) / counts.sum())
         zero, factor = 0.0, 1.0
         if settings.rating_scale == "standard":
             factor = SPREAD / deviation_of(ratings)
@@ -102,14 +105,24 @@ class Reader:
             return self.factor
         return 1.0 if self.low == self.high else width / (self.high - self.low)
 
+    @property
+    def row_damping(self) -> float:
+        """Return as how many ratings of 0 a row's bias is damped by."""
+        return BIAS_DAMPING[self.settings.orientation]
+
+    @property
+    def column_damping(self) -> float:
+        """Return as how many ratings of 0 a column's bias is damped by."""
+        return BIAS_DAMPING["user" if self.settings.orientation == "item" else "item"]
+
     def offsets(self, matrix: CSR, *, num_threads: int) -> Offsets:
         """Return what is subtracted from the ratings of training to give targets."""
         if self.settings.target_centering == "biases":
             _, bias = _core.fit_biases(
                 _cells(matrix),
                 self.mean,
-                row_damping=BIAS_DAMPING[self._row],
-                column_damping=BIAS_DAMPING[self._column],
+                row_damping=self.row_damping,
+                column_damping=self.column_damping,
                 sweeps=BIAS_SWEEPS,
                 num_threads=num_threads,
             )
@@ -131,7 +144,7 @@ class Reader:
             _cells(rows),
             self.mean,
             column_offset.astype(np.float64),
-            damping=BIAS_DAMPING[self._row],
+            damping=self.row_damping,
             num_threads=num_threads,
         )
         return _single(self.mean + bias)
@@ -147,7 +160,7 @@ class Reader:
             _cells(columns),
             0.0,
             row_offset.astype(np.float64),
-            damping=BIAS_DAMPING[self._column],
+            damping=self.column_damping,
             num_threads=num_threads,
         )
         return _single(bias)
@@ -178,19 +191,10 @@ class Reader:
             cell_offset=cell_offset,
         )
 
-    @property
-    def _row(self) -> str:
-        row: str = self.settings.orientation
-        return row
-
-    @property
-    def _column(self) -> str:
-        return "user" if self._row == "item" else "item"
-
     def vectors(self, codes: Floats, weights: Floats, bias: Floats, offsets: Offsets) -> Vectors:
         """Return what rows and columns are scored by."""
         row, column = offsets
-        if self._row == "item":
+        if self.settings.orientation == "item":
             vectors = Vectors(
                 *(weights, codes), user_bias=bias, item_offset=row, user_offset=column
             )

@@ -11,7 +11,7 @@ from isthmus import _core
 from isthmus._util.checks import is_auto
 from isthmus.data._csr import CSR, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
-from isthmus.models._autoencoder import BIAS_DAMPING, Autoencoder, PartVectors, Reader
+from isthmus.models._autoencoder import Autoencoder, PartVectors, Reader
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
@@ -125,7 +125,7 @@ class Learner:
         if self._settings.target_centering != "biases":
             return 0.0
         # an error costs its square, so that the gradient of a further one of the bias is 2 x bias
-        return 2 * BIAS_DAMPING["item" if self._settings.orientation == "user" else "user"]
+        return 2 * self.reader.column_damping
 
     def _core_optimizer(self) -> str:
         optimizer: str = self._settings.optimizer

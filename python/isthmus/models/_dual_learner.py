@@ -65,7 +65,7 @@ class DualLearner:
         self._leave(matrices["user"], num_threads)
 
     def _leave(self, by_users: CSR, num_threads: int) -> None:
-        """Take off the item part's targets what the user part's weights explain, if anything."""
+        """Subtract the outputs of a trained user part from the item part's targets."""
         user = self._learners["user"]
         if user.is_zero():
             return

@@ -312,10 +312,10 @@ class AutoRec(RatingModel):
         return structure
 
     def _initialize(self, ratings: Ratings) -> None:
-        matrix = self._by_rows(ratings)
-        self._reader = Reader.of(ratings, matrix, self._structure)
+        columns = ratings.n_users if self.orientation == "item" else ratings.n_items
+        self._reader = Reader.of(ratings, self._structure)
         self._network = make_network(
-            matrix.shape[1], self._structure, seed=self._seed, num_threads=self._num_threads()
+            columns, self._structure, seed=self._seed, num_threads=self._num_threads()
         )
         weights = self._network.weights()
         if self.initial_deviation is not None:
@@ -328,15 +328,12 @@ class AutoRec(RatingModel):
         if self.pretraining_epochs:
             self._pretrain(ratings)
 
-    def _by_rows(self, ratings: Ratings) -> CSR:
-        return ratings.rows(self._structure.orientation, num_threads=self._num_threads())
-
     def _learner(self, ratings: Ratings) -> Learner:
         kind = LbfgsLearner if self._structure.optimizer == "lbfgs" else Learner
         return kind(
             self._network,
             self._reader.renewed(ratings, self._structure),
-            self._by_rows(ratings),
+            ratings.rows(self._structure.orientation, num_threads=self._num_threads()),
             seed=self._seed,
             num_threads=self._num_threads(),
         )

@@ -10,7 +10,7 @@ import numpy as np
 from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_integer, check_layers, check_real, is_auto
-from isthmus.data._csr import CSR, column_counts
+from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
@@ -163,11 +163,12 @@ class DualAutoRec(RatingModel):
         return structure
 
     def _initialize(self, ratings: Ratings) -> None:
-        matrices, settings = self._by_rows(ratings), self._settings()
-        self._readers = {side: Reader.of(ratings, matrices[side], settings[side]) for side in SIDES}
+        settings = self._settings(self._structure)
+        columns = {"item": ratings.n_users, "user": ratings.n_items}
+        self._readers = {side: Reader.of(ratings, settings[side]) for side in SIDES}
         self._networks = {
             side: make_network(
-                matrices[side].shape[1],
+                columns[side],
                 settings[side],
                 seed=(self._seed + number) % 2**64,
                 num_threads=self._num_threads(),
@@ -175,27 +176,30 @@ class DualAutoRec(RatingModel):
             for number, side in enumerate(SIDES)
         }
 
-    def _settings(self) -> dict[str, SimpleNamespace]:
+    @staticmethod
+    def _settings(structure: SimpleNamespace) -> dict[str, SimpleNamespace]:
         """Return AutoRec's parameters for each part."""
-        own = vars(self._structure)
+        own = vars(structure)
         shared = {name: own[name] for name in AutoRec._parameter_names() if name in own}
         return {side: AutoRec(**shared, orientation=side)._current_structure() for side in SIDES}
 
-    def _by_rows(self, ratings: Ratings) -> dict[str, CSR]:
-        return {side: ratings.rows(side, num_threads=self._num_threads()) for side in SIDES}
-
     def _learner(self, ratings: Ratings) -> DualLearner:
-        settings = self._settings()
+        matrices: dict[str, CSR] = {
+            side: ratings.rows(side, num_threads=self._num_threads()) for side in SIDES
+        }
+        settings = self._settings(self._structure)
         own = regularization_of(self._structure.regularization, ratings.nnz)
         settings["item"].regularization = own
-        settings["user"].regularization = own * _user_penalty(ratings)
+        settings["user"].regularization = own * _user_penalty(
+            count_filled(matrices["user"]), count_filled(matrices["item"])
+        )
         readers: dict[str, Reader] = {
             side: self._readers[side].renewed(ratings, settings[side]) for side in SIDES
         }
         return DualLearner(
             self._networks,
             readers,
-            self._by_rows(ratings),
+            matrices,
             seed=self._seed,
             num_threads=self._num_threads(),
         )
@@ -273,13 +277,13 @@ class DualAutoRec(RatingModel):
         return {**own, **self._training_tensors()}
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
-        self._structure = self._current_structure()
+        settings = self._settings(self._current_structure())
         users, items = shape
         sizes = {"item": (items, users), "user": (users, items)}
         own = {
             f"{side}.{name}": tensor
-            for side, settings in self._settings().items()
-            for name, tensor in Autoencoder.layout(settings, *sizes[side]).items()
+            for side in SIDES
+            for name, tensor in Autoencoder.layout(settings[side], *sizes[side]).items()
         }
         return {**own, **super()._layout(shape, tensors)}
 
@@ -290,7 +294,7 @@ class DualAutoRec(RatingModel):
 
     def _restore(self, tensors: Tensors) -> None:
         self._restore_training(tensors)
-        settings = self._settings()
+        settings = self._settings(self._structure)
         self._keep(
             {
                 side: Autoencoder.from_tensors(
@@ -305,11 +309,9 @@ class DualAutoRec(RatingModel):
         )
 
 
-def _user_penalty(ratings: Ratings) -> float:
+def _user_penalty(users: int, items: int) -> float:
     """Return lambda of the user part by that of the item part.
 
     Few users tell the user part little of many items.
     """
-    users = np.count_nonzero(np.diff(ratings.indptr))
-    items = np.count_nonzero(column_counts(ratings.indices, ratings.n_items))
     return 2 * max(1.0, float(np.cbrt(items / users)))

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_bool, check_real, is_auto
 from isthmus._util.memory import available_memory, format_bytes
-from isthmus.data._csr import CSR, row_numbers, transpose, with_ones
+from isthmus.data._csr import CSR, as_scipy, column_counts, row_numbers, transpose, with_ones
 from isthmus.data.ratings import Ratings, as_ratings
 from isthmus.evaluation.scores import Floats, Products
 from isthmus.exceptions import ConvergenceError
@@ -234,11 +233,10 @@ def choose_regularization(rows: CSR, num_threads: int) -> float:
     The folds are of the `ITEMS` items with most cells: what suits these suits all, and weights
     between so few take no time. As many folds are measured as bring `USERS` rankings together.
     """
-    count = np.bincount(rows.indices, minlength=rows.shape[1])
+    count = column_counts(rows.indices, rows.shape[1])
     n_items = int(np.count_nonzero(count))
     columns = np.sort(np.argsort(-count, kind="stable")[: min(ITEMS, n_items)])
-    matrix = sparse.csr_array((rows.values, rows.indices, rows.indptr), shape=rows.shape)
-    ratings = Ratings.from_matrix(matrix[:, columns])
+    ratings = Ratings.from_matrix(as_scipy(rows)[:, columns])
     random = np.random.default_rng(0)
     fold = random.integers(FOLDS, size=ratings.nnz)
     chosen = random.permutation(ratings.n_users)[:USERS]
