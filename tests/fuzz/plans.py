@@ -9,7 +9,7 @@ from isthmus import Recommender
 from .matrices import draw_ids, draw_matrix
 from .mutate import INTEGERS, REALS, STRINGS
 
-RATING_MODELS = ("AutoRec", "BiasedMF", "RBM")
+RATING_MODELS = ("AutoRec", "BiasedMF", "RBM", "DualAutoRec")
 
 LENGTHS = ("epochs", "pretraining_epochs", "cd_steps", "negatives", "num_threads")
 """What takes time, or threads, in proportion: no large values, which would be only slow."""
@@ -146,7 +146,7 @@ class World:
 def draw(rng):
     """Draw a program."""
     model = rng.choice(
-        ("AutoRec",) * 4
+        ("AutoRec", "DualAutoRec") * 3
         + ("BiasedMF",) * 3
         + ("RBM", "EASE", "MultDAE", "MultVAE", "CDAE", "CVAE", "Blend")
     )
