@@ -139,7 +139,7 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
     | {
         "factors": (1, 2, 5, 17),
         "regularization": REGULARIZATIONS,
-        "bias_regularization": (None, 0.0, 1.0),
+        "bias_regularization": ("auto", 0.0, 1.0),
         "weighted_regularization": (True, False, 0.0, 0.75, 1.0),
         "optimizer": ("sgd", "als"),
         "learning_rate": RATES,

@@ -1,6 +1,6 @@
 """BiasedMF against NumPy in float64: exact sweeps, sequential SGD, new users, the same bits."""
 
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy import sparse
 
 from isthmus import BiasedMF, ConvergenceError, Ratings, _core, train_test_split
 from isthmus.data.synthetic import synthetic_ratings
-from isthmus.models._mf_learner import penalty_of
+from isthmus.models._mf_learner import bias_dampings
 
 
 @pytest.fixture(params=_core.available())
@@ -63,7 +63,8 @@ def solve(
         if observed.any():
             z = design[observed]
             t = values[row, observed] - mean - bias[observed]
-            scale = observed.sum() ** penalty["weighting"]
+            scale = np.ones(k + 1)
+            scale[:k] = observed.sum() ** penalty["weighting"]
             solved[row] = np.linalg.solve(z.T @ z + np.diag(ridge * scale), z.T @ t)
             squared_error += ((t - z @ solved[row]) ** 2).sum()
     return solved[:, :k], solved[:, k], squared_error
@@ -74,12 +75,17 @@ def cells(core: ModuleType, ratings: Ratings, orientation: Any = "user") -> Any:
     return core.Cells(rows.indptr, rows.indices, rows.values, rows.shape[1])
 
 
-def penalties(regularization: float = 2.0, bias: float = 0.5, weighting: float = 0.0) -> Any:
+def penalties(regularization: float = 2.0, bias: Any = 0.5, weighting: float = 0.0) -> Any:
     return {
         "regularization": regularization,
         "bias_regularization": bias,
         "weighting": weighting,
     }
+
+
+def for_sides(penalty: dict[str, Any]) -> list[Any]:
+    """Penalties of users and of items, whose biases have a pair of them."""
+    return [{**penalty, "bias_regularization": own} for own in penalty["bias_regularization"]]
 
 
 class TestSolveRows:
@@ -158,7 +164,8 @@ class TestAls:
     def test_a_sweep_equals_two_halves_of_normal_equations(self, core, ratings, num_threads):
         model = core.BiasedMF(*ratings.shape, 6, mean=ratings.mean, scale=1.0, seed=5)
         start = {name: array.copy() for name, array in model.weights().items()}
-        penalty = penalties(1.5, 0.3, 0.5)
+        penalty = penalties(1.5, (3.0, 0.3), 0.5)
+        of_users, of_items = for_sides(penalty)
         left = model.als_sweep(
             cells(core, ratings),
             cells(core, ratings, "item"),
@@ -167,9 +174,9 @@ class TestAls:
         )
         values, seen = dense(ratings)
         users = solve(
-            values, seen, start["item_factors"], start["item_bias"][0], ratings.mean, penalty
+            values, seen, start["item_factors"], start["item_bias"][0], ratings.mean, of_users
         )
-        items = solve(values.T, seen.T, users[0], users[1], ratings.mean, penalty)
+        items = solve(values.T, seen.T, users[0], users[1], ratings.mean, of_items)
         after = model.weights()
         np.testing.assert_allclose(after["user_factors"], users[0], atol=1e-4)
         np.testing.assert_allclose(after["user_bias"][0], users[1], atol=1e-4)
@@ -181,10 +188,12 @@ class TestAls:
         model = core.BiasedMF(*ratings.shape, 6, mean=3.0, scale=1.0, seed=5)
         by_user = cells(core, ratings)
         with pytest.raises(ValueError, match="by_item must be by_user transposed"):
-            model.als_sweep(by_user, by_user, **penalties(), num_threads=1)
+            model.als_sweep(by_user, by_user, **penalties(bias=(1, 1)), num_threads=1)
 
     def test_the_objective_never_rises(self, ratings):
-        model = BiasedMF.als(factors=5, regularization=1.0, random_state=0, epochs=1)
+        model = BiasedMF.als(
+            factors=5, regularization=1.0, bias_regularization=2.5, random_state=0, epochs=1
+        )
         values, seen = dense(ratings)
 
         def objective() -> float:
@@ -198,8 +207,7 @@ class TestAls:
                 (model.user_factors_, model.user_bias_, seen.sum(1)),
                 (model.item_factors_, model.item_bias_, seen.sum(0)),
             ):
-                norm = (factors**2).sum(1) * 1.0 + bias**2 * 0.1
-                total += float((norm * counts**0.5).sum())
+                total += float(((factors**2).sum(1) * 1.0 * counts**0.5 + bias**2 * 2.5).sum())
             return total
 
         seen_objectives = []
@@ -214,23 +222,25 @@ def sequential_sgd(
     order: tuple[np.ndarray, np.ndarray, np.ndarray],
     mean: float,
     rate: float,
-    penalty: dict[str, float],
+    penalty: dict[str, Any],
 ) -> float:
     """Rating by rating, in the order given: changes the weights, returns the squared errors."""
     p, q = weights["user_factors"], weights["item_factors"]
     b, c = weights["user_bias"][0], weights["item_bias"][0]
+    n = np.bincount(order[0], minlength=len(p))
+    m = np.bincount(order[1], minlength=len(q))
+    decay = penalty["regularization"]
     alpha = penalty["weighting"]
-    user_share = np.bincount(order[0], minlength=len(p)).clip(1) ** (alpha - 1.0)
-    item_share = np.bincount(order[1], minlength=len(q)).clip(1) ** (alpha - 1.0)
+    user_damping, item_damping = penalty["bias_regularization"]
     total = 0.0
     for u, i, value in zip(*order, strict=True):
         error = value - mean - b[u] - c[i] - p[u] @ q[i]
         total += error**2
         old = p[u].copy()
-        p[u] += rate * (error * q[i] - penalty["regularization"] * user_share[u] * p[u])
-        q[i] += rate * (error * old - penalty["regularization"] * item_share[i] * q[i])
-        b[u] += rate * (error - penalty["bias_regularization"] * user_share[u] * b[u])
-        c[i] += rate * (error - penalty["bias_regularization"] * item_share[i] * c[i])
+        p[u] += rate * (error * q[i] - decay * n[u] ** (alpha - 1) * p[u])
+        q[i] += rate * (error * old - decay * m[i] ** (alpha - 1) * q[i])
+        b[u] = (b[u] + rate * error) / (1 + rate * user_damping / n[u])
+        c[i] = (c[i] + rate * error) / (1 + rate * item_damping / m[i])
     return total
 
 
@@ -240,7 +250,7 @@ class TestSgd:
         model = core.BiasedMF(*many.shape, 9, mean=many.mean, scale=0.5, seed=5)
         want = {name: array.astype(np.float64) for name, array in model.weights().items()}
         sgd = core.FactorSgd(cells(core, many), seed=2)
-        penalty = penalties(0.3, 0.1, weighting)
+        penalty = penalties(0.3, (5.0, 0.5), weighting)
         for epoch in range(2):
             loss = sgd.run_epoch(model, **penalty, learning_rate=0.02, epoch=epoch, num_threads=2)
             expected = sequential_sgd(want, sgd.order(epoch), many.mean, 0.02, penalty)
@@ -473,6 +483,7 @@ class TestModel:
             {"optimizer": "als", "regularization": 0.0},
             "regularization must be a finite number above 0",
         ),
+        ({"bias_regularization": -1}, 'bias_regularization must be .* at least 0 or "auto"'),
         ({"weighted_regularization": 1.5}, "weighted_regularization must be .* at most 1"),
         ({"init_scale": 0.0}, "init_scale must be a finite number above 0"),
         ({"learning_rate_decay": 1.1}, "learning_rate_decay must be .* at most 1"),
@@ -484,6 +495,55 @@ def test_refuses_bad_parameters(ratings, params, message):
 
 
 @pytest.mark.parametrize(("given", "exponent"), [(True, 1.0), (False, 0.0), (0.25, 0.25)])
-def test_weights_regularization_by_counts_if_asked_to(given, exponent):
-    settings = SimpleNamespace(**BiasedMF(weighted_regularization=given).get_params())
-    assert penalty_of(settings)["weighting"] == exponent
+def test_weights_regularization_by_counts_if_asked_to(ratings, given, exponent):
+    model = BiasedMF(weighted_regularization=given).fit(ratings)
+    assert model._learner(ratings)._penalty["weighting"] == exponent
+
+
+class TestBiasRegularization:
+    @pytest.fixture
+    def additive(self) -> Ratings:
+        """Biases of variances .25 and .5, of users and of items, and noise of 1."""
+        rng = np.random.default_rng(0)
+        seen = rng.random((600, 400)) < 0.1
+        values = rng.normal(size=(600, 1)) / 2 + rng.normal(size=400) * 0.5**0.5
+        values = values + rng.normal(size=seen.shape)
+        return Ratings.from_matrix(sparse.coo_array((values[seen] + 9, np.nonzero(seen))))
+
+    def test_is_estimated_from_ratios_of_variances(self, additive):
+        assert bias_dampings(additive, num_threads=2) == pytest.approx((4, 2), rel=0.15)
+
+    def test_is_bounded_where_biases_do_not_show(self):
+        rng = np.random.default_rng(0)
+        users, items = np.arange(300), rng.integers(0, 20, 300)
+        one_each = Ratings.from_matrix(sparse.coo_array((rng.normal(size=300) + 9, (users, items))))
+        assert bias_dampings(one_each, num_threads=1) == (10, 10)
+        alike = Ratings.from_matrix(sparse.csr_array(np.full((9, 8), 3.0)))
+        assert all(0 <= damping <= 10 for damping in bias_dampings(alike, num_threads=1))
+
+    @pytest.mark.parametrize("optimizer", ["als", "sgd"])
+    @pytest.mark.parametrize("given", [7.0, "auto"])
+    def test_damps_biases_by_as_many_ratings(self, additive, optimizer, given):
+        model = BiasedMF(
+            factors=1,
+            regularization=1e3 if optimizer == "als" else 1.0,
+            init_scale=1e-6,
+            bias_regularization=given,
+            optimizer=optimizer,
+            epochs=60,
+            learning_rate_decay=0.95,
+            random_state=0,
+            num_threads=1,
+        ).fit(additive)
+        pair = bias_dampings(additive, num_threads=1) if given == "auto" else (given, given)
+        values, seen = dense(additive)
+        rest = np.where(seen, (values - model.mean_) / model.scale_, 0)
+        by_users = (rest - seen * model.item_bias_).sum(1) / (seen.sum(1) + pair[0])
+        by_items = (rest - seen * model.user_bias_[:, np.newaxis]).sum(0) / (seen.sum(0) + pair[1])
+        np.testing.assert_allclose(model.user_bias_, by_users, atol=0.02)
+        np.testing.assert_allclose(model.item_bias_, by_items, atol=0.02)
+
+    def test_may_be_more_than_a_row_bears_in_steps(self):
+        one_each = sparse.csr_array(np.diag([1.0, 2.0, 5.0]).astype(np.float32))
+        model = BiasedMF(bias_regularization=1e6, random_state=0).fit(one_each)
+        assert np.abs(model.user_bias_).max() < 1e-5

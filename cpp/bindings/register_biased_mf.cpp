@@ -1,6 +1,7 @@
 #include "isthmus/models/biased_mf.hpp"
 
 #include <memory>
+#include <utility>
 
 #include "cells.hpp"
 #include "convert.hpp"
@@ -33,8 +34,12 @@ py::dict biased_mf_weights(const py::object& self) {
     return arrays;
 }
 
-RidgePenalty make_penalty(float regularization, float bias_regularization, float weighting) {
-    return {regularization, bias_regularization, weighting};
+using UserAndItem = std::pair<float, float>;
+
+SidePenalties make_penalties(float regularization, UserAndItem bias_regularization,
+                             float weighting) {
+    return {{regularization, bias_regularization.first, weighting},
+            {regularization, bias_regularization.second, weighting}};
 }
 
 void require_shape(const BiasedMF& model, const CsrView& by_user) {
@@ -43,7 +48,7 @@ void require_shape(const BiasedMF& model, const CsrView& by_user) {
 }
 
 double bind_als_sweep(BiasedMF& model, const BoundCells& by_user, const BoundCells& by_item,
-                      float regularization, float bias_regularization, float weighting,
+                      float regularization, UserAndItem bias_regularization, float weighting,
                       int num_threads, const py::object& progress) {
     require_shape(model, by_user.view);
     require(by_item.view.rows == by_user.view.cols && by_item.view.cols == by_user.view.rows &&
@@ -52,7 +57,7 @@ double bind_als_sweep(BiasedMF& model, const BoundCells& by_user, const BoundCel
     const auto poll = make_poll(progress);
     const py::gil_scoped_release release;
     return als_sweep(model, by_user.view, by_item.view,
-                     make_penalty(regularization, bias_regularization, weighting), num_threads,
+                     make_penalties(regularization, bias_regularization, weighting), num_threads,
                      poll);
 }
 
@@ -69,20 +74,19 @@ py::tuple bind_solve_rows(const BoundCells& cells, const py::array_t<float>& fac
     {
         const py::gil_scoped_release release;
         solve_rows(cells.view, ConstFactorSide(fixed, bias.data()), mean,
-                   make_penalty(regularization, bias_regularization, weighting), num_threads, {},
-                   out);
+                   {regularization, bias_regularization, weighting}, num_threads, {}, out);
     }
     return py::make_tuple(solved, solved_bias);
 }
 
 double run_factor_epoch(const FactorSgd& sgd, BiasedMF& model, float regularization,
-                        float bias_regularization, float weighting, float learning_rate,
+                        UserAndItem bias_regularization, float weighting, float learning_rate,
                         index_t epoch, int num_threads, const py::object& progress) {
     require(sgd.users() == model.user_factors.rows() && sgd.items() == model.item_factors.rows(),
             "the model must be of the matrix's users x items");
     const auto poll = make_poll(progress);
     const py::gil_scoped_release release;
-    return sgd.run_epoch(model, make_penalty(regularization, bias_regularization, weighting),
+    return sgd.run_epoch(model, make_penalties(regularization, bias_regularization, weighting),
                          learning_rate, epoch, num_threads, poll);
 }
 
@@ -113,7 +117,8 @@ void register_biased_mf(py::module_& module) {
         .def("als_sweep", &bind_als_sweep, py::arg("by_user"), py::arg("by_item"), py::kw_only(),
              py::arg("regularization"), py::arg("bias_regularization"), py::arg("weighting"),
              py::arg("num_threads"), py::arg("progress") = py::none(),
-             "Solves for all users, then for all items; the summed squared error after it. "
+             "Solves for all users, then for all items, whose biases' penalties are a pair; the "
+             "summed squared error after it. "
              "`progress` is called with the cells done, out of twice the matrix's.");
 
     py::register_local_exception<Singular>(module, "Singular", PyExc_ValueError);

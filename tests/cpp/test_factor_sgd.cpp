@@ -36,7 +36,8 @@ BiasedMF trained(const Data& data, int num_threads) {
     BiasedMF model(data.view.rows, data.view.cols, 20, 2.0f, 0.5f, 7, num_threads);
     const FactorSgd sgd(data.view, 3, num_threads);
     for (index_t epoch = 0; epoch < 3; ++epoch) {
-        sgd.run_epoch(model, {0.1f, 0.01f, 0.5f}, 0.02f, epoch, num_threads, {});
+        sgd.run_epoch(model, {{0.1f, 3.0f, 0.5f}, {0.1f, 1.0f, 0.5f}}, 0.02f, epoch, num_threads,
+                      {});
     }
     return model;
 }

@@ -20,15 +20,15 @@ BiasedMF::BiasedMF(index_t users, index_t items, index_t k, float mean_, float s
 }
 
 double als_sweep(BiasedMF& model, const CsrView& by_user, const CsrView& by_item,
-                 const RidgePenalty& penalty, int num_threads, const Poll& poll) {
+                 const SidePenalties& penalties, int num_threads, const Poll& poll) {
     Poll poll_items;
     if (poll) poll_items = [&](index_t done) { poll(by_user.nnz() + done); };
     double squared_error = 0.0;
     with_team(num_threads, [&] {
-        solve_rows(by_user, model.item_side(), model.mean, penalty, num_threads, poll,
+        solve_rows(by_user, model.item_side(), model.mean, penalties.user, num_threads, poll,
                    model.user_side());
-        squared_error = solve_rows(by_item, model.user_side(), model.mean, penalty, num_threads,
-                                   poll_items, model.item_side());
+        squared_error = solve_rows(by_item, model.user_side(), model.mean, penalties.item,
+                                   num_threads, poll_items, model.item_side());
     });
     return squared_error;
 }

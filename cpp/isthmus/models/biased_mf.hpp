@@ -23,10 +23,14 @@ struct BiasedMF {
     Matrix user_bias, item_bias;        // 1 x users, 1 x items
 };
 
+struct SidePenalties {
+    RidgePenalty user, item;
+};
+
 // Solves for all users, with the items fixed, then for all items: an epoch of alternating least
 // squares. by_item is by_user transposed. `poll` is called with the number of cells done, out of
 // twice the matrix's. Returns the squared error after the sweep.
 double als_sweep(BiasedMF& model, const CsrView& by_user, const CsrView& by_item,
-                 const RidgePenalty& penalty, int num_threads, const Poll& poll);
+                 const SidePenalties& penalties, int num_threads, const Poll& poll);
 
 }  // namespace isthmus

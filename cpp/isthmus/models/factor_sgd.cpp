@@ -40,23 +40,30 @@ std::vector<std::int32_t> deal(const Counts& counts, index_t bands) {
     return band;
 }
 
-// Returns the share of a row's penalty that falls on each of its cells.
-std::vector<float> shares(const Counts& counts, const RidgePenalty& penalty) {
-    std::vector<float> share(counts.size());
-    std::transform(counts.begin(), counts.end(), share.begin(), [&](index_t count) {
-        return penalty.scale(count) / static_cast<float>(std::max<index_t>(count, 1));
+// What a step at one of a row's cells leaves of its factors and bias: its share of the penalty.
+struct Kept {
+    float factors;
+    float bias;
+};
+
+std::vector<Kept> kept(const Counts& counts, const RidgePenalty& penalty, float rate) {
+    std::vector<Kept> rows(counts.size());
+    std::transform(counts.begin(), counts.end(), rows.begin(), [&](index_t count) {
+        const float share = rate / static_cast<float>(std::max<index_t>(count, 1));
+        return Kept{1.0f - share * penalty.factors * penalty.scale(count),
+                    1.0f / (1.0f + share * penalty.bias)};
     });
-    return share;
+    return rows;
 }
 
 struct Side {
     MatrixView factors;
     float* bias;
-    const float* share;  // of a row's penalty, for each of its cells
+    const Kept* kept;
 };
 
 double visit(const RatedCell* begin, const RatedCell* end, const Side& users, const Side& items,
-             float mean, const RidgePenalty& penalty, float rate) {
+             float mean, float rate) {
     const index_t width = users.factors.width();
     double squared_error = 0.0;
     for (const RatedCell* cell = begin; cell < end; ++cell) {
@@ -77,18 +84,16 @@ double visit(const RatedCell* begin, const RatedCell* end, const Side& users, co
         const float error = cell->value - mean - user_bias - item_bias - dot(p, q, width);
         squared_error += static_cast<double>(error) * error;
 
-        const float user_rate = rate * users.share[cell->user];
-        const float item_rate = rate * items.share[cell->item];
+        const Kept keep_user = users.kept[cell->user];
+        const Kept keep_item = items.kept[cell->item];
         const float step = rate * error;
-        const float keep_p = 1.0f - user_rate * penalty.factors;
-        const float keep_q = 1.0f - item_rate * penalty.factors;
         for (index_t j = 0; j < width; j += kLanes) {
             const Floats old_p = load(p + j), old_q = load(q + j);
-            store(p + j, multiply_add(step, old_q, keep_p * old_p));
-            store(q + j, multiply_add(step, old_p, keep_q * old_q));
+            store(p + j, multiply_add(step, old_q, keep_user.factors * old_p));
+            store(q + j, multiply_add(step, old_p, keep_item.factors * old_q));
         }
-        user_bias += step - user_rate * penalty.bias * user_bias;
-        item_bias += step - item_rate * penalty.bias * item_bias;
+        user_bias = keep_user.bias * (user_bias + step);
+        item_bias = keep_item.bias * (item_bias + step);
     }
     return squared_error;
 }
@@ -151,12 +156,12 @@ std::vector<std::int32_t> FactorSgd::offsets(index_t epoch) const {
     return order;
 }
 
-double FactorSgd::run_epoch(BiasedMF& model, const RidgePenalty& penalty, float rate, index_t epoch,
-                            int num_threads, const Poll& poll) const {
-    const std::vector<float> user_share = shares(user_cells_, penalty);
-    const std::vector<float> item_share = shares(item_cells_, penalty);
-    const Side users{model.user_factors.view(), model.user_bias.data(), user_share.data()};
-    const Side items{model.item_factors.view(), model.item_bias.data(), item_share.data()};
+double FactorSgd::run_epoch(BiasedMF& model, const SidePenalties& penalties, float rate,
+                            index_t epoch, int num_threads, const Poll& poll) const {
+    const std::vector<Kept> user_kept = kept(user_cells_, penalties.user, rate);
+    const std::vector<Kept> item_kept = kept(item_cells_, penalties.item, rate);
+    const Side users{model.user_factors.view(), model.user_bias.data(), user_kept.data()};
+    const Side items{model.item_factors.view(), model.item_bias.data(), item_kept.data()};
     const std::vector<std::int32_t> diagonals = offsets(epoch);
     std::vector<double> squared_error(static_cast<std::size_t>(bands_ * bands_));
     // How many diagonals are done in each band of users. A block waits for the two before it that
@@ -175,7 +180,7 @@ double FactorSgd::run_epoch(BiasedMF& model, const RidgePenalty& penalty, float 
         const auto b = static_cast<std::size_t>(block(band, offset));
         squared_error[static_cast<std::size_t>(task)] =
             visit(cells_.data() + block_begin_[b], cells_.data() + block_begin_[b + 1], users,
-                  items, model.mean, penalty, rate);
+                  items, model.mean, rate);
         done[static_cast<std::size_t>(band)].store(d + 1, std::memory_order_release);
     };
 

@@ -29,11 +29,13 @@ public:
     // The cells are copied, in an order drawn within each block.
     FactorSgd(const CsrView& by_user, std::uint64_t seed, int num_threads);
 
-    // Visits every cell once: e = value - prediction, p += rate (e q - penalty p), and so for q and
-    // the biases. A row's penalty is spread over its cells, so that an epoch's steps add up to the
-    // gradient of what ALS minimises, halved. Returns the squared errors before each step, summed.
-    // `poll` is called now and then with roughly the cells done. Throws Diverged.
-    double run_epoch(BiasedMF& model, const RidgePenalty& penalty, float rate, index_t epoch,
+    // Visits every cell once: e = value - prediction, p += rate (e q - penalty p), and so for q. A
+    // row's penalty is spread over its cells, so that an epoch's steps add up to the gradient of
+    // what ALS minimises, halved. A bias may have a penalty of more than its few cells bear in
+    // steps: b = (b + rate e) / (1 + rate penalty), which has the same minimum. Returns the squared
+    // errors before each step, summed. `poll` is called now and then with roughly the cells done.
+    // Throws Diverged.
+    double run_epoch(BiasedMF& model, const SidePenalties& penalties, float rate, index_t epoch,
                      int num_threads, const Poll& poll) const;
 
     // The cells in the order in which an epoch visits them, if there is one thread.

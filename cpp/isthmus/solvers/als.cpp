@@ -99,9 +99,8 @@ double solve_rows(const CsrView& cells, const ConstFactorSide& fixed, float mean
                 observation[k] = 1.0f;
                 observation[k + 1] = cells.values[c] - mean - fixed.bias[column];
             }
-            const float scale = penalty.scale(cells.row_nnz(row));
-            std::fill_n(penalties.begin(), k, penalty.factors * scale);
-            penalties[static_cast<std::size_t>(k)] = penalty.bias * scale;
+            std::fill_n(penalties.begin(), k, penalty.factors * penalty.scale(cells.row_nnz(row)));
+            penalties[static_cast<std::size_t>(k)] = penalty.bias;
             if (!equations.solve(penalties.data(), nullptr, unknowns.data(),
                                  squared_error[static_cast<std::size_t>(row)])) {
                 throw Singular();

@@ -19,9 +19,10 @@ struct Singular : std::invalid_argument {
         : std::invalid_argument("a least-squares problem is singular: raise regularization.") {}
 };
 
-// What a row's factors p and bias b cost: factors |p|^2 + bias b^2, times the row's number of cells
-// to the power of `weighting`: 0 is plain ridge regression, 1 weights by counts (Zhou et al., AAIM
-// 2008), and values in between interpolate (Rendle et al., RecSys 2022).
+// What a row's factors p and bias b cost: factors |p|^2 times the row's number of cells to the
+// power of `weighting`, and bias b^2. A weighting of 0 is plain ridge regression, 1 weights by
+// counts (Zhou et al., AAIM 2008), and values in between interpolate (Rendle et al., RecSys 2022).
+// A bias is damped by so many cells without one, however many the row has (Koren, KDD 2008).
 struct RidgePenalty {
     float factors = 0.0f;
     float bias = 0.0f;

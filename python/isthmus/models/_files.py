@@ -247,6 +247,9 @@ def _upgrade(about: dict[str, Any], tensors: Tensors, version: int) -> None:
             _add_trained(prefix, model, tensors)
         if model.get("model") == "AutoRec":
             _add_reading(prefix, model["parameters"], tensors)
+        elif model.get("model") == "BiasedMF":
+            # it grew with the number of ratings: no value of today's is the same
+            model["parameters"].pop("bias_regularization", None)
         elif model.get("model") == "EASE":
             tensors[f"{prefix}regularization"] = np.array([float(parameters["regularization"])])
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.arrays import is_finite
-from isthmus.data._csr import CSR
+from isthmus._util.checks import is_auto
+from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
+from isthmus.models._column_prior import strength
 from isthmus.training.weights import WeightKeeper
 
-__all__ = ["Learner", "penalty_of", "scaled_cells"]
+__all__ = ["Learner", "bias_dampings", "scaled_cells"]
+
+MOST_DAMPING = 10.0
+"""Of automatic penalties of biases, in ratings; theirs if biases do not show."""
 
 
 class Learner(WeightKeeper):
@@ -47,6 +54,7 @@ class Learner(WeightKeeper):
         self._scale = scale
         self._num_threads = num_threads
         self._by_user = scaled_cells(ratings.rows("user"), scale)
+        self._penalty = self._core_penalty()
         if settings.optimizer == "als":
             self._by_item = scaled_cells(ratings.rows("item", num_threads=num_threads), scale)
         else:
@@ -64,14 +72,14 @@ class Learner(WeightKeeper):
             squared_error = self._core.als_sweep(
                 self._by_user,
                 self._by_item,
-                **penalty_of(settings),
+                **self._penalty,
                 num_threads=self._num_threads,
                 progress=report,
             )
         else:
             squared_error = self._sgd.run_epoch(
                 self._core,
-                **penalty_of(settings),
+                **self._penalty,
                 learning_rate=settings.learning_rate * settings.learning_rate_decay**index,
                 epoch=index,
                 num_threads=self._num_threads,
@@ -84,15 +92,47 @@ class Learner(WeightKeeper):
             )
         return squared_error / self.ratings.nnz * self._scale**2
 
+    def _core_penalty(self) -> dict[str, Any]:
+        """Return what the core is told of the penalty."""
+        settings = self._settings
+        bias = settings.bias_regularization
+        if is_auto(bias):
+            pair = bias_dampings(self.ratings, num_threads=self._num_threads)
+        else:
+            pair = (float(bias), float(bias))
+        return {
+            "regularization": float(settings.regularization),
+            "bias_regularization": pair,
+            "weighting": float(settings.weighted_regularization),
+        }
 
-def penalty_of(settings: SimpleNamespace) -> dict[str, float]:
-    """Return what the core is told of the penalty."""
-    bias = settings.bias_regularization
-    return {
-        "regularization": float(settings.regularization),
-        "bias_regularization": float(settings.regularization / 10 if bias is None else bias),
-        "weighting": float(settings.weighted_regularization),
-    }
+
+def bias_dampings(ratings: Ratings, *, num_threads: int) -> tuple[float, float]:
+    """Estimate the best penalties of users' and of items' biases, ratios of variances."""
+    rows, mean = ratings.rows("user"), ratings.mean
+    cells = _core.Cells(rows.indptr, rows.indices, rows.values, ratings.n_items)
+    user_means = _core.fit_row_biases(
+        cells, mean, np.zeros(ratings.n_items), damping=0.0, num_threads=num_threads
+    )
+    _, item_means = _core.fit_biases(
+        cells, mean, row_damping=0.0, column_damping=0.0, sweeps=1, num_threads=num_threads
+    )
+    total = float(np.var(ratings.values, dtype=np.float64))
+    user = _spread(np.diff(ratings.indptr), user_means, total)
+    item = _spread(column_counts(ratings.indices, ratings.n_items), item_means, total)
+    noise = max(total - user - item, 0.0)
+    return min(strength(noise, user), MOST_DAMPING), min(strength(noise, item), MOST_DAMPING)
+
+
+def _spread(counts: NDArray[np.int64], means: NDArray[np.float64], total: float) -> float:
+    """Return the variance of biases, by the mean product of two ratings that share one.
+
+    Ratings are less their mean, `total` is their variance.
+    """
+    ratings = float(counts.sum())
+    pairs = float(np.sum(np.square(counts, dtype=np.float64))) - ratings
+    products = float(np.sum(np.square(counts * means))) - ratings * total
+    return max(products / pairs, 0.0) if pairs > 0 else 0.0
 
 
 def scaled_cells(matrix: CSR, scale: float) -> _core.Cells:

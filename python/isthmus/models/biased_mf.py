@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.arrays import MAX_RATING, read_only
-from isthmus._util.checks import check_choice, check_real, check_units
+from isthmus._util.checks import check_choice, check_real, check_units, is_auto
 from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
@@ -45,8 +45,8 @@ class BiasedMF(RatingModel):
     .. math::
         \hat r_{ui} = \mu + \sigma (b_u + b_i + p_u \cdot q_i), \qquad
         \min \sum_{(u, i)\ observed} (r_{ui} - \hat r_{ui})^2 / \sigma^2
-        + \sum_u n_u^\alpha (\lambda \lVert p_u \rVert^2 + \lambda_b b_u^2)
-        + \sum_i n_i^\alpha (\lambda \lVert q_i \rVert^2 + \lambda_b b_i^2)
+        + \sum_u (\lambda n_u^\alpha \lVert p_u \rVert^2 + \lambda_b b_u^2)
+        + \sum_i (\lambda n_i^\alpha \lVert q_i \rVert^2 + \lambda_b b_i^2)
 
     where mu and sigma are the ratings' mean and standard deviation, so that no parameter depends on
     their scale, and n is the number of ratings of a user or an item. Both optimizers minimise the
@@ -59,11 +59,12 @@ class BiasedMF(RatingModel):
         k, the length of p and q.
     regularization : float, default 0.16
         lambda, at least 0; above 0 for ALS.
-    bias_regularization : float, optional
-        lambda_b, at least 0; a tenth of `regularization` by default.
+    bias_regularization : float or "auto", default "auto"
+        lambda_b, at least 0: a bias counts as if there were so many further ratings without one.
+        "auto" estimates one for users and one for items: see the notes.
     weighted_regularization : bool or float, default 0.75
-        alpha, in [0, 1]: True is 1, and weights the penalty by counts; False is 0, plain ridge
-        regression. In between did best wherever it was tried.
+        alpha, in [0, 1]: True is 1, and weights the penalty of factors by counts; False is 0, plain
+        ridge regression. In between did best wherever it was tried.
     optimizer : {"sgd", "als"}, default "sgd"
         Stochastic gradient descent, or alternating least squares: a sweep solves for every user
         exactly, and then for every item. ALS wants other settings, as those of `BiasedMF.als`.
@@ -115,6 +116,11 @@ class BiasedMF(RatingModel):
     Rendle et al., RecSys 2022. SGD runs on blocks of users x items whose diagonals are taken in
     parallel: R. Gemulla et al., KDD 2011.
 
+    With ``bias_regularization="auto"``, lambda_b of users is (variance of the ratings around the
+    biases) / (variance of the users' biases), at most 10, and that of items likewise. The variance
+    of biases is estimated by moments: it is the mean product of two of a user's ratings, less the
+    mean of all.
+
     A new user's bias is drawn as those of trained users are (empirical Bayes): it is regressed
     towards their mean, which counts as (variance of the ratings around the biases) / (variance of
     the users' biases) ratings. The factors bear the penalty of an average user. New items likewise.
@@ -140,7 +146,7 @@ class BiasedMF(RatingModel):
         *,
         factors: int = 128,
         regularization: float = 0.16,
-        bias_regularization: float | None = None,
+        bias_regularization: float | Literal["auto"] = "auto",
         weighted_regularization: bool | float = 0.75,
         optimizer: str = "sgd",
         learning_rate: float = 0.025,
@@ -199,8 +205,8 @@ class BiasedMF(RatingModel):
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         exact = self.optimizer == "als"
         check_real("regularization", self.regularization, low=0, open_low=exact)
-        if self.bias_regularization is not None:
-            check_real("bias_regularization", self.bias_regularization, low=0)
+        if not is_auto(self.bias_regularization):
+            check_real("bias_regularization", self.bias_regularization, low=0, besides=' or "auto"')
         if not isinstance(self.weighted_regularization, bool | np.bool_):
             check_real("weighted_regularization", self.weighted_regularization, low=0, high=1)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
