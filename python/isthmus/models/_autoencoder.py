@@ -19,7 +19,15 @@ from isthmus.models._rating_model import LEAST_DEVIATION, deviation_of
 from isthmus.models._tensors import Layout, Tensors, double, network, single
 from isthmus.training.weights import load_weights
 
-__all__ = ["Autoencoder", "Offsets", "PartVectors", "Reader", "cell_outputs", "make_network"]
+__all__ = [
+    "Autoencoder",
+    "Biases",
+    "Offsets",
+    "PartVectors",
+    "Reader",
+    "cell_outputs",
+    "make_network",
+]
 
 MAX_ROW = 2**31 - 1
 """Ratings of a row."""
@@ -39,6 +47,9 @@ SPREAD, INPUT_MEAN = 1.117, 4.3
 """Of standardised ratings: their standard deviation, which is that of MovieLens 1M, and the input
 that a mean rating becomes. It is far from 0, so that a code depends on which cells are rated."""
 
+
+Biases = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Of rows and of columns."""
 
 PartVectors = tuple[Floats, Floats, Floats]
 """Codes of a network's rows, and weights and biases of its columns."""
@@ -115,19 +126,25 @@ class Reader:
         """Return as how many ratings of 0 a column's bias is damped by."""
         return BIAS_DAMPING["user" if self.settings.orientation == "item" else "item"]
 
-    def offsets(self, matrix: CSR, *, num_threads: int) -> Offsets:
-        """Return what is subtracted from the ratings of training to give targets."""
+    def biases(self, matrix: CSR, *, num_threads: int) -> Biases:
+        """Fit damped biases of rows and of columns."""
+        return _core.fit_biases(
+            _cells(matrix),
+            self.mean,
+            row_damping=self.row_damping,
+            column_damping=self.column_damping,
+            sweeps=BIAS_SWEEPS,
+            num_threads=num_threads,
+        )
+
+    def offsets(self, matrix: CSR, *, biases: Biases | None = None, num_threads: int) -> Offsets:
+        """Return what is subtracted from the ratings of training to give targets.
+
+        `biases` are fitted unless given, if they are subtracted at all.
+        """
         if self.settings.target_centering == "biases":
-            _, bias = _core.fit_biases(
-                _cells(matrix),
-                self.mean,
-                row_damping=self.row_damping,
-                column_damping=self.column_damping,
-                sweeps=BIAS_SWEEPS,
-                num_threads=num_threads,
-            )
-            column = _single(bias)
-            return Offsets(self.new_row_offset(matrix, column, num_threads=num_threads), column)
+            row, column = biases or self.biases(matrix, num_threads=num_threads)
+            return Offsets(_single(self.mean + row), _single(column))
         if not _has_offset(self.settings):
             return Offsets(None, None)
         return Offsets(

@@ -11,7 +11,7 @@ from isthmus import _core
 from isthmus._util.checks import is_auto
 from isthmus.data._csr import CSR, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
-from isthmus.models._autoencoder import Autoencoder, PartVectors, Reader
+from isthmus.models._autoencoder import Autoencoder, Biases, PartVectors, Reader
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
@@ -54,6 +54,8 @@ class Learner:
         Subtracted from each cell's target; it may change from epoch to epoch.
     outputs : ndarray of float32, shape (nnz,), optional
         Filled with each cell's output in the last epoch.
+    biases : tuple of ndarray of float64, optional
+        Of rows and columns, where they are fitted already.
     transposed : bool, default False
         Whether cells are masked as in the transposed matrix.
     seed, num_threads : int
@@ -67,13 +69,14 @@ class Learner:
         *,
         cell_offset: Floats | None = None,
         outputs: Floats | None = None,
+        biases: Biases | None = None,
         transposed: bool = False,
         seed: int,
         num_threads: int,
     ) -> None:
         self.reader = reader
         self.matrix = matrix
-        self.offsets = reader.offsets(matrix, num_threads=num_threads)
+        self.offsets = reader.offsets(matrix, biases=biases, num_threads=num_threads)
         self._network = network
         self._settings = settings = reader.settings
         self._rows = reader.rows(matrix, self.offsets, cell_offset)

@@ -49,6 +49,9 @@ class DualLearner:
         self._order = _cells_by_columns(matrices["item"], num_threads)
         self._outputs = np.zeros(cells, np.float32)
         self._offsets = {side: np.zeros(cells, np.float32) for side in SIDES}
+        self._best = self._offsets
+        row, column = readers["item"].biases(matrices["item"], num_threads=num_threads)
+        biases = {"item": (row, column), "user": (column, row)}
         self._learners = {
             side: Learner(
                 networks[side],
@@ -56,6 +59,7 @@ class DualLearner:
                 matrices[side],
                 cell_offset=self._offsets[side],
                 outputs=self._outputs,
+                biases=biases[side],
                 transposed=side == "user",
                 seed=seed,
                 num_threads=num_threads,
@@ -88,10 +92,13 @@ class DualLearner:
     def keep_best(self) -> None:
         for learner in self._learners.values():
             learner.keep_best()
+        self._best = {side: offset.copy() for side, offset in self._offsets.items()}
 
     def restore_best(self) -> None:
         for learner in self._learners.values():
             learner.restore_best()
+        for side, offset in self._best.items():
+            self._offsets[side][...] = offset
 
     def finish(self) -> dict[str, Autoencoder]:
         """Encode every item and every user with the final weights, and end training.
