@@ -244,6 +244,12 @@ class TestTraining:
                 assert_close(found[name], expected, 2e-4, f"{side} {name}")
             assert np.abs(found["decoder.weights"]).max() > 0.02  # which began at 0
 
+    def test_subtracts_the_same_biases_in_both_parts(self, parts):
+        item, user = (DualAutoRec(**SMALL).fit(parts[0])._parts[side].offsets for side in SIDES)
+        mean = parts[0].mean
+        np.testing.assert_allclose(user.row, mean + item.column, rtol=2e-7)
+        np.testing.assert_allclose(mean + user.column, item.row, rtol=2e-7)
+
     def test_has_one_result_at_any_number_of_threads(self):
         ratings = synthetic_ratings(500, 400, 12_000, random_state=2)
         one, *others = (
