@@ -788,6 +788,30 @@ class TestRecommend:
         (one,) = json.loads(ok(*args, "--candidates", tmp_path / "ids", "--include-seen"))
         assert {item["item"] for item in one["items"]} == {507, 511}
 
+    def test_leaves_items_out(self, ok, folder, tmp_path):
+        (tmp_path / "ids").write_text("507\n511\n")
+        args = ("recommend", folder / "model.safetensors", "--user", 103, "--format", "json")
+        (one,) = json.loads(ok(*args, "--exclude", tmp_path / "ids", "--n", 1000))
+        (all_items,) = json.loads(ok(*args, "--n", 1000))
+        left = [item for item in all_items["items"] if item["item"] not in (507, 511)]
+        assert one["items"] == left
+        assert len(left) < len(all_items["items"])
+
+    def test_users_have_items_of_their_own(self, ok, run, folder, tmp_path):
+        (tmp_path / "pairs.csv").write_text("user,item\n103,507\n104,511\n103,509\n999,1\n")
+        args = ("recommend", folder / "model.safetensors", "--include-seen", "--format", "json")
+        lists = json.loads(
+            ok(*args, "--user", 104, "--user", 103, "--candidates", tmp_path / "pairs.csv")
+        )
+        assert [{item["item"] for item in one["items"]} for one in lists] == [{511}, {507, 509}]
+        (tmp_path / "tab").write_text("103\t507\n")
+        both = ("--user", 104, "--user", 103, "--candidates", tmp_path / "pairs.csv")
+        lists = json.loads(ok(*args, *both, "--exclude", tmp_path / "tab"))
+        assert [{item["item"] for item in one["items"]} for one in lists] == [{511}, {509}]
+        code, _, err = run(*args, "--user", 105, "--candidates", tmp_path / "tab")
+        assert code == 1
+        assert "must have items of the users that are recommended to, as 105" in err
+
     def test_can_be_left_without_an_item(self, ok, folder, tmp_path):
         ratings = read_ratings(folder / "ratings.csv")
         seen = ratings.item_ids[ratings.indices[0]]

@@ -716,11 +716,14 @@ def test_users_without_ratings_are_served_alone_as_in_company(fitted):
     assert np.isfinite(predict_all(fitted)).all()
 
 
-@pytest.mark.parametrize("candidates", [[[1, 2], [3, 4]], [[1], [2, 3]], np.ones((2, 2), int)])
-def test_candidates_are_one_list(fitted, candidates):
-    message = r"^candidates must be one list of item ids, for all users alike, but it was a list"
-    with pytest.raises(ValueError, match=message):
-        fitted.recommend([1, 2], candidates=candidates)
+def test_each_user_has_candidates_and_exclusions_of_its_own(fitted):
+    candidates, exclude = [[31, 4, 18, 22, 4], list(range(40)), []], [[4], [0, 1, 2], [5]]
+    ids, scores = fitted.recommend([7, 2, 7], n=6, candidates=candidates, exclude=exclude)
+    for row, user in enumerate([7, 2, 7]):
+        own = np.setdiff1d(candidates[row], exclude[row]).astype(int)
+        one = fitted.recommend(user, n=6, candidates=own)
+        np.testing.assert_array_equal(ids[row], one[0])
+        np.testing.assert_allclose(scores[row], one[1], rtol=1e-5)
 
 
 def test_no_candidates_leave_empty_lists(fitted):

@@ -13,6 +13,7 @@ from isthmus.data._columns import resolve_columns
 from isthmus.data._csr import row_numbers
 from isthmus.data._frames import frame_cells
 from isthmus.data._ids import IdArray, as_ids
+from isthmus.data._layout import read_lines
 from isthmus.data._npz import read_matrix
 from isthmus.data._parquet import names_in_parquet, read_parquet
 from isthmus.data._reading import name_file, refuse_damage
@@ -32,6 +33,7 @@ __all__ = [
     "load",
     "of_users",
     "parse_metric_names",
+    "read_choice",
     "read_content",
     "read_id_file",
     "read_pairs",
@@ -162,6 +164,40 @@ def read_id_file(path: Path, known: IdArray) -> IdArray:
     with refuse_damage(path, "a file of ids"):
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     return ids_from_text([line for line in lines if line], known, f"every line of {path}")
+
+
+def read_choice(
+    path: Path, model: Recommender, users: IdArray, options: dict[str, Any]
+) -> IdArray | list[IdArray]:
+    """Read items for all users alike, one id in a line, or a user and an item in each line.
+
+    Returns
+    -------
+    ndarray or list of ndarray
+        Ids of items; of pairs, those of each of the users.
+    """
+    if not _has_pairs(path, model.item_ids_):
+        return read_id_file(path, model.item_ids_)
+    rows, items = read_pairs(path, model, options)
+    if rows.dtype.kind != users.dtype.kind or not np.isin(rows, users).any():
+        raise ValueError(
+            f"{path} must have items of the users that are recommended to, as {users[0].item()!r}, "
+            f"but has those of others alone, as {rows[0].item()!r}."
+        )
+    order = np.argsort(rows, kind="stable")
+    rows, items = rows[order], items[order]
+    ends = (np.searchsorted(rows, users, side=side) for side in ("left", "right"))
+    return [items[first:last] for first, last in zip(*ends, strict=True)]
+
+
+def _has_pairs(path: Path, items: IdArray) -> bool:
+    """Return whether a file's lines have a user and an item, and not an id alone."""
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return True
+    path.open("rb").close()  # which says more of a file that is not there
+    first = next((line.strip() for _, line in read_lines(path, "utf-8")), "")
+    is_id = _is_integer(first) if items.dtype.kind == "i" else first in items
+    return not is_id and any(separator in first for separator in (*",;|\t", "::"))
 
 
 def read_content(path: Path, items: IdArray) -> Content:

@@ -14,7 +14,7 @@ import typer
 from isthmus.cli._data import (
     ids_from_text,
     load,
-    read_id_file,
+    read_choice,
     reading_options,
     titles_like,
     with_ids_like,
@@ -55,7 +55,9 @@ def register(app: typer.Typer) -> None:
 def _reading_options(args: list[str]) -> Source:
     source = reading_options(args)
     # --format is that of the output here; that of the file is found
-    return source._replace(title="Options for reading --ratings", skip=("format",))
+    return source._replace(
+        title="Options for reading --ratings, and pairs of a user and an item", skip=("format",)
+    )
 
 
 def recommend(
@@ -77,7 +79,14 @@ def recommend(
     ] = None,
     candidates: Annotated[
         Path | None,
-        typer.Option(help="File with the ids, one in a line, of the items to choose from."),
+        typer.Option(
+            help="File of the items to choose from: an id in each line, for all users, or a user "
+            "and an item in each line."
+        ),
+    ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="File of items to leave out, as that of --candidates."),
     ] = None,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Do not leave out what a user has rated.")
@@ -101,8 +110,6 @@ def recommend(
         raise typer.BadParameter("there must be --user, --all-users or --ratings, one of them.")
     recommender = load(model, num_threads)
     options: dict[str, Any] = {"n": n, "exclude_seen": not include_seen, "order": order.value}
-    if candidates is not None:
-        options["candidates"] = read_id_file(candidates, recommender.item_ids_)
     if ratings is not None:
         new = read_ratings(ratings, **context.obj[0])
         new = with_ids_like(new, recommender.user_ids_, recommender.item_ids_)
@@ -111,6 +118,9 @@ def recommend(
         users = options["users"] = ids_from_text(user, recommender.user_ids_, "--user")
     else:
         users = recommender.user_ids_
+    for name, path in (("candidates", candidates), ("exclude", exclude)):
+        if path is not None:
+            options[name] = read_choice(path, recommender, users, context.obj[0])
     titles = {} if items is None else titles_like(read_items(items), recommender.item_ids_)
     ids, scores = recommender.recommend(**options)
     lists = (

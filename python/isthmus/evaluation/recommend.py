@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from isthmus.data._csr import CSR, take_columns
-from isthmus.data._ids import IdArray, IdIndex
+from isthmus._util.arrays import blocks
+from isthmus.data._csr import CSR, row_numbers, take_columns
+from isthmus.data._ids import IdArray
+from isthmus.evaluation.choice import Allowed
 from isthmus.evaluation.scores import Floats, Scorable
 
-__all__ = ["candidate_positions", "ids_at", "scores_at", "top_items"]
+__all__ = ["ids_at", "scores_at", "top_items"]
 
 
 def top_items(
-    scores: Scorable,
-    n: int,
-    *,
-    seen: CSR,
-    exclude_seen: bool = True,
-    pool: NDArray[np.int64] | None = None,
-    num_threads: int,
+    scores: Scorable, n: int, allowed: Allowed, *, num_threads: int
 ) -> tuple[NDArray[np.int32], Floats]:
-    """Find the n items that score highest for each user.
+    """Find the n items that score highest for each user; of equal ones, the first in order.
 
     Parameters
     ----------
     scores : Scorable
         Of users for all items.
     n : int
-    seen : CSR
-        Which items each user has had; they are left out if `exclude_seen`.
-    pool : ndarray, optional
-        Positions of the items to choose from, ascending; all by default.
+    allowed : Allowed
+        Which items may be listed.
 
     Returns
     -------
@@ -42,17 +37,42 @@ def top_items(
     scores : ndarray of float32, shape (users, n)
         NaN where a list has ended.
     """
+    if allowed.lists is not None:
+        return _top_of_lists(scores, n, allowed.lists, num_threads)
+    seen, pool = allowed.left_out, allowed.pool
     if pool is not None:
         scores = scores.take(items=pool)
-        seen = take_columns(seen, pool)
+        seen = None if seen is None else take_columns(seen, pool)
     positions, values = scores.scorer().top_k(
         n,
-        seen_indptr=seen.indptr if exclude_seen else None,
-        seen_indices=seen.indices if exclude_seen else None,
+        seen_indptr=None if seen is None else seen.indptr,
+        seen_indices=None if seen is None else seen.indices,
         num_threads=num_threads,
     )
     if pool is not None:
         positions = np.append(pool, -1)[positions]  # a list's end, -1, stays one
+    return positions, values
+
+
+def _top_of_lists(
+    scores: Scorable, n: int, lists: CSR, num_threads: int
+) -> tuple[NDArray[np.int32], Floats]:
+    """Find the n of each user's own items that score highest."""
+    positions = np.full((lists.shape[0], n), -1, np.int32)
+    values = np.full((lists.shape[0], n), np.nan, np.float32)
+    scorer = scores.scorer()
+    # whole users, about as many pairs at a time as a block has
+    edges = np.searchsorted(lists.indptr, [block.start for block in blocks(len(lists.indices))])
+    for first, last in pairwise(np.unique([*edges, lists.shape[0]])):
+        cells = slice(lists.indptr[first], lists.indptr[last])
+        items = lists.indices[cells]
+        users = first + row_numbers(lists.indptr[first : last + 1])
+        own = scorer.score_pairs(users.astype(np.int32), items, num_threads=num_threads)
+        order = np.lexsort((-own, users))  # NaN comes last, and equals stay in order
+        place = np.arange(len(order)) - (lists.indptr[users] - cells.start)
+        best = (place < n) & ~np.isnan(own[order])
+        where = users[best], place[best]
+        positions[where], values[where] = items[order][best], own[order][best]
     return positions, values
 
 
@@ -64,20 +84,6 @@ def scores_at(scores: Scorable, positions: NDArray[np.int32], *, num_threads: in
         users.astype(np.int32), positions[users, places].astype(np.int32), num_threads=num_threads
     )
     return values
-
-
-def candidate_positions(items: IdIndex, candidates: ArrayLike) -> NDArray[np.int64]:
-    """Look up the items to choose from: in the model's order, each once, so that ties are too."""
-    try:
-        ids = np.atleast_1d(candidates)
-    except ValueError:  # lists of different lengths
-        ids = np.empty((0, 0))
-    if ids.ndim > 1:
-        raise ValueError(
-            "candidates must be one list of item ids, for all users alike, "
-            "but it was a list of lists."
-        )
-    return np.unique(items.positions(ids, "candidates"))
 
 
 def ids_at(ids: IdArray, positions: NDArray[Any]) -> IdArray:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus._util.checks import check_choice, check_integer
-from isthmus.data._alignment import cells_among, pattern_among, rows_among
+from isthmus.data._alignment import cells_among, check_same_users, pattern_among, rows_among
 from isthmus.data._csr import CSR, append, as_scipy, select_rows
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.evaluation.choice import Allowed, allowed_items
 from isthmus.evaluation.evaluate import (
     ERRORS,
     align_known,
@@ -25,7 +26,7 @@ from isthmus.evaluation.evaluate import (
 )
 from isthmus.evaluation.odds import Odds, rated_odds
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank, with_training
-from isthmus.evaluation.recommend import candidate_positions, ids_at, scores_at, top_items
+from isthmus.evaluation.recommend import ids_at, scores_at, top_items
 from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, unit_rows
 from isthmus.exceptions import NotFittedError
 from isthmus.models import _files
@@ -161,7 +162,8 @@ class Recommender(Estimator):
         *,
         ratings: Any = None,
         exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
+        candidates: Any = None,
+        exclude: Any = None,
         order: str = "likely",
     ) -> tuple[IdArray, Floats]:
         """Find the items that each user is likeliest to want.
@@ -177,8 +179,14 @@ class Recommender(Estimator):
             model stays as it is. Not together with `users`.
         exclude_seen : bool, default True
             Whether to leave out what a user has a rating of (in training, or in `ratings`).
-        candidates : array_like of int or str, optional
-            Ids of the items to choose from; all by default.
+        candidates : optional
+            What to choose from; all items by default. Ids of items (array_like of int or str) are
+            for all users alike. A list of lists of ids has one for each user in the order of the
+            result; a two-dimensional array may end its rows in -1 or "", as results do. Ratings and
+            SciPy's sparse matrices have a user's items as their stored cells, and the model's users
+            and items, or the users of `ratings` in the same order.
+        exclude : optional
+            What to leave out beside what a user has seen, as `candidates` are given.
         order : {"likely", "rating"}, default "likely"
             What a model of ratings puts first: what a user is likely to rate, and to rate high; or
             the highest predicted ratings, which many items have that hardly anybody knows. Other
@@ -198,8 +206,9 @@ class Recommender(Estimator):
         ------
         NotFittedError
             Before `fit`.
-        ValueError
-            If an id is unknown, `n` is below 1, or the model has no such order.
+        TypeError, ValueError
+            If an id is unknown, `n` is below 1, the model has no such order, or `candidates` or
+            `exclude` has not a list for each user.
 
         Notes
         -----
@@ -221,15 +230,24 @@ class Recommender(Estimator):
             chosen = None if wanted is None else wanted.reshape(-1)
             scores = self._vectors().take(users=chosen)
             seen = self._seen if chosen is None else select_rows(self._seen, chosen)
-        ranked = self._ranked_by(scores, seen, order)
-        positions, values = top_items(
-            ranked,
-            n,
+
+        def pattern(X: Any, name: str) -> CSR:
+            if ratings is None:
+                cells = self._known_pattern(X, name)
+                return cells if wanted is None else select_rows(cells, wanted.reshape(-1))
+            cells = self._rows_among(X, name, axis="user")
+            check_same_users(ratings, seen, X, cells, name, of="ratings")
+            return cells
+
+        allowed = allowed_items(
+            *(candidates, exclude),
             seen=seen,
             exclude_seen=exclude_seen,
-            pool=None if candidates is None else candidate_positions(self._items, candidates),
-            num_threads=self._num_threads(),
+            items=self._items,
+            pattern=pattern,
         )
+        ranked = self._ranked_by(scores, seen, order)
+        positions, values = top_items(ranked, n, allowed, num_threads=self._num_threads())
         if ranked is not scores:
             values = scores_at(scores, positions, num_threads=self._num_threads())
         ids, values = ids_at(self._items.ids, positions), self._finish_scores(values)
@@ -293,7 +311,7 @@ class Recommender(Estimator):
             (len(chosen), len(self._items)),
         )
         positions, scores = top_items(
-            self._similarity(chosen), n, seen=itself, num_threads=self._num_threads()
+            self._similarity(chosen), n, Allowed(itself), num_threads=self._num_threads()
         )
         ids = ids_at(self._items.ids, positions)
         return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
