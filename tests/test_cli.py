@@ -38,6 +38,7 @@ from isthmus import (
 from isthmus.cli import app, train
 from isthmus.cli._options import Source, describe_parameters
 from isthmus.cli.train import name_of
+from isthmus.metrics import bias_baseline, mae, rmse
 
 QUICK = ["--hidden-units", "6", "--epochs", "2", "--random-state", "0", "--num-threads", "1"]
 PROGRAM = [sys.executable, "-m", "isthmus"]
@@ -170,7 +171,7 @@ class TestTrain:
         args = ("train", path, *QUICK, "-o", tmp_path / "m", "--columns", "who,what,how")
         code, _, err = run(*args)
         assert code == 1
-        assert re.search(r"user 'ann' and item 'heat'; pass --duplicates mean or last", err)
+        assert re.search(r"user 'ann' and item 'heat'; pass --duplicates mean, sum or last", err)
         out = ok(*args, "--separator", "|", "--header", "--duplicates", "last")
         assert "2 users x 2 items, 3 ratings from 2 to 5" in out
         out = ok(
@@ -201,6 +202,79 @@ class TestTrain:
         ok("train", folder / "ratings.csv", *QUICK, "--output", tmp_path / "m")
         Recommender.load(tmp_path / "m")
         assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+    def test_measures_the_biases_beside_the_model(self, ok, folder):
+        out = ok("train", folder / "ratings.csv", *QUICK, "--test-size", "0.1")
+        train, test = train_test_split(
+            read_ratings(folder / "ratings.csv"), test_size=0.1, random_state=0
+        )
+        biases = bias_baseline(train, test)
+        shown = f"RMSE {rmse(test.values, biases):.4f}, MAE {mae(test.values, biases):.4f}"
+        assert f"user and item biases alone: {shown}\ntest RMSE" in out
+        lists = ok("train", folder / "ratings.csv", "--model", "ease", "--test-size", "0.1")
+        assert "biases" not in lists
+
+    def test_writes_both_parts_of_the_split(self, ok, run, folder, tmp_path):
+        parts = (tmp_path / "train.csv", tmp_path / "test.parquet")
+        args = ("train", folder / "ratings.csv", *QUICK, "--split", *parts)
+        out = ok(*args, "--test-size", "0.1", "--split-seed", 3)
+        assert re.search(r"wrote .*train\.csv \(360 ratings\)\nwrote .*test\.parquet \(40 rat", out)
+        wanted = train_test_split(
+            read_ratings(folder / "ratings.csv"), test_size=0.1, random_state=3
+        )
+        for part, path in zip(wanted, parts, strict=True):
+            got = read_ratings(path).to_arrays()
+            for array, expected in zip(got[:3], part.to_arrays()[:3], strict=True):
+                np.testing.assert_array_equal(array, expected)
+        assert "--split must come with --test-size" in run(*args)[2]
+
+    @pytest.mark.parametrize(
+        ("parts", "message"),
+        [
+            (("train.xls", "t.csv"), "format must be csv, tsv, parquet or npz, but for"),
+            (("t.csv", "nowhere/t.csv"), "the folder"),
+            (("t.csv", "ratings.csv"), "--split must be none of the files that are read"),
+        ],
+    )
+    def test_refuses_a_split_before_any_work(self, run, folder, tmp_path, parts, message):
+        (tmp_path / "ratings.csv").write_bytes((folder / "ratings.csv").read_bytes())
+        args = ("train", tmp_path / "ratings.csv", "--test-size", "0.1")
+        code, out, err = run(*args, "--split", *(tmp_path / part for part in parts))
+        assert (code, out) == (1, "")
+        assert message in err
+
+    def test_prepares_ratings(self, ok, run, folder):
+        args = ("train", folder / "ratings.csv", "--model", "ease", "--test-size", "0.2")
+        ratings = read_ratings(folder / "ratings.csv")
+        kept = ratings.select(ratings.values >= 4)
+        assert f"{kept.nnz} ratings from 4 to 5" in ok(*args, "--min-rating", "4")
+        assert f"{kept.nnz} ratings from 1 to 1" in ok(*args, "--threshold", "4")
+        assert "400 ratings from 0.693147 to 1.79176" in ok(*args, "--log1p")
+        _, _, err = run(*args, "--threshold", "4", "--log1p")
+        assert "--threshold must not come with --log1p or --min-rating" in err
+        _, _, err = run(*args, "--min-rating", "6")
+        assert "--min-rating must be at most the highest rating, 5, but it was 6" in err
+
+    def test_warns_of_values_in_a_line(self, run, ok, tmp_path):
+        lines = "".join(f"{u},{u % 9},{-1 if u % 4 == 0 else u % 5 + 1}\n" for u in range(1, 60))
+        (tmp_path / "r.csv").write_text("user,item,rating\n" + lines)
+        args = ("train", tmp_path / "r.csv", *QUICK, "--test-size", "5")
+        code, _, err = run(*args)
+        assert code == 0
+        assert err.count("\n") == 1
+        assert re.match(r"isthmus: warning: .*are -1, far .* pass --missing-values -1\.$", err)
+        assert "45 ratings from 1 to 5" in ok(*args, "--missing-values", "-1")
+        (tmp_path / "r.csv").write_text(lines.replace("-1", "9000"))
+        assert "like counts" in run(*args)[2]
+        ok(*args, "--log1p")
+
+    def test_shows_the_option_that_names_columns(self, run, tmp_path):
+        (tmp_path / "r.csv").write_text("whom,artistID,how much\n1,2,3\n")
+        _, _, err = run("train", tmp_path / "r.csv", "--test-size", "1")
+        assert 'name it, as --columns "whom,artistID,how much" does if these are' in err
+        (tmp_path / "r.csv").write_text("whom,artistID,weight\n1,2,3\n")
+        _, _, err = run("train", tmp_path / "r.csv", "--test-size", "1")
+        assert "name it, as --columns whom,artistID,weight does if these are" in err
 
 
 class TestTrainErrors:
@@ -308,7 +382,7 @@ class TestTrainErrors:
         def fail(*args, **options):
             raise error
 
-        monkeypatch.setattr(train, "read_ratings", fail)
+        monkeypatch.setattr(train, "read_prepared", fail)
         code, _, err = run("train", folder / "ratings.csv", "--test-size", "0.1")
         assert (code, err) == (1, f"isthmus: error: {line}\n")
 

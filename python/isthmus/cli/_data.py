@@ -1,5 +1,6 @@
 """What the commands read: ratings, pairs, models, and ids as they are written in a shell."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import typer
 
 from isthmus._util.files import check_writable
-from isthmus.cli._options import Source, parse_columns
+from isthmus.cli._options import Source, parse_columns, parse_numbers
 from isthmus.data._columns import resolve_columns
 from isthmus.data._csr import row_numbers
 from isthmus.data._frames import frame_cells
@@ -33,10 +34,12 @@ __all__ = [
     "load",
     "of_users",
     "parse_metric_names",
+    "preparing_options",
     "read_choice",
     "read_content",
     "read_id_file",
     "read_pairs",
+    "read_prepared",
     "reading_options",
     "titles_like",
     "with_ids_like",
@@ -51,8 +54,60 @@ def reading_options(args: list[str]) -> Source:
         "Options for reading ratings",
         read_ratings,
         read_ratings.__doc__ or "",
-        parsers={"columns": parse_columns},
+        parsers={"columns": parse_columns, "missing_values": parse_numbers},
     )
+
+
+def preparing_options(args: list[str]) -> Source:
+    """Options for what is done to ratings before a model gets them."""
+    return Source("Options for preparing ratings", prepared, prepared.__doc__ or "")
+
+
+def prepared(
+    ratings: Ratings,
+    *,
+    min_rating: float | None = None,
+    threshold: float | None = None,
+    log1p: bool = False,
+) -> Ratings:
+    """Drop ratings, or change their values.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    min_rating : float, optional
+        Drop ratings below this.
+    threshold : float, optional
+        Drop ratings below this, and let all others be 1.
+    log1p : bool, default False
+        Take the logarithm of 1 + each rating, as of counts.
+
+    Returns
+    -------
+    Ratings
+    """
+    if threshold is not None and (log1p or min_rating is not None):
+        raise ValueError("--threshold must not come with --log1p or --min-rating.")
+    if min_rating is not None:
+        if ratings.max < min_rating:
+            raise ValueError(
+                f"--min-rating must be at most the highest rating, {ratings.max:g}, but it was "
+                f"{min_rating:g}."
+            )
+        ratings = ratings.select(ratings.values >= min_rating)
+    if threshold is not None:
+        ratings = ratings.binarize(threshold)
+    return ratings.log1p() if log1p else ratings
+
+
+def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]) -> Ratings:
+    """Read ratings, and do to them what the options say."""
+    with warnings.catch_warnings():
+        if preparing.get("log1p") or "threshold" in preparing:
+            # which is what they say to do
+            warnings.filterwarnings("ignore", ".*the ratings look like counts", UserWarning)
+        ratings = read_ratings(path, **reading)
+    return prepared(ratings, **preparing)
 
 
 def load(path: Path, num_threads: int | None) -> Recommender:
@@ -61,13 +116,13 @@ def load(path: Path, num_threads: int | None) -> Recommender:
     return model.set_params(num_threads=num_threads or 0)
 
 
-def check_output(output: Path, *inputs: Path | None) -> None:
+def check_output(output: Path, *inputs: Path | None, option: str = "--output") -> None:
     """Refuse an output that cannot be written, or is one of the inputs, before any work."""
     target = check_writable(output)
     for path in inputs:
         if path is not None and target.exists() and path.exists() and target.samefile(path):
             raise ValueError(
-                f"--output must be none of the files that are read, but it was {output}."
+                f"{option} must be none of the files that are read, but it was {output}."
             )
 
 

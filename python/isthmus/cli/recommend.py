@@ -14,7 +14,9 @@ import typer
 from isthmus.cli._data import (
     ids_from_text,
     load,
+    preparing_options,
     read_choice,
+    read_prepared,
     reading_options,
     titles_like,
     with_ids_like,
@@ -23,7 +25,7 @@ from isthmus.cli._options import Source, command_with
 from isthmus.cli._output import escape_json, write_csv
 from isthmus.cli.predict import ModelFile, Order, Ordering, Threads
 from isthmus.data._reading import printable
-from isthmus.data.io import read_items, read_ratings
+from isthmus.data.io import read_items
 
 __all__ = ["Recommended", "print_table", "register"]
 
@@ -49,7 +51,7 @@ Lists = Iterator[tuple[int | str, list[Recommended]]]
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command(cls=command_with(_reading_options))(recommend)
+    app.command(cls=command_with(_reading_options, preparing_options))(recommend)
 
 
 def _reading_options(args: list[str]) -> Source:
@@ -111,7 +113,7 @@ def recommend(
     recommender = load(model, num_threads)
     options: dict[str, Any] = {"n": n, "exclude_seen": not include_seen, "order": order.value}
     if ratings is not None:
-        new = read_ratings(ratings, **context.obj[0])
+        new = read_prepared(ratings, *context.obj)
         new = with_ids_like(new, recommender.user_ids_, recommender.item_ids_)
         users, options["ratings"] = new.user_ids, new
     elif user:
