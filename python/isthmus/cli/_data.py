@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import typer
 
+from isthmus import datasets
 from isthmus._util.files import check_writable
 from isthmus.cli._options import Source, parse_columns, parse_numbers
 from isthmus.data._columns import resolve_columns
@@ -101,7 +102,14 @@ def prepared(
 
 
 def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]) -> Ratings:
-    """Read ratings, and do to them what the options say."""
+    """Read a file of ratings, or fetch a data set, and do to them what the options say."""
+    if not path.exists() and str(path) in datasets.NAMES:
+        if reading:
+            raise ValueError(
+                f"{path} is a data set whose format is known: there must be no options for reading "
+                f"ratings, but there is --{next(iter(reading)).replace('_', '-')}."
+            )
+        return prepared(datasets.fetch(str(path)), **preparing)
     with warnings.catch_warnings():
         if preparing.get("log1p") or "threshold" in preparing:
             # which is what they say to do

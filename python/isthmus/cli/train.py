@@ -24,6 +24,7 @@ from isthmus.cli.predict import Metrics
 from isthmus.data.io import check_format, write_ratings
 from isthmus.data.ratings import Ratings
 from isthmus.data.splits import train_test_split
+from isthmus.datasets import NAMES
 from isthmus.evaluation.evaluate import ERRORS, error_of
 from isthmus.metrics import bias_baseline
 from isthmus.models.base import Recommender
@@ -85,7 +86,12 @@ def register(app: typer.Typer) -> None:
 def train(
     context: typer.Context,
     ratings: Annotated[
-        Path, typer.Argument(metavar="RATINGS", help="File of ratings.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RATINGS",
+            help=f"File of ratings, or the name of a data set: {', '.join(NAMES)}.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write the model.")
