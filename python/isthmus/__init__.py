@@ -9,6 +9,7 @@ from isthmus.data.io import read_items, read_ratings, write_ratings
 from isthmus.data.ratings import Ratings
 from isthmus.data.splits import (
     HeldOutUsers,
+    RatingKFold,
     UserSplit,
     hold_out_users,
     kfold,
@@ -47,6 +48,7 @@ __all__ = [
     "MultDAE",
     "MultVAE",
     "NotFittedError",
+    "RatingKFold",
     "Ratings",
     "Recommender",
     "Tuned",

@@ -498,6 +498,30 @@ class Ratings:
         """Return a ``scipy.sparse.csr_array``, users x items."""
         return sparse.csr_array((self.values, self.indices, self.indptr), shape=self.shape)
 
+    def __getitem__(self, index: Any) -> "Ratings":
+        """Keep the ratings at some positions in stored order, or under a mask; see `select`.
+
+        For scikit-learn, which cuts data so by what `RatingKFold` gives.
+        """
+        # which asks for data[positions, ...], as of an array
+        alone = isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis
+        at = np.asarray(index[0] if alone else index)
+        if at.dtype == np.bool_:
+            return self.select(at)
+        if at.dtype.kind not in "iu" or at.ndim != 1:
+            raise TypeError(
+                f"index must hold positions of ratings, or a mask, but its dtype is {at.dtype} and "
+                f"its shape {at.shape}."
+            )
+        if len(at) and not 0 <= at.min() <= at.max() < self.nnz:
+            raise ValueError(
+                f"index must lie between 0 and {self.nnz - 1}, but it goes from {at.min()} to "
+                f"{at.max()}."
+            )
+        mask = np.zeros(self.nnz, np.bool_)
+        mask[at] = True
+        return self.select(mask)
+
     def select(self, mask: ArrayLike) -> "Ratings":
         """Keep some of the ratings, and all users and items.
 

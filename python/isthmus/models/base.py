@@ -27,7 +27,7 @@ from isthmus.evaluation.evaluate import (
 from isthmus.evaluation.odds import Odds, rated_odds
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank, with_training
 from isthmus.evaluation.recommend import ids_at, scores_at, top_items
-from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, unit_rows
+from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, dot_vectors, unit_rows
 from isthmus.exceptions import NotFittedError
 from isthmus.models import _files
 from isthmus.models._estimator import Estimator
@@ -316,6 +316,55 @@ class Recommender(Estimator):
         ids = ids_at(self._items.ids, positions)
         return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
 
+    # Vectors, for indexes of nearest neighbours
+
+    def user_vectors(self, *, ratings: Any = None, order: str = "likely") -> Floats:
+        """Return a vector of each user; dot products with `item_vectors` rank as `recommend` does.
+
+        Parameters
+        ----------
+        ratings : Ratings or scipy.sparse array or matrix, shape (n_new_users, n_items), optional
+            Of users who need not have been in training, as for `recommend`.
+        order : {"likely", "rating"}, default "likely"
+            As for `recommend`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_users, d)
+            In the order of `user_ids_`, or of the users of `ratings`. Dot products are no scores:
+            what is the same for all items of a user is left out, and what a user has seen is not.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the model ranks by something else than dot products, as `EASE` and `RBM` do.
+        """
+        self._check_fitted()
+        self._check_order(order)
+        if ratings is None:
+            return self._dot_vectors(self._vectors(), self._seen, order)[0]
+        seen = self._rows_among(ratings, "ratings", axis="user")
+        return self._dot_vectors(self._fold_users(seen), seen, order)[0]
+
+    def item_vectors(self, *, order: str = "likely") -> Floats:
+        """Return a vector of each item, in the order of `item_ids_`; see `user_vectors`."""
+        self._check_fitted()
+        self._check_order(order)
+        no_user = np.empty(0, np.int64)
+        scores, seen = self._vectors().take(users=no_user), select_rows(self._seen, no_user)
+        return self._dot_vectors(scores, seen, order)[1]
+
+    def _dot_vectors(self, scores: Scorable, had: CSR, order: str) -> tuple[Floats, Floats]:
+        found = dot_vectors(self._ranked_by(scores, had, order))
+        if found is None:
+            raise ValueError(
+                f"{type(self).__name__} must rank by dot products to have vectors, but with these "
+                f"parameters it does not; recommend finds its lists."
+            )
+        return found
+
     def _similarity(self, items: NDArray[np.int64]) -> Scorable:
         """Return how similar some items are to all items, as scores."""
         unit = unit_rows(self._item_vectors())
@@ -399,6 +448,32 @@ class Recommender(Estimator):
             values |= {label: mean_of_users(array) for label, array in per_user.items()}
         labels = (metric if isinstance(metric, str) else metric.label for metric in wanted)
         return {label: values[label] for label in labels}
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return how good the model is on held-out ratings, the higher the better.
+
+        It is what scikit-learn's `cross_val_score` and `GridSearchCV` go by, with `RatingKFold`.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        y : None
+            Not used; here for scikit-learn.
+
+        Returns
+        -------
+        float
+            The first metric that `evaluate` measures by default: RMSE, with its sign turned, or
+            NDCG@10.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `evaluate` does.
+        """
+        name = self._default_metrics[0]
+        value = self.evaluate(X, name)[name]
+        return -value if error_of(name) else value
 
     def evaluate_forms(
         self, test: Any, metrics: str | Iterable[str] | None = None
