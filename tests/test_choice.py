@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from isthmus import EASE, AutoRec, Ratings, synthetic_ratings
+from isthmus import EASE, AutoRec, Ratings, Recommender, synthetic_ratings
+from isthmus.evaluation import recommend
+from isthmus.evaluation.scores import Vectors
 
 N_USERS, N_ITEMS = 30, 40
 TRAIN = synthetic_ratings(N_USERS, N_ITEMS, 400, random_state=1)
@@ -92,6 +94,30 @@ def test_newcomers_have_lists_and_matrices_of_their_own():
         np.testing.assert_array_equal(got[0], wanted[0])
     with pytest.raises(ValueError, match=r"candidates must have the users of ratings in the same"):
         MODEL.recommend(ratings=new, candidates=as_matrix(LISTS))
+
+
+def test_equals_are_in_the_models_order_and_blocks_do_not_matter(monkeypatch):
+    class Levels(Recommender, abstract=True):
+        """Scores of few levels, and some that are NaN."""
+
+        def fit(self, X, *, validation=None):
+            self._remember(X)
+            self._fitted = True
+            return self
+
+        def _vectors(self):
+            levels = (np.arange(N_ITEMS) * 7 % 5).astype(np.float32)
+            levels[[3, 17]] = np.nan
+            return Vectors(np.ones((N_USERS, 1), np.float32), levels[:, np.newaxis])
+
+    model = Levels().fit(TRAIN)
+    expected = [model.recommend(u, n=6, candidates=LISTS[u]) for u in range(N_USERS)]
+    for places in (1 << 22, 25, 1):
+        monkeypatch.setattr(recommend, "_PLACES", places)
+        ids, scores = model.recommend(n=6, candidates=LISTS)
+        for user, (one, values) in enumerate(expected):
+            np.testing.assert_array_equal(ids[user], one)
+            np.testing.assert_array_equal(scores[user], values)
 
 
 def test_lists_of_a_result_may_be_given_back_with_their_ends():

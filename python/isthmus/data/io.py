@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -135,24 +135,8 @@ def read_ratings(
         if kind == "npz":
             ratings = _read_npz(path, duplicates, implicit=implicit, missing=missing)
         else:
-            if kind == "parquet":
-                table, names = _read_parquet(path, columns, implicit=implicit)
-            elif kind == "jsonl":
-                table, names = read_json_lines(path, columns, implicit=implicit)
-            else:
-                table = (
-                    read_netflix(path, encoding or "utf-8")
-                    if kind == "netflix"
-                    else read_text(
-                        path,
-                        columns=columns,
-                        header=header,
-                        separator=separator or _SEPARATORS.get(kind),
-                        encoding=encoding or "utf-8",
-                        implicit=implicit,
-                    )
-                )
-                names = {name: name for name in table.column_names}
+            text = _Text(header, separator or _SEPARATORS.get(kind), encoding or "utf-8")
+            table, names = _read_table(path, kind, columns, text, implicit=implicit)
             ratings = Ratings.from_frame(
                 table,
                 **names,
@@ -163,6 +147,34 @@ def read_ratings(
     if not implicit:
         warn_of_values(ratings.values, str(path))
     return ratings
+
+
+class _Text(NamedTuple):
+    """How a text file is written, as far as that was said."""
+
+    header: bool | None
+    separator: str | None
+    encoding: str
+
+
+def _read_table(
+    path: Path,
+    kind: str,
+    columns: Sequence[str | int | None] | None,
+    text: _Text,
+    *,
+    implicit: bool,
+) -> tuple[Any, dict[str, str]]:
+    """Return a table, and its columns by what they are."""
+    if kind == "parquet":
+        return _read_parquet(path, columns, implicit=implicit)
+    if kind == "jsonl":
+        return read_json_lines(path, columns, implicit=implicit)
+    if kind == "netflix":
+        table = read_netflix(path, text.encoding)
+    else:
+        table = read_text(path, columns=columns, implicit=implicit, **text._asdict())
+    return table, {name: name for name in table.column_names}
 
 
 def _existing(path: str | PathLike[str]) -> Path:

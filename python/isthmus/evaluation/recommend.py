@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._util.arrays import blocks
-from isthmus.data._csr import CSR, row_numbers, take_columns
+from isthmus.data._csr import CSR, row_numbers, select_rows, take_columns
 from isthmus.data._ids import IdArray
 from isthmus.evaluation.choice import Allowed
 from isthmus.evaluation.scores import Floats, Scorable
 
 __all__ = ["ids_at", "scores_at", "top_items"]
+
+_PLACES = 1 << 22  # of lists, scored and sorted at once
 
 
 def top_items(
@@ -60,20 +60,38 @@ def _top_of_lists(
     """Find the n of each user's own items that score highest."""
     positions = np.full((lists.shape[0], n), -1, np.int32)
     values = np.full((lists.shape[0], n), np.nan, np.float32)
-    scorer = scores.scorer()
-    # whole users, about as many pairs at a time as a block has
-    edges = np.searchsorted(lists.indptr, [block.start for block in blocks(len(lists.indices))])
-    for first, last in pairwise(np.unique([*edges, lists.shape[0]])):
-        cells = slice(lists.indptr[first], lists.indptr[last])
-        items = lists.indices[cells]
-        users = first + row_numbers(lists.indptr[first : last + 1])
-        own = scorer.score_pairs(users.astype(np.int32), items, num_threads=num_threads)
-        order = np.lexsort((-own, users))  # NaN comes last, and equals stay in order
-        place = np.arange(len(order)) - (lists.indptr[users] - cells.start)
-        best = (place < n) & ~np.isnan(own[order])
-        where = users[best], place[best]
-        positions[where], values[where] = items[order][best], own[order][best]
+    scorer, lengths = scores.scorer(), np.diff(lists.indptr)
+    longest_first = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    while len(longest_first):
+        # of similar lengths, so that their rectangle has few empty places
+        width = int(lengths[longest_first[0]])
+        users, longest_first = np.split(longest_first, [max(1, _PLACES // width)])
+        part = select_rows(lists, users)
+        rows = row_numbers(part.indptr)
+        own = scorer.score_pairs(
+            users[rows].astype(np.int32), part.indices, num_threads=num_threads
+        )
+        where = rows, np.arange(len(rows)) - part.indptr[rows]
+        table = np.full((len(users), width), -np.inf, np.float32)
+        items = np.full(table.shape, -1, np.int32)
+        table[where], items[where] = np.nan_to_num(own, nan=-np.inf), part.indices
+        items[np.isneginf(table)] = -1
+        table, items = _first(table, items, min(n, width))
+        positions[users, : items.shape[1]] = items
+        values[users, : items.shape[1]] = np.where(items < 0, np.nan, table)
     return positions, values
+
+
+def _first(table: Floats, items: NDArray[np.int32], n: int) -> tuple[Floats, NDArray[np.int32]]:
+    """Keep the n highest of each row, sorted, with their items; of equal ones, the first."""
+    if n < table.shape[1]:
+        least = np.partition(table, -n, axis=1)[:, -n, np.newaxis]
+        above, equal = table > least, table == least
+        room = n - above.sum(axis=1, keepdims=True)
+        kept = above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= room))
+        table, items = table[kept].reshape(-1, n), items[kept].reshape(-1, n)
+    order = np.argsort(-table, axis=1, kind="stable")
+    return np.take_along_axis(table, order, axis=1), np.take_along_axis(items, order, axis=1)
 
 
 def scores_at(scores: Scorable, positions: NDArray[np.int32], *, num_threads: int) -> Floats:
