@@ -264,6 +264,14 @@ class TestMissingValues:
         assert got == [(1, 5, 4, None), (2, 5, 0, None)]
         assert cells(read_ratings(path, missing_values=[-1, 0])) == [(1, 5, 4, None)]
 
+    def test_arrays_of_other_lengths_are_refused(self, tmp_path):
+        path = tmp_path / "r.npz"
+        np.savez(path, user=[1, 2, 3], item=[1, 2], rating=[-1, 2])
+        with pytest.raises(
+            ValueError, match=r"r\.npz: the array user must have one entry for each"
+        ):
+            read_ratings(path, missing_values=-1)
+
     def test_of_frames(self):
         ratings = Ratings.from_frame(self.rows(), missing_values=-1.0)
         assert cells(ratings) == [(1, 5, 4, None), (2, 5, 0, None)]

@@ -13,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from isthmus._util.arrays import as_values, check_same_length
 from isthmus._util.checks import check_bool, check_choice, shown
 from isthmus._util.files import atomic_write
 from isthmus.data._columns import FIELDS, field_of, resolve_columns
@@ -248,7 +249,10 @@ def _read_npz(
             )
     shape = _shape_of(array, path)
     if len(missing):
-        kept = is_rating(array["rating"], missing)
+        values = as_values(array["rating"], "the array rating")
+        for name in FIELDS[:2]:
+            check_same_length(f"the array {name}", array[name], "rating", values)
+        kept = is_rating(values, missing)
         array |= {name: array[name][kept] for name in FIELDS if name in array}
     if implicit and duplicates == "error":
         duplicates = "mean"  # which is 1
