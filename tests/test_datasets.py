@@ -2,16 +2,22 @@
 
 import hashlib
 import io
+import re
+import runpy
 import threading
 import zipfile
+from collections import Counter
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from isthmus import datasets, read_ratings
+from isthmus import datasets, read_ratings, synthetic_ratings
 from isthmus.cli import app
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 xlwt = pytest.importorskip("xlwt")
 pytest.importorskip("pooch")
@@ -209,6 +215,24 @@ def test_hashes_are_well_formed():
         if known is not None:
             kind, _, digits = known.rpartition(":")
             assert len(bytes.fromhex(digits)) == (16 if kind == "md5" else 32)
+
+
+def test_the_example_runs(serve, monkeypatch, capsys):
+    made = synthetic_ratings(60, 40, 1200, random_state=0)
+    users, items, values, _ = made.to_arrays()
+    lines = [f"{u + 1}\t{i + 1}\t{v:g}\t9\n" for u, i, v in zip(users, items, values, strict=True)]
+    titles = [f"{item}|Film {item} ({1985 + item // 4})|x\n" for item in range(1, 41)]
+    serve("ml-100k", {"ml-100k/u.data": "".join(lines), "ml-100k/u.item": "".join(titles)})
+    monkeypatch.setattr("sys.argv", ["films.py"])
+    runpy.run_path(str(EXAMPLES / "films.py"))
+    first, *lists = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"ndcg@10 0\.\d+", first)
+    assert len(lists) == 3
+    for line in lists:
+        years = re.findall(r"\((\d{4})\)", line)
+        assert years
+        assert min(years) >= "1990"
+        assert max(Counter(years).values()) <= 2
 
 
 def run(capsys, *args):
