@@ -1,11 +1,13 @@
 """Data sets by name, from a server on this machine."""
 
+import base64
 import hashlib
 import io
 import re
 import runpy
 import threading
 import zipfile
+import zlib
 from collections import Counter
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -19,8 +21,8 @@ from isthmus.cli import app
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
-xlwt = pytest.importorskip("xlwt")
 pytest.importorskip("pooch")
+pytest.importorskip("xlrd")
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -118,21 +120,38 @@ def test_reads_every_movielens(serve, name, files):
     assert (*users, *items, *values, *stamps) == (1, 1193, 5, 978300760)
 
 
-def sheet(rows):
-    book = xlwt.Workbook()
-    page = book.add_sheet("jester")
-    for at, row in enumerate(rows):
-        for column, value in enumerate(row):
-            page.write(at, column, value)
-    written = io.BytesIO()
-    book.save(written)
-    return written.getvalue()
+# Excel sheets, compressed: [[2, -7.82, 99, 0.0], [1, 99, 99, 9.5]], and [[1, "x"]].
+NUMBERS = (
+    "eNrtWD1oFEEU/mbvPySX3XgREuE4AomapBEbm2SjEFMZoo0igrmYLTThEtY02hiNVyqClWITSJMiURt/UEE7QSGiha"
+    "AId1paiQoWyY1v3s7C5afIgYYo8y3zzbs382bmZt7b2Zk3S05p9n5rGWvQiwgqMoV4lU5QSoU/bFC5lEoM8yQlafBP"
+    "IZWkhYzH8KThdUKtoVrvMizci74gBj5TOoVJDE4UvNwW4hCPIS/UGHqIBe6QJo0WHlUT8xnmHcx3ueZT5j7WXGPuob"
+    "olcRJL7mDnAe3FJ6w2LktDtfuQbT6wZh+a8VJ58aUbIqgbw0H/bH58exZko/WYA63bgFfw/Px4CRlawDn8lDngRxip"
+    "z3NGv7V6AdL/Wq1PbKC/aUWBachhdvAiOeRCJAjCc975Kc9f5ldqgDr18uVgtVcFawM7cT3xKBpZdtiVbbJdnv/29s"
+    "jIkHuaNdO6NeVD7apnSFxWFmSc5hKLWZV0stzFfIVb3cVyK3OGHJDyjqFmLRye4TpXubSD+tnPeOfurpL3kFz8evRR"
+    "tvjF3Uvy4kD5YmbxvTuLNtpWRslePTPoFt3i9i2Fx26YCx3yn5hb1oV/0rL12KXeqxrxDFkWHZ47B6++S+nguoCeoQ"
+    "hbiQ2sBNePMwf1A/6YVla9VhMe8FT1VW2OdTAwMDAwMDAwMDDY9hD6sz+iP/xj+liR0Pc6K5Qq5prkv8UxTNAzRQfT"
+    "fhQo93GhJv/ZiZgI2xKbtAnvCxWOU+8+xjDC4xir2X/pWCiq/8+mDe0/F0K19l+pZZx/uf/f1MTAfw=="
+)
+WORDS = (
+    "eNq7cF7wwcKNUg8Z0IAdAzPDv/+cDGxIYoxAzAnjCDAA5f//BzFhNAcQ/x8FQwpwcgAjko2VYTfvGXZQHILi+yEDE8"
+    "MGloNAkoHhERDHMBQw+OXnpSrQETiB3ZDICHKDLZBkZJgDFOFjkAS7SghMJoNJYTC5HqxyD5h0AIv0gklboNoHjFEM"
+    "5+39tCygqTiCSQksx8cAMnc7WM8tsIghgyjDCVAqrp/ACFHLyuBYlJmYMzgl5Fh4GJYwAOPNPTUvtSgx5wGDCDAClz"
+    "B8/a/AwPAFllMPKIyK01eckQEo/gNVnB2L+GQmFgaGBob/CeAE3gpMkBuZIZkwK7W4JLXoDwMPuNCF4gouUAEMzrAC"
+    "KBmWF5yQeYBkCgM/mC0ITs4CwCL5z8qPl3yTAuzjwSIN4EIaYqIqyHaG/wyNIB1AzXxwGQawWi0wqQ0mm8CmSoPZUm"
+    "BSBJgIgbRagCiU4dYMVtMCllUD2mMMBpft1ZHYGkB26+vAHXKtj+01gex17g+rRNZdt1/IoASsWlKA+kGwmUGHUYdx"
+    "1kwQ2GkPoxmh2f4umJTEKAI4mASgbv8Pra/4GeqYuMBMQXA4/WXgAvtQEFLFMQkxbANpBBYYCMDFMApGwSgYBaNgFI"
+    "yCUTAKRsGwBYzQxj6o3wHqDrBCuxTs0HGdv0D8b3SYZNiCIIZ8ICwBdkxdGfKAdBFDJUnpR4yBlRFmFiORemDjhSAQ"
+    "DrS9iCGbIQnsjmyS0y+wS8iI7B+iNQpQLwuRav8/UtxJY/sB81+44A=="
+)
+
+
+def sheet(packed):
+    return zlib.decompress(base64.b64decode(packed))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_reads_jester(serve, number):
-    rows = [[2, -7.82, 99, 0.0], [1, 99, 99, 9.5]]
-    serve(f"jester-{number}", {f"jester-data-{number}.xls": sheet(rows)})
+    serve(f"jester-{number}", {f"jester-data-{number}.xls": sheet(NUMBERS)})
     users, items, values, stamps = datasets.fetch(f"jester-{number}").to_arrays()
     assert users.tolist() == [1, 1, 2]
     assert items.tolist() == [1, 3, 3]
@@ -148,7 +167,7 @@ def test_a_jester_that_is_no_sheet_is_refused(serve):
     serve("jester-1", {"jester-data-1.xls": b"no sheet at all"})
     with pytest.raises(ValueError, match=r"1\.xls cannot be read as an Excel file"):
         datasets.fetch("jester-1")
-    serve("jester-2", {"jester-data-2.xls": sheet([[1, "x"]])})
+    serve("jester-2", {"jester-data-2.xls": sheet(WORDS)})
     with pytest.raises(ValueError, match=r"2\.xls cannot be read as an Excel file"):
         datasets.fetch("jester-2")
 
