@@ -1,6 +1,9 @@
 """Who may be recommended what: `candidates` and `exclude` in all their forms."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from scipy import sparse
 
@@ -63,6 +66,16 @@ def test_a_matrix_has_the_models_users_whoever_is_asked_for():
         MODEL.recommend(users, n=5, candidates=as_matrix(LISTS)), wanted, strict=True
     ):
         np.testing.assert_array_equal(got, expected)
+
+
+def test_columns_of_tables_are_lists():
+    pool = [3, 5, 8, 13]
+    wanted, _ = MODEL.recommend(n=5, candidates=pool)
+    for given in (pa.array(pool), pd.Series(pool), pl.Series(pool), tuple(pool), set(pool)):
+        np.testing.assert_array_equal(MODEL.recommend(n=5, candidates=given)[0], wanted)
+    wanted, _ = MODEL.recommend(n=5, candidates=LISTS)
+    for given in (pd.Series(LISTS), [set(one) for one in LISTS], [pd.Series(one) for one in LISTS]):
+        np.testing.assert_array_equal(MODEL.recommend(n=5, candidates=given)[0], wanted)
 
 
 def test_ratings_are_matched_by_user():

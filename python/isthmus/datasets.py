@@ -41,8 +41,8 @@ def _movielens(name: str, known_hash: str, ratings: str, items: str) -> _DataSet
     readme = "README.txt" if name in ("ml-100k", "ml-1m") else "README.html"
     return _DataSet(
         *(f"{site}.zip", known_hash, ratings, items),
-        f"for research and without commercial use; not to be redistributed without permission; "
-        f"cite Harper & Konstan, ACM TiiS 5(4), 2015: {site}-{readme}",
+        f"for research; commercial use needs permission; cite Harper & Konstan, ACM TiiS 5(4), "
+        f"2015; all terms, as of passing it on: {site}-{readme}",
     )
 
 

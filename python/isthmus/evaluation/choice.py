@@ -99,6 +99,8 @@ def _choice(
             f"{name} must be item ids, a list of them for each user, Ratings or a sparse matrix, "
             f"but it is a {type(X).__name__}."
         )
+    if hasattr(X, "__array__"):  # as that of Arrow, whose elements are no ids
+        X = np.asarray(X)
     if isinstance(X, np.ndarray) and X.ndim == 2:
         ends = np.char.equal(X, "") if X.dtype.kind == "U" else X == -1  # where short lists end
         return _from_lists(X[~ends], np.sum(~ends, axis=1), name, items, shape)
