@@ -265,7 +265,8 @@ def test_the_program_takes_a_name_for_a_file(serve, tmp_path, monkeypatch, capsy
     lines = (
         f"{user}\t{item}\t{(user + item) % 5 + 1}\t9\n" for user in range(9) for item in range(9)
     )
-    serve("ml-100k", {"ml-100k/u.data": "".join(lines)})
+    titles = "3|Heat (1995)|x\n"
+    serve("ml-100k", {"ml-100k/u.data": "".join(lines), "ml-100k/u.item": titles})
     model = ("--model", "ease", "--output", "m.safetensors")
     code, out, err = run(capsys, "train", "ml-100k", *model, "--threshold", "3")
     assert code == 0
@@ -274,6 +275,8 @@ def test_the_program_takes_a_name_for_a_file(serve, tmp_path, monkeypatch, capsy
     code, out, _ = run(capsys, "evaluate", "m.safetensors", "ml-100k", "--include-seen")
     assert code == 0
     assert "ndcg@10" in out
+    asked = ("recommend", "m.safetensors", "--user", "1", "--items", "ml-100k", "--include-seen")
+    assert re.search(r"^ +\d+  3  .*  Heat \(1995\)$", run(capsys, *asked)[1], re.M)
     code, _, err = run(capsys, "train", "ml-100k", *model, "--encoding", "latin-1")
     assert code == 1
     assert "there must be no options for reading ratings, but there is --encoding" in err

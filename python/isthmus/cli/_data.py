@@ -21,7 +21,7 @@ from isthmus.data._parquet import names_in_parquet, read_parquet
 from isthmus.data._reading import name_file, refuse_damage
 from isthmus.data._text import read_text
 from isthmus.data.content import Content
-from isthmus.data.io import read_ratings
+from isthmus.data.io import read_items, read_ratings
 from isthmus.data.ratings import CSR, Ratings
 from isthmus.evaluation.evaluate import ERRORS, error_of
 from isthmus.evaluation.ranking import parse_metrics
@@ -41,8 +41,8 @@ __all__ = [
     "read_id_file",
     "read_pairs",
     "read_prepared",
+    "read_titles",
     "reading_options",
-    "titles_like",
     "with_ids_like",
 ]
 
@@ -103,7 +103,7 @@ def prepared(
 
 def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]) -> Ratings:
     """Read a file of ratings, or fetch a data set, and do to them what the options say."""
-    if not path.exists() and str(path) in datasets.NAMES:
+    if _is_data_set(path):
         if reading:
             raise ValueError(
                 f"{path} is a data set whose format is known: there must be no options for reading "
@@ -193,6 +193,17 @@ def with_ids_like(ratings: Ratings, users: IdArray, items: IdArray) -> Ratings:
         item_ids=_like(ratings.item_ids, items),
         timestamps=ratings.timestamps,
     )
+
+
+def read_titles(path: Path, known: IdArray) -> dict[Any, str]:
+    """Read titles of items from a file, or fetch those of a data set, by ids like a model's."""
+    titles = datasets.fetch_items(str(path)) if _is_data_set(path) else read_items(path)
+    return _titles_like(titles, known)
+
+
+def _is_data_set(path: Path) -> bool:
+    """Return whether a path is the name of a data set, and of no file."""
+    return str(path) in datasets.NAMES and not path.exists()
 
 
 def read_pairs(path: Path, model: Recommender, options: dict[str, Any]) -> tuple[IdArray, IdArray]:
@@ -294,7 +305,7 @@ def read_content(path: Path, items: IdArray) -> Content:
         return Content(matrix)
 
 
-def titles_like(titles: dict[Any, str], known: IdArray) -> dict[Any, str]:
+def _titles_like(titles: dict[Any, str], known: IdArray) -> dict[Any, str]:
     """Let the ids of titles be of the type of a model's."""
     if known.dtype.kind != "i":
         return {str(name): title for name, title in titles.items()}

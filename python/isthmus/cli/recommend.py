@@ -17,15 +17,14 @@ from isthmus.cli._data import (
     preparing_options,
     read_choice,
     read_prepared,
+    read_titles,
     reading_options,
-    titles_like,
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
 from isthmus.cli._output import escape_json, write_csv
 from isthmus.cli.predict import ModelFile, Order, Ordering, Threads
 from isthmus.data._reading import printable
-from isthmus.data.io import read_items
 
 __all__ = ["Recommended", "print_table", "register"]
 
@@ -77,7 +76,8 @@ def recommend(
     ] = None,
     n: Annotated[int, typer.Option("--n", "-n", help="Items to recommend to each.")] = 10,
     items: Annotated[
-        Path | None, typer.Option(help="File with the items' titles, such as movies.csv.")
+        Path | None,
+        typer.Option(help="File with the items' titles, such as movies.csv, or a data set's name."),
     ] = None,
     candidates: Annotated[
         Path | None,
@@ -123,7 +123,7 @@ def recommend(
     for name, path in (("candidates", candidates), ("exclude", exclude)):
         if path is not None:
             options[name] = read_choice(path, recommender, users, context.obj[0])
-    titles = {} if items is None else titles_like(read_items(items), recommender.item_ids_)
+    titles = {} if items is None else read_titles(items, recommender.item_ids_)
     ids, scores = recommender.recommend(**options)
     lists = (
         (
