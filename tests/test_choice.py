@@ -73,6 +73,9 @@ def test_columns_of_tables_are_lists():
     wanted, _ = MODEL.recommend(n=5, candidates=pool)
     for given in (pa.array(pool), pd.Series(pool), pl.Series(pool), tuple(pool), set(pool)):
         np.testing.assert_array_equal(MODEL.recommend(n=5, candidates=given)[0], wanted)
+    one, _ = MODEL.recommend(n=5, candidates=[7])
+    for given in (7, np.int64(7), np.array(7)):
+        np.testing.assert_array_equal(MODEL.recommend(n=5, candidates=given)[0], one)
     wanted, _ = MODEL.recommend(n=5, candidates=LISTS)
     for given in (pd.Series(LISTS), [set(one) for one in LISTS], [pd.Series(one) for one in LISTS]):
         np.testing.assert_array_equal(MODEL.recommend(n=5, candidates=given)[0], wanted)

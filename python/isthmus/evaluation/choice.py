@@ -100,15 +100,14 @@ def _choice(
             f"but it is a {type(X).__name__}."
         )
     if hasattr(X, "__array__"):  # as that of Arrow, whose elements are no ids
-        X = np.asarray(X)
+        X = np.atleast_1d(np.asarray(X))
     if isinstance(X, np.ndarray) and X.ndim == 2:
         ends = np.char.equal(X, "") if X.dtype.kind == "U" else X == -1  # where short lists end
         return _from_lists(X[~ends], np.sum(~ends, axis=1), name, items, shape)
     given = list(X) if _is_list(X) else [X]
     nested = list(map(_is_list, given))
     if not any(nested):
-        flat = X if isinstance(X, np.ndarray) and X.ndim else given
-        return np.unique(items.positions(flat, name))
+        return np.unique(items.positions(X if isinstance(X, np.ndarray) else given, name))
     if not all(nested):
         raise ValueError(
             f"{name} must be item ids, or a list of them for each user, but beside lists it has "
