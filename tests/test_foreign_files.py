@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus import Ratings, read_ratings
+from isthmus import Ratings, read_items, read_ratings
 
 NOW = 1_341_100_800
 
@@ -93,6 +93,11 @@ class TestMakers:
                 ("A2", "0000013715", 3, NOW),
             ]
 
+    def test_yelp(self, write):
+        line = {"review_id": "x", "user_id": "mh_-e", "business_id": "XQf", "stars": 3.0}
+        text = json.dumps({**line, "date": "2018-07-07 22:09:11"}) + "\n"
+        assert cells(read_ratings(write(text, "review.json"))) == [("mh_-e", "XQf", 3, 1531001351)]
+
     def test_anime(self, write):
         n = 30
         rows = "".join(f"{u},{u % 7},{-1 if u % 3 == 0 else u % 10 + 1}\n" for u in range(1, n))
@@ -151,6 +156,12 @@ class TestNames:
     def test_the_usual_ones_come_first(self, write):
         path = write("session,user,title,movieId,weight,rating,created,date\n9,1,x,2,9,3,9,4\n")
         assert cells(read_ratings(path)) == [(1, 2, 3, 4)]
+
+    def test_an_item_of_such_a_name_keeps_its_title(self, write):
+        assert read_items(write("news,Evening News\nheat,Heat\n")) == {
+            "news": "Evening News",
+            "heat": "Heat",
+        }
 
     def test_two_of_a_kind_are_refused(self, write):
         with pytest.raises(ValueError, match=r"may be the rating \(plays, weight\): name one"):

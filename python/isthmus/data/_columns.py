@@ -55,9 +55,13 @@ class Columns(NamedTuple):
     timestamp: int | None
 
 
-def field_of(name: Any) -> str | None:
-    """Return which field a column of this name usually is; data frames have names of any type."""
-    return _field_among(_NAMES, name) or _field_among(_OTHER_NAMES, name)
+def field_of(name: Any, *, plainly: bool = False) -> str | None:
+    """Return which field a column of this name usually is; data frames have names of any type.
+
+    `plainly` leaves out names that may well be an id, as "news".
+    """
+    found = _field_among(_NAMES, name)
+    return found if found or plainly else _field_among(_OTHER_NAMES, name)
 
 
 def _field_among(known: dict[str, set[str]], name: Any) -> str | None:

@@ -352,7 +352,7 @@ def _read_titles(path: Path, encoding: str) -> dict[str, str]:
         is_first = not separator
         separator = separator or find_separator(line, path)
         name, *rest = split_line(line, separator)
-        if is_first and field_of(name) == "item":
+        if is_first and field_of(name, plainly=True) == "item":
             continue
         if not rest or not name.strip():
             raise ValueError(
