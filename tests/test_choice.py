@@ -1,5 +1,7 @@
 """Who may be recommended what: `candidates` and `exclude` in all their forms."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -36,7 +38,9 @@ def seen_by(user):
 
 @pytest.mark.parametrize("model", [MODEL, RATES], ids=["products", "likely"])
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_lists_hold_the_best_of_each_users_own(model, exclude_seen):
+@pytest.mark.parametrize("long", [0, 0.2, 1])
+def test_lists_hold_the_best_of_each_users_own(model, exclude_seen, long, monkeypatch):
+    monkeypatch.setattr(recommend, "_LONG", long)
     everything, all_scores = model.recommend(n=N_ITEMS, exclude_seen=False)
     ids, scores = model.recommend(n=5, candidates=LISTS, exclude_seen=exclude_seen)
     for user in range(N_USERS):
@@ -128,8 +132,9 @@ def test_equals_are_in_the_models_order_and_blocks_do_not_matter(monkeypatch):
 
     model = Levels().fit(TRAIN)
     expected = [model.recommend(u, n=6, candidates=LISTS[u]) for u in range(N_USERS)]
-    for places in (1 << 22, 25, 1):
+    for places, long in product((1 << 22, 100, 25, 1), (0, 0.2, 1)):
         monkeypatch.setattr(recommend, "_PLACES", places)
+        monkeypatch.setattr(recommend, "_LONG", long)
         ids, scores = model.recommend(n=6, candidates=LISTS)
         for user, (one, values) in enumerate(expected):
             np.testing.assert_array_equal(ids[user], one)

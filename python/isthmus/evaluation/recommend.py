@@ -15,6 +15,7 @@ from isthmus.evaluation.scores import Floats, Scorable
 __all__ = ["ids_at", "scores_at", "top_items"]
 
 _PLACES = 1 << 22  # of lists, scored and sorted at once
+_LONG = 0.05  # of all items, from where it is faster to score all
 
 
 def top_items(
@@ -57,11 +58,24 @@ def top_items(
 def _top_of_lists(
     scores: Scorable, n: int, lists: CSR, num_threads: int
 ) -> tuple[NDArray[np.int32], Floats]:
-    """Find the n of each user's own items that score highest."""
+    """Find the n of each user's own items that score highest.
+
+    Pairs are scored one by one, but for users with many items, for whom all are scored. Which it is
+    depends on the user's list alone: nobody's scores depend on who else is asked for.
+    """
     positions = np.full((lists.shape[0], n), -1, np.int32)
     values = np.full((lists.shape[0], n), np.nan, np.float32)
-    scorer, lengths = scores.scorer(), np.diff(lists.indptr)
-    longest_first = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    lengths = np.diff(lists.indptr)
+    long = lengths > _LONG * lists.shape[1]
+    most = max(1, _PLACES // lists.shape[1])
+    for users in np.array_split(np.flatnonzero(long), -(-np.count_nonzero(long) // most) or 1):
+        allowed = Allowed(_all_but(select_rows(lists, users)))
+        positions[users], values[users] = top_items(
+            scores.take(users=users), n, allowed, num_threads=num_threads
+        )
+    scorer = scores.scorer()
+    longest_first = np.argsort(-lengths, kind="stable")
+    longest_first = longest_first[(lengths > 0)[longest_first] & ~long[longest_first]]
     while len(longest_first):
         # of similar lengths, so that their rectangle has few empty places
         width = int(lengths[longest_first[0]])
@@ -80,6 +94,14 @@ def _top_of_lists(
         positions[users, : items.shape[1]] = items
         values[users, : items.shape[1]] = np.where(items < 0, np.nan, table)
     return positions, values
+
+
+def _all_but(lists: CSR) -> CSR:
+    """Return the cells that are not in lists."""
+    there = np.zeros(lists.shape, np.bool_)
+    there[row_numbers(lists.indptr), lists.indices] = True
+    indptr = np.concatenate(([0], np.cumsum(lists.shape[1] - np.diff(lists.indptr))))
+    return CSR(indptr, np.nonzero(~there)[1].astype(np.int32), lists.values, lists.shape)
 
 
 def _first(table: Floats, items: NDArray[np.int32], n: int) -> tuple[Floats, NDArray[np.int32]]:
