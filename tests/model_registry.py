@@ -133,6 +133,7 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "row_scaling": (0.5, 0.0, 1.0),
         "input_centering": ("none", "global", "row"),
         "target_centering": ("none", "global", "row"),
+        "precision": ("auto", "auto", "float32", "bfloat16"),
     },
     "BiasedMF": SHARED
     | RATED

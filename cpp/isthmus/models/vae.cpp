@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "isthmus/batches/column_steps.hpp"
 #include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"

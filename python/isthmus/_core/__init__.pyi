@@ -190,6 +190,7 @@ class Trainer(metaclass=_PybindType):
         hidden_regularization: float | None = None,
         transposed: bool = False,
         bias_regularization: float = 0.0,
+        precision: str = "float32",
     ) -> None: ...
     def run_epoch(
         self,
