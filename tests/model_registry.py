@@ -182,6 +182,7 @@ RANGES["DualAutoRec"] = {
     for name, values in RANGES["AutoRec"].items()
     if name in inspect.signature(DualAutoRec).parameters
 } | {"batch_size": ("auto", 1, 2, 5), "corruption": (0.0, 0.4, 0.99)}
+RANGES["MultDAE"]["precision"] = ("auto", "float32", "bfloat16")
 RANGES["MultVAE"] = RANGES["MultDAE"] | {
     "decoder_units": (None, None, (), (2,)),
     "latent_units": (1, 3),

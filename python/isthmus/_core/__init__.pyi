@@ -246,6 +246,7 @@ class MultinomialTrainer(metaclass=_PybindType):
         noise: float = 1.0,
         seed: int,
         num_threads: int,
+        precision: str = "float32",
     ) -> None: ...
     def run_epoch(
         self,
