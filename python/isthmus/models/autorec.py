@@ -373,6 +373,7 @@ class AutoRec(RatingModel):
 
     def _keep(self, trained: Autoencoder) -> None:
         self._trained = trained
+        self._mean = trained.reader.mean
         self._network, self._reader = trained.network, trained.reader
 
     def _check_parameters(self) -> None:

@@ -238,7 +238,7 @@ class BiasedMF(RatingModel):
             seed=self._seed,
             num_threads=self._num_threads(),
         )
-        model.mean = ratings.mean / self._scale
+        self._mean = learner.mean
         # what no rating will touch would predict the noise it was initialised with
         for side, count in _counts(ratings).items():
             model.weights()[f"{side}_factors"][count == 0] = 0.0

@@ -212,6 +212,7 @@ class DualAutoRec(RatingModel):
 
     def _keep(self, parts: dict[str, Autoencoder]) -> None:
         self._parts = parts
+        self._mean = parts["item"].reader.mean
         self._networks = {side: part.network for side, part in parts.items()}
         self._readers = {side: part.reader for side, part in parts.items()}
 
