@@ -21,8 +21,8 @@ void fit_row_biases(const CsrView& matrix, double mean, const double* column_bia
 //
 // At the minimum over all three, the biases of the rows that have cells are 0 on average, and so
 // are those of columns: a shift from biases to the mean changes no sum of the three, but the
-// penalty. Each sweep but the first begins with that shift. The mean alone, with biases held, would
-// need hundreds of sweeps on dense data.
+// penalty. Each sweep but the first begins with that shift. Fitted with the biases held, the mean
+// would hardly move on dense data.
 double fit_biases(const CsrView& matrix, double mean, double row_damping, double column_damping,
                   index_t sweeps, int num_threads, double* row_bias, double* column_bias);
 

@@ -13,7 +13,8 @@ from isthmus.data._csr import CSR
 __all__ = ["Biases", "cells_of", "fit_biases"]
 
 SWEEPS = 8
-"""Over rows and columns; the mean then is within .001 of where it would settle."""
+"""Over rows and columns. On sets of 1.7 to 240 ratings a row, the mean was then within .001 of
+where it settles."""
 
 
 class Biases(NamedTuple):

@@ -121,12 +121,12 @@ class AutoRec(RatingModel):
         The inputs of a row of n ratings are multiplied by (n / typical n) ** -row_scaling, in
         [0, 1]; 0, as in the paper, leaves them. New rows have it by their own n.
     input_centering : {"none", "global", "row"}, default "none"
-        What is subtracted from the ratings that are encoded: nothing, the mean of all ratings, or
-        the row's mean (damped towards the global one).
+        What is subtracted from the ratings that are encoded: nothing, the mean of all ratings
+        (beside biases, that which is fitted with them), or the row's mean (damped towards it).
     target_centering : {"biases", "row", "global", "none"}, default "biases"
-        The same for the ratings that are reconstructed, added back in predictions. "biases": the
-        mean and biases of users and items, damped as if by 8 and 4 further ratings (Koren, KDD
-        2008); the outputs' own biases are then damped as well.
+        The same for the ratings that are reconstructed, added back in predictions. "biases": a mean
+        and biases of users and items, fitted together, the biases damped as if by 8 and 4 further
+        ratings (Koren, KDD 2008); the outputs' own biases are then damped as well.
     default_rating : float, optional
         What `predict` gives where the user or the item had no rating in training (the paper: 3);
         `recommend` ranks by the model alone. By default,
