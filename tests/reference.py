@@ -194,16 +194,21 @@ class Rows:
 
 
 def biases(
-    table: Floats, row_damping: float, column_damping: float, sweeps: int
-) -> tuple[Floats, Floats]:
-    """Return damped biases of rows and columns of a table with NaN where nothing is stored."""
-    left = table - np.nanmean(table)
-    known = np.isfinite(table)
-    row, column = np.zeros(len(table)), np.zeros(table.shape[1])
-    for _ in range(sweeps):
-        column = np.nansum(left - row[:, None], axis=0) / (known.sum(axis=0) + column_damping)
-        row = np.nansum(left - column, axis=1) / (known.sum(axis=1) + row_damping)
-    return row, column
+    table: Floats, row_damping: float, column_damping: float
+) -> tuple[float, Floats, Floats]:
+    """Return a mean, and damped biases of rows and columns; NaN is where nothing is stored.
+
+    By least squares: unknowns are mean, rows, columns; a penalty is a cell of 0 for its bias alone.
+    """
+    rows, columns = np.nonzero(np.isfinite(table))
+    n_rows, n_columns = table.shape
+    design = np.zeros((len(rows), 1 + n_rows + n_columns))
+    design[:, 0] = 1
+    design[np.arange(len(rows)), 1 + rows] = 1
+    design[np.arange(len(rows)), 1 + n_rows + columns] = 1
+    penalties = np.diag([0.0] + n_rows * [row_damping] + n_columns * [column_damping])
+    solved = np.linalg.solve(design.T @ design + penalties, design.T @ table[rows, columns])
+    return solved[0], solved[1 : 1 + n_rows], solved[1 + n_rows :]
 
 
 @dataclass

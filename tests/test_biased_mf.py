@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -542,6 +543,16 @@ class TestBiasRegularization:
         by_items = (rest - seen * model.user_bias_[:, np.newaxis]).sum(0) / (seen.sum(0) + pair[1])
         np.testing.assert_allclose(model.user_bias_, by_users, atol=0.02)
         np.testing.assert_allclose(model.item_bias_, by_items, atol=0.02)
+
+    @pytest.mark.parametrize("optimizer", ["als", "sgd"])
+    @pytest.mark.parametrize("given", [3.0, "auto"])
+    def test_is_of_the_biases_that_the_mean_is_fitted_with(self, ratings, optimizer, given):
+        model = BiasedMF(optimizer=optimizer, epochs=1, bias_regularization=given).fit(ratings)
+        pair = bias_dampings(ratings, num_threads=1) if given == "auto" else (given, given)
+        values, seen = dense(ratings)
+        mean, *_ = reference.biases(np.where(seen, values, np.nan), *pair)
+        assert model.mean_ == pytest.approx(mean, abs=1e-4)
+        assert abs(mean - ratings.mean) > 0.03
 
     def test_may_be_more_than_a_row_bears_in_steps(self):
         one_each = sparse.csr_array(np.diag([1.0, 2.0, 5.0]).astype(np.float32))

@@ -132,6 +132,19 @@ class TestFile:
             for one in (model, Recommender.load(tmp_path / "model")):
                 np.testing.assert_array_equal(one.recommend(ratings=new, n=5), expected)
 
+    @pytest.mark.parametrize("axis", ["user", "item"])
+    @pytest.mark.parametrize("kind", [AutoRec, DualAutoRec, BiasedMF])
+    def test_takes_in_what_is_new_beside_the_mean_of_its_biases(self, kind, axis, tmp_path):
+        model = kind(epochs=2).fit(synthetic_ratings(20, 15, 100, random_state=0))
+        model.save(tmp_path / "model")
+        shape = (1, 15) if axis == "user" else (20, 1)
+        new = sparse.random(*shape, 0.4, format="csr", random_state=0)
+        one, other = (
+            made.fold_in(new, axis=axis).predict(made.user_ids_[:, np.newaxis], made.item_ids_)
+            for made in (model, Recommender.load(tmp_path / "model"))
+        )
+        np.testing.assert_array_equal(one, other)
+
     def test_keeps_the_course_of_training(self, tmp_path):
         train, held_out = train_test_split(
             synthetic_ratings(20, 15, 100, random_state=0), random_state=0

@@ -50,9 +50,9 @@ py::tuple bind_fit_biases(const BoundCells& cells, double mean, double row_dampi
     double *const r = rows.mutable_data(), *const c = columns.mutable_data();
     {
         const py::gil_scoped_release release;
-        fit_biases(cells.view, mean, row_damping, column_damping, sweeps, num_threads, r, c);
+        mean = fit_biases(cells.view, mean, row_damping, column_damping, sweeps, num_threads, r, c);
     }
-    return py::make_tuple(rows, columns);
+    return py::make_tuple(mean, rows, columns);
 }
 
 Array<double> bind_fit_row_biases(const BoundCells& cells, double mean,
@@ -106,8 +106,9 @@ void register_matrix(py::module_& module) {
     module.def("fit_biases", &bind_fit_biases, py::arg("cells"), py::arg("mean"), py::kw_only(),
                py::arg("row_damping"), py::arg("column_damping"), py::arg("sweeps"),
                py::arg("num_threads"),
-               "Biases of rows and of columns: what their values are above the mean and the other "
-               "side's biases, on average, damped as if by further cells of 0.");
+               "A mean, which starts as `mean`, and biases of rows and of columns: what their "
+               "values are above the mean and the other side's biases, on average, damped as if by "
+               "further cells of 0.");
     module.def("fit_row_biases", &bind_fit_row_biases, py::arg("cells"), py::arg("mean"),
                py::arg("column_bias"), py::kw_only(), py::arg("damping"), py::arg("num_threads"),
                "Biases of rows, given those of columns.");

@@ -32,19 +32,54 @@ testing::Doubles dense(const Sparse& sparse) {
     return table;
 }
 
+bool has_cells(const testing::Doubles& table, index_t row) {
+    for (index_t c = 0; c < table.cols; ++c) {
+        if (!std::isnan(table.row(row)[c])) return true;
+    }
+    return false;
+}
+
 Biases rows_naively(const testing::Doubles& table, index_t rows, const Biases& column_bias,
-                    double damping) {
+                    double damping, double mean = kMean) {
     Biases bias(at(rows));
     for (index_t r = 0; r < rows; ++r) {
         double sum = 0.0, cells = 0.0;
         for (index_t c = 0; c < table.cols; ++c) {
             if (std::isnan(table.row(r)[c])) continue;
-            sum += table.row(r)[c] - kMean - column_bias[at(c)];
+            sum += table.row(r)[c] - mean - column_bias[at(c)];
             cells += 1.0;
         }
         if (cells > 0.0) bias[at(r)] = sum / (cells + damping);
     }
     return bias;
+}
+
+// Shifts what biases of rows with cells are on average to the mean.
+void center_naively(const testing::Doubles& table, Biases& bias, double& mean) {
+    const auto rows = static_cast<index_t>(bias.size());
+    double sum = 0.0, filled = 0.0;
+    for (index_t r = 0; r < rows; ++r) {
+        if (has_cells(table, r)) sum += bias[at(r)], filled += 1.0;
+    }
+    for (index_t r = 0; r < rows; ++r) {
+        if (has_cells(table, r)) bias[at(r)] -= sum / filled;
+    }
+    mean += sum / filled;
+}
+
+// Squared error, and the penalty of biases.
+double objective(const testing::Doubles& table, const Biases& rows, const Biases& columns,
+                 double mean) {
+    double sum = 0.0;
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+        for (std::size_t c = 0; c < columns.size(); ++c) {
+            const double value = table.row(static_cast<index_t>(r))[c];
+            if (!std::isnan(value)) sum += std::pow(value - mean - rows[r] - columns[c], 2);
+        }
+    }
+    for (const double bias : rows) sum += kRowDamping * bias * bias;
+    for (const double bias : columns) sum += kColumnDamping * bias * bias;
+    return sum;
 }
 
 testing::Doubles transposed(const testing::Doubles& table, index_t rows) {
@@ -82,15 +117,21 @@ void both_are_as_by_naive_loops() {
     data.cols += 2;  // without a cell
     const testing::Doubles by_rows = dense(data);
     const testing::Doubles by_columns = transposed(by_rows, data.rows());
-    Biases expected_rows(at(data.rows())), expected_columns;
+    Biases expected_rows(at(data.rows())), expected_columns(at(data.cols));
+    double expected_mean = kMean;
     for (index_t sweep = 0; sweep < kSweeps; ++sweep) {
-        expected_columns = rows_naively(by_columns, data.cols, expected_rows, kColumnDamping);
-        expected_rows = rows_naively(by_rows, data.rows(), expected_columns, kRowDamping);
+        center_naively(by_rows, expected_rows, expected_mean);
+        center_naively(by_columns, expected_columns, expected_mean);
+        expected_columns =
+            rows_naively(by_columns, data.cols, expected_rows, kColumnDamping, expected_mean);
+        expected_rows =
+            rows_naively(by_rows, data.rows(), expected_columns, kRowDamping, expected_mean);
     }
     for (const int num_threads : {1, 2, 7}) {
         Biases rows(at(data.rows()), 42.0), columns(at(data.cols), 42.0);
-        fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, num_threads,
-                   rows.data(), columns.data());
+        const double mean = fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps,
+                                       num_threads, rows.data(), columns.data());
+        CHECK_CLOSE(mean, expected_mean, 1e-12);
         check_close(rows, expected_rows);
         check_close(columns, expected_columns);
         CHECK_EQUAL(rows[3], 0.0);
@@ -98,13 +139,33 @@ void both_are_as_by_naive_loops() {
     }
 }
 
+void together_they_are_at_the_minimum() {
+    const Sparse data = testing::random_sparse(300, 40, 4);
+    const testing::Doubles table = dense(data);
+    Biases rows(at(data.rows())), columns(at(data.cols));
+    const double mean = fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, 40, 2,
+                                   rows.data(), columns.data());
+    const double least = objective(table, rows, columns, mean);
+    for (const double step : {-1e-3, 1e-3}) {
+        CHECK(objective(table, rows, columns, mean + step) > least);
+        for (Biases* side : {&rows, &columns}) {
+            Biases moved = *side;
+            for (double& bias : moved) bias += bias != 0.0 ? step : 0.0;
+            const bool by_rows = side == &rows;
+            const double other =
+                objective(table, by_rows ? moved : rows, by_rows ? columns : moved, mean - step);
+            CHECK(other > least);
+        }
+    }
+}
+
 void any_number_of_threads_gives_the_same_bits() {
     const Sparse data = testing::random_sparse(1500, 60, 5);
     const auto fit = [&](int num_threads) {
-        Biases both(at(data.rows() + data.cols));
-        fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, num_threads,
-                   both.data(), both.data() + data.rows());
-        return both;
+        Biases all(at(data.rows() + data.cols));
+        all.push_back(fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps,
+                                 num_threads, all.data(), all.data() + data.rows()));
+        return all;
     };
     const Biases one = fit(1);
     for (const int num_threads : {2, 3, 5, 16}) CHECK(fit(num_threads) == one);
@@ -127,10 +188,12 @@ void rows_of_a_larger_matrix_are_by_themselves() {
                                 whole.indices.data(), whole.values.data()};
     Biases row_bias(at(kRows)), column_bias(at(whole.cols));
     Biases expected_rows(at(kRows)), expected_columns(at(whole.cols));
-    fit_biases(rows, kMean, kRowDamping, kColumnDamping, kSweeps, 2, row_bias.data(),
-               column_bias.data());
-    fit_biases(part.view(), kMean, kRowDamping, kColumnDamping, kSweeps, 2, expected_rows.data(),
-               expected_columns.data());
+    const double mean = fit_biases(rows, kMean, kRowDamping, kColumnDamping, kSweeps, 2,
+                                   row_bias.data(), column_bias.data());
+    const double expected_mean =
+        fit_biases(part.view(), kMean, kRowDamping, kColumnDamping, kSweeps, 2,
+                   expected_rows.data(), expected_columns.data());
+    CHECK_EQUAL(mean, expected_mean);
     CHECK(row_bias == expected_rows);
     CHECK(column_bias == expected_columns);
 }
@@ -138,8 +201,9 @@ void rows_of_a_larger_matrix_are_by_themselves() {
 void a_matrix_without_cells_has_none() {
     const Sparse data{3, {0, 0, 0}, {}, {}};
     Biases rows(2, 42.0), columns(3, 42.0);
-    fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, 2, rows.data(),
-               columns.data());
+    CHECK_EQUAL(fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, 2, rows.data(),
+                           columns.data()),
+                kMean);
     CHECK(rows == Biases(2));
     CHECK(columns == Biases(3));
 }
@@ -149,6 +213,7 @@ void a_matrix_without_cells_has_none() {
 int main() {
     rows_are_as_by_a_naive_loop();
     both_are_as_by_naive_loops();
+    together_they_are_at_the_minimum();
     any_number_of_threads_gives_the_same_bits();
     rows_of_a_larger_matrix_are_by_themselves();
     a_matrix_without_cells_has_none();

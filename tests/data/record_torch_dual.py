@@ -77,9 +77,9 @@ def main() -> None:
     """Write the file beside this one."""
     ratings, observed = make_ratings()  # users x items
     table = np.where(observed, ratings, np.nan).T
-    item_bias, user_bias = biases(table, DAMPING["item"], DAMPING["user"], 8)
+    mean, item_bias, user_bias = biases(table, DAMPING["item"], DAMPING["user"])
     factor = 1.117 / np.nanstd(table)
-    offset = np.nanmean(table) + item_bias[:, None] + user_bias
+    offset = mean + item_bias[:, None] + user_bias
     targets = torch.tensor(np.nan_to_num((table - offset) * factor)).float()
     inputs = (table - np.nanmean(table)) * factor + 4.3
     item, user = Part("item", table, inputs, SEED), Part("user", table.T, inputs.T, SEED + 1)

@@ -11,6 +11,23 @@ namespace {
 
 constexpr index_t kRowsPerPiece = 256;
 
+// Makes biases 0 on average, but those of lines without cells, and returns what that took.
+template <class HasCells>
+double center(index_t lines, const HasCells& has_cells, double* bias) {
+    double sum = 0.0, filled = 0.0;
+    for (index_t i = 0; i < lines; ++i) {
+        if (!has_cells(i)) continue;
+        sum += bias[i];
+        filled += 1.0;
+    }
+    if (filled == 0.0) return 0.0;
+    const double average = sum / filled;
+    for (index_t i = 0; i < lines; ++i) {
+        if (has_cells(i)) bias[i] -= average;
+    }
+    return average;
+}
+
 }  // namespace
 
 void fit_row_biases(const CsrView& matrix, double mean, const double* column_bias, double damping,
@@ -28,15 +45,20 @@ void fit_row_biases(const CsrView& matrix, double mean, const double* column_bia
     });
 }
 
-void fit_biases(const CsrView& matrix, double mean, double row_damping, double column_damping,
-                index_t sweeps, int num_threads, double* row_bias, double* column_bias) {
+double fit_biases(const CsrView& matrix, double mean, double row_damping, double column_damping,
+                  index_t sweeps, int num_threads, double* row_bias, double* column_bias) {
     const auto cols = static_cast<std::size_t>(matrix.cols);
     std::vector<double> cells(cols), sums(cols);
     for (index_t i = 0; i < matrix.nnz(); ++i) {
         cells[static_cast<std::size_t>(matrix.indices[matrix.indptr[0] + i])] += 1.0;
     }
+    const auto row_has_cells = [&](index_t r) { return matrix.row_nnz(r) > 0; };
+    const auto column_has_cells = [&](index_t c) { return cells[static_cast<std::size_t>(c)] > 0; };
     std::fill_n(row_bias, matrix.rows, 0.0);
+    std::fill_n(column_bias, matrix.cols, 0.0);
     for (index_t sweep = 0; sweep < sweeps; ++sweep) {
+        mean += center(matrix.rows, row_has_cells, row_bias);
+        mean += center(matrix.cols, column_has_cells, column_bias);
         std::fill(sums.begin(), sums.end(), 0.0);
         // one thread, so that sums do not depend on their number
         for (index_t r = 0; r < matrix.rows; ++r) {
@@ -51,6 +73,7 @@ void fit_biases(const CsrView& matrix, double mean, double row_damping, double c
         }
         fit_row_biases(matrix, mean, column_bias, row_damping, num_threads, row_bias);
     }
+    return mean;
 }
 
 }  // namespace isthmus

@@ -14,6 +14,7 @@ from isthmus import _core
 from isthmus.data._csr import CSR, column_counts, row_numbers, row_sums
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
+from isthmus.models._biases import Biases, cells_of, fit_biases
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.models._rating_model import LEAST_DEVIATION, deviation_of
 from isthmus.models._tensors import Layout, Tensors, double, network, single
@@ -21,7 +22,6 @@ from isthmus.training.weights import load_weights
 
 __all__ = [
     "Autoencoder",
-    "Biases",
     "Offsets",
     "PartVectors",
     "Reader",
@@ -41,15 +41,10 @@ MEAN_DAMPING = 10.0
 BIAS_DAMPING = {"user": 8.0, "item": 4.0}
 """A bias counts as if there were so many further ratings without one."""
 
-BIAS_SWEEPS = 8
-
 SPREAD, INPUT_MEAN = 1.117, 4.3
 """Of standardised ratings: their standard deviation, which is that of MovieLens 1M, and the input
 that a mean rating becomes. It is far from 0, so that a code depends on which cells are rated."""
 
-
-Biases = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Of rows and of columns."""
 
 PartVectors = tuple[Floats, Floats, Floats]
 """Codes of a network's rows, and weights and biases of its columns."""
@@ -71,7 +66,7 @@ class Reader:
     settings : SimpleNamespace
         AutoRec's parameters.
     mean, low, high : float
-        Mean, least and greatest rating.
+        Mean, least and greatest rating. Beside biases, the mean is that which they are fitted with.
     zero : float
         The rating that is read as 0.
     factor : float
@@ -127,38 +122,35 @@ class Reader:
         return BIAS_DAMPING["user" if self.settings.orientation == "item" else "item"]
 
     def biases(self, matrix: CSR, *, num_threads: int) -> Biases:
-        """Fit damped biases of rows and of columns."""
-        return _core.fit_biases(
-            _cells(matrix),
+        """Fit a mean, and damped biases of rows and of columns."""
+        return fit_biases(
+            matrix,
             self.mean,
             row_damping=self.row_damping,
             column_damping=self.column_damping,
-            sweeps=BIAS_SWEEPS,
             num_threads=num_threads,
         )
 
-    def offsets(self, matrix: CSR, *, biases: Biases | None = None, num_threads: int) -> Offsets:
-        """Return what is subtracted from the ratings of training to give targets.
+    def fitted(
+        self, matrix: CSR, *, biases: Biases | None = None, num_threads: int
+    ) -> tuple[Reader, Offsets]:
+        """Return a reader for training, and what is subtracted from ratings to give targets.
 
         `biases` are fitted unless given, if they are subtracted at all.
         """
-        if self.settings.target_centering == "biases":
-            row, column = biases or self.biases(matrix, num_threads=num_threads)
-            return Offsets(_single(self.mean + row), _single(column))
-        if not _has_offset(self.settings):
-            return Offsets(None, None)
-        return Offsets(
-            self._offset(matrix, self.settings.target_centering, self._target_zero()), None
-        )
+        if self.settings.target_centering != "biases":
+            return self, Offsets(self._row_offset(matrix), None)
+        mean, row, column = biases or self.biases(matrix, num_threads=num_threads)
+        return replace(self, mean=mean), Offsets(_single(mean + row), _single(column))
 
     def new_row_offset(
         self, rows: CSR, column_offset: Floats | None, *, num_threads: int
     ) -> Floats | None:
         """Return what is subtracted from the ratings of new rows."""
         if column_offset is None:
-            return self.offsets(rows, num_threads=num_threads).row
+            return self._row_offset(rows)
         bias = _core.fit_row_biases(
-            _cells(rows),
+            cells_of(rows),
             self.mean,
             column_offset.astype(np.float64),
             damping=self.row_damping,
@@ -174,7 +166,7 @@ class Reader:
             return None
         assert row_offset is not None
         bias = _core.fit_row_biases(
-            _cells(columns),
+            cells_of(columns),
             0.0,
             row_offset.astype(np.float64),
             damping=self.column_damping,
@@ -230,6 +222,11 @@ class Reader:
             return self.zero
         return self.low if activation == "sigmoid" else (self.low + self.high) / 2
 
+    def _row_offset(self, matrix: CSR) -> Floats | None:
+        if not _has_offset(self.settings):
+            return None
+        return self._offset(matrix, self.settings.target_centering, self._target_zero())
+
     def _offset(self, matrix: CSR, centering: str, zero: float) -> Floats:
         if centering == "row":
             counts = np.diff(matrix.indptr)
@@ -254,10 +251,6 @@ def _has_offset(settings: SimpleNamespace) -> bool:
         or settings.decoder_activation in WIDTHS
         or settings.rating_scale == "standard"
     )
-
-
-def _cells(matrix: CSR) -> _core.Cells:
-    return _core.Cells(matrix.indptr, matrix.indices, matrix.values, matrix.shape[1])
 
 
 def _single(values: NDArray[Any]) -> Floats:

@@ -11,7 +11,8 @@ from isthmus import _core
 from isthmus._util.checks import is_auto
 from isthmus.data._csr import CSR, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
-from isthmus.models._autoencoder import Autoencoder, Biases, PartVectors, Reader
+from isthmus.models._autoencoder import Autoencoder, PartVectors, Reader
+from isthmus.models._biases import Biases
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.models._precision import precision_of
 from isthmus.training.lbfgs import minimize
@@ -55,8 +56,8 @@ class Learner:
         Subtracted from each cell's target; it may change from epoch to epoch.
     outputs : ndarray of float32, shape (nnz,), optional
         Filled with each cell's output in the last epoch.
-    biases : tuple of ndarray of float64, optional
-        Of rows and columns, where they are fitted already.
+    biases : Biases, optional
+        Where they are fitted already.
     transposed : bool, default False
         Whether cells are masked as in the transposed matrix.
     seed, num_threads : int
@@ -75,9 +76,9 @@ class Learner:
         seed: int,
         num_threads: int,
     ) -> None:
+        reader, self.offsets = reader.fitted(matrix, biases=biases, num_threads=num_threads)
         self.reader = reader
         self.matrix = matrix
-        self.offsets = reader.offsets(matrix, biases=biases, num_threads=num_threads)
         self._network = network
         self._settings = settings = reader.settings
         self._rows = reader.rows(matrix, self.offsets, cell_offset)

@@ -50,8 +50,8 @@ class DualLearner:
         self._outputs = np.zeros(cells, np.float32)
         self._offsets = {side: np.zeros(cells, np.float32) for side in SIDES}
         self._best = self._offsets
-        row, column = readers["item"].biases(matrices["item"], num_threads=num_threads)
-        biases = {"item": (row, column), "user": (column, row)}
+        own = readers["item"].biases(matrices["item"], num_threads=num_threads)
+        biases = {"item": own, "user": own.transposed}
         self._learners = {
             side: Learner(
                 networks[side],

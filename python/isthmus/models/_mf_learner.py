@@ -14,6 +14,7 @@ from isthmus._util.arrays import is_finite
 from isthmus._util.checks import is_auto
 from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
+from isthmus.models._biases import cells_of, fit_biases
 from isthmus.models._column_prior import strength
 from isthmus.training.weights import WeightKeeper
 
@@ -55,6 +56,8 @@ class Learner(WeightKeeper):
         self._num_threads = num_threads
         self._by_user = scaled_cells(ratings.rows("user"), scale)
         self._penalty = self._core_penalty()
+        self.mean = self._fitted_mean()
+        model.mean = self.mean / scale
         if settings.optimizer == "als":
             self._by_item = scaled_cells(ratings.rows("item", num_threads=num_threads), scale)
         else:
@@ -106,15 +109,25 @@ class Learner(WeightKeeper):
             "weighting": float(settings.weighted_regularization),
         }
 
+    def _fitted_mean(self) -> float:
+        """Return the mean that is best beside biases, factors being 0."""
+        user, item = self._penalty["bias_regularization"]
+        return fit_biases(
+            self.ratings.rows("user"),
+            self.ratings.mean,
+            row_damping=user,
+            column_damping=item,
+            num_threads=self._num_threads,
+        ).mean
+
 
 def bias_dampings(ratings: Ratings, *, num_threads: int) -> tuple[float, float]:
     """Estimate the best penalties of users' and of items' biases, ratios of variances."""
-    rows, mean = ratings.rows("user"), ratings.mean
-    cells = _core.Cells(rows.indptr, rows.indices, rows.values, ratings.n_items)
+    cells, mean = cells_of(ratings.rows("user")), ratings.mean
     user_means = _core.fit_row_biases(
         cells, mean, np.zeros(ratings.n_items), damping=0.0, num_threads=num_threads
     )
-    _, item_means = _core.fit_biases(
+    _, _, item_means = _core.fit_biases(
         cells, mean, row_damping=0.0, column_damping=0.0, sweeps=1, num_threads=num_threads
     )
     total = float(np.var(ratings.values, dtype=np.float64))

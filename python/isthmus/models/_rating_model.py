@@ -56,7 +56,7 @@ class RatingModel(EpochModel, abstract=True):
     clip: bool = True
 
     _mean: float
-    """Of the ratings."""
+    """Of the ratings, or that which biases are relative to."""
     _users_trained: NDArray[np.bool_]
     _items_trained: NDArray[np.bool_]
     """Which users and items had a rating in training, or when they were folded in."""

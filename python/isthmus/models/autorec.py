@@ -122,12 +122,12 @@ class AutoRec(RatingModel):
         The inputs of a row of n ratings are multiplied by (n / typical n) ** -row_scaling, in
         [0, 1]; 0, as in the paper, leaves them. New rows have it by their own n.
     input_centering : {"none", "global", "row"}, default "none"
-        What is subtracted from the ratings that are encoded: nothing, the mean of all ratings, or
-        the row's mean (damped towards the global one).
+        What is subtracted from the ratings that are encoded: nothing, the mean of all ratings
+        (beside biases, that which is fitted with them), or the row's mean (damped towards it).
     target_centering : {"biases", "row", "global", "none"}, default "biases"
-        The same for the ratings that are reconstructed, added back in predictions. "biases": the
-        mean and biases of users and items, damped as if by 8 and 4 further ratings (Koren, KDD
-        2008); the outputs' own biases are then damped as well.
+        The same for the ratings that are reconstructed, added back in predictions. "biases": a mean
+        and biases of users and items, fitted together, the biases damped as if by 8 and 4 further
+        ratings (Koren, KDD 2008); the outputs' own biases are then damped as well.
     precision : {"auto", "float32", "bfloat16"}, default "auto"
         What training reads and multiplies: weights, codes and errors as they are, or rounded to
         bfloat16. Either way weights are kept, and sums added up, in float32; with "bfloat16" the
@@ -382,6 +382,7 @@ class AutoRec(RatingModel):
 
     def _keep(self, trained: Autoencoder) -> None:
         self._trained = trained
+        self._mean = trained.reader.mean
         self._network, self._reader = trained.network, trained.reader
 
     def _check_parameters(self) -> None:

@@ -48,10 +48,11 @@ class BiasedMF(RatingModel):
         + \sum_u (\lambda n_u^\alpha \lVert p_u \rVert^2 + \lambda_b b_u^2)
         + \sum_i (\lambda n_i^\alpha \lVert q_i \rVert^2 + \lambda_b b_i^2)
 
-    where mu and sigma are the ratings' mean and standard deviation, so that no parameter depends on
-    their scale, and n is the number of ratings of a user or an item. Both optimizers minimise the
-    same; what differs is the way there, and with it the result, as the problem is not convex. The
-    defaults did best on validation data of MovieLens 1M.
+    where mu is the mean that minimises this together with the biases, all factors being 0, and
+    sigma the ratings' standard deviation, so that no parameter depends on their scale; n is the
+    number of ratings of a user or an item. Both optimizers minimise the same; what differs is the
+    way there, and with it the result, as the problem is not convex. The defaults did best on
+    validation data of MovieLens 1M.
 
     Parameters
     ----------
@@ -238,7 +239,7 @@ class BiasedMF(RatingModel):
             seed=self._seed,
             num_threads=self._num_threads(),
         )
-        model.mean = ratings.mean / self._scale
+        self._mean = learner.mean
         # what no rating will touch would predict the noise it was initialised with
         for side, count in _counts(ratings).items():
             model.weights()[f"{side}_factors"][count == 0] = 0.0
@@ -332,7 +333,7 @@ class BiasedMF(RatingModel):
 
     @property
     def mean_(self) -> float:
-        """Mean rating of training."""
+        """What is predicted of a typical user and a typical item, whose biases are 0."""
         self._check_fitted()
         return self._mean
 

@@ -34,8 +34,8 @@ class DualAutoRec(RatingModel):
         \hat r_{ui} = m + b_u + b_i
         + [a_u + W_u s(f_i V x_i + h)] + [c_i + W'_i s(f'_u V' x_u + h')]
 
-    with the mean m and damped biases b, s the logistic function less 1/2, and f = (n / n*)^-1/2 for
-    a row of n ratings (see `AutoRec`, whose defaults both parts have).
+    with a mean m and damped biases b that are fitted first, s the logistic function less 1/2, and
+    f = (n / n*)^-1/2 for a row of n ratings (see `AutoRec`, whose defaults both parts have).
     Both are trained on one objective, the squared error on observed ratings with a penalty of
     :math:`\frac{\lambda}{2}` on the squares of V and W and of :math:`\lambda` or more on those of
     V' and W', in turn: an epoch of the item part on what the user part leaves, then the other way
@@ -221,6 +221,7 @@ class DualAutoRec(RatingModel):
 
     def _keep(self, parts: dict[str, Autoencoder]) -> None:
         self._parts = parts
+        self._mean = parts["item"].reader.mean
         self._networks = {side: part.network for side, part in parts.items()}
         self._readers = {side: part.reader for side, part in parts.items()}
 
