@@ -166,7 +166,9 @@ def unfitted(model: Any, parameters: Any, kinds: Mapping[str, type[Any]]) -> Any
     return kind._from_saved(plain)
 
 
-def load_model(path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> Any:
+def load_model(
+    path: str | PathLike[str], kinds: Mapping[str, type[Any]], *, mmap: bool = False
+) -> Any:
     """Read a model of any class of `kinds`, which has them by their names."""
     if not Path(path).exists():
         raise FileNotFoundError(f"{path} does not exist.")
@@ -175,7 +177,7 @@ def load_model(path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> Any
     if not Path(path).is_file():
         raise OSError(f"{path} is a device, or a pipe, and no model file.")
     try:
-        about, tensors = _read(path)
+        about, tensors = _read(path, mmap)
         model = _check(about, tensors, kinds)
         model._restore(part_of(tensors, _WEIGHTS))
     except (_NotReadable, OSError, MemoryError):
@@ -192,7 +194,7 @@ def load_model(path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> Any
     return model
 
 
-def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], Tensors]:
+def _read(path: str | PathLike[str], mmap: bool) -> tuple[dict[str, Any], Tensors]:
     with safe_open(os.fspath(path), framework="numpy") as file:
         metadata = file.metadata() or {}
         if "isthmus" not in metadata:
@@ -209,7 +211,11 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], Tensors]:
             dtype = file.get_slice(name).get_dtype()
             if dtype not in _TYPES.values():
                 raise ValueError(f"{name} is of type {dtype}, which no model has")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = (
+            _mapped(path)
+            if mmap
+            else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        )
     if version > _OLDEST_VERSION:
         checksum = about.pop("checksum", None)
         if checksum != _checksum(about, tensors):
@@ -217,6 +223,25 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], Tensors]:
     if version < FORMAT_VERSION:
         _upgrade(about, tensors, version)
     return about, tensors
+
+
+def _mapped(path: str | PathLike[str]) -> Tensors:
+    """Return the tensors of a file, which safetensors has checked, as views of its memory map.
+
+    What is written to them stays in this process.
+    """
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(size))
+    entries.pop("__metadata__", None)
+    data = np.memmap(path, np.uint8, "c", offset=8 + size).view(np.ndarray)
+    types = {name: dtype for dtype, name in _TYPES.items()}
+    tensors: Tensors = {}
+    for name, entry in entries.items():
+        begin, end = entry["data_offsets"]
+        array = data[begin:end].view(types[entry["dtype"]]).reshape(entry["shape"])
+        tensors[name] = np.require(array, requirements="A")  # which other writers may not keep
+    return tensors
 
 
 def _parse(text: str) -> dict[str, Any]:

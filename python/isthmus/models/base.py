@@ -606,12 +606,17 @@ class Recommender(Estimator):
         _files.save_model(self, path, Recommender._models)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
+    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
         """Read a model that `save` wrote.
 
         Parameters
         ----------
         path : str or os.PathLike
+        mmap : bool, default False
+            Whether to map the file into memory instead of copying it, so that all processes which
+            do so share one copy. Ids, seen items, and the weights of `BiasedMF` and `EASE` are
+            shared; networks copy their weights into the core, which pads them. The file must not
+            be written to meanwhile; `save` replaces a file and leaves maps of the old one whole.
 
         Returns
         -------
@@ -624,7 +629,7 @@ class Recommender(Estimator):
         ValueError
             If it is no model of isthmus, is damaged, is of a newer format, or holds another model.
         """
-        model = _files.load_model(path, Recommender._models)
+        model = _files.load_model(path, Recommender._models, mmap=mmap)
         if not isinstance(model, cls):
             raise ValueError(f"{path} holds a {type(model).__name__}, not a {cls.__name__}.")
         return model

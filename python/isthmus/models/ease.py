@@ -135,7 +135,7 @@ class EASE(Recommender):
                 *(columns.indptr, columns.indices, columns.values),
                 self._regularization,
                 num_threads=self._num_threads(),
-            )
+            ).array
         except _core.NotPositiveDefinite as error:
             raise ConvergenceError(
                 f"{error}. Raise regularization (it is {self._regularization:g})."
@@ -166,13 +166,13 @@ class EASE(Recommender):
     def item_weights_(self) -> Floats:
         """B: row i holds what having item i adds to the scores of all items."""
         self._check_fitted()
-        return read_only(self._weights.array)
+        return read_only(self._weights)
 
     def _vectors(self) -> Products:
-        return Products(self._seen, self._weights.array)
+        return Products(self._seen, self._weights)
 
     def _fold_users(self, ratings: CSR) -> Products:
-        return Products(ratings, self._weights.array)
+        return Products(ratings, self._weights)
 
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         if axis == "item":
@@ -187,14 +187,14 @@ class EASE(Recommender):
         n = len(items)
         ones = np.ones(n, np.float32)
         rows = CSR(np.arange(n + 1), items.astype(np.int32), ones, (n, len(self._items)))
-        return Products(rows, self._weights.array)
+        return Products(rows, self._weights)
 
     def _saved_parameters(self) -> dict[str, Any]:
         return {**super()._saved_parameters(), "regularization": self._parameter}
 
     def _tensors(self) -> Tensors:
         return {
-            "weights": self._weights.array,
+            "weights": self._weights,
             "regularization": np.array([self._regularization]),
         }
 
@@ -205,7 +205,7 @@ class EASE(Recommender):
         check_real("regularization", tensors["regularization"][0], low=0, open_low=True)
 
     def _restore(self, tensors: Tensors) -> None:
-        self._weights = _core.Matrix(tensors["weights"])
+        self._weights = tensors["weights"]
         self._parameter = self.regularization
         self._regularization = float(tensors["regularization"][0])
 
