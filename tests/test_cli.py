@@ -811,6 +811,51 @@ class TestRecommend:
         new = Ratings.from_arrays([9000, 9000], [507, 511], [5, 1])
         assert [i["item"] for i in one["items"]] == model.recommend(ratings=new)[0][0].tolist()
 
+    def test_writes_the_lists_of_everyone(self, ok, folder, tmp_path, model):
+        wanted = ("--candidates", tmp_path / "ids", "--include-seen", "--order", "rating", "-n", 4)
+        (tmp_path / "ids").write_text("501\n507\n520\n")
+        out = ok(
+            *("recommend", folder / "model.safetensors", "--all", *wanted),
+            *("--output", tmp_path / "lists"),
+        )
+        assert out == f"wrote {tmp_path / 'lists'} (40 users in 1 file)\n"
+        found = pq.read_table(tmp_path / "lists").to_pydict()
+        ids, scores = model.recommend(
+            n=4, candidates=[501, 507, 520], exclude_seen=False, order="rating"
+        )
+        assert found["user"] == model.user_ids_.tolist()
+        assert found["items"] == ids[:, :3].tolist()
+        np.testing.assert_array_equal(np.float32(found["scores"]), scores[:, :3])
+
+    def test_writes_the_lists_of_histories(self, run, ok, folder, tmp_path, model):
+        table = pa.table({"user": [7, 100], "items": [[501, 99], []], "ratings": [[4.0, 1.0], []]})
+        pq.write_table(table, tmp_path / "histories.parquet")
+        args = ("recommend", folder / "model.safetensors", "-o", tmp_path / "lists")
+        args = (*args, "--histories", tmp_path / "histories.parquet")
+        code, _, err = run(*args)
+        assert code == 1
+        assert "but 99 is not" in err
+        assert sorted(os.listdir(tmp_path)) == ["histories.parquet"]
+        ok(*args, "--skip-unknown")
+        found = pq.read_table(tmp_path / "lists").to_pydict()
+        new = Ratings.from_arrays([7], [501], [4.0], item_ids=model.item_ids_)
+        assert found["items"][0] == model.recommend(ratings=new)[0][0].tolist()
+        assert found["items"][1] == model.recommend(100)[0].tolist()
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (["--histories", "h.parquet"], "--histories must come with --output"),
+            (["--user", "100", "-o", "lists"], "--output must come with --all or --histories"),
+            (["--all", "-o", "lists", "--items", "movies.dat"], "--items must not come with"),
+            (["--all", "--histories", "h.parquet", "-o", "lists"], "one of them"),
+        ],
+    )
+    def test_refuses_options_that_do_not_go_together(self, run, folder, args, message):
+        code, _, err = run("recommend", folder / "model.safetensors", *args)
+        assert code == 2
+        assert message in " ".join(err.split())
+
     def test_knows_titles_by_string_ids(self, ok, strings, tmp_path):
         (tmp_path / "titles.csv").write_text("id,title\n42,Answer\n")
         out = ok(
@@ -822,7 +867,7 @@ class TestRecommend:
     @pytest.mark.parametrize(
         ("args", "code", "message"),
         [
-            ([], 2, "there must be --user, --all-users or --ratings, one of them"),
+            ([], 2, "there must be --user, --all, --ratings or --histories, one of them"),
             (["--user", "100", "--all-users"], 2, "one of them"),
             (["--user", "1"], 1, "users must be among the 40 user ids"),
             (["--user", "x"], 1, "--user must be an integer"),

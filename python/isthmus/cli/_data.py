@@ -53,9 +53,9 @@ def reading_options(args: list[str]) -> Source:
     )
 
 
-def load(path: Path, num_threads: int | None) -> Recommender:
+def load(path: Path, num_threads: int | None, *, mmap: bool = False) -> Recommender:
     """Read a model, to be used with another number of threads than it was trained with."""
-    model = Recommender.load(path)
+    model = Recommender.load(path, mmap=mmap)
     return model.set_params(num_threads=num_threads or 0)
 
 

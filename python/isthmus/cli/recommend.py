@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
+from isthmus._util.files import check_new_folder
 from isthmus.cli._data import (
     ids_from_text,
     load,
@@ -24,6 +25,7 @@ from isthmus.cli._output import escape_json, write_csv
 from isthmus.cli.predict import ModelFile, Order, Ordering, Threads
 from isthmus.data._reading import printable
 from isthmus.data.io import read_items, read_ratings
+from isthmus.lists import Lister, write_lists
 
 __all__ = ["Recommended", "print_table", "register"]
 
@@ -65,12 +67,37 @@ def recommend(
         list[str] | None, typer.Option(help="Id of a user of the training data; may be repeated.")
     ] = None,
     all_users: Annotated[
-        bool, typer.Option("--all-users", help="Recommend to every user of the training data.")
+        bool,
+        typer.Option("--all", "--all-users", help="Recommend to every user of the training data."),
     ] = False,
     ratings: Annotated[
         Path | None,
         typer.Option(help="Recommend to the users of this file, from their ratings in it."),
     ] = None,
+    histories: Annotated[
+        Path | None,
+        typer.Option(
+            help="Recommend to the users of a Parquet file or a folder of them, however large, "
+            "from what it says of them: a row a user (user, and lists of items, ratings, exclude "
+            "and candidates) or a row a rating. Goes with --output.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="New folder for Parquet files with the lists, of --all or --histories, made some "
+            "thousand users at a time; by default lists are printed.",
+        ),
+    ] = None,
+    skip_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unknown",
+            help="Go on without those items of --histories that the model does not know.",
+        ),
+    ] = False,
     n: Annotated[int, typer.Option("--n", "-n", help="Items to recommend to each.")] = 10,
     items: Annotated[
         Path | None, typer.Option(help="File with the items' titles, such as movies.csv.")
@@ -96,13 +123,32 @@ def recommend(
     """Recommend items to users.
 
     `isthmus recommend model.safetensors --user 196 --items movies.csv`
+
+    `isthmus recommend model.safetensors --all --output lists/`
     """
-    if [bool(user), all_users, ratings is not None].count(True) != 1:
-        raise typer.BadParameter("there must be --user, --all-users or --ratings, one of them.")
-    recommender = load(model, num_threads)
+    given = [bool(user), all_users, ratings is not None, histories is not None]
+    if given.count(True) != 1:
+        raise typer.BadParameter(
+            "there must be --user, --all, --ratings or --histories, one of them."
+        )
+    if histories is not None and output is None:
+        raise typer.BadParameter("--histories must come with --output.")
+    if output is not None:
+        if not (all_users or histories is not None):
+            raise typer.BadParameter("--output must come with --all or --histories.")
+        if items is not None:
+            raise typer.BadParameter("--items must not come with --output, whose lists are of ids.")
+        check_new_folder(output)
+    recommender = load(model, num_threads, mmap=output is not None)
     options: dict[str, Any] = {"n": n, "exclude_seen": not include_seen, "order": order.value}
     if candidates is not None:
         options["candidates"] = read_id_file(candidates, recommender.item_ids_)
+    if output is not None:
+        options["unknown_items"] = "skip" if skip_unknown else "error"
+        options["duplicates"] = context.obj[0].get("duplicates", "error")
+        n_users, n_files = write_lists(Lister(recommender, **options), output, histories)
+        print(f"wrote {output} ({n_users:,} users in {n_files:,} file{'s' * (n_files > 1)})")
+        return
     if ratings is not None:
         new = read_ratings(ratings, **context.obj[0])
         new = with_ids_like(new, recommender.user_ids_, recommender.item_ids_)

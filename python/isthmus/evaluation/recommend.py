@@ -7,19 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from isthmus.data._csr import CSR, take_columns
+from isthmus.data._csr import CSR, row_numbers, take_columns
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.evaluation.scores import Floats, Scorable
 
-__all__ = ["candidate_positions", "ids_at", "scores_at", "top_items"]
+__all__ = ["candidate_positions", "ids_at", "scores_at", "top_among", "top_items"]
 
 
 def top_items(
     scores: Scorable,
     n: int,
     *,
-    seen: CSR,
-    exclude_seen: bool = True,
+    left_out: CSR | None,
     pool: NDArray[np.int64] | None = None,
     num_threads: int,
 ) -> tuple[NDArray[np.int32], Floats]:
@@ -30,8 +29,8 @@ def top_items(
     scores : Scorable
         Of users for all items.
     n : int
-    seen : CSR
-        Which items each user has had; they are left out if `exclude_seen`.
+    left_out : CSR or None
+        Items that each user is not to get.
     pool : ndarray, optional
         Positions of the items to choose from, ascending; all by default.
 
@@ -44,16 +43,48 @@ def top_items(
     """
     if pool is not None:
         scores = scores.take(items=pool)
-        seen = take_columns(seen, pool)
+        left_out = None if left_out is None else take_columns(left_out, pool)
     positions, values = scores.scorer().top_k(
         n,
-        seen_indptr=seen.indptr if exclude_seen else None,
-        seen_indices=seen.indices if exclude_seen else None,
+        seen_indptr=None if left_out is None else left_out.indptr,
+        seen_indices=None if left_out is None else left_out.indices,
         num_threads=num_threads,
     )
     if pool is not None:
         positions = np.append(pool, -1)[positions]  # a list's end, -1, stays one
     return positions, values
+
+
+def top_among(
+    scores: Scorable, n: int, lists: CSR, *, num_threads: int
+) -> tuple[NDArray[np.int32], Floats]:
+    """Find the n items that score highest for each user among those of the user's own.
+
+    Parameters
+    ----------
+    scores : Scorable
+        Of users for all items.
+    n : int
+    lists : CSR
+        The items to choose from, of users x items.
+
+    Returns
+    -------
+    positions, scores : ndarray, shape (users, n)
+        As those of `top_items`.
+    """
+    users, items = row_numbers(lists.indptr), lists.indices
+    values = scores.scorer().score_pairs(users, items, num_threads=num_threads)
+    kept = np.flatnonzero(values > -np.inf)  # NaN is no score either
+    order = kept[np.lexsort((items[kept], -values[kept], users[kept]))]
+    users, items, values = users[order], items[order], values[order]
+    ranks = np.arange(len(users)) - np.searchsorted(users, users)
+    best = ranks < n
+    positions = np.full((lists.shape[0], n), -1, np.int32)
+    listed = np.full(positions.shape, np.nan, np.float32)
+    positions[users[best], ranks[best]] = items[best]
+    listed[users[best], ranks[best]] = values[best]
+    return positions, listed
 
 
 def scores_at(scores: Scorable, positions: NDArray[np.int32], *, num_threads: int) -> Floats:

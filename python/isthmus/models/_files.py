@@ -212,9 +212,7 @@ def _read(path: str | PathLike[str], mmap: bool) -> tuple[dict[str, Any], Tensor
             if dtype not in _TYPES.values():
                 raise ValueError(f"{name} is of type {dtype}, which no model has")
         tensors = (
-            _mapped(path)
-            if mmap
-            else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            _mapped(path) if mmap else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         )
     if version > _OLDEST_VERSION:
         checksum = about.pop("checksum", None)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isthmus._util.checks import check_choice, check_integer
 from isthmus.data._alignment import cells_among, pattern_among, rows_among
-from isthmus.data._csr import CSR, append, as_scipy, select_rows
+from isthmus.data._csr import CSR, append, as_scipy, select_rows, without
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data.ratings import Ratings, as_ratings
 from isthmus.evaluation.evaluate import (
@@ -25,7 +25,13 @@ from isthmus.evaluation.evaluate import (
 )
 from isthmus.evaluation.odds import Odds, rated_odds
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank, with_training
-from isthmus.evaluation.recommend import candidate_positions, ids_at, scores_at, top_items
+from isthmus.evaluation.recommend import (
+    candidate_positions,
+    ids_at,
+    scores_at,
+    top_among,
+    top_items,
+)
 from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, unit_rows
 from isthmus.exceptions import NotFittedError
 from isthmus.models import _files
@@ -221,19 +227,42 @@ class Recommender(Estimator):
             chosen = None if wanted is None else wanted.reshape(-1)
             scores = self._vectors().take(users=chosen)
             seen = self._seen if chosen is None else select_rows(self._seen, chosen)
-        ranked = self._ranked_by(scores, seen, order)
-        positions, values = top_items(
-            ranked,
-            n,
-            seen=seen,
-            exclude_seen=exclude_seen,
+        positions, values = self._lists(
+            *(scores, n, order),
+            had=seen,
+            left_out=seen if exclude_seen else None,
             pool=None if candidates is None else candidate_positions(self._items, candidates),
-            num_threads=self._num_threads(),
         )
-        if ranked is not scores:
-            values = scores_at(scores, positions, num_threads=self._num_threads())
-        ids, values = ids_at(self._items.ids, positions), self._finish_scores(values)
+        ids = ids_at(self._items.ids, positions)
         return (ids[0], values[0]) if wanted is not None and wanted.ndim == 0 else (ids, values)
+
+    def _lists(
+        self,
+        scores: Scorable,
+        n: int,
+        order: str,
+        *,
+        had: CSR,
+        left_out: CSR | None,
+        pool: NDArray[np.int64] | CSR | None,
+    ) -> tuple[NDArray[np.int32], Floats]:
+        """Return positions and scores of users' lists, which end in -1 and NaN.
+
+        `had` is what the users have rated. They choose from the items of `pool`, or each from the
+        user's own if it is a CSR, but not from what is left out.
+        """
+        ranked = self._ranked_by(scores, had, order)
+        threads = self._num_threads()
+        if isinstance(pool, CSR):
+            own = pool if left_out is None else without(pool, left_out)
+            positions, values = top_among(ranked, n, own, num_threads=threads)
+        else:
+            positions, values = top_items(
+                ranked, n, left_out=left_out, pool=pool, num_threads=threads
+            )
+        if ranked is not scores:
+            values = scores_at(scores, positions, num_threads=threads)
+        return positions, self._finish_scores(values)
 
     def _check_order(self, order: str) -> None:
         check_choice("order", order, ORDERS)
@@ -293,7 +322,7 @@ class Recommender(Estimator):
             (len(chosen), len(self._items)),
         )
         positions, scores = top_items(
-            self._similarity(chosen), n, seen=itself, num_threads=self._num_threads()
+            self._similarity(chosen), n, left_out=itself, num_threads=self._num_threads()
         )
         ids = ids_at(self._items.ids, positions)
         return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
