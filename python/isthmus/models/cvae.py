@@ -24,6 +24,7 @@ from isthmus.data._csr import (
     has_increasing_rows,
     select_rows,
 )
+from isthmus.data._id_tensors import id_layout, id_tensors, ids_from
 from isthmus.data.content import (
     MAX_FEATURES,
     Content,
@@ -43,7 +44,6 @@ from isthmus.models._cvae_rounds import (
     encode_content,
     solve,
 )
-from isthmus.models._files import id_layout, id_tensors, ids_from
 from isthmus.models._implicit import ImplicitRecommender
 from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, length_of, single
 from isthmus.training.loop import Callback
