@@ -99,6 +99,29 @@ def strings(folder):
     return folder / "strings.st"
 
 
+class TestShard:
+    def test_shards_are_trained_from(self, ok, folder, tmp_path, model):
+        out = ok(
+            *("shard", folder / "ratings.csv", "--buckets", 3, "--axis", "item"),
+            *("--output", tmp_path / "shards"),
+        )
+        assert re.fullmatch(
+            rf"wrote {tmp_path / 'shards'} \(Shards\(40 users x 30 items, 400 ratings in \[1, 5\], "
+            r"3 buckets of items\), [\d.]+ KiB\)\n",
+            out,
+        )
+        ok("train", tmp_path / "shards", *QUICK, "--output", tmp_path / "m.safetensors")
+        again = Recommender.load(tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(again.recommend()[1], model.recommend()[1])
+
+    def test_refuses_in_one_line(self, run, folder, tmp_path):
+        code, _, err = run("shard", folder / "ratings.csv", "--buckets", 0, "-o", tmp_path / "s")
+        assert (code, err) == (
+            1,
+            "isthmus: error: buckets must be an integer from 1 to 65,536, but it was 0.\n",
+        )
+
+
 class TestTrain:
     def test_writes_the_model_that_fit_gives(self, ok, folder, tmp_path, model):
         out = ok("train", folder / "ratings.csv", *QUICK, "--output", tmp_path / "m.safetensors")
@@ -919,7 +942,7 @@ class TestProgram:
         assert ok("--version") == f"isthmus {isthmus.__version__}\n"
 
     @pytest.mark.parametrize(
-        "command", ["train", "evaluate", "predict", "recommend", "info", "demo"]
+        "command", ["train", "evaluate", "predict", "recommend", "shard", "info", "demo"]
     )
     def test_explains_every_command(self, ok, command):
         assert f" {command} " in ok("--help")

@@ -7,6 +7,8 @@ from isthmus._util.build import build_info
 from isthmus.data.content import Content
 from isthmus.data.io import read_items, read_ratings, write_ratings
 from isthmus.data.ratings import Ratings
+from isthmus.data.sharding import shard
+from isthmus.data.shards import Bucket, Shards
 from isthmus.data.splits import (
     HeldOutUsers,
     UserSplit,
@@ -39,6 +41,7 @@ __all__ = [
     "AutoRec",
     "BiasedMF",
     "Blend",
+    "Bucket",
     "Content",
     "ConvergenceError",
     "DualAutoRec",
@@ -49,6 +52,7 @@ __all__ = [
     "NotFittedError",
     "Ratings",
     "Recommender",
+    "Shards",
     "Tuned",
     "UserSplit",
     "__version__",
@@ -59,6 +63,7 @@ __all__ = [
     "mask_split",
     "read_items",
     "read_ratings",
+    "shard",
     "synthetic_ratings",
     "train_test_split",
     "tune",

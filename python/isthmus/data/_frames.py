@@ -12,7 +12,7 @@ from isthmus._util.arrays import as_timestamps, as_values
 from isthmus.data._columns import FIELDS, resolve_columns
 from isthmus.data._ids import IdArray, as_ids, rank_codes
 
-__all__ = ["Cells", "distinct_values", "frame_cells"]
+__all__ = ["Cells", "distinct_values", "frame_cells", "numbers"]
 
 
 _ID_TYPES = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
@@ -71,10 +71,10 @@ def frame_cells(df: Any, names: Mapping[str, str | int | None], *, implicit: boo
     values, timestamps = np.ones(len(rows), np.float32), None
     if "rating" in there:
         rating, name = column("rating")
-        values = as_values(_numbers(rating, name), name)
+        values = as_values(numbers(rating, name), name)
     if "timestamp" in there:
         timestamp, name = column("timestamp")
-        timestamps = as_timestamps(_numbers(timestamp, name), name)
+        timestamps = as_timestamps(numbers(timestamp, name), name)
     return Cells(user_ids, rows, item_ids, columns, values, timestamps)
 
 
@@ -115,7 +115,8 @@ def distinct_values(column: Any) -> tuple[Any, NDArray[np.int64]]:
     return dictionary, codes
 
 
-def _numbers(column: Any, name: str) -> NDArray[Any]:
+def numbers(column: Any, name: str) -> NDArray[Any]:
+    """Return a column of numbers or points in time; an error calls it by its name."""
     _refuse_nulls(column, name)
     types = pa.types
     if types.is_decimal(column.type):

@@ -25,13 +25,21 @@ from isthmus.data._parquet import names_in_parquet, read_parquet
 from isthmus.data._reading import Unpacked, name_file, printable, refuse_damage
 from isthmus.data._text import read_text
 from isthmus.data.ratings import Duplicates, Ratings
+from isthmus.data.shards import MANIFEST, Shards
 
-__all__ = ["read_items", "read_ratings", "write_ratings"]
+__all__ = [
+    "SEPARATORS",
+    "existing_file",
+    "format_of",
+    "read_items",
+    "read_ratings",
+    "write_ratings",
+]
 
 Format = Literal["csv", "tsv", "dat", "parquet", "npz"]
 
-_SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
-_FORMATS = (*_SEPARATORS, "parquet", "npz")
+SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
+_FORMATS = (*SEPARATORS, "parquet", "npz")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -53,7 +61,8 @@ def read_ratings(
     path : str or os.PathLike
         A text file with one line a rating (MovieLens' ``ratings.dat``, ``u.data`` and
         ``ratings.csv``, and what resembles them), compressed or not (``.gz``, ``.bz2``, ``.zst``),
-        a Parquet file, or an npz file: that of `write_ratings` or of ``scipy.sparse.save_npz``.
+        a Parquet file, an npz file (that of `write_ratings` or of ``scipy.sparse.save_npz``), or a
+        folder that `shard` wrote, about which the other arguments say nothing.
         Timestamps in text are whole seconds since 1970 or, with and without a zone (which is then
         UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds. A line has at most 1 MiB.
         A compressed file may unpack to 256 MiB or 100 times its size, whichever is more. In npz
@@ -97,7 +106,9 @@ def read_ratings(
     >>> read_ratings("ratings.dat")
     Ratings(1 users x 2 items, 2 ratings in [3, 5])
     """
-    path = _existing(path)
+    if (Path(path) / MANIFEST).is_file():
+        return Shards(path).to_ratings()
+    path = existing_file(path)
     if format is not None:
         check_choice("format", format, _FORMATS)
     if header is not None:
@@ -105,7 +116,7 @@ def read_ratings(
     if columns is not None:
         _check_columns(columns)
         implicit = implicit or len(columns) == 2 or columns[2] is None
-    kind = format or _find_format(path)
+    kind = format or format_of(path)
     if kind in ("parquet", "npz"):
         for name, value in (("header", header), ("separator", separator), ("encoding", encoding)):
             if value is not None:
@@ -122,7 +133,7 @@ def read_ratings(
                 path,
                 columns=columns,
                 header=header,
-                separator=separator or _SEPARATORS.get(kind),
+                separator=separator or SEPARATORS.get(kind),
                 encoding=encoding or "utf-8",
                 implicit=implicit,
             )
@@ -132,7 +143,8 @@ def read_ratings(
         )
 
 
-def _existing(path: str | PathLike[str]) -> Path:
+def existing_file(path: str | PathLike[str]) -> Path:
+    """Return the path of a file of ratings, unless there is none."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} must be a file, but it is a folder.")
@@ -155,7 +167,8 @@ def _check_columns(columns: Sequence[str | int | None]) -> None:
         )
 
 
-def _find_format(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """Return what the name and the content of a file say that it is."""
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
         return "parquet"
@@ -257,7 +270,7 @@ def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dic
     >>> read_items("movies.dat")
     {1: 'Toy Story (1995)', 2: 'Heat (1995)'}
     """
-    path = _existing(path)
+    path = existing_file(path)
     check_encoding(encoding or "utf-8")
     with refuse_damage(path, "a file of titles"):
         titles = _read_titles(path, encoding or _encoding_of(path))
@@ -340,9 +353,9 @@ def write_ratings(
         raise ValueError(
             f"format must be csv, tsv, parquet or npz, but for {path} it was {shown(kind)}."
         )
-    if zipped and kind not in _SEPARATORS:
+    if zipped and kind not in SEPARATORS:
         raise ValueError(f"path must not end in .gz for the format {kind}, but it was {path}.")
-    if kind in _SEPARATORS:
+    if kind in SEPARATORS:
         for field, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
             _check_trimmed(ids, f"{field}_ids")
     with atomic_write(path) as temporary:
@@ -351,7 +364,7 @@ def write_ratings(
         elif kind == "parquet":
             pa.parquet.write_table(ratings.to_frame(), temporary)
         else:
-            options = pa.csv.WriteOptions(delimiter=_SEPARATORS[kind])
+            options = pa.csv.WriteOptions(delimiter=SEPARATORS[kind])
             compression = "gzip" if zipped else None
             with pa.output_stream(temporary, compression=compression) as stream:
                 pa.csv.write_csv(ratings.to_frame(), stream, options)

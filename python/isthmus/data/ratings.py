@@ -1,6 +1,8 @@
 """The matrix of ratings that every model learns from."""
 
-from typing import Any, Literal
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -115,7 +117,7 @@ class Ratings:
         duplicates: Duplicates = "error",
         user_ids: ArrayLike | None = None,
         item_ids: ArrayLike | None = None,
-    ) -> "Ratings":
+    ) -> Ratings:
         """Make ratings from three or four arrays with one entry a rating.
 
         Parameters
@@ -171,7 +173,7 @@ class Ratings:
         timestamp: str | int | None = None,
         implicit: bool = False,
         duplicates: Duplicates = "error",
-    ) -> "Ratings":
+    ) -> Ratings:
         """Make ratings from a data frame with one row a rating.
 
         Parameters
@@ -217,7 +219,7 @@ class Ratings:
         user_ids: ArrayLike | IdIndex | None = None,
         item_ids: ArrayLike | IdIndex | None = None,
         duplicates: Duplicates = "error",
-    ) -> "Ratings":
+    ) -> Ratings:
         """Make ratings from a SciPy sparse matrix or array, users x items.
 
         Parameters
@@ -256,7 +258,7 @@ class Ratings:
         user_ids: ArrayLike | IdIndex | None,
         item_ids: ArrayLike | IdIndex | None,
         duplicates: Duplicates = "error",
-    ) -> "Ratings":
+    ) -> Ratings:
         """Make ratings from a sparse matrix that the caller calls `name`."""
         if not sparse.issparse(X):
             raise TypeError(_no_matrix(X, name))
@@ -285,7 +287,7 @@ class Ratings:
         duplicates: Duplicates,
         users: IdIndex,
         items: IdIndex,
-    ) -> "Ratings":
+    ) -> Ratings:
         matrix, stamps = csr_from_cells(
             *(rows, columns, values, timestamps),
             duplicates=duplicates,
@@ -412,7 +414,7 @@ class Ratings:
             )
         return place
 
-    def has_same_ids(self, other: "Ratings") -> bool:
+    def has_same_ids(self, other: Ratings) -> bool:
         """Return whether both have the same users and items in the same order."""
         return self._users.matches(other._users) and self._items.matches(other._items)
 
@@ -488,7 +490,7 @@ class Ratings:
         """Return a ``scipy.sparse.csr_array``, users x items."""
         return sparse.csr_array((self.values, self.indices, self.indptr), shape=self.shape)
 
-    def select(self, mask: ArrayLike) -> "Ratings":
+    def select(self, mask: ArrayLike) -> Ratings:
         """Keep some of the ratings, and all users and items.
 
         Parameters
@@ -524,7 +526,7 @@ class Ratings:
             timestamps=None if self.timestamps is None else self.timestamps[kept],
         )
 
-    def binarize(self, threshold: float) -> "Ratings":
+    def binarize(self, threshold: float) -> Ratings:
         """Keep the ratings of at least `threshold`, each as 1, and all users and items.
 
         Parameters
@@ -555,7 +557,7 @@ class Ratings:
             timestamps=part.timestamps,
         )
 
-    def k_core(self, users: int, items: int) -> "Ratings":
+    def k_core(self, users: int, items: int) -> Ratings:
         """Drop users and items with few ratings until none is left, whatever else was dropped.
 
         Parameters
@@ -606,6 +608,14 @@ class Ratings:
         )
 
 
+@runtime_checkable
+class InFiles(Protocol):
+    """Ratings that are not in memory yet, as `Shards` are."""
+
+    def to_ratings(self) -> Ratings:
+        """Read them."""
+
+
 def as_ratings(
     X: Any, name: str = "X", users: IdIndex | None = None, items: IdIndex | None = None
 ) -> Ratings:
@@ -613,7 +623,7 @@ def as_ratings(
 
     Parameters
     ----------
-    X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+    X : Ratings, Shards, or scipy.sparse array or matrix, shape (n_users, n_items)
     name : str, default "X"
         What the caller calls it, for messages.
     users, items : IdIndex, optional
@@ -630,6 +640,8 @@ def as_ratings(
     """
     if isinstance(X, Ratings):
         return X
+    if isinstance(X, InFiles):
+        return X.to_ratings()
     return Ratings._from_matrix(X, name, users, items)
 
 
