@@ -261,6 +261,8 @@ class TestDamage:
         "changed",
         [
             {"n_ratings": 800},
+            {"n_ratings": 1 << 50},
+            {"n_ratings": "900"},
             {"axis": "item"},
             {"axis": "rows"},
             {"buckets": []},
@@ -295,6 +297,13 @@ class TestDamage:
 
 def test_read_ratings_reads_shards(whole):
     same(read_ratings(whole.path), RATINGS)
+
+
+def test_only_what_trains_takes_shards(whole):
+    model = AutoRec(hidden_units=(4,), epochs=1, random_state=0).fit(whole).partial_fit(whole)
+    assert len(model.history_) == 2
+    with pytest.raises(TypeError, match="must be Ratings or"):
+        model.evaluate(whole)
 
 
 @pytest.mark.parametrize("axis", ["user", "item"])

@@ -78,7 +78,7 @@ class Lister:
         model._check_order(order)
         check_bool("exclude_seen", exclude_seen)
         self._model = model
-        self._n = check_integer("n", n, low=1)
+        self._n = min(check_integer("n", n, low=1), len(model._items))
         self._exclude_seen = exclude_seen
         self._order = order
         self._skips = check_choice("unknown_items", unknown_items, UNKNOWN_ITEMS) == "skip"

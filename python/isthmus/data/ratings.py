@@ -27,7 +27,7 @@ from isthmus.data._frames import frame_cells
 from isthmus.data._ids import IdArray, IdIndex, as_ids, encode
 from isthmus.data._matrices import check_named, checked_matrix
 
-__all__ = ["CSR", "Duplicates", "Ratings", "as_ratings"]
+__all__ = ["CSR", "Duplicates", "Ratings", "as_ratings", "in_memory"]
 
 
 class Ratings:
@@ -616,6 +616,11 @@ class InFiles(Protocol):
         """Read them."""
 
 
+def in_memory(X: Any) -> Any:
+    """Read what a model is to be fitted to, if it is in files; leave anything else as it is."""
+    return X.to_ratings() if isinstance(X, InFiles) else X
+
+
 def as_ratings(
     X: Any, name: str = "X", users: IdIndex | None = None, items: IdIndex | None = None
 ) -> Ratings:
@@ -623,7 +628,7 @@ def as_ratings(
 
     Parameters
     ----------
-    X : Ratings, Shards, or scipy.sparse array or matrix, shape (n_users, n_items)
+    X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
     name : str, default "X"
         What the caller calls it, for messages.
     users, items : IdIndex, optional
@@ -640,8 +645,6 @@ def as_ratings(
     """
     if isinstance(X, Ratings):
         return X
-    if isinstance(X, InFiles):
-        return X.to_ratings()
     return Ratings._from_matrix(X, name, users, items)
 
 

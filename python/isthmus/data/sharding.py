@@ -271,6 +271,9 @@ class _Writer:
         counts = counted[self._axis][1]
         self._n_buckets = min(self._n_buckets, len(counts))
         self._bucket_of = _deal(counts, self._n_buckets)
+        ends = np.cumsum(np.bincount(self._bucket_of, minlength=self._n_buckets))
+        by_bucket = np.argsort(self._bucket_of, kind="stable").astype(np.int32)
+        self._columns = np.split(by_bucket, ends[:-1])
         self._squares, self._low, self._high = 0.0, np.inf, -np.inf
         self._spill.mkdir()
         self._deal_ratings(index)
@@ -303,7 +306,7 @@ class _Writer:
         """Sort the ratings of a bucket into its file, and return what the manifest says of it."""
         cells = np.fromfile(self._spill / str(number), _CELL)
         (self._spill / str(number)).unlink()
-        columns = np.flatnonzero(self._bucket_of == number).astype(np.int32)
+        columns = self._columns[number]
         rows = _distinct(cells["row"], len(self._ids["item" if self._axis == "user" else "user"]))
         row = np.searchsorted(rows, cells["row"]).astype(np.int32)
         column = np.searchsorted(columns, cells["column"]).astype(np.int32)

@@ -113,6 +113,7 @@ class Shards:
             self.mean, self.deviation, self.min, self.max = (
                 float(manifest[name]) for name in ("mean", "deviation", "min", "max")
             )
+            self._check_sizes()
             sides = {name: self._read_side(name) for name in ("user", "item")}
         self._users, self._items = sides["user"][0], sides["item"][0]
         self.counts = {name: side[1] for name, side in sides.items()}
@@ -207,6 +208,25 @@ class Shards:
         matrix = CSR(indptr, indices, values, self.shape)
         return Ratings(matrix, user_ids=self._users, item_ids=self._items)
 
+    def _check_sizes(self) -> None:
+        """Refuse a folder that lacks a bucket, or that does not explain the number of ratings."""
+        sizes = 0
+        for number, entry in enumerate(self._manifest["buckets"]):
+            sizes += self._file(bucket_name(number), entry).stat().st_size
+        if not 1 <= self.nnz <= sizes // 8:
+            raise ValueError(f"{self.nnz:,} ratings are not in its {sizes:,} bytes")
+
+    def _file(self, name: str, entry: Any) -> Path:
+        """Return the path of a file, if it is there and of its size."""
+        path = self.path / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} must be a file of shards, but there is none.")
+        if path.stat().st_size != entry["bytes"]:
+            raise ValueError(
+                f"{name} must be of {entry['bytes']:,} bytes, but it is of {path.stat().st_size:,}"
+            )
+        return path
+
     def _read_side(self, name: str) -> tuple[IdIndex, NDArray[np.int64], NDArray[np.float64]]:
         """Read the ids, counts and sums of users or items."""
         file = f"{name}s.safetensors"
@@ -230,15 +250,9 @@ class Shards:
 
     def _read(self, name: str, entry: Any, layout: Layout) -> Tensors:
         """Map a file that is as the manifest says."""
-        path = self.path / name
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} must be a file of shards, but there is none.")
-        if path.stat().st_size != entry["bytes"]:
-            raise ValueError(
-                f"it must be of {entry['bytes']:,} bytes, but it is of {path.stat().st_size:,}"
-            )
+        path = self._file(name, entry)
         if digest(path) != entry["blake2b"]:
-            raise ValueError("its checksum is not that of the manifest")
+            raise ValueError(f"the checksum of {name} is not that of the manifest")
         with safe_open(os.fspath(path), framework="numpy"):
             tensors = map_tensors(path)
         if layout:

@@ -13,7 +13,7 @@ from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_bool, check_real, is_auto
 from isthmus._util.memory import available_memory, format_bytes
 from isthmus.data._csr import CSR, as_scipy, column_counts, row_numbers, transpose, with_ones
-from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.evaluation.scores import Floats, Products
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._tensors import Layout, Tensors, double, single
@@ -97,7 +97,7 @@ class EASE(Recommender):
 
         Parameters
         ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1. A matrix's positions become the ids.
         validation : ignored
             Nothing is iterated. Here because other models have it.
@@ -116,7 +116,7 @@ class EASE(Recommender):
             If `regularization` is too small for the matrix to be inverted in float32.
         """
         self._check_parameters()
-        ratings = as_ratings(X)
+        ratings = as_ratings(in_memory(X))
         _check_memory(ratings.n_items)
         rows = with_ones(ratings.rows("user"))
         columns = transpose(rows, self._num_threads())
