@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from model_registry import SETTINGS
+from sklearn.base import clone
 
-from isthmus import EASE, AutoRec, BiasedMF, MultVAE, Ratings, synthetic_ratings
+import isthmus
+from isthmus import EASE, BiasedMF, Ratings, synthetic_ratings
 from isthmus._util.files import atomic_folder
 from isthmus.data import _grouping
 from isthmus.data._grouping import grouped, part_of_ids
@@ -25,12 +28,11 @@ NAMED = Ratings.from_matrix(
     item_ids=[f"ï{item}" for item in range(40)],
 )
 MODELS = [
-    BiasedMF(factors=4, epochs=2, random_state=0),
-    AutoRec(hidden_units=(4,), epochs=2, random_state=0),
-    AutoRec(orientation="user", hidden_units=(4,), epochs=2, random_state=0),
-    EASE(regularization=5.0),
-    MultVAE(hidden_units=6, latent_units=3, epochs=2, random_state=0),
+    getattr(isthmus, name)(**settings, **({} if name in ("EASE", "Blend") else {"random_state": 0}))
+    for name, every in SETTINGS.items()
+    for settings in every
 ]
+every_model = pytest.mark.parametrize("kind", MODELS, ids=lambda model: type(model).__name__)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,10 @@ def newcomers(ids=(7, 3), items=((1, 2, 9), (4,)), ratings=((5.0, 2.0, 4.0), (1.
 
 
 class TestLister:
-    @pytest.mark.parametrize("kind", MODELS, ids=lambda m: type(m).__name__)
+    @every_model
     @pytest.mark.parametrize("exclude_seen", [True, False])
     def test_known_and_unknown_users_get_the_lists_of_recommend(self, kind, exclude_seen):
-        model = type(kind)(**kind.get_params()).fit(RATINGS)
+        model = clone(kind).fit(RATINGS)
         lister = Lister(model, N, exclude_seen=exclude_seen)
         histories = pa.table(
             {
@@ -322,9 +324,9 @@ def test_histories_of_sliced_tables():
 
 
 class TestMappedModels:
-    @pytest.mark.parametrize("kind", MODELS, ids=lambda m: type(m).__name__)
+    @every_model
     def test_gives_the_same(self, kind, tmp_path):
-        type(kind)(**kind.get_params()).fit(RATINGS).save(tmp_path / "m")
+        clone(kind).fit(RATINGS).save(tmp_path / "m")
         held, mapped = (type(kind).load(tmp_path / "m", mmap=way) for way in (False, True))
         for one, other in zip(held.recommend(n=N), mapped.recommend(n=N), strict=True):
             np.testing.assert_array_equal(one, other)

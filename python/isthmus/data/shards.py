@@ -88,15 +88,15 @@ class Shards:
     Examples
     --------
     >>> from isthmus import shard, synthetic_ratings, write_ratings
-    >>> write_ratings(synthetic_ratings(100, 50, 1000), "ratings.parquet")
+    >>> write_ratings(synthetic_ratings(100, 50, 2000), "ratings.parquet")
     >>> shards = shard("ratings.parquet", "shards", buckets=4)
     >>> shards
-    Shards(100 users x 50 items, 1,000 ratings in [1, 5], 4 buckets of users)
+    Shards(100 users x 50 items, 2,000 ratings in [1, 5], 4 buckets of users)
     >>> bucket = shards.bucket(0)
     >>> len(bucket.columns), bucket.cells.shape[1]
     (25, 25)
     >>> shards.to_ratings()
-    Ratings(100 users x 50 items, 1,000 ratings in [1, 5])
+    Ratings(100 users x 50 items, 2,000 ratings in [1, 5])
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
