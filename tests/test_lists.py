@@ -247,7 +247,7 @@ class TestWriteLists:
         (tmp_path / "in").mkdir()
         write(tmp_path / "in" / "a.parquet", newcomers())
         write(tmp_path / "in" / "b.parquet", newcomers([1000], [[77]], [[1.0]]))
-        with pytest.raises(ValueError, match=r"item ids of the ratings, but 77 is not"):
+        with pytest.raises(ValueError, match=r"b\.parquet: .*, but 77 is not"):
             write_lists(Lister(model, N), tmp_path / "out", tmp_path / "in")
         assert os.listdir(tmp_path) == ["in"]
 
@@ -293,7 +293,7 @@ class TestWriteLists:
         monkeypatch.setattr(_grouping, "RATINGS_AT_ONCE", 100)
         path = write(tmp_path / "a.parquet", RATINGS.to_frame())
         with grouped([path], tmp_path, 4) as tables:
-            next(tables)
+            assert next(tables)[0] == path
             assert (tmp_path / "spill").is_dir()
         assert os.listdir(tmp_path) == ["a.parquet"]
 

@@ -182,9 +182,12 @@ class TestShard:
     )
     def test_refuses_bad_tables_and_leaves_nothing(self, tmp_path, table, message):
         pq.write_table(pa.table(table), tmp_path / "r.parquet")
-        with pytest.raises((TypeError, ValueError), match=message):
+        with pytest.raises((TypeError, ValueError), match=message) as caught:
             shard(tmp_path / "r.parquet", tmp_path / "s")
+        assert "\n" not in str(caught.value)
         assert os.listdir(tmp_path) == ["r.parquet"]
+        if "must hold" in message:
+            assert str(tmp_path / "r.parquet") in str(caught.value)
 
     def test_refuses_other_arguments(self, parts, tmp_path):
         paths = parts(RATINGS)

@@ -20,6 +20,7 @@ from isthmus.data._grouping import grouped
 from isthmus.data._histories import Histories, Ragged, as_histories
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data._parquet import parquet_files
+from isthmus.data._reading import name_file
 from isthmus.evaluation.recommend import candidate_positions
 from isthmus.evaluation.scores import Scorable
 from isthmus.models.base import Recommender
@@ -266,8 +267,8 @@ def write_lists(
             tables: Iterable[pa.Table] = _known(lister)
         else:
             files = parquet_files(histories)
-            spilled = stack.enter_context(grouped(files, folder, USERS_AT_ONCE))
-            tables = map(lister, spilled)
+            tables_of = stack.enter_context(grouped(files, folder, USERS_AT_ONCE))
+            tables = _told(lister, tables_of)
         return _write_parts(tables, folder)
 
 
@@ -275,6 +276,13 @@ def _known(lister: Lister) -> Iterator[pa.Table]:
     n_users = len(lister._model._users)
     for begin in range(0, n_users, USERS_AT_ONCE):
         yield lister.of_known(np.arange(begin, min(begin + USERS_AT_ONCE, n_users)))
+
+
+def _told(lister: Lister, histories: Iterator[tuple[Path, pa.Table]]) -> Iterator[pa.Table]:
+    for path, table in histories:
+        with name_file(path):
+            lists = lister(table)
+        yield lists
 
 
 def _write_parts(tables: Iterable[pa.Table], folder: Path) -> tuple[int, int]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from isthmus.data._histories import by_user, is_by_user, rating_columns
 from isthmus.data._parquet import iter_parquet, names_in_parquet
-from isthmus.data._reading import name_file
 
 __all__ = ["grouped"]
 
@@ -28,7 +27,7 @@ MOST_PARTS = 256
 
 
 @contextmanager
-def grouped(files: Sequence[Path], folder: Path, rows: int) -> Iterator[Iterator[Any]]:
+def grouped(files: Sequence[Path], folder: Path, rows: int) -> Iterator[Iterator[tuple[Path, Any]]]:
     """Read tables of histories in either form as tables with a row a user, of so many rows.
 
     Parameters
@@ -41,17 +40,19 @@ def grouped(files: Sequence[Path], folder: Path, rows: int) -> Iterator[Iterator
 
     Yields
     ------
-    iterator of pyarrow.Table
-        Of the rows as they come, or of users in an order that depends on the rows alone.
+    iterator of (Path, pyarrow.Table)
+        Where the rows are from, for messages; rows as they come, or users in an order that depends
+        on the rows alone.
     """
     names = _common_names(files)
     spill = folder / "spill"
     try:
         if is_by_user(names):
-            yield _read(files, names, rows)
+            yield ((path, table) for path in files for table in iter_parquet(path, names, rows))
         else:
             found = [names[at] for at in rating_columns(names)[:3] if at is not None]
-            yield _from_ratings(files, found, spill, rows)
+            source = files[0] if len(files) == 1 else files[0].parent
+            yield ((source, table) for table in _from_ratings(files, found, spill, rows))
     finally:
         shutil.rmtree(spill, ignore_errors=True)
 
@@ -68,19 +69,12 @@ def _common_names(files: Sequence[Path]) -> list[str]:
     return first
 
 
-def _read(files: Iterable[Path], names: Sequence[str], rows: int) -> Iterator[Any]:
-    for path in files:
-        for table in iter_parquet(path, names, rows):
-            with name_file(path):
-                yield table
-
-
 def _from_ratings(
     files: Sequence[Path], names: Sequence[str], spill: Path, rows: int
 ) -> Iterator[Any]:
     n_ratings = sum(pq.read_metadata(path).num_rows for path in files)
     n_parts = min(-(-n_ratings // RATINGS_AT_ONCE), MOST_PARTS)
-    tables = (table.unify_dictionaries() for table in _read(files, names, ROWS_AT_ONCE))
+    tables = (table for path in files for table in iter_parquet(path, names, ROWS_AT_ONCE))
     if n_parts <= 1:
         whole = list(tables)
         parts: Iterable[Any] = [pa.concat_tables(whole).unify_dictionaries()] if whole else []

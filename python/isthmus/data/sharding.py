@@ -46,7 +46,8 @@ _MOST_BUCKETS = 65_536
 
 _INTEGERS = "^(0|-?[1-9][0-9]{0,18})$"
 
-Tables = Callable[[], Iterator[Any]]
+Tables = Callable[[], Iterator[tuple[Path, Any]]]
+"""The rows of all files, anew with each call, and which file they are of."""
 
 
 def shard(
@@ -125,7 +126,7 @@ def shard(
     kinds = {path: format_of(existing_file(path)) for path in map(Path, files)}
     implicit = implicit or (columns is not None and (len(columns) == 2 or columns[2] is None))
 
-    def tables() -> Iterator[Any]:
+    def tables() -> Iterator[tuple[Path, Any]]:
         for path, kind in kinds.items():
             if kind == "npz":
                 raise ValueError(f"{path} must be a Parquet or text file, but it is an npz file.")
@@ -141,8 +142,8 @@ def shard(
                     implicit=implicit,
                 )
             )
-            with name_file(path):
-                yield from _of_some_rows(read)
+            for table in _of_some_rows(read):
+                yield path, table
 
     with atomic_folder(output) as folder:
         _Writer(tables, folder, int(buckets), axis, duplicates).write()
@@ -261,9 +262,10 @@ class _Writer:
     def write(self) -> None:
         """Do all of it."""
         index = {name: _Ids(name) for name in ("user", "item")}
-        for table in self._tables():
-            for name, ids in index.items():
-                ids.add(table[name])
+        for path, table in self._tables():
+            with name_file(path):
+                for name, ids in index.items():
+                    ids.add(table[name])
         counted = {name: ids.finish() for name, ids in index.items()}
         self._ids = {name: ids for name, (ids, _) in counted.items()}
         self._counts = {name: np.zeros(len(ids), np.int64) for name, ids in self._ids.items()}
@@ -284,14 +286,15 @@ class _Writer:
     def _deal_ratings(self, index: dict[str, _Ids]) -> None:
         """Append every rating to the file of its bucket, in the order in which they come."""
         rows = "item" if self._axis == "user" else "user"
-        for table in self._tables():
-            column = index[self._axis].positions(table[self._axis])
-            row = index[rows].positions(table[rows])
-            values = (
-                as_values(numbers(table["rating"], "rating"), "rating")
-                if "rating" in table.column_names
-                else np.ones(len(table), np.float32)
-            )
+        for path, table in self._tables():
+            with name_file(path):
+                column = index[self._axis].positions(table[self._axis])
+                row = index[rows].positions(table[rows])
+                values = (
+                    as_values(numbers(table["rating"], "rating"), "rating")
+                    if "rating" in table.column_names
+                    else np.ones(len(table), np.float32)
+                )
             bucket = self._bucket_of[column]
             order = np.argsort(bucket, kind="stable")
             ends = np.cumsum(np.bincount(bucket, minlength=self._n_buckets))
