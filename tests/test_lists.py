@@ -183,6 +183,7 @@ class TestLister:
             ),
             ({"user": [1], "items": [[1]], "ratings": [[np.nan]]}, "ratings must hold finite"),
             ({"a": [1], "b": [2]}, "no column known to be the user"),
+            ({"user": [1], "items": [[2]], "stars": [[1]]}, "must have columns among user, items"),
             ({"user": [1, None], "item": [1, 2], "rating": [1, 2]}, "user must have no missing"),
         ],
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from isthmus.data._histories import by_user, is_by_user, rating_columns
 from isthmus.data._parquet import iter_parquet, names_in_parquet
+from isthmus.data._reading import name_file
 
 __all__ = ["grouped"]
 
@@ -50,7 +51,8 @@ def grouped(files: Sequence[Path], folder: Path, rows: int) -> Iterator[Iterator
         if is_by_user(names):
             yield ((path, table) for path in files for table in iter_parquet(path, names, rows))
         else:
-            found = [names[at] for at in rating_columns(names)[:3] if at is not None]
+            with name_file(files[0]):
+                found = [names[at] for at in rating_columns(names)[:3] if at is not None]
             source = files[0] if len(files) == 1 else files[0].parent
             yield ((source, table) for table in _from_ratings(files, found, spill, rows))
     finally:

@@ -48,6 +48,11 @@ def is_by_user(names: list[str]) -> bool:
 
 def rating_columns(names: list[str]) -> Columns:
     """Return where a table with a row a rating has its columns."""
+    if "items" in names:
+        raise ValueError(
+            f"a table with a row a user must have columns among {', '.join(COLUMNS)}, "
+            f"but its columns are {', '.join(names)}."
+        )
     return resolve_columns(
         *(None, names, len(names), "the table of histories"),
         find=True,
