@@ -276,6 +276,9 @@ class _Writer:
         ends = np.cumsum(np.bincount(self._bucket_of, minlength=self._n_buckets))
         by_bucket = np.argsort(self._bucket_of, kind="stable").astype(np.int32)
         self._columns = np.split(by_bucket, ends[:-1])
+        self._place_of = np.empty(len(counts), np.int32)  # of a column in its bucket
+        for columns in self._columns:
+            self._place_of[columns] = np.arange(len(columns))
         self._squares, self._low, self._high = 0.0, np.inf, -np.inf
         self._spill.mkdir()
         self._deal_ratings(index)
@@ -299,7 +302,8 @@ class _Writer:
             order = np.argsort(bucket, kind="stable")
             ends = np.cumsum(np.bincount(bucket, minlength=self._n_buckets))
             cells = np.empty(len(order), _CELL)
-            cells["row"], cells["column"], cells["value"] = row[order], column[order], values[order]
+            cells["row"], cells["value"] = row[order], values[order]
+            cells["column"] = self._place_of[column[order]]
             for number, some in enumerate(np.split(cells, ends[:-1])):
                 if len(some):
                     with open(self._spill / str(number), "ab") as file:
@@ -310,9 +314,9 @@ class _Writer:
         cells = np.fromfile(self._spill / str(number), _CELL)
         (self._spill / str(number)).unlink()
         columns = self._columns[number]
-        rows = _distinct(cells["row"], len(self._ids["item" if self._axis == "user" else "user"]))
-        row = np.searchsorted(rows, cells["row"]).astype(np.int32)
-        column = np.searchsorted(columns, cells["column"]).astype(np.int32)
+        n_rows = len(self._ids["item" if self._axis == "user" else "user"])
+        rows, row = _renumbered(cells["row"], n_rows)
+        column = np.ascontiguousarray(cells["column"])
         sides = {"user": (column, columns), "item": (row, rows)}
         if self._axis == "item":
             sides = {"user": (row, rows), "item": (column, columns)}
@@ -389,8 +393,12 @@ def _deal(counts: NDArray[np.int64], buckets: int) -> NDArray[np.uint16]:
     return bucket
 
 
-def _distinct(positions: NDArray[np.int32], n: int) -> NDArray[np.int32]:
-    """Return the positions below n that occur, sorted."""
-    there = np.zeros(n, np.bool_)
-    there[positions] = True
-    return np.flatnonzero(there).astype(np.int32)
+def _renumbered(
+    positions: NDArray[np.int32], n: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the positions below n that occur, sorted, and the number of each among them."""
+    numbers = np.zeros(n, np.int32)
+    numbers[positions] = 1
+    there = np.flatnonzero(numbers).astype(np.int32)
+    numbers[there] = np.arange(len(there))
+    return there, numbers[positions]
