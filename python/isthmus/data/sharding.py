@@ -385,7 +385,7 @@ _CELL = np.dtype([("row", np.int32), ("column", np.int32), ("value", np.float32)
 
 
 def _deal(counts: NDArray[np.int64], buckets: int) -> NDArray[np.uint16]:
-    """Return each column's bucket: in order of counts, to and fro over the buckets."""
+    """Return each column's bucket: in order of counts, back and forth over the buckets."""
     dealt = np.arange(len(counts))
     turn, place = np.divmod(dealt, buckets)
     bucket = np.empty(len(counts), np.uint16)
