@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from isthmus import AutoRec, Ratings, Shards, read_ratings, shard, synthetic_ratings, write_ratings
-from isthmus.data import sharding, shards
+from isthmus.data import _counted_ids, sharding, shards
 from isthmus.data.shards import FORMAT_VERSION, checksum_of
 
 RATINGS = synthetic_ratings(60, 40, 900, random_state=0)
@@ -39,7 +39,7 @@ def same(one, other):
 @pytest.fixture
 def small_batches(monkeypatch):
     monkeypatch.setattr(sharding, "_ROWS_AT_ONCE", 64)
-    monkeypatch.setattr(sharding, "_IDS_AT_ONCE", 16)
+    monkeypatch.setattr(_counted_ids, "_IDS_AT_ONCE", 16)
     monkeypatch.setattr(shards, "_CELLS_AT_ONCE", 50)
 
 

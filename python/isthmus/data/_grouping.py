@@ -18,7 +18,7 @@ from isthmus.data._histories import by_user, is_by_user, rating_columns
 from isthmus.data._parquet import iter_parquet, names_in_parquet
 from isthmus.data._reading import name_file
 
-__all__ = ["grouped"]
+__all__ = ["grouped", "part_of_ids"]
 
 RATINGS_AT_ONCE = 1 << 22
 """Of whole users, that are brought together in memory."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus._util.arrays import as_values
 from isthmus.data._columns import Columns, resolve_columns
-from isthmus.data._frames import distinct_values
+from isthmus.data._frames import distinct_values, numbers
 from isthmus.data._ids import IdArray, as_ids
 
 __all__ = ["COLUMNS", "Histories", "Ragged", "as_histories", "by_user", "is_by_user"]
@@ -160,13 +160,9 @@ def _ids(column: Any, name: str) -> tuple[IdArray, NDArray[np.integer[Any]] | sl
 
 
 def _numbers(column: Any) -> NDArray[np.float32]:
-    if column.null_count:
-        raise ValueError(f"ratings must have no missing values, but {column.null_count:,} are.")
-    if pa.types.is_null(column.type):  # of empty lists alone
+    if len(column) == 0:  # of any type, as of empty lists alone
         return np.empty(0, np.float32)
-    if pa.types.is_decimal(column.type):
-        column = column.cast(pa.float64())
-    return as_values(_plain(column), "ratings")
+    return as_values(numbers(pa.chunked_array([column]), "ratings"), "ratings")
 
 
 def _plain(array: Any) -> NDArray[Any]:
