@@ -401,6 +401,7 @@ class BiasedMF(RatingModel):
         self._restore_training(tensors)
         self._scale = float(tensors["scale"][0])
         self._priors = {side: _Prior(*tensors[f"{side}_prior"].tolist()) for side in SIDES}
+        self._model = None
         self._loaded = {
             f"{side}_{what}": tensors[f"{side}_{what}"]
             for side in SIDES
