@@ -187,7 +187,7 @@ TABLE = {
     "unknown policy": (
         arrays(duplicates="first"),
         ValueError,
-        r"duplicates must be one of 'error', 'mean', 'last', but it was 'first'",
+        r"duplicates must be one of 'error', 'mean', 'sum', 'last', but it was 'first'",
     ),
     "an id that is not listed": (
         arrays(user_ids=[1, 3]),

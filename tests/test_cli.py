@@ -38,6 +38,7 @@ from isthmus import (
 from isthmus.cli import app, train
 from isthmus.cli._options import Source, describe_parameters
 from isthmus.cli.train import name_of
+from isthmus.metrics import bias_baseline, mae, rmse
 
 QUICK = ["--hidden-units", "6", "--epochs", "2", "--random-state", "0", "--num-threads", "1"]
 PROGRAM = [sys.executable, "-m", "isthmus"]
@@ -100,7 +101,7 @@ def strings(folder):
 
 
 class TestShard:
-    def test_shards_are_trained_from(self, ok, folder, tmp_path, model):
+    def test_shards_are_trained_from(self, run, ok, folder, tmp_path, model):
         out = ok(
             *("shard", folder / "ratings.csv", "--buckets", 3, "--axis", "item"),
             *("--output", tmp_path / "shards"),
@@ -110,6 +111,9 @@ class TestShard:
             r"3 buckets of items\), [\d.]+ KiB\)\n",
             out,
         )
+        code, _, err = run("train", tmp_path / "shards", "--implicit", "-o", tmp_path / "m.st")
+        assert (code, err.count("\n")) == (1, 1)
+        assert "must be given to shard, which wrote it" in err
         ok("train", tmp_path / "shards", *QUICK, "--output", tmp_path / "m.safetensors")
         again = Recommender.load(tmp_path / "m.safetensors")
         np.testing.assert_array_equal(again.recommend()[1], model.recommend()[1])
@@ -193,7 +197,7 @@ class TestTrain:
         args = ("train", path, *QUICK, "-o", tmp_path / "m", "--columns", "who,what,how")
         code, _, err = run(*args)
         assert code == 1
-        assert re.search(r"user 'ann' and item 'heat'; pass --duplicates mean or last", err)
+        assert re.search(r"user 'ann' and item 'heat'; pass --duplicates mean, sum or last", err)
         out = ok(*args, "--separator", "|", "--header", "--duplicates", "last")
         assert "2 users x 2 items, 3 ratings from 2 to 5" in out
         out = ok(
@@ -224,6 +228,79 @@ class TestTrain:
         ok("train", folder / "ratings.csv", *QUICK, "--output", tmp_path / "m")
         Recommender.load(tmp_path / "m")
         assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+    def test_measures_the_biases_beside_the_model(self, ok, folder):
+        out = ok("train", folder / "ratings.csv", *QUICK, "--test-size", "0.1")
+        train, test = train_test_split(
+            read_ratings(folder / "ratings.csv"), test_size=0.1, random_state=0
+        )
+        biases = bias_baseline(train, test)
+        shown = f"RMSE {rmse(test.values, biases):.4f}, MAE {mae(test.values, biases):.4f}"
+        assert f"user and item biases alone: {shown}\ntest RMSE" in out
+        lists = ok("train", folder / "ratings.csv", "--model", "ease", "--test-size", "0.1")
+        assert "biases" not in lists
+
+    def test_writes_both_parts_of_the_split(self, ok, run, folder, tmp_path):
+        parts = (tmp_path / "train.csv", tmp_path / "test.parquet")
+        args = ("train", folder / "ratings.csv", *QUICK, "--split", *parts)
+        out = ok(*args, "--test-size", "0.1", "--split-seed", 3)
+        assert re.search(r"wrote .*train\.csv \(360 ratings\)\nwrote .*test\.parquet \(40 rat", out)
+        wanted = train_test_split(
+            read_ratings(folder / "ratings.csv"), test_size=0.1, random_state=3
+        )
+        for part, path in zip(wanted, parts, strict=True):
+            got = read_ratings(path).to_arrays()
+            for array, expected in zip(got[:3], part.to_arrays()[:3], strict=True):
+                np.testing.assert_array_equal(array, expected)
+        assert "--split must come with --test-size" in run(*args)[2]
+
+    @pytest.mark.parametrize(
+        ("parts", "message"),
+        [
+            (("train.xls", "t.csv"), "format must be csv, tsv, parquet or npz, but for"),
+            (("t.csv", "nowhere/t.csv"), "the folder"),
+            (("t.csv", "ratings.csv"), "--split must be none of the files that are read"),
+        ],
+    )
+    def test_refuses_a_split_before_any_work(self, run, folder, tmp_path, parts, message):
+        (tmp_path / "ratings.csv").write_bytes((folder / "ratings.csv").read_bytes())
+        args = ("train", tmp_path / "ratings.csv", "--test-size", "0.1")
+        code, out, err = run(*args, "--split", *(tmp_path / part for part in parts))
+        assert (code, out) == (1, "")
+        assert message in err
+
+    def test_prepares_ratings(self, ok, run, folder):
+        args = ("train", folder / "ratings.csv", "--model", "ease", "--test-size", "0.2")
+        ratings = read_ratings(folder / "ratings.csv")
+        kept = ratings.select(ratings.values >= 4)
+        assert f"{kept.nnz} ratings from 4 to 5" in ok(*args, "--min-rating", "4")
+        assert f"{kept.nnz} ratings from 1 to 1" in ok(*args, "--threshold", "4")
+        assert "400 ratings from 0.693147 to 1.79176" in ok(*args, "--log1p")
+        _, _, err = run(*args, "--threshold", "4", "--log1p")
+        assert "--threshold must not come with --log1p or --min-rating" in err
+        _, _, err = run(*args, "--min-rating", "6")
+        assert "--min-rating must be at most the highest rating, 5, but it was 6" in err
+
+    def test_warns_of_values_in_a_line(self, run, ok, tmp_path):
+        lines = "".join(f"{u},{u % 9},{-1 if u % 4 == 0 else u % 5 + 1}\n" for u in range(1, 60))
+        (tmp_path / "r.csv").write_text("user,item,rating\n" + lines)
+        args = ("train", tmp_path / "r.csv", *QUICK, "--test-size", "5")
+        code, _, err = run(*args)
+        assert code == 0
+        assert err.count("\n") == 1
+        assert re.match(r"isthmus: warning: .*are -1, far .* pass --missing-values -1\.$", err)
+        assert "45 ratings from 1 to 5" in ok(*args, "--missing-values", "-1")
+        (tmp_path / "r.csv").write_text(lines.replace("-1", "9000"))
+        assert "like counts" in run(*args)[2]
+        ok(*args, "--log1p")
+
+    def test_shows_the_option_that_names_columns(self, run, tmp_path):
+        (tmp_path / "r.csv").write_text("whom,artistID,how much\n1,2,3\n")
+        _, _, err = run("train", tmp_path / "r.csv", "--test-size", "1")
+        assert 'name it, as --columns "whom,artistID,how much" does if these are' in err
+        (tmp_path / "r.csv").write_text("whom,artistID,weight\n1,2,3\n")
+        _, _, err = run("train", tmp_path / "r.csv", "--test-size", "1")
+        assert "name it, as --columns whom,artistID,weight does if these are" in err
 
 
 class TestTrainErrors:
@@ -331,7 +408,7 @@ class TestTrainErrors:
         def fail(*args, **options):
             raise error
 
-        monkeypatch.setattr(train, "read_ratings", fail)
+        monkeypatch.setattr(train, "read_prepared", fail)
         code, _, err = run("train", folder / "ratings.csv", "--test-size", "0.1")
         assert (code, err) == (1, f"isthmus: error: {line}\n")
 
@@ -811,6 +888,30 @@ class TestRecommend:
         (one,) = json.loads(ok(*args, "--candidates", tmp_path / "ids", "--include-seen"))
         assert {item["item"] for item in one["items"]} == {507, 511}
 
+    def test_leaves_items_out(self, ok, folder, tmp_path):
+        (tmp_path / "ids").write_text("507\n511\n")
+        args = ("recommend", folder / "model.safetensors", "--user", 103, "--format", "json")
+        (one,) = json.loads(ok(*args, "--exclude", tmp_path / "ids", "--n", 1000))
+        (all_items,) = json.loads(ok(*args, "--n", 1000))
+        left = [item for item in all_items["items"] if item["item"] not in (507, 511)]
+        assert one["items"] == left
+        assert len(left) < len(all_items["items"])
+
+    def test_users_have_items_of_their_own(self, ok, run, folder, tmp_path):
+        (tmp_path / "pairs.csv").write_text("user,item\n103,507\n104,511\n103,509\n999,1\n")
+        args = ("recommend", folder / "model.safetensors", "--include-seen", "--format", "json")
+        lists = json.loads(
+            ok(*args, "--user", 104, "--user", 103, "--candidates", tmp_path / "pairs.csv")
+        )
+        assert [{item["item"] for item in one["items"]} for one in lists] == [{511}, {507, 509}]
+        (tmp_path / "tab").write_text("103\t507\n")
+        both = ("--user", 104, "--user", 103, "--candidates", tmp_path / "pairs.csv")
+        lists = json.loads(ok(*args, *both, "--exclude", tmp_path / "tab"))
+        assert [{item["item"] for item in one["items"]} for one in lists] == [{511}, {509}]
+        code, _, err = run(*args, "--user", 105, "--candidates", tmp_path / "tab")
+        assert code == 1
+        assert "must have items of the users that are recommended to, as 105" in err
+
     def test_can_be_left_without_an_item(self, ok, folder, tmp_path):
         ratings = read_ratings(folder / "ratings.csv")
         seen = ratings.item_ids[ratings.indices[0]]
@@ -850,6 +951,19 @@ class TestRecommend:
         assert found["items"] == ids[:, :3].tolist()
         np.testing.assert_array_equal(np.float32(found["scores"]), scores[:, :3])
 
+    def test_leaves_out_of_the_lists_of_everyone(self, run, ok, folder, tmp_path, model):
+        args = ("recommend", folder / "model.safetensors", "--all", "-o", tmp_path / "lists")
+        (tmp_path / "ids").write_text("501\n507\n")
+        (tmp_path / "pairs.csv").write_text("user,item\n100,501\n")
+        for option in ("--candidates", "--exclude"):
+            code, _, err = run(*args, option, tmp_path / "pairs.csv")
+            assert code == 1
+            assert "must have an item in each line, for all users alike: with --output" in err
+        ok(*args, "--exclude", tmp_path / "ids")
+        found = pq.read_table(tmp_path / "lists").to_pydict()
+        expected = model.recommend(exclude=[501, 507])[0]
+        assert found["items"] == [row[row >= 0].tolist() for row in expected]
+
     def test_writes_the_lists_of_histories(self, run, ok, folder, tmp_path, model):
         table = pa.table({"user": [7, 100], "items": [[501, 99], []], "ratings": [[4.0, 1.0], []]})
         pq.write_table(table, tmp_path / "histories.parquet")
@@ -872,6 +986,10 @@ class TestRecommend:
             (["--user", "100", "-o", "lists"], "--output must come with --all or --histories"),
             (["--all", "-o", "lists", "--items", "movies.dat"], "--items must not come with"),
             (["--all", "--histories", "h.parquet", "-o", "lists"], "one of them"),
+            (["--all", "-o", "lists", "--format", "csv"], "--format must not come with --output"),
+            (["--all", "-o", "lists", "--threshold", "4"], "--threshold must not come with"),
+            (["--histories", "h", "-o", "lists", "--separator", ";"], "--separator must not come"),
+            (["--all", "-o", "lists", "--skip-unknown"], "--skip-unknown must come with"),
         ],
     )
     def test_refuses_options_that_do_not_go_together(self, run, folder, args, message):

@@ -7,7 +7,15 @@ from tests.fuzz import expectations, faults, kinds, model_files, plans, runner
 from tests.fuzz.codec import dumps, loads
 
 CASES = sorted((Path(__file__).parent / "fuzz" / "cases").glob("*.json"))
-INPUTS = {"csv": 400, "items": 200, "npz": 300, "parquet": 200, "model": 300, "train": 200}
+INPUTS = {
+    "csv": 400,
+    "lines": 200,
+    "items": 200,
+    "npz": 300,
+    "parquet": 200,
+    "model": 300,
+    "train": 200,
+}
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux' /proc")
 

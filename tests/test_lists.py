@@ -119,6 +119,20 @@ class TestLister:
         assert set(found[5][0]) == {4, 17}
         assert set(found[6][0]) == {4, 17, 18}
 
+    @pytest.mark.parametrize("own", [[1, 4, 17, 30], None])
+    def test_excludes_items_of_all_users(self, model, own):
+        table = pa.table({"user": [5], "candidates": [own]})
+        lister = Lister(model, 40, candidates=[4, 17, 18], exclude=[17, 2], exclude_seen=False)
+        expected = {4} if own else {4, 18}
+        assert set(rows(lister(table))[5][0]) == expected
+        assert set(rows(lister.of_known(np.array([5])))[5][0]) == {4, 18}
+
+    @pytest.mark.parametrize("name", ["candidates", "exclude"])
+    def test_refuses_lists_of_each_user(self, model, name):
+        for lists in ([[1], [2, 3]], [[1], [2]]):
+            with pytest.raises(ValueError, match=f"^{name} must be one list .* column of hist"):
+                Lister(model, N, **{name: lists})
+
     def test_reads_a_row_a_rating(self, model):
         long = pa.table({"userId": [7, 1000, 7], "movieId": [1, 2, 3], "rating": [5, 1, 2]})
         wide = pa.table({"user": [7, 1000], "items": [[1, 3], [2]], "ratings": [[5, 2], [1]]})

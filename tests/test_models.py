@@ -26,6 +26,7 @@ from isthmus import (
     train_test_split,
 )
 from isthmus.data.splits import HeldOutUsers
+from isthmus.evaluation.scores import dot_vectors
 from isthmus.metrics import mae, rmse
 from isthmus.models._epochs import EpochModel
 
@@ -716,11 +717,37 @@ def test_users_without_ratings_are_served_alone_as_in_company(fitted):
     assert np.isfinite(predict_all(fitted)).all()
 
 
-@pytest.mark.parametrize("candidates", [[[1, 2], [3, 4]], [[1], [2, 3]], np.ones((2, 2), int)])
-def test_candidates_are_one_list(fitted, candidates):
-    message = r"^candidates must be one list of item ids, for all users alike, but it was a list"
-    with pytest.raises(ValueError, match=message):
-        fitted.recommend([1, 2], candidates=candidates)
+def test_each_user_has_candidates_and_exclusions_of_its_own(fitted):
+    candidates, exclude = [[31, 4, 18, 22, 4], list(range(40)), []], [[4], [0, 1, 2], [5]]
+    ids, scores = fitted.recommend([7, 2, 7], n=6, candidates=candidates, exclude=exclude)
+    for row, user in enumerate([7, 2, 7]):
+        own = np.setdiff1d(candidates[row], exclude[row]).astype(int)
+        one = fitted.recommend(user, n=6, candidates=own)
+        np.testing.assert_array_equal(ids[row], one[0])
+        np.testing.assert_allclose(scores[row], one[1], rtol=1e-5)
+
+
+def test_vectors_rank_as_recommend_does(fitted, parts):
+    orders = ("likely", "rating") if fitted._rates else ("likely",)
+    for order in orders:
+        if dot_vectors(fitted._ranked_by(fitted._vectors(), fitted._seen, order)) is None:
+            for vectors in (fitted.user_vectors, fitted.item_vectors):
+                with pytest.raises(
+                    ValueError, match=r"^\w+ must rank by dot products to have vect"
+                ):
+                    vectors(order=order)
+            continue
+        users, items = fitted.user_vectors(order=order), fitted.item_vectors(order=order)
+        assert users.dtype == items.dtype == np.float32
+        products = users.astype(np.float64) @ items.T.astype(np.float64)
+        ids, _ = fitted.recommend(n=40, exclude_seen=False, order=order)
+        along = np.take_along_axis(products, ids, axis=1)
+        assert (np.diff(along, axis=1) <= 1e-4 * np.abs(products).max()).all()
+        new = fitted.user_vectors(ratings=parts[0], order=order)
+        assert new.shape == users.shape
+        ids, _ = fitted.recommend(ratings=parts[0], n=40, exclude_seen=False, order=order)
+        along = np.take_along_axis(new.astype(np.float64) @ items.T, ids, axis=1)
+        assert (np.diff(along, axis=1) <= 1e-4 * np.abs(products).max()).all()
 
 
 def test_no_candidates_leave_empty_lists(fitted):

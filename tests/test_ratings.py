@@ -412,7 +412,7 @@ BAD = {
         arrays(users=[7, 7], items=["b", "b"]),
         *(ValueError, r"1 rating repeats an earlier pair, first that of user 7 and item 'b'; pass"),
     ),
-    "duplicates argument": (arrays(duplicates="sum"), ValueError, r"'last', but it was 'sum'\."),
+    "duplicates argument": (arrays(duplicates="max"), ValueError, r"'last', but it was 'max'\."),
     "no ratings": (
         arrays(users=[], items=[], ratings=[]),
         *(ValueError, r"ratings must hold at least one rating, but it is empty"),

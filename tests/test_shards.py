@@ -135,11 +135,18 @@ class TestShard:
         with pytest.raises(ValueError, match="first that of user 7 and item 5"):
             shard(paths, tmp_path / "s")
         assert not (tmp_path / "s").exists()
-        for how, expected in (("mean", 2.5), ("last", 4.0)):
+        for how, expected in (("mean", 2.5), ("sum", 5.0), ("last", 4.0)):
             made = shard(paths, tmp_path / how, duplicates=how)
             assert made.to_ratings().to_matrix().toarray().tolist() == [[expected, 0], [0, 2]]
             assert made.nnz == 3 - 1
             assert made.sums["user"].tolist() == [expected, 2]
+
+    @pytest.mark.parametrize("duplicates", ["error", "sum"])
+    def test_repeated_lines_are_as_read_ratings_takes_them(self, tmp_path, duplicates):
+        (tmp_path / "plays.csv").write_text("user,item\n1,5\n1,5\n2,5\n")
+        options = {"implicit": True, "duplicates": duplicates}
+        made = shard(tmp_path / "plays.csv", tmp_path / "s", **options)
+        same(made.to_ratings(), read_ratings(tmp_path / "plays.csv", **options))
 
     def test_text_as_read_ratings_reads_it(self, tmp_path):
         (tmp_path / "ratings.dat").write_text("01::x y::5::978300760\n 2 ::z::3::978302109\n")
@@ -200,7 +207,7 @@ class TestShard:
         with pytest.raises(FileNotFoundError, match=r"absent\.csv must be a file"):
             shard([*paths, tmp_path / "absent.csv"], tmp_path / "s")
         write_ratings(RATINGS, tmp_path / "r.npz")
-        with pytest.raises(ValueError, match="it is an npz file"):
+        with pytest.raises(ValueError, match="its format is npz"):
             shard(tmp_path / "r.npz", tmp_path / "s")
         write_ratings(NAMED, tmp_path / "named.parquet")
         with pytest.raises(ValueError, match="ids must be of one type in all files"):
@@ -300,6 +307,24 @@ class TestDamage:
 
 def test_read_ratings_reads_shards(whole):
     same(read_ratings(whole.path), RATINGS)
+    for option in ({"missing_values": -1}, {"implicit": True}, {"duplicates": "mean"}):
+        with pytest.raises(ValueError, match="holds shards, which are read as they are"):
+            read_ratings(whole.path, **option)
+
+
+def test_missing_values_are_warned_of_or_left_out(tmp_path):
+    values = np.where(np.arange(60) % 4, 5.0 + np.arange(60) % 6, -1)
+    write_ratings(
+        Ratings.from_arrays(np.arange(60) % 10, np.arange(60) // 10, values), tmp_path / "r.csv"
+    )
+    shard(tmp_path / "r.csv", tmp_path / "s")
+    with pytest.warns(UserWarning, match=r"of the ratings are -1"):
+        read_ratings(tmp_path / "s")
+    made = shard(tmp_path / "r.csv", tmp_path / "rated", missing_values=-1)
+    same(made.to_ratings(), read_ratings(tmp_path / "r.csv", missing_values=-1))
+    with pytest.raises(ValueError, match="at least one rating"):
+        shard(tmp_path / "r.csv", tmp_path / "none", missing_values=[-1, *range(5, 11)])
+    assert not (tmp_path / "none").exists()
 
 
 def test_only_what_trains_takes_shards(whole):

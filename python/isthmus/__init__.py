@@ -11,6 +11,7 @@ from isthmus.data.sharding import shard
 from isthmus.data.shards import Bucket, Shards
 from isthmus.data.splits import (
     HeldOutUsers,
+    RatingKFold,
     UserSplit,
     hold_out_users,
     kfold,
@@ -50,6 +51,7 @@ __all__ = [
     "MultDAE",
     "MultVAE",
     "NotFittedError",
+    "RatingKFold",
     "Ratings",
     "Recommender",
     "Shards",

@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from isthmus._util.checks import check_bool, check_choice, check_integer
 from isthmus._util.files import atomic_folder
-from isthmus.data._cells import Duplicates, csr_from_cells
+from isthmus.data._cells import DUPLICATES, Duplicates, csr_from_cells
 from isthmus.data._csr import CSR, empty, row_numbers, select_rows, union
 from isthmus.data._grouping import grouped
 from isthmus.data._histories import Histories, Ragged, as_histories
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data._parquet import parquet_files
 from isthmus.data._reading import name_file
-from isthmus.evaluation.recommend import candidate_positions
+from isthmus.evaluation.choice import allow, pool_of
 from isthmus.evaluation.scores import Scorable
 from isthmus.models.base import Recommender
 
@@ -48,12 +48,14 @@ class Lister:
         Whether to leave out what a user has a rating of, in training or in the history.
     candidates : array_like of int or str, optional
         Ids of the items that all users choose from; all by default.
+    exclude : array_like of int or str, optional
+        Ids of items that nobody is to get.
     order : {"likely", "rating"}, default "likely"
         As for `Recommender.recommend`.
     unknown_items : {"error", "skip"}, default "error"
         What to do about items that the model does not know, which it can neither score nor learn
         from: refuse them, or go on without them.
-    duplicates : {"error", "mean", "last"}, default "error"
+    duplicates : {"error", "mean", "sum", "last"}, default "error"
         What to do where an unknown user's history has an item more than once.
 
     Raises
@@ -71,6 +73,7 @@ class Lister:
         *,
         exclude_seen: bool = True,
         candidates: ArrayLike | None = None,
+        exclude: ArrayLike | None = None,
         order: str = "likely",
         unknown_items: str = "error",
         duplicates: Duplicates = "error",
@@ -84,8 +87,8 @@ class Lister:
         self._order = order
         self._skips = check_choice("unknown_items", unknown_items, UNKNOWN_ITEMS) == "skip"
         self._duplicates: Duplicates = duplicates
-        check_choice("duplicates", duplicates, ("error", "mean", "last"))
-        self._pool = None if candidates is None else candidate_positions(model._items, candidates)
+        check_choice("duplicates", duplicates, DUPLICATES)
+        self._pool = pool_of(candidates, exclude, model._items)
         self._known = model._vectors()
 
     def of_known(self, users: NDArray[np.int64]) -> pa.Table:
@@ -98,7 +101,7 @@ class Lister:
         """
         ids = self._model._users.ids[users]
         nothing = empty((len(users), len(self._model._items)))
-        found = self._lists(self._known.take(users=users), self._seen(users), nothing, self._pool)
+        found = self._lists(self._known.take(users=users), self._seen(users), nothing, None)
         return self._table(ids, *found)
 
     def __call__(self, histories: pa.Table) -> pa.Table:
@@ -133,7 +136,8 @@ class Lister:
         more = self._pattern(told.exclude, n_users, "exclude")
         if self._exclude_seen:
             more = union(more, self._pattern(told.items, n_users, "items"))
-        own, chooses = self._own_candidates(told)
+        own = self._pattern(told.candidates, n_users, "candidates")
+        chooses = np.zeros(n_users, np.bool_) if told.candidates is None else told.candidates.given
         for known in (True, False):
             for chosen in (False, True):
                 rows = np.flatnonzero(((at >= 0) == known) & (chooses == chosen))
@@ -144,19 +148,16 @@ class Lister:
                     self._known.take(users=at[rows]) if known else self._model._fold_users(had),
                     had,
                     select_rows(more, rows),
-                    select_rows(own, rows) if chosen else self._pool,
+                    select_rows(own, rows) if chosen else None,
                 )
         return self._table(told.users, positions, scores)
 
     def _lists(
-        self, of: Scorable, seen: CSR, more: CSR, pool: NDArray[np.int64] | CSR | None
+        self, of: Scorable, seen: CSR, more: CSR, own: CSR | None
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        return self._model._lists(
-            *(of, self._n, self._order),
-            had=seen,
-            left_out=union(seen, more) if self._exclude_seen else more,
-            pool=pool,
-        )
+        left_out = union(seen, more) if self._exclude_seen else more
+        allowed = allow(left_out, self._pool, own)
+        return self._model._lists(of, self._n, self._order, had=seen, allowed=allowed)
 
     def _seen(self, users: NDArray[np.int64]) -> CSR:
         return select_rows(self._model._seen, users)
@@ -192,19 +193,6 @@ class Lister:
         cells = np.unique(rows.astype(np.int64) * shape[1] + columns)
         indptr = np.searchsorted(cells, np.arange(n_users + 1) * shape[1]).astype(np.int64)
         return CSR(indptr, (cells % shape[1]).astype(np.int32), np.empty(0, np.float32), shape)
-
-    def _own_candidates(self, told: Histories) -> tuple[CSR, NDArray[np.bool_]]:
-        """Return the users' own candidates, but none that the pool lacks, and who has any."""
-        own = self._pattern(told.candidates, len(told.users), "candidates")
-        if told.candidates is None:
-            return own, np.zeros(len(told.users), np.bool_)
-        if self._pool is not None:
-            in_pool = np.zeros(own.shape[1], np.bool_)
-            in_pool[self._pool] = True
-            kept = in_pool[own.indices]
-            indptr = np.concatenate(([0], np.cumsum(kept)))[own.indptr].astype(np.int64)
-            own = own._replace(indptr=indptr, indices=own.indices[kept])
-        return own, told.candidates.given
 
     def _cells(
         self, lists: Ragged, name: str

@@ -32,11 +32,13 @@ class Scorer(Lister):
         Whether to leave out what a user has a rating of, in training or in the history.
     candidates : array_like of int or str, optional
         Ids of the items that all users choose from; all by default.
+    exclude : array_like of int or str, optional
+        Ids of items that nobody is to get.
     order : {"likely", "rating"}, default "likely"
         As for `Recommender.recommend`.
     unknown_items : {"error", "skip"}, default "error"
         What to do about items that the model does not know.
-    duplicates : {"error", "mean", "last"}, default "error"
+    duplicates : {"error", "mean", "sum", "last"}, default "error"
         What to do where an unknown user's history has an item more than once.
     num_threads : int, default 0
         0: all that the worker may use, which is one unless Ray is told ``num_cpus=``.
@@ -88,6 +90,7 @@ class Scorer(Lister):
         *,
         exclude_seen: bool = True,
         candidates: ArrayLike | None = None,
+        exclude: ArrayLike | None = None,
         order: str = "likely",
         unknown_items: str = "error",
         duplicates: Duplicates = "error",
@@ -99,6 +102,7 @@ class Scorer(Lister):
             n,
             exclude_seen=exclude_seen,
             candidates=candidates,
+            exclude=exclude,
             order=order,
             unknown_items=unknown_items,
             duplicates=duplicates,

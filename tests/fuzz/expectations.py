@@ -12,6 +12,7 @@ MODEL_ERRORS = (ValueError, TypeError, NotFittedError, ConvergenceError)
 LONGEST_MESSAGE = 600
 ARGUMENTS = (
     *("columns", "encoding", "separator", "format", "header", "duplicates", "implicit", "path"),
+    "missing_values",
     "the ",
 )
 """What a refusal of a file may begin with, where it does not name the file."""

@@ -2,6 +2,8 @@
 
 import bz2
 import gzip
+import json
+import warnings
 import zipfile
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -112,6 +114,55 @@ def draw_csv(rng):
     return {"data": data, "suffix": suffix, "options": options}
 
 
+def draw_lines(rng):
+    """Draw JSON lines, or the Netflix Prize's blocks, and how they are read."""
+    rows = _rating_rows(rng)
+    if rng.random() < 0.5:
+        lines, suffix = _json_lines(rng, rows), rng.choice((".jsonl", ".json", ".ndjson", ".txt"))
+    else:
+        lines, suffix = [f"{rng.randrange(9)}:"], rng.choice((".txt", "", ".csv"))
+        for user, _, *rest in (row for row in rows if len(row) > 1):
+            day = f"2005-01-{rng.randint(1, 31):02}"
+            odd = rng.random() < 0.03
+            lines.append(",".join([user, *rest[:1], rng.choice(FIELDS) if odd else day]))
+            if rng.random() < 0.3:
+                lines.append(f"{rng.choice((3, 17770, '9' * 20, 'x', ''))}:")
+    text = rng.choice(("\n", "\n", "\r\n")).join(lines) + rng.choice(("\n", ""))
+    data = text.encode("utf-8", "replace")
+    data = mutate_bytes(rng, data) if rng.random() < 0.3 else data
+    options = {} if rng.random() < 0.7 else _text_options(rng, ",")
+    data, suffix = _compressed(rng, data, suffix)
+    return {"data": data, "suffix": suffix, "options": options}
+
+
+def _json_lines(rng, rows):
+    names = ("reviewerID", "asin", "overall", "unixReviewTime")
+    odd = (None, True, [], {}, [[1]], {"a": {"b": 1}}, "", "x", -1, 2**70, 1.5, 1e300, "\x00", "é")
+
+    def value(field):
+        if rng.random() < 0.02:
+            return rng.choice(odd)
+        return (
+            float(field)
+            if field.replace(".", "", 1).isdecimal() and "." in field
+            else (
+                int(field) if field.isascii() and field.isdecimal() and len(field) < 40 else field
+            )
+        )
+
+    lines = []
+    for row in rows:
+        entry = {name: value(field) for name, field in zip(names, row, strict=False)}
+        if rng.random() < 0.05:
+            entry.pop(rng.choice(names), None)
+        if rng.random() < 0.3:
+            entry["reviewText"] = rng.choice(FIELDS) * rng.choice((1, 1, 1000))
+        lines.append(json.dumps(entry, ensure_ascii=rng.random() < 0.5))
+    if rng.random() < 0.03:
+        lines.insert(rng.randrange(len(lines) + 1), rng.choice(("[" * 100_000, '{"a":' * 50_000)))
+    return lines
+
+
 def draw_items(rng):
     """Draw a text file of titles, and how it is read."""
     separator = rng.choice(SEPARATORS)
@@ -171,7 +222,7 @@ BAD_ENCODINGS = ("hex", "rot13", "zip", "undefined", "idna", "punycode", "", "x\
 
 def _text_options(rng, separator):
     pool = {
-        "format": ("csv", "tsv", "dat", "parquet", "npz", "x"),
+        "format": ("csv", "tsv", "dat", "parquet", "npz", "jsonl", "netflix", "x"),
         "columns": (
             *((0, 1), (0, 1, 2), (1, 0, 2, 3), ("userId", "movieId", "rating"), (0, 1, None)),
             *((0, 0, 1), (0, 1, 2, 9), (-1, 0, 1), ("x", "y", "z"), (0,), "012", 5, (None, 1, 2)),
@@ -179,7 +230,8 @@ def _text_options(rng, separator):
         ),
         "header": (True, False, 1, "no"),
         "separator": (separator, separator, "", ",", "::", "\n", '"', "ab", "\0", "é", 5, " "),
-        "duplicates": ("error", "mean", "last", "first", None),
+        "duplicates": ("error", "mean", "sum", "last", "first", None),
+        "missing_values": (0, -1, [0, 5], 1e40, "0", [], [None], float("nan")),
         "encoding": (*ENCODINGS, *BAD_ENCODINGS, 5),
         "implicit": (True, True, False, None),
     }
@@ -396,6 +448,12 @@ def _value(rng, kind, at):
 
 def check_ratings(given, folder):
     """Read ratings: they are whole and can be written, or the file is refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of values that look like counts
+        return _check_ratings(given, folder)
+
+
+def _check_ratings(given, folder):
     path = folder / f"input{given['suffix']}"
     path.write_bytes(given["data"])
     try:

@@ -15,6 +15,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "csv": Kind(files.draw_csv, files.check_ratings),
+    "lines": Kind(files.draw_lines, files.check_ratings),
     "items": Kind(files.draw_items, files.check_items),
     "npz": Kind(files.draw_npz, files.check_ratings),
     "parquet": Kind(files.draw_parquet, files.check_ratings),

@@ -29,7 +29,7 @@ BATCH = 100
 """Inputs that a worker is given at a time."""
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 """Whether the address sanitizer is at work, which takes time and memory of its own."""
-SHARES = {"csv": 16, "items": 4, "npz": 15, "parquet": 10, "model": 25, "train": 30}
+SHARES = {"csv": 16, "lines": 8, "items": 4, "npz": 15, "parquet": 10, "model": 25, "train": 30}
 """Inputs of each kind, of 100."""
 KEPT = 3
 """Failures of one kind that are saved."""

@@ -1,5 +1,6 @@
 """What the commands read: ratings, pairs, models, and ids as they are written in a shell."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,20 @@ from typing import Any
 import numpy as np
 import typer
 
+from isthmus import datasets
 from isthmus._util.files import check_writable
-from isthmus.cli._options import Source, parse_columns
+from isthmus.cli._options import Source, parse_columns, parse_numbers
 from isthmus.data._columns import resolve_columns
 from isthmus.data._csr import row_numbers
 from isthmus.data._frames import frame_cells
 from isthmus.data._ids import IdArray, as_ids
+from isthmus.data._layout import read_lines
 from isthmus.data._npz import read_matrix
 from isthmus.data._parquet import names_in_parquet, read_parquet
 from isthmus.data._reading import name_file, refuse_damage
 from isthmus.data._text import read_text
 from isthmus.data.content import Content
-from isthmus.data.io import read_ratings
+from isthmus.data.io import read_items, read_ratings
 from isthmus.data.ratings import CSR, Ratings
 from isthmus.evaluation.evaluate import ERRORS, error_of
 from isthmus.evaluation.ranking import parse_metrics
@@ -32,11 +35,14 @@ __all__ = [
     "load",
     "of_users",
     "parse_metric_names",
+    "preparing_options",
+    "read_choice",
     "read_content",
     "read_id_file",
     "read_pairs",
+    "read_prepared",
+    "read_titles",
     "reading_options",
-    "titles_like",
     "with_ids_like",
 ]
 
@@ -49,8 +55,67 @@ def reading_options(args: list[str]) -> Source:
         "Options for reading ratings",
         read_ratings,
         read_ratings.__doc__ or "",
-        parsers={"columns": parse_columns},
+        parsers={"columns": parse_columns, "missing_values": parse_numbers},
     )
+
+
+def preparing_options(args: list[str]) -> Source:
+    """Options for what is done to ratings before a model gets them."""
+    return Source("Options for preparing ratings", prepared, prepared.__doc__ or "")
+
+
+def prepared(
+    ratings: Ratings,
+    *,
+    min_rating: float | None = None,
+    threshold: float | None = None,
+    log1p: bool = False,
+) -> Ratings:
+    """Drop ratings, or change their values.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    min_rating : float, optional
+        Drop ratings below this.
+    threshold : float, optional
+        Drop ratings below this, and let all others be 1.
+    log1p : bool, default False
+        Take the logarithm of 1 + each rating, as of counts.
+
+    Returns
+    -------
+    Ratings
+    """
+    if threshold is not None and (log1p or min_rating is not None):
+        raise ValueError("--threshold must not come with --log1p or --min-rating.")
+    if min_rating is not None:
+        if ratings.max < min_rating:
+            raise ValueError(
+                f"--min-rating must be at most the highest rating, {ratings.max:g}, but it was "
+                f"{min_rating:g}."
+            )
+        ratings = ratings.select(ratings.values >= min_rating)
+    if threshold is not None:
+        ratings = ratings.binarize(threshold)
+    return ratings.log1p() if log1p else ratings
+
+
+def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]) -> Ratings:
+    """Read a file of ratings, or fetch a data set, and do to them what the options say."""
+    if _is_data_set(path):
+        if reading:
+            raise ValueError(
+                f"{path} is a data set whose format is known: there must be no options for reading "
+                f"ratings, but there is --{next(iter(reading)).replace('_', '-')}."
+            )
+        return prepared(datasets.fetch(str(path)), **preparing)
+    with warnings.catch_warnings():
+        if preparing.get("log1p") or "threshold" in preparing:
+            # which is what they say to do
+            warnings.filterwarnings("ignore", ".*the ratings look like counts", UserWarning)
+        ratings = read_ratings(path, **reading)
+    return prepared(ratings, **preparing)
 
 
 def load(path: Path, num_threads: int | None, *, mmap: bool = False) -> Recommender:
@@ -59,13 +124,13 @@ def load(path: Path, num_threads: int | None, *, mmap: bool = False) -> Recommen
     return model.set_params(num_threads=num_threads or 0)
 
 
-def check_output(output: Path, *inputs: Path | None) -> None:
+def check_output(output: Path, *inputs: Path | None, option: str = "--output") -> None:
     """Refuse an output that cannot be written, or is one of the inputs, before any work."""
     target = check_writable(output)
     for path in inputs:
         if path is not None and target.exists() and path.exists() and target.samefile(path):
             raise ValueError(
-                f"--output must be none of the files that are read, but it was {output}."
+                f"{option} must be none of the files that are read, but it was {output}."
             )
 
 
@@ -130,6 +195,17 @@ def with_ids_like(ratings: Ratings, users: IdArray, items: IdArray) -> Ratings:
     )
 
 
+def read_titles(path: Path, known: IdArray) -> dict[Any, str]:
+    """Read titles of items from a file, or fetch those of a data set, by ids like a model's."""
+    titles = datasets.fetch_items(str(path)) if _is_data_set(path) else read_items(path)
+    return _titles_like(titles, known)
+
+
+def _is_data_set(path: Path) -> bool:
+    """Return whether a path is the name of a data set, and of no file."""
+    return str(path) in datasets.NAMES and not path.exists()
+
+
 def read_pairs(path: Path, model: Recommender, options: dict[str, Any]) -> tuple[IdArray, IdArray]:
     """Read users and items, in the order of the file, whatever else is in it."""
     columns = options["columns"][:2] if "columns" in options else None
@@ -164,6 +240,47 @@ def read_id_file(path: Path, known: IdArray) -> IdArray:
     return ids_from_text([line for line in lines if line], known, f"every line of {path}")
 
 
+def read_choice(
+    path: Path, model: Recommender, users: IdArray | None, options: dict[str, Any]
+) -> IdArray | list[IdArray]:
+    """Read items for all users alike, one id in a line, or a user and an item in each line.
+
+    Without `users`, pairs are refused.
+
+    Returns
+    -------
+    ndarray or list of ndarray
+        Ids of items; of pairs, those of each of the users.
+    """
+    if not _has_pairs(path, model.item_ids_):
+        return read_id_file(path, model.item_ids_)
+    if users is None:
+        raise ValueError(
+            f"{path} must have an item in each line, for all users alike: with --output, those of "
+            f"each user are the columns candidates and exclude of --histories."
+        )
+    rows, items = read_pairs(path, model, options)
+    if rows.dtype.kind != users.dtype.kind or not np.isin(rows, users).any():
+        raise ValueError(
+            f"{path} must have items of the users that are recommended to, as {users[0].item()!r}, "
+            f"but has those of others alone, as {rows[0].item()!r}."
+        )
+    order = np.argsort(rows, kind="stable")
+    rows, items = rows[order], items[order]
+    ends = (np.searchsorted(rows, users, side=side) for side in ("left", "right"))
+    return [items[first:last] for first, last in zip(*ends, strict=True)]
+
+
+def _has_pairs(path: Path, items: IdArray) -> bool:
+    """Return whether a file's lines have a user and an item, and not an id alone."""
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return True
+    path.open("rb").close()  # which says more of a file that is not there
+    first = next((line.strip() for _, line in read_lines(path, "utf-8")), "")
+    is_id = _is_integer(first) if items.dtype.kind == "i" else first in items
+    return not is_id and any(separator in first for separator in (*",;|\t", "::"))
+
+
 def read_content(path: Path, items: IdArray) -> Content:
     """Read what is known of items: a sparse matrix by item id, or a table of token lists."""
     if path.suffix.lower() in (".parquet", ".pq"):
@@ -195,7 +312,7 @@ def read_content(path: Path, items: IdArray) -> Content:
         return Content(matrix)
 
 
-def titles_like(titles: dict[Any, str], known: IdArray) -> dict[Any, str]:
+def _titles_like(titles: dict[Any, str], known: IdArray) -> dict[Any, str]:
     """Let the ids of titles be of the type of a model's."""
     if known.dtype.kind != "i":
         return {str(name): title for name, title in titles.items()}

@@ -1,8 +1,11 @@
 """How the program ends: one line for an error, quietly for a closed pipe, at once for Ctrl-C."""
 
 import os
+import re
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -23,7 +26,8 @@ class Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
         try:
-            result = super().invoke(ctx)
+            with _shown_warnings():
+                result = super().invoke(ctx)
             sys.stdout.flush()  # here, and not at exit, a closed pipe can still be dealt with
             return result
         except BrokenPipeError:
@@ -44,28 +48,53 @@ class Group(TyperGroup):
             raise typer.Exit(FAILED) from None
 
 
+@contextmanager
+def _shown_warnings() -> Iterator[None]:
+    """Print warnings in one line each, as errors are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+
+        def show(message: Any, *_: Any) -> None:
+            print(f"isthmus: warning: {_sentence(message)}", file=sys.stderr)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
 OPTIONS = {
     "exclude_seen=False": "--include-seen",
     'order must be "likely"': "--order must be likely",
     "implicit=True": "--implicit",
-    'duplicates="mean" or "last" to Ratings.from_matrix, or to what else makes ratings,': (
-        "--duplicates mean or last"
+    'duplicates="mean", "sum" or "last" to Ratings.from_matrix, or to what else makes ratings,': (
+        "--duplicates mean, sum or last"
     ),
+    "log1p()": "--log1p",
+    "binarize(threshold)": "--threshold",
+    "missing_values=": "--missing-values ",
+    "encoding='latin-1'": "--encoding latin-1",
     "validation=... to fit, or set validation_fraction": "--validation or --validation-fraction",
 }
 """What messages call arguments of Python's, and the program's options for them."""
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Any) -> str:
     """Return what went wrong in one line."""
     text = " ".join(str(error).split())
     for argument, option in OPTIONS.items():
         text = text.replace(argument, option)
+    text = re.sub(r"columns=\[([^]]*)\]", _columns_option, text)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         text = f"there is not enough memory{f': {text}' if text else '.'}"
     return printable(text or type(error).__name__)
+
+
+def _columns_option(found: re.Match[str]) -> str:
+    """Write ``columns=['userID', 'weight']`` as an option, if a shell takes it as it is."""
+    names = [name.strip(" '\"") for name in found[1].split(",")]
+    plain = all(re.fullmatch(r"[\w.:-]+", name) for name in names)
+    return f"--columns {','.join(names)}" if plain else f'--columns "{",".join(names)}"'
 
 
 def _discard_output() -> None:

@@ -25,7 +25,7 @@ from typing import (
 import typer
 from typer.core import TyperCommand
 
-__all__ = ["Source", "command_with", "parse_columns", "parse_integers"]
+__all__ = ["Source", "command_with", "parse_columns", "parse_integers", "parse_numbers"]
 
 
 class Source(NamedTuple):
@@ -151,6 +151,16 @@ def parse_integers(text: str) -> tuple[int, ...]:
     except ValueError:
         raise typer.BadParameter(
             f"it must be integers separated by commas, but it was {text!r}."
+        ) from None
+
+
+def parse_numbers(text: str) -> list[float]:
+    """Read ``-1`` or ``-1,99``."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"it must be numbers separated by commas, but it was {text!r}."
         ) from None
 
 

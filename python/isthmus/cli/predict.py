@@ -17,14 +17,15 @@ from isthmus.cli._data import (
     load,
     of_users,
     parse_metric_names,
+    preparing_options,
     read_pairs,
+    read_prepared,
     reading_options,
     with_ids_like,
 )
 from isthmus.cli._options import command_with
 from isthmus.cli._output import write_csv
 from isthmus.data._ids import IdArray
-from isthmus.data.io import read_ratings
 from isthmus.data.ratings import Ratings
 
 __all__ = ["Metrics", "ModelFile", "Order", "Ordering", "Threads", "register"]
@@ -63,7 +64,7 @@ Metrics = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    app.command(cls=command_with(reading_options))(evaluate)
+    app.command(cls=command_with(reading_options, preparing_options))(evaluate)
     app.command(cls=command_with(reading_options))(predict)
 
 
@@ -99,7 +100,7 @@ def evaluate(
     recommender = load(model, num_threads)
 
     def read(path: Path) -> Ratings:
-        there = read_ratings(path, **context.obj[0])
+        there = read_prepared(path, *context.obj)
         return with_ids_like(there, recommender.user_ids_, recommender.item_ids_)
 
     test = read(ratings)

@@ -15,16 +15,17 @@ from isthmus._util.files import check_new_folder
 from isthmus.cli._data import (
     ids_from_text,
     load,
-    read_id_file,
+    preparing_options,
+    read_choice,
+    read_prepared,
+    read_titles,
     reading_options,
-    titles_like,
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
 from isthmus.cli._output import escape_json, write_csv
 from isthmus.cli.predict import ModelFile, Order, Ordering, Threads
 from isthmus.data._reading import printable
-from isthmus.data.io import read_items, read_ratings
 from isthmus.lists import Lister, write_lists
 
 __all__ = ["Recommended", "print_table", "register"]
@@ -51,13 +52,15 @@ Lists = Iterator[tuple[int | str, list[Recommended]]]
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command(cls=command_with(_reading_options))(recommend)
+    app.command(cls=command_with(_reading_options, preparing_options))(recommend)
 
 
 def _reading_options(args: list[str]) -> Source:
     source = reading_options(args)
     # --format is that of the output here; that of the file is found
-    return source._replace(title="Options for reading --ratings", skip=("format",))
+    return source._replace(
+        title="Options for reading --ratings, and pairs of a user and an item", skip=("format",)
+    )
 
 
 def recommend(
@@ -100,11 +103,19 @@ def recommend(
     ] = False,
     n: Annotated[int, typer.Option("--n", "-n", help="Items to recommend to each.")] = 10,
     items: Annotated[
-        Path | None, typer.Option(help="File with the items' titles, such as movies.csv.")
+        Path | None,
+        typer.Option(help="File with the items' titles, such as movies.csv, or a data set's name."),
     ] = None,
     candidates: Annotated[
         Path | None,
-        typer.Option(help="File with the ids, one in a line, of the items to choose from."),
+        typer.Option(
+            help="File of the items to choose from: an id in each line, for all users, or a user "
+            "and an item in each line."
+        ),
+    ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(help="File of items to leave out, as that of --candidates."),
     ] = None,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Do not leave out what a user has rated.")
@@ -131,6 +142,8 @@ def recommend(
         raise typer.BadParameter(
             "there must be --user, --all, --ratings or --histories, one of them."
         )
+    if skip_unknown and histories is None:
+        raise typer.BadParameter("--skip-unknown must come with --histories.")
     if histories is not None and output is None:
         raise typer.BadParameter("--histories must come with --output.")
     if output is not None:
@@ -138,26 +151,32 @@ def recommend(
             raise typer.BadParameter("--output must come with --all or --histories.")
         if items is not None:
             raise typer.BadParameter("--items must not come with --output, whose lists are of ids.")
+        if output_format is not Format.table:
+            raise typer.BadParameter("--format must not come with --output, which writes Parquet.")
+        _refuse_reading_options(*context.obj)
         check_new_folder(output)
     recommender = load(model, num_threads, mmap=output is not None)
     options: dict[str, Any] = {"n": n, "exclude_seen": not include_seen, "order": order.value}
-    if candidates is not None:
-        options["candidates"] = read_id_file(candidates, recommender.item_ids_)
+    users: Any = None  # of each of whom lists are printed
     if output is not None:
         options["unknown_items"] = "skip" if skip_unknown else "error"
         options["duplicates"] = context.obj[0].get("duplicates", "error")
-        n_users, n_files = write_lists(Lister(recommender, **options), output, histories)
-        print(f"wrote {output} ({n_users:,} users in {n_files:,} file{'s' * (n_files > 1)})")
-        return
-    if ratings is not None:
-        new = read_ratings(ratings, **context.obj[0])
+    elif ratings is not None:
+        new = read_prepared(ratings, *context.obj)
         new = with_ids_like(new, recommender.user_ids_, recommender.item_ids_)
         users, options["ratings"] = new.user_ids, new
     elif user:
         users = options["users"] = ids_from_text(user, recommender.user_ids_, "--user")
     else:
         users = recommender.user_ids_
-    titles = {} if items is None else titles_like(read_items(items), recommender.item_ids_)
+    for name, path in (("candidates", candidates), ("exclude", exclude)):
+        if path is not None:
+            options[name] = read_choice(path, recommender, users, context.obj[0])
+    if output is not None:
+        n_users, n_files = write_lists(Lister(recommender, **options), output, histories)
+        print(f"wrote {output} ({n_users:,} users in {n_files:,} file{'s' * (n_files > 1)})")
+        return
+    titles = {} if items is None else read_titles(items, recommender.item_ids_)
     ids, scores = recommender.recommend(**options)
     lists = (
         (
@@ -176,6 +195,15 @@ def recommend(
         _print_csv(lists, titled=items is not None)
     else:
         _print_json(lists, titled=items is not None)
+
+
+def _refuse_reading_options(reading: dict[str, Any], preparing: dict[str, Any]) -> None:
+    for name in (*reading, *preparing):
+        if name != "duplicates":
+            raise typer.BadParameter(
+                f"--{name.replace('_', '-')} must not come with --output: histories have columns "
+                f"of known names."
+            )
 
 
 def print_table(lists: Lists) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from isthmus._util.files import check_new_folder
 from isthmus._util.memory import format_bytes
-from isthmus.cli._options import Source, command_with, parse_columns
+from isthmus.cli._options import Source, command_with, parse_columns, parse_numbers
 from isthmus.data.sharding import shard as write_shards
 
 __all__ = ["register"]
@@ -23,7 +23,7 @@ def _sharding_options(args: list[str]) -> Source:
         "Options for sharding and reading",
         write_shards,
         write_shards.__doc__ or "",
-        parsers={"columns": parse_columns},
+        parsers={"columns": parse_columns, "missing_values": parse_numbers},
     )
 
 

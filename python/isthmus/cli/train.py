@@ -13,15 +13,20 @@ from isthmus.cli._data import (
     check_output,
     describe,
     format_metrics,
+    preparing_options,
     read_content,
+    read_prepared,
     reading_options,
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
 from isthmus.cli.predict import Metrics
-from isthmus.data.io import read_ratings
+from isthmus.data.io import check_format, write_ratings
 from isthmus.data.ratings import Ratings
 from isthmus.data.splits import train_test_split
+from isthmus.datasets import NAMES
+from isthmus.evaluation.evaluate import ERRORS, error_of
+from isthmus.metrics import bias_baseline
 from isthmus.models.base import Recommender
 from isthmus.models.blend import Blend
 
@@ -75,13 +80,18 @@ def model_options(args: list[str]) -> Source:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command(cls=command_with(reading_options, model_options))(train)
+    app.command(cls=command_with(reading_options, preparing_options, model_options))(train)
 
 
 def train(
     context: typer.Context,
     ratings: Annotated[
-        Path, typer.Argument(metavar="RATINGS", help="File of ratings.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="RATINGS",
+            help=f"File of ratings, or the name of a data set: {', '.join(NAMES)}.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write the model.")
@@ -101,6 +111,14 @@ def train(
         ),
     ] = None,
     metrics: Metrics = None,
+    split: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="TRAIN TEST",
+            help="Write the ratings that are trained on and those that are held out to two files: "
+            ".csv, .tsv, .parquet or .npz.",
+        ),
+    ] = None,
     split_seed: Annotated[int, typer.Option(help="Seed of what is held out.", min=0)] = 0,
     split_by: Annotated[
         SplitBy,
@@ -134,6 +152,8 @@ def train(
 
     `isthmus train ratings.csv --test-size 0.1 --output model.safetensors`
     """
+    if split is not None and test_size is None:
+        raise typer.BadParameter("--split must come with --test-size, which says what to hold out.")
     if output is None and test_size is None:
         raise typer.BadParameter("there must be --output, --test-size, or both.")
     if content is not None and not _takes_content(MODELS[model]):
@@ -143,12 +163,15 @@ def train(
         raise typer.BadParameter("--metrics must come with --test-size, which holds out a test.")
     if output is not None:
         check_output(output, ratings, validation, content)
-    reading, parameters = context.obj
+    for part in split or ():
+        check_output(part, ratings, validation, content, option="--split")
+        check_format(part)
+    reading, preparing, parameters = context.obj
     recommender = MODELS[model](**parameters)
     recommender._check_parameters()
     recommender._wanted_metrics(metrics, "--metrics")
 
-    everything = read_ratings(ratings, **reading)
+    everything = read_prepared(ratings, reading, preparing)
     print(f"{ratings}: {describe(everything)}", flush=True)
     known, test = everything, None
     if test_size is not None:
@@ -157,9 +180,12 @@ def train(
             everything, test_size=size, random_state=split_seed, by=split_by.value
         )
         print(f"{test.nnz:,} of them are held out to test on", flush=True)
+        for written, path in zip((known, test), split or (), strict=False):
+            write_ratings(written, path)
+            print(f"wrote {path} ({written.nnz:,} ratings)", flush=True)
     held_out = None
     if validation is not None:
-        held_out = read_ratings(validation, **reading)
+        held_out = read_prepared(validation, reading, preparing)
         held_out = with_ids_like(held_out, everything.user_ids, everything.item_ids)
         print(f"{validation}: {describe(held_out)}", flush=True)
 
@@ -173,7 +199,11 @@ def train(
     recommender.fit(known, validation=held_out, **data)
     print(_training(recommender, known), flush=True)
     if test is not None:
-        print(f"test {format_metrics(recommender.evaluate(test, metrics))}")
+        measured = recommender.evaluate(test, metrics)
+        errors = [name for name in measured if error_of(name)]
+        if errors:
+            print(f"user and item biases alone: {_of_biases(known, test, errors)}")
+        print(f"test {format_metrics(measured)}")
     if output is not None:
         recommender.set_params(verbose=False)  # how it was shown is no part of the model
         recommender.save(output)
@@ -199,6 +229,12 @@ def _training(model: Any, ratings: Ratings) -> str:
         shown = format_metrics({name: best.metrics[name]})
         line += f", best validation {shown} in epoch {best.index + 1}"
     return line
+
+
+def _of_biases(train: Ratings, test: Ratings, names: list[str]) -> str:
+    """Return the errors of the biases alone, which any model must beat."""
+    predicted = bias_baseline(train, test)
+    return format_metrics({name: ERRORS[error_of(name)](test.values, predicted) for name in names})
 
 
 def _takes_content(model: type[Recommender]) -> bool:

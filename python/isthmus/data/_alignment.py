@@ -134,13 +134,15 @@ def check_apart(positives: CSR, seen: CSR, name: str, what: str) -> None:
         )
 
 
-def check_same_users(test: Any, positives: CSR, X: Any, part: CSR, name: str) -> None:
-    """Refuse a part whose rows are not those of test."""
+def check_same_users(
+    test: Any, positives: CSR, X: Any, part: CSR, name: str, *, of: str = "test"
+) -> None:
+    """Refuse a part whose rows are not those of test, or what the caller calls `of`."""
     same = part.shape[0] == positives.shape[0]
     if isinstance(test, Ratings) and isinstance(X, Ratings):
         same = test._users.matches(X._users)
     if not same:
         raise ValueError(
-            f"{name} must have the users of test in the same order, but it has "
-            f"{part.shape[0]:,} users and test has {positives.shape[0]:,}, or other ids."
+            f"{name} must have the users of {of} in the same order, but it has "
+            f"{part.shape[0]:,} users and {of} has {positives.shape[0]:,}, or other ids."
         )

@@ -10,9 +10,11 @@ from isthmus._util.checks import check_choice
 from isthmus.data._csr import CSR, sorting_order
 from isthmus.data._ids import IdArray
 
-__all__ = ["Duplicates", "csr_from_cells", "matrix_cells", "matrix_rows"]
+__all__ = ["DUPLICATES", "Duplicates", "csr_from_cells", "matrix_cells", "matrix_rows"]
 
-Duplicates = Literal["error", "mean", "last"]
+Duplicates = Literal["error", "mean", "sum", "last"]
+
+DUPLICATES = ("error", "mean", "sum", "last")
 
 
 def csr_from_cells(
@@ -26,7 +28,7 @@ def csr_from_cells(
     item_ids: IdArray,
 ) -> tuple[CSR, NDArray[np.int64] | None]:
     """Sort cells by row and column, and refuse or merge those that occur more than once."""
-    check_choice("duplicates", duplicates, ("error", "mean", "last"))
+    check_choice("duplicates", duplicates, DUPLICATES)
     shape = (len(user_ids), len(item_ids))
     cell = rows.astype(np.int64) * shape[1] + columns
     if not (cell[1:] > cell[:-1]).all():
@@ -42,8 +44,8 @@ def csr_from_cells(
                 f"{'rating repeats' if len(repeats) == 1 else 'ratings repeat'} an earlier pair, "
                 f"first that of user {user_ids[row].item()!r} and item "
                 f"{item_ids[column].item()!r}; "
-                'pass duplicates="mean" or "last" to Ratings.from_matrix, or to what else makes '
-                "ratings, to merge them."
+                'pass duplicates="mean", "sum" or "last" to Ratings.from_matrix, or to what else '
+                "makes ratings, to merge them."
             )
         first = np.flatnonzero(np.diff(cell, prepend=-1))
         count = np.diff(first, append=len(cell))
@@ -52,7 +54,8 @@ def csr_from_cells(
             values = values[last]
             timestamps = None if timestamps is None else timestamps[last]
         else:
-            values = (np.add.reduceat(values, first, dtype=np.float64) / count).astype(np.float32)
+            total = np.add.reduceat(values, first, dtype=np.float64)
+            values = as_values(total if duplicates == "sum" else total / count, "ratings")
             if timestamps is not None:
                 timestamps = np.maximum.reduceat(timestamps, first)
         cell = cell[first]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from isthmus._util.checks import shown
+from isthmus.data._reading import printable
 
 __all__ = ["FIELDS", "Columns", "field_of", "knows_names", "resolve_columns"]
 
@@ -20,6 +21,30 @@ _NAMES = {
     "timestamp": {"timestamp", "time", "ts", "unixreviewtime", "date", "datetime"},
 }
 
+# Looked for where a table has none of the names above.
+_OTHER_NAMES = {
+    "user": {
+        *("username", "session", "sessionid", "account", "accountid", "member", "memberid"),
+        *("profile", "profileid", "customer", "client", "clientid", "visitor", "reviewer"),
+        *("person", "personid", "author", "authorid", "steamid"),
+    },
+    "item": {
+        *("track", "event", "eventid", "artist", "song", "book", "game", "product", "anime"),
+        *("parentasin", "sku", "stockcode", "video", "videoid", "article", "articleid", "news"),
+        *("newsid", "content", "contentid", "recipeid", "jokeid", "hotelid", "venueid", "placeid"),
+        *("beerid", "film", "filmid", "appid", "title", "url"),
+    },
+    "rating": {
+        *("weight", "plays", "playcount", "quantity", "qty", "count", "counts", "hours"),
+        *("hoursplayed", "playtime", "listens", "listencount", "views", "clicks", "purchases"),
+        *("frequency", "interactions", "watchratio", "duration", "dwelltime", "value"),
+    },
+    "timestamp": {
+        *("accessed", "accessedat", "lastaccessed", "created", "createdat", "visited"),
+        *("visitedat", "viewedat", "playedat", "watchedat", "ratedat", "eventtime", "unixtime"),
+    },
+}
+
 
 class Columns(NamedTuple):
     """Positions of the columns; None for one that the table lacks."""
@@ -30,12 +55,20 @@ class Columns(NamedTuple):
     timestamp: int | None
 
 
-def field_of(name: Any) -> str | None:
-    """Return which field a column of this name usually is; data frames have names of any type."""
+def field_of(name: Any, *, plainly: bool = False) -> str | None:
+    """Return which field a column of this name usually is; data frames have names of any type.
+
+    `plainly` leaves out names that may well be an id, as "news".
+    """
+    found = _field_among(_NAMES, name)
+    return found if found or plainly else _field_among(_OTHER_NAMES, name)
+
+
+def _field_among(known: dict[str, set[str]], name: Any) -> str | None:
     if not isinstance(name, str):
         return None
     plain = "".join(c for c in name.partition(":")[0].lower() if c.isalnum())
-    return next((field for field, names in _NAMES.items() if plain in names), None)
+    return next((field for field, names in known.items() if plain in names), None)
 
 
 def knows_names(names: Sequence[str]) -> bool:
@@ -81,11 +114,15 @@ def resolve_columns(
     there = f"its columns are {_listed(names)}" if names else f"it has {n_columns} columns"
     for field, position in zip(FIELDS[:2], found[:2], strict=True):
         if position is None:
-            raise ValueError(f"{where} has no column known to be the {field}; {there}: name it.")
+            raise ValueError(
+                f"{where} has no column known to be the {field}; {there}: "
+                f"name it{_example(found, names, n_columns, where, implicit=implicit)}."
+            )
     if found[2] is None and find and not implicit:
         raise ValueError(
             f"{where} has no column known to be the rating; {there}: "
-            f"name it, or pass implicit=True for ratings that are all 1."
+            f"name it{_example(found, names, n_columns, where, implicit=False)}, "
+            f"or pass implicit=True for ratings that are all 1."
         )
     used = [position for position in found if position is not None]
     if len(set(used)) < len(used):
@@ -94,6 +131,29 @@ def resolve_columns(
     assert user is not None  # both were checked above
     assert item is not None
     return Columns(user, item, rating, timestamp)
+
+
+def _example(
+    found: Sequence[int | None],
+    names: Sequence[Any] | None,
+    n_columns: int,
+    where: str,
+    *,
+    implicit: bool,
+) -> str:
+    """Return how to name columns: those found, and for the others the first that are left."""
+    left = iter(sorted(set(range(n_columns)) - set(found)))
+    wanted = FIELDS[: 2 if implicit else 3]
+    places = [next(left, None) if at is None else at for at, _ in zip(found, wanted, strict=False)]
+    columns = [names[at] if names else at for at in places if at is not None]
+    if len(columns) < len(wanted) or max(len(str(column)) for column in columns) > 40:
+        return ""
+    given = f"columns={columns!r}"
+    if where == "df":
+        given = ", ".join(f"{field}={name!r}" for field, name in zip(wanted, columns, strict=True))
+    return (
+        f", as {printable(given)} does if these are the {', '.join(wanted[:-1])} and {wanted[-1]}"
+    )
 
 
 def _locate(
@@ -130,7 +190,11 @@ def _usual(
         # Without ratings there is no telling whether the third column is a timestamp.
         position = FIELDS.index(field)
         return position if position < (min(2, n_columns) if implicit else n_columns) else None
-    matches = [position for position, name in enumerate(names) if field_of(name) == field]
+    matches: list[int] = []
+    for known in (_NAMES, _OTHER_NAMES):
+        matches = matches or [
+            position for position, name in enumerate(names) if _field_among(known, name) == field
+        ]
     if len(matches) > 1:
         candidates = _listed([names[position] for position in matches])
         raise ValueError(

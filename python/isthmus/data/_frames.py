@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from isthmus._util.arrays import as_timestamps, as_values
 from isthmus.data._columns import FIELDS, resolve_columns
 from isthmus.data._ids import IdArray, as_ids, rank_codes
+from isthmus.data._values import is_rating
 
 __all__ = ["Cells", "distinct_values", "frame_cells", "numbers"]
 
@@ -29,7 +30,13 @@ class Cells(NamedTuple):
     timestamps: NDArray[np.int64] | None
 
 
-def frame_cells(df: Any, names: Mapping[str, str | int | None], *, implicit: bool) -> Cells:
+def frame_cells(
+    df: Any,
+    names: Mapping[str, str | int | None],
+    *,
+    implicit: bool,
+    missing: NDArray[np.float32] | None = None,
+) -> Cells:
     """Read users, items, ratings and timestamps out of a data frame.
 
     Parameters
@@ -39,6 +46,8 @@ def frame_cells(df: Any, names: Mapping[str, str | int | None], *, implicit: boo
         The columns; None looks for the usual names.
     implicit : bool
         Whether every row is a rating of 1.
+    missing : ndarray of float32, optional
+        Ratings whose rows are left out.
     """
     try:
         frame = nw.from_native(df, eager_only=True)
@@ -66,6 +75,9 @@ def frame_cells(df: Any, names: Mapping[str, str | int | None], *, implicit: boo
     def column(field: str) -> tuple[Any, str]:
         return table[field], f"column {there[field]!r}"
 
+    if missing is not None and len(missing) and "rating" in there:
+        kept = is_rating(numbers(*column("rating")), missing)
+        table = table.filter(pa.array(kept))
     user_ids, rows = _ids(*column("user"))
     item_ids, columns = _ids(*column("item"))
     values, timestamps = np.ones(len(rows), np.float32), None

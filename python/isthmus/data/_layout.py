@@ -4,16 +4,16 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
-from typing import Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import pyarrow as pa
 
 from isthmus._util.checks import shown
 from isthmus.data._columns import Columns, knows_names, resolve_columns
-from isthmus.data._reading import Unpacked, printable
+from isthmus.data._reading import Unpacked, printable, shortened
 
 __all__ = [
     "TIMESTAMPS",
@@ -24,6 +24,7 @@ __all__ = [
     "read_lines",
     "refuse",
     "split_line",
+    "timestamp_kind",
 ]
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -51,6 +52,9 @@ class Layout(NamedTuple):
 
 
 _START = 1 << 16
+_DENSE = 10  # columns
+_ASIN = re.compile("[0-9]{9}[0-9X]|B[0-9A-Z]{9}")
+_AMAZON_USER = re.compile("A[0-9A-Z]{9,20}")
 _LONGEST_LINE = 1 << 20  # which is also how much Arrow reads at a time
 
 
@@ -163,6 +167,9 @@ def find_layout(
     if header is None:
         header = by_name or _looks_like_header(fields)
     names = fields[0] if header else None
+    if names is None and columns is None:
+        _refuse_dense(fields, path)
+        columns = _shifted(fields, implicit=implicit)
     found = resolve_columns(
         columns,
         *(names, len(fields[0]), str(path)),
@@ -173,7 +180,7 @@ def find_layout(
         raise ValueError(f"{path} must hold at least one rating, but it has only a header.")
     kind = None
     if found.timestamp is not None and found.timestamp < len(fields[int(header)]):
-        kind = _timestamp_kind(fields[int(header)][found.timestamp])
+        kind = timestamp_kind(fields[int(header)][found.timestamp])
         if kind is None and columns is None and names is None:
             found = found._replace(timestamp=None)  # the fourth column is something else
     skipped = records[1][0] - 1 if header else 0
@@ -191,13 +198,9 @@ def refuse(path: Path, layout: Layout, reason: str, *, integers: str | None = No
     raise ValueError(f"{path} cannot be read: {printable(' '.join(reason.split())).rstrip('.')}.")
 
 
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:60] + "...")
-
-
 def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | None:
     line = layout.separator.join(fields)
-    shown = _shown(line)
+    shown = shortened(line)
     if len(fields) != layout.n_columns:
         return (
             f"there must be {layout.n_columns} fields separated by {layout.separator!r}, "
@@ -215,17 +218,17 @@ def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | Non
             return f"the {field} must not have the character U+0000, but it does: {shown}"
         if field == integers and value.strip().startswith("-"):
             return (
-                f"the {field} must be at least 0 where all are integers, but it is {_shown(value)}"
+                f"the {field} must be at least 0 where all are integers, "
+                f"but it is {shortened(value)}"
             )
         if re.search("[\udc80-\udcff]", value):
             return (
-                f"the {field} must be {layout.encoding} text, but it is {_shown(value)}; "
+                f"the {field} must be {layout.encoding} text, but it is {shortened(value)}; "
                 f"pass another encoding, such as encoding='latin-1'"
             )
     if layout.columns.rating is not None and not _is_rating(fields[layout.columns.rating]):
-        return (
-            f"the rating must be a finite number, but it is {_shown(fields[layout.columns.rating])}"
-        )
+        value = fields[layout.columns.rating]
+        return f"the rating must be a finite number, but it is {shortened(value)}"
     if layout.columns.timestamp is not None:
         value = fields[layout.columns.timestamp]
         if not _is_timestamp(value, layout.timestamp):
@@ -234,7 +237,9 @@ def _fault(fields: list[str], layout: Layout, integers: str | None) -> str | Non
                 "local": "as 2020-01-31 or 2020-01-31T12:30:00, without a zone",
                 "zoned": "as 2020-01-31T12:30:00Z, with a zone",
             }
-            return f"the timestamp must be {allowed[layout.timestamp]}, but it is {_shown(value)}"
+            return (
+                f"the timestamp must be {allowed[layout.timestamp]}, but it is {shortened(value)}"
+            )
     return None
 
 
@@ -265,6 +270,45 @@ def find_separator(line: str, path: Path) -> str:
     )
 
 
+def _refuse_dense(fields: list[list[str]], path: Path) -> None:
+    """Refuse a table of numbers without names that has more columns than ratings ever have."""
+    n = len(fields[0])
+    if n >= _DENSE and all(len(row) == n and all(map(_is_number, row)) for row in fields):
+        raise ValueError(
+            f"{path} must have a line for each rating, but its lines are of {n} numbers, as those "
+            f"of a dense matrix of users x items: read it with numpy.loadtxt, and give "
+            f"Ratings.from_matrix a scipy.sparse.coo_array of the known ratings; or pass columns= "
+            f"if it has a line for each rating."
+        )
+
+
+def _shifted(fields: list[list[str]], *, implicit: bool) -> list[int | None] | None:
+    """Find the columns of a file without names that has others than usual, or return None.
+
+    Where the third column has no numbers (Last.fm's artist names, Steam's "play"), the rating is
+    the first one that has, but for times. In Amazon's files of reviews, the item may come first.
+    """
+
+    def all_match(column: int, rule: Callable[[str], Any]) -> bool:
+        return all(len(row) > column and rule(row[column]) for row in fields)
+
+    n = len(fields[0])
+    time = next((at for at in range(2, n) if all_match(at, _is_time)), None)
+    if all_match(0, _ASIN.fullmatch) and all_match(1, _AMAZON_USER.fullmatch):
+        rating = None if implicit or n < 3 or time == 2 else 2
+        return [1, 0, rating, time] if implicit or rating else None
+    if implicit or n < 4 or any(_is_number(row[2]) for row in fields if len(row) > 2):
+        return None
+    numeric = (at for at in range(3, n) if at != time and all_match(at, _is_number))
+    found = next((at for at in numeric if not all_match(at, _is_time)), None)
+    return None if found is None else [0, 1, found, time]
+
+
+def _is_time(text: str) -> bool:
+    """Return whether a text is a date, or seconds since 1970 that are of 1973 or later."""
+    return float(text) >= 1e8 if _is_number(text) else timestamp_kind(text) is not None
+
+
 def _looks_like_header(fields: list[list[str]]) -> bool:
     if any(map(_is_number, fields[0])):
         return False
@@ -283,7 +327,8 @@ def _is_rating(text: str) -> bool:
     return _is_number(text) and abs(float(text)) <= _FLOAT32_MAX
 
 
-def _timestamp_kind(text: str) -> TimestampKind | None:
+def timestamp_kind(text: str) -> TimestampKind | None:
+    """Return how a timestamp is written, or None if it is none."""
     if _is_number(text):
         return "number"
     times: tuple[TimestampKind, ...] = ("local", "zoned")

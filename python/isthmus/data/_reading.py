@@ -22,6 +22,7 @@ __all__ = [
     "name_file",
     "printable",
     "refuse_damage",
+    "shortened",
 ]
 
 _FREE_BYTES = 1 << 28
@@ -77,6 +78,11 @@ def name_file(path: str | PathLike[str]) -> Iterator[None]:
 def printable(value: Any) -> str:
     r"""Write out characters that would steer a terminal, as \\x1b for an escape."""
     return STEERS_A_TERMINAL.sub(lambda c: c[0].encode("unicode_escape").decode(), str(value))
+
+
+def shortened(text: str) -> str:
+    """Write what was in a file, cut where it is long."""
+    return repr(text if len(text) <= 60 else text[:60] + "...")
 
 
 def check_unpacked(path: str | PathLike[str], size: int) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +13,21 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from isthmus._util.arrays import as_values, check_same_length
 from isthmus._util.checks import check_bool, check_choice, shown
 from isthmus._util.files import atomic_write
 from isthmus.data._columns import FIELDS, field_of, resolve_columns
 from isthmus.data._csr import row_numbers
 from isthmus.data._ids import IdArray, as_ids
+from isthmus.data._json_lines import read_json_lines
 from isthmus.data._layout import check_encoding, find_separator, read_lines, split_line
 from isthmus.data._matrices import check_named
+from isthmus.data._netflix import read_netflix
 from isthmus.data._npz import as_shape, names_in_npz, read_arrays, read_matrix
 from isthmus.data._parquet import names_in_parquet, read_parquet
 from isthmus.data._reading import Unpacked, name_file, printable, refuse_damage
 from isthmus.data._text import read_text
+from isthmus.data._values import as_missing, is_rating, warn_of_values
 from isthmus.data.ratings import Duplicates, Ratings
 from isthmus.data.shards import MANIFEST, Shards
 
@@ -36,10 +40,10 @@ __all__ = [
     "write_ratings",
 ]
 
-Format = Literal["csv", "tsv", "dat", "parquet", "npz"]
+Format = Literal["csv", "tsv", "dat", "parquet", "npz", "jsonl", "netflix"]
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
-_FORMATS = (*SEPARATORS, "parquet", "npz")
+_FORMATS = (*SEPARATORS, "parquet", "npz", "jsonl", "netflix")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -53,6 +57,7 @@ def read_ratings(
     duplicates: Duplicates = "error",
     encoding: str | None = None,
     implicit: bool = False,
+    missing_values: float | Sequence[float] | None = None,
 ) -> Ratings:
     r"""Read ratings from a file.
 
@@ -61,30 +66,36 @@ def read_ratings(
     path : str or os.PathLike
         A text file with one line a rating (MovieLens' ``ratings.dat``, ``u.data`` and
         ``ratings.csv``, and what resembles them), compressed or not (``.gz``, ``.bz2``, ``.zst``),
-        a Parquet file, an npz file (that of `write_ratings` or of ``scipy.sparse.save_npz``), or a
-        folder that `shard` wrote, about which the other arguments say nothing.
+        a Parquet file, a file with a JSON object in each line, the Netflix Prize's blocks of
+        ratings under a line with the movie's id, an npz file (that of `write_ratings` or of
+        ``scipy.sparse.save_npz``), or a folder that `shard` wrote, with no other argument.
         Timestamps in text are whole seconds since 1970 or, with and without a zone (which is then
         UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds. A line has at most 1 MiB.
         A compressed file may unpack to 256 MiB or 100 times its size, whichever is more. In npz
         files, users and items without ratings have ids, or are at most 10 million.
-    format : {"csv", "tsv", "dat", "parquet", "npz"}, optional
+    format : {"csv", "tsv", "dat", "parquet", "npz", "jsonl", "netflix"}, optional
         What the file is; "dat" separates by ``::``. Found from the file's name and content by
         default.
     columns : sequence of 2 to 4 str, int or None, optional
         Names or positions of the columns with user, item, rating and timestamp. With two of them,
         or None for the rating, every line is a rating of 1. By default columns are found by
-        their names or, in a file without names, are the first three or four.
+        their names or, in a file without names, are the first three or four; where the third
+        has no numbers, the first later one that has is the rating.
     header : bool, optional
         Whether the first line of a text file names the columns. Found by default.
     separator : str, optional
         One character, or ``"::"``. Found by default.
-    duplicates : {"error", "mean", "last"}, default "error"
-        What to do where a user rated an item more than once: refuse, keep the mean, or keep what
-        comes last in the file.
+    duplicates : {"error", "mean", "sum", "last"}, default "error"
+        What to do where a user rated an item more than once: refuse, keep the mean or the sum, or
+        keep what comes last in the file.
     encoding : str, optional
         Of a text file, for example "latin-1"; "utf-8" by default.
     implicit : bool, default False
-        Whether every line is a rating of 1, so that no rating column is needed.
+        Whether every line is a rating of 1, so that no rating column is needed. Lines that repeat
+        are one, unless `duplicates` is "sum", which counts them.
+    missing_values : float or sequence of float, optional
+        Ratings that stand for none, as -1 for "seen, not rated": they are left out, and so are
+        users and items that have no others.
 
     Returns
     -------
@@ -99,6 +110,11 @@ def read_ratings(
     TypeError, ValueError
         If the file cannot be read; for a line of text, with its number and what is there.
 
+    Warns
+    -----
+    UserWarning
+        If a value looks like a sign for no rating, as -1 beside 1 to 10, or ratings like counts.
+
     Examples
     --------
     >>> from pathlib import Path
@@ -107,7 +123,15 @@ def read_ratings(
     Ratings(1 users x 2 items, 2 ratings in [3, 5])
     """
     if (Path(path) / MANIFEST).is_file():
-        return Shards(path).to_ratings()
+        given = (format, columns, header, separator, encoding, missing_values)
+        if any(value is not None for value in given) or implicit or duplicates != "error":
+            raise ValueError(
+                f"{path} holds shards, which are read as they are: options for reading ratings "
+                f"must be given to shard, which wrote it."
+            )
+        ratings = Shards(path).to_ratings()
+        warn_of_values(ratings.values, str(path))
+        return ratings
     path = existing_file(path)
     if format is not None:
         check_choice("format", format, _FORMATS)
@@ -116,31 +140,60 @@ def read_ratings(
     if columns is not None:
         _check_columns(columns)
         implicit = implicit or len(columns) == 2 or columns[2] is None
+    missing = as_missing(missing_values, implicit=implicit)
     kind = format or format_of(path)
-    if kind in ("parquet", "npz"):
-        for name, value in (("header", header), ("separator", separator), ("encoding", encoding)):
+    if kind not in (*SEPARATORS, "text"):
+        for name, value in (("header", header), ("separator", separator)):
             if value is not None:
                 raise ValueError(f"{name} is for text files, but {path} is a {kind} file.")
+    if kind in ("parquet", "npz", "jsonl") and encoding is not None:
+        raise ValueError(f"encoding is for text files, but {path} is a {kind} file.")
+    if kind in ("npz", "netflix") and columns is not None:
+        raise ValueError(f"columns is for text and Parquet files, not for {kind} files.")
     with name_file(path):
         if kind == "npz":
-            if columns is not None:
-                raise ValueError("columns is for text and Parquet files, not for npz files.")
-            return _read_npz(path, duplicates, implicit=implicit)
-        if kind == "parquet":
-            table, names = _read_parquet(path, columns, implicit=implicit)
+            ratings = _read_npz(path, duplicates, implicit=implicit, missing=missing)
         else:
-            table = read_text(
-                path,
-                columns=columns,
-                header=header,
-                separator=separator or SEPARATORS.get(kind),
-                encoding=encoding or "utf-8",
-                implicit=implicit,
+            text = _Text(header, separator or SEPARATORS.get(kind), encoding or "utf-8")
+            table, names = _read_table(path, kind, columns, text, implicit=implicit)
+            ratings = Ratings.from_frame(
+                table,
+                **names,
+                implicit=implicit or "rating" not in names,
+                duplicates=duplicates,
+                missing_values=missing_values,
             )
-            names = {name: name for name in table.column_names}
-        return Ratings.from_frame(
-            table, **names, implicit="rating" not in names, duplicates=duplicates
-        )
+    if not implicit:
+        warn_of_values(ratings.values, str(path))
+    return ratings
+
+
+class _Text(NamedTuple):
+    """How a text file is written, as far as that was said."""
+
+    header: bool | None
+    separator: str | None
+    encoding: str
+
+
+def _read_table(
+    path: Path,
+    kind: str,
+    columns: Sequence[str | int | None] | None,
+    text: _Text,
+    *,
+    implicit: bool,
+) -> tuple[Any, dict[str, str]]:
+    """Return a table, and its columns by what they are."""
+    if kind == "parquet":
+        return _read_parquet(path, columns, implicit=implicit)
+    if kind == "jsonl":
+        return read_json_lines(path, columns, implicit=implicit)
+    if kind == "netflix":
+        table = read_netflix(path, text.encoding)
+    else:
+        table = read_text(path, columns=columns, implicit=implicit, **text._asdict())
+    return table, {name: name for name in table.column_names}
 
 
 def existing_file(path: str | PathLike[str]) -> Path:
@@ -175,7 +228,15 @@ def format_of(path: Path) -> str:
     if suffix == ".npz":
         return "npz"
     with path.open("rb") as file:
-        return "parquet" if file.read(4) == b"PAR1" else "text"
+        if file.read(4) == b"PAR1":
+            return "parquet"
+    if {".jsonl", ".ndjson", ".json"} & {ending.lower() for ending in path.suffixes[-2:]}:
+        return "jsonl"
+    with Unpacked(path) as stream:
+        start = stream.read(64).lstrip()
+    if re.match(rb"\{\s*[\"']", start):
+        return "jsonl"
+    return "netflix" if re.match(rb"[0-9]+:[ \t]*\r?\n", start) else "text"
 
 
 def _read_parquet(
@@ -189,10 +250,13 @@ def _read_parquet(
     return read_parquet(path, list(names.values())), names
 
 
-def _read_npz(path: Path, duplicates: Duplicates, *, implicit: bool) -> Ratings:
+def _read_npz(
+    path: Path, duplicates: Duplicates, *, implicit: bool, missing: NDArray[np.float32]
+) -> Ratings:
     there = names_in_npz(path)
     if "format" in there:
-        return Ratings.from_matrix(read_matrix(path), duplicates=duplicates)
+        ratings = Ratings.from_matrix(read_matrix(path), duplicates=duplicates)
+        return ratings.select(is_rating(ratings.values, missing)) if len(missing) else ratings
     array: dict[str, Any] = read_arrays(path, (*FIELDS, "shape", "user_id", "item_id"))
     if implicit and "user" in array:
         array["rating"] = np.ones(array["user"].size, np.float32)
@@ -204,6 +268,14 @@ def _read_npz(path: Path, duplicates: Duplicates, *, implicit: bool) -> Ratings:
                 f"scipy.sparse.save_npz, but it has no {name}; it has {names}."
             )
     shape = _shape_of(array, path)
+    if len(missing):
+        values = as_values(array["rating"], "the array rating")
+        for name in FIELDS[:2]:
+            check_same_length(f"the array {name}", array[name], "rating", values)
+        kept = is_rating(values, missing)
+        array |= {name: array[name][kept] for name in FIELDS if name in array}
+    if implicit and duplicates == "error":
+        duplicates = "mean"  # which is 1
     ratings = Ratings.from_arrays(
         *(array["user"], array["item"], array["rating"], array.get("timestamp")),
         duplicates=duplicates,
@@ -300,7 +372,7 @@ def _read_titles(path: Path, encoding: str) -> dict[str, str]:
         is_first = not separator
         separator = separator or find_separator(line, path)
         name, *rest = split_line(line, separator)
-        if is_first and field_of(name) == "item":
+        if is_first and field_of(name, plainly=True) == "item":
             continue
         if not rest or not name.strip():
             raise ValueError(
@@ -347,14 +419,7 @@ def write_ratings(
     if not isinstance(ratings, Ratings):
         raise TypeError(f"ratings must be Ratings, but it is a {type(ratings).__name__}.")
     path = Path(path)
-    zipped = path.suffix.lower() == ".gz"
-    kind = format or (path.with_suffix("") if zipped else path).suffix.lower().removeprefix(".")
-    if kind not in ("csv", "tsv", "parquet", "npz"):
-        raise ValueError(
-            f"format must be csv, tsv, parquet or npz, but for {path} it was {shown(kind)}."
-        )
-    if zipped and kind not in SEPARATORS:
-        raise ValueError(f"path must not end in .gz for the format {kind}, but it was {path}.")
+    kind = check_format(path, format)
     if kind in SEPARATORS:
         for field, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
             _check_trimmed(ids, f"{field}_ids")
@@ -365,9 +430,22 @@ def write_ratings(
             pa.parquet.write_table(ratings.to_frame(), temporary)
         else:
             options = pa.csv.WriteOptions(delimiter=SEPARATORS[kind])
-            compression = "gzip" if zipped else None
+            compression = "gzip" if path.suffix.lower() == ".gz" else None
             with pa.output_stream(temporary, compression=compression) as stream:
                 pa.csv.write_csv(ratings.to_frame(), stream, options)
+
+
+def check_format(path: Path, format: str | None = None) -> str:
+    """Return the format that ratings are written to a file in; by default what its name ends in."""
+    zipped = path.suffix.lower() == ".gz"
+    kind = format or (path.with_suffix("") if zipped else path).suffix.lower().removeprefix(".")
+    if kind not in ("csv", "tsv", "parquet", "npz"):
+        raise ValueError(
+            f"format must be csv, tsv, parquet or npz, but for {path} it was {shown(kind)}."
+        )
+    if zipped and kind not in SEPARATORS:
+        raise ValueError(f"path must not end in .gz for the format {kind}, but it was {path}.")
+    return kind
 
 
 def _check_trimmed(ids: IdArray, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -26,6 +27,7 @@ from isthmus.data._csr import CSR
 from isthmus.data._frames import frame_cells
 from isthmus.data._ids import IdArray, IdIndex, as_ids, encode
 from isthmus.data._matrices import check_named, checked_matrix
+from isthmus.data._values import as_missing
 
 __all__ = ["CSR", "Duplicates", "Ratings", "as_ratings", "in_memory"]
 
@@ -128,9 +130,9 @@ class Ratings:
             Finite; 0 is a rating, and True is 1.
         timestamps : array_like of int or datetime64, shape (n,), optional
             Seconds since 1970, or points in time, which are rounded down to whole seconds.
-        duplicates : {"error", "mean", "last"}, default "error"
-            What to do where a user rated an item more than once: refuse, keep the mean (and the
-            latest timestamp), or keep what comes last in the arrays.
+        duplicates : {"error", "mean", "sum", "last"}, default "error"
+            What to do where a user rated an item more than once: refuse, keep the mean or the sum
+            (and the latest timestamp), or keep what comes last in the arrays.
         user_ids, item_ids : array_like of int or str, optional
             All users or items, in the order that rows or columns shall have, with or without
             ratings; by default those that occur, sorted.
@@ -173,6 +175,7 @@ class Ratings:
         timestamp: str | int | None = None,
         implicit: bool = False,
         duplicates: Duplicates = "error",
+        missing_values: float | Sequence[float] | None = None,
     ) -> Ratings:
         """Make ratings from a data frame with one row a rating.
 
@@ -183,9 +186,13 @@ class Ratings:
             Names of columns, or positions; by default the usual names (``userId``, ``movie_id``,
             ``score``...). There need be no timestamp.
         implicit : bool, default False
-            Whether every row is a rating of 1, so that no rating column is needed.
-        duplicates : {"error", "mean", "last"}, default "error"
+            Whether every row is a rating of 1, so that no rating column is needed. Rows that
+            repeat are one, unless `duplicates` is "sum", which counts them.
+        duplicates : {"error", "mean", "sum", "last"}, default "error"
             As for `from_arrays`.
+        missing_values : float or sequence of float, optional
+            Ratings that stand for none, as -1 for "seen, not rated": their rows are left out, and
+            so are users and items that have no others.
 
         Returns
         -------
@@ -204,7 +211,10 @@ class Ratings:
         Ratings(2 users x 1 items, 2 ratings in [3.5, 4])
         """
         names = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-        cells = frame_cells(df, names, implicit=implicit)
+        missing = as_missing(missing_values, implicit=implicit)
+        cells = frame_cells(df, names, implicit=implicit, missing=missing)
+        if implicit and duplicates == "error":
+            duplicates = "mean"  # which is 1
         users, items = IdIndex(cells.user_ids, "user"), IdIndex(cells.item_ids, "item")
         return cls._from_cells(
             *(cells.rows, cells.columns, cells.values, cells.timestamps),
@@ -230,7 +240,7 @@ class Ratings:
         user_ids, item_ids : array_like of int or str, optional
             Ids of rows and columns; by default their positions. Without ids, a matrix may have at
             most 10 million more users, or items, than ratings.
-        duplicates : {"error", "mean", "last"}, default "error"
+        duplicates : {"error", "mean", "sum", "last"}, default "error"
             As for `from_arrays`. (SciPy itself would add the values up.)
 
         Returns
@@ -490,6 +500,30 @@ class Ratings:
         """Return a ``scipy.sparse.csr_array``, users x items."""
         return sparse.csr_array((self.values, self.indices, self.indptr), shape=self.shape)
 
+    def __getitem__(self, index: Any) -> Ratings:
+        """Keep the ratings at some positions in stored order, or under a mask; see `select`.
+
+        For scikit-learn, which cuts data so by what `RatingKFold` gives.
+        """
+        # which asks for data[positions, ...], as of an array
+        alone = isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis
+        at = np.asarray(index[0] if alone else index)
+        if at.dtype == np.bool_:
+            return self.select(at)
+        if at.dtype.kind not in "iu" or at.ndim != 1:
+            raise TypeError(
+                f"index must hold positions of ratings, or a mask, but its dtype is {at.dtype} and "
+                f"its shape {at.shape}."
+            )
+        if len(at) and not 0 <= at.min() <= at.max() < self.nnz:
+            raise ValueError(
+                f"index must lie between 0 and {self.nnz - 1}, but it goes from {at.min()} to "
+                f"{at.max()}."
+            )
+        mask = np.zeros(self.nnz, np.bool_)
+        mask[at] = True
+        return self.select(mask)
+
     def select(self, mask: ArrayLike) -> Ratings:
         """Keep some of the ratings, and all users and items.
 
@@ -555,6 +589,33 @@ class Ratings:
             user_ids=self._users,
             item_ids=self._items,
             timestamps=part.timestamps,
+        )
+
+    def log1p(self) -> Ratings:
+        """Return the ratings as log(1 + rating), so that large counts do not outweigh all others.
+
+        Returns
+        -------
+        Ratings
+
+        Raises
+        ------
+        ValueError
+            If a rating is not above -1.
+
+        Examples
+        --------
+        >>> plays = Ratings.from_arrays([1, 1], [5, 6], [1, 1023])
+        >>> plays.log1p()
+        Ratings(1 users x 2 items, 2 ratings in [0.693147, 6.93147])
+        """
+        if not self.min > -1:
+            raise ValueError(f"ratings must be above -1 for log1p, but the lowest is {self.min:g}.")
+        return Ratings(
+            CSR(self.indptr, self.indices, np.log1p(self.values), self.shape),
+            user_ids=self._users,
+            item_ids=self._items,
+            timestamps=self.timestamps,
         )
 
     def k_core(self, users: int, items: int) -> Ratings:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from isthmus._util.arrays import as_values
 from isthmus._util.checks import check_choice, check_integer
 from isthmus._util.files import atomic_folder, check_new_folder
-from isthmus.data._cells import Duplicates, csr_from_cells
+from isthmus.data._cells import DUPLICATES, Duplicates, csr_from_cells
 from isthmus.data._columns import resolve_columns
 from isthmus.data._counted_ids import CountedIds
 from isthmus.data._csr import row_sums, transpose
@@ -26,6 +26,7 @@ from isthmus.data._parquet import iter_parquet, names_in_parquet
 from isthmus.data._reading import name_file
 from isthmus.data._tensor_files import Tensors, write_tensors
 from isthmus.data._text import iter_text
+from isthmus.data._values import as_missing
 from isthmus.data.io import SEPARATORS, existing_file, format_of
 from isthmus.data.shards import (
     FORMAT_VERSION,
@@ -57,6 +58,7 @@ def shard(
     separator: str | None = None,
     encoding: str | None = None,
     implicit: bool = False,
+    missing_values: float | Sequence[float] | None = None,
 ) -> Shards:
     """Turn files of ratings, larger than memory, into a folder of buckets of columns.
 
@@ -76,9 +78,9 @@ def shard(
     axis : {"user", "item"}, default "user"
         Whose ids are the columns, and are split: users for models with a row an item, as
         `AutoRec` is by default, and items for those with a row a user.
-    duplicates : {"error", "mean", "last"}, default "error"
-        What to do where a user rated an item more than once: refuse, keep the mean, or keep what
-        comes last.
+    duplicates : {"error", "mean", "sum", "last"}, default "error"
+        What to do where a user rated an item more than once: refuse, keep the mean or the sum, or
+        keep what comes last.
     columns : sequence of 2 to 3 str, int or None, optional
         As for `read_ratings`; timestamps are not kept.
     header : bool, optional
@@ -88,7 +90,10 @@ def shard(
     encoding : str, optional
         Of text files; "utf-8" by default.
     implicit : bool, default False
-        Whether every line is a rating of 1, so that no rating column is needed.
+        Whether every line is a rating of 1, so that no rating column is needed. Lines that repeat
+        are one, unless `duplicates` is "sum", which counts them.
+    missing_values : float or sequence of float, optional
+        Ratings that stand for none, as for `read_ratings`.
 
     Returns
     -------
@@ -113,18 +118,23 @@ def shard(
     """
     check_integer("buckets", buckets, low=1, high=_MOST_BUCKETS)
     check_choice("axis", axis, ("user", "item"))
-    check_choice("duplicates", duplicates, ("error", "mean", "last"))
+    check_choice("duplicates", duplicates, DUPLICATES)
     check_new_folder(output)
     files = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
     if not files:
         raise ValueError("paths must name at least one file, but there is none.")
     kinds = {path: format_of(existing_file(path)) for path in map(Path, files)}
     implicit = implicit or (columns is not None and (len(columns) == 2 or columns[2] is None))
+    if implicit and duplicates == "error":
+        duplicates = "mean"  # which is 1
+    missing = as_missing(missing_values, implicit=implicit)
 
     def tables() -> Iterator[tuple[Path, Any]]:
         for path, kind in kinds.items():
-            if kind == "npz":
-                raise ValueError(f"{path} must be a Parquet or text file, but it is an npz file.")
+            if kind in ("npz", "jsonl", "netflix"):
+                raise ValueError(
+                    f"{path} must be a Parquet or text file, but its format is {kind}."
+                )
             read = (
                 _from_parquet(path, columns, implicit=implicit)
                 if kind == "parquet"
@@ -138,7 +148,11 @@ def shard(
                 )
             )
             for table in _of_some_rows(read):
-                yield path, table
+                if len(missing) and "rating" in table.column_names:
+                    with name_file(path):
+                        table = table.filter(pa.array(~np.isin(_values(table), missing)))
+                if len(table):
+                    yield path, table
 
     with atomic_folder(output) as folder:
         _Writer(tables, folder, int(buckets), axis, duplicates).write()
@@ -159,6 +173,12 @@ def _from_parquet(
     }
     for table in iter_parquet(path, list(names.values()), _ROWS_AT_ONCE):
         yield pa.table({field: table[name] for field, name in names.items()})
+
+
+def _values(table: Any) -> NDArray[np.float32]:
+    if "rating" not in table.column_names:
+        return np.ones(len(table), np.float32)
+    return as_values(numbers(table["rating"], "rating"), "rating")
 
 
 def _of_some_rows(tables: Iterator[Any]) -> Iterator[Any]:
@@ -220,11 +240,7 @@ class _Writer:
             with name_file(path):
                 column = index[self._axis].positions(table[self._axis])
                 row = index[rows].positions(table[rows])
-                values = (
-                    as_values(numbers(table["rating"], "rating"), "rating")
-                    if "rating" in table.column_names
-                    else np.ones(len(table), np.float32)
-                )
+                values = _values(table)
             bucket = self._bucket_of[column]
             order = np.argsort(bucket, kind="stable")
             ends = np.cumsum(np.bincount(bucket, minlength=self._n_buckets))

@@ -13,6 +13,7 @@ from isthmus.data.ratings import Ratings, as_ratings
 
 __all__ = [
     "HeldOutUsers",
+    "RatingKFold",
     "UserSplit",
     "hold_out_users",
     "kfold",
@@ -171,10 +172,65 @@ def kfold(
     [2, 1, 1]
     """
     ratings = as_ratings(ratings)
-    check_integer("n_splits", n_splits, low=2, high=ratings.nnz)
-    random = as_generator(random_state)
-    fold = random.permutation(np.arange(ratings.nnz) % n_splits)
+    fold = _folds(ratings, n_splits, random_state)
     return (mask_split(ratings, fold == number) for number in range(n_splits))
+
+
+def _folds(ratings: Ratings, n_splits: int, random_state: RandomState) -> NDArray[np.int64]:
+    """Return which fold each rating is tested in."""
+    check_integer("n_splits", n_splits, low=2, high=ratings.nnz)
+    return as_generator(random_state).permutation(np.arange(ratings.nnz) % n_splits)
+
+
+class RatingKFold:
+    """A splitter of ratings for scikit-learn's `cross_val_score` and `GridSearchCV`.
+
+    Parameters
+    ----------
+    n_splits : int, default 5
+        From 2 to the number of ratings.
+    random_state : int, numpy.random.Generator or None, default None
+        As for `kfold`, whose parts these are.
+
+    Examples
+    --------
+    >>> from isthmus import AutoRec, synthetic_ratings
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> ratings = synthetic_ratings(60, 40, 1000, random_state=0)
+    >>> model = AutoRec(hidden_units=(5,), random_state=0)
+    >>> search = GridSearchCV(model, {"epochs": [1, 10]}, cv=RatingKFold(3, random_state=0))
+    >>> search.fit(ratings).best_params_
+    {'epochs': 10}
+    """
+
+    def __init__(self, n_splits: int = 5, *, random_state: RandomState = None) -> None:
+        self.n_splits = n_splits
+        self.random_state = random_state
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield positions of the ratings to train on, and of those to test on.
+
+        Parameters
+        ----------
+        X : Ratings
+            Not a matrix, of which scikit-learn would take rows, that is users.
+        y, groups : None
+            Not used; here for scikit-learn.
+        """
+        if not isinstance(X, Ratings):
+            raise TypeError(
+                f"X must be Ratings, of which RatingKFold takes some ratings, but it is a "
+                f"{type(X).__name__}, of which scikit-learn would take rows."
+            )
+        fold = _folds(X, self.n_splits, self.random_state)
+        for number in range(self.n_splits):
+            yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of splits."""
+        return self.n_splits
 
 
 def mask_split(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -10,7 +11,16 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus.data._csr import CSR, select_rows, with_ones
 
-__all__ = ["Expected", "Floats", "Products", "Scorable", "Vectors", "Weighted", "unit_rows"]
+__all__ = [
+    "Expected",
+    "Floats",
+    "Products",
+    "Scorable",
+    "Vectors",
+    "Weighted",
+    "dot_vectors",
+    "unit_rows",
+]
 
 Floats = NDArray[np.float32]
 
@@ -143,6 +153,42 @@ class Weighted(NamedTuple):
         """Return what the core scores by."""
         scores = tuple(member.scorer() for member in self.members)
         return _core.WeightedScorer(scores, self.weights, self.constant)
+
+
+_RISING = ("identity", "sigmoid", "centered_sigmoid", "tanh", "elu", "selu")
+
+
+def dot_vectors(scores: Scorable) -> tuple[Floats, Floats] | None:
+    """Return vectors of users and items whose dot products rank each user's items as scores do.
+
+    None where there are none: of scores that are no function of dot products, or one that falls or
+    stays level.
+    """
+    if isinstance(scores, Vectors) and scores.activation in _RISING and scores.item_offset is None:
+        # a rising function of each user's scores leaves their order as it is
+        scores = scores._replace(activation="identity", scale=1.0)
+    users, items, bias = [], [], np.zeros((), np.float64)
+    for member, weight in _members(scores, 1.0):
+        if not isinstance(member, Vectors) or member.activation != "identity":
+            return None
+        users.append(member.users * np.float32(weight / member.scale))
+        items.append(member.items)
+        for part, factor in ((member.item_bias, 1 / member.scale), (member.item_offset, 1.0)):
+            if part is not None:
+                bias = bias + weight * factor * part.astype(np.float64)
+    if bias.ndim:
+        users.append(np.ones((len(users[0]), 1), np.float32))
+        items.append(bias.astype(np.float32)[:, np.newaxis])
+    return np.hstack(users), np.hstack(items)
+
+
+def _members(scores: Scorable, weight: float) -> Iterator[tuple[Scorable, float]]:
+    """Yield what a sum of sums is made of, each with its weight."""
+    if isinstance(scores, Weighted):
+        for member, own in zip(scores.members, scores.weights, strict=True):
+            yield from _members(member, weight * own)
+    else:
+        yield scores, weight
 
 
 def unit_rows(vectors: Floats) -> Floats:

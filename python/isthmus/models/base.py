@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus._util.checks import check_choice, check_integer
-from isthmus.data._alignment import cells_among, pattern_among, rows_among
-from isthmus.data._csr import CSR, append, as_scipy, select_rows, without
+from isthmus.data._alignment import cells_among, check_same_users, pattern_among, rows_among
+from isthmus.data._csr import CSR, append, as_scipy, select_rows
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.evaluation.choice import Allowed, allowed_items
 from isthmus.evaluation.evaluate import (
     ERRORS,
     align_known,
@@ -25,14 +26,8 @@ from isthmus.evaluation.evaluate import (
 )
 from isthmus.evaluation.odds import Odds, rated_odds
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank, with_training
-from isthmus.evaluation.recommend import (
-    candidate_positions,
-    ids_at,
-    scores_at,
-    top_among,
-    top_items,
-)
-from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, unit_rows
+from isthmus.evaluation.recommend import ids_at, scores_at, top_items
+from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, dot_vectors, unit_rows
 from isthmus.exceptions import NotFittedError
 from isthmus.models import _files
 from isthmus.models._estimator import Estimator
@@ -167,7 +162,8 @@ class Recommender(Estimator):
         *,
         ratings: Any = None,
         exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
+        candidates: Any = None,
+        exclude: Any = None,
         order: str = "likely",
     ) -> tuple[IdArray, Floats]:
         """Find the items that each user is likeliest to want.
@@ -183,8 +179,14 @@ class Recommender(Estimator):
             model stays as it is. Not together with `users`.
         exclude_seen : bool, default True
             Whether to leave out what a user has a rating of (in training, or in `ratings`).
-        candidates : array_like of int or str, optional
-            Ids of the items to choose from; all by default.
+        candidates : optional
+            What to choose from; all items by default. Ids of items (array_like of int or str) are
+            for all users alike. A list of lists of ids has one for each user in the order of the
+            result; a two-dimensional array may end its rows in -1 or "", as results do. Ratings and
+            SciPy's sparse matrices have a user's items as their stored cells, and the model's users
+            and items, or the users of `ratings` in the same order.
+        exclude : optional
+            What to leave out beside what a user has seen, as `candidates` are given.
         order : {"likely", "rating"}, default "likely"
             What a model of ratings puts first: what a user is likely to rate, and to rate high; or
             the highest predicted ratings, which many items have that hardly anybody knows. Other
@@ -204,8 +206,9 @@ class Recommender(Estimator):
         ------
         NotFittedError
             Before `fit`.
-        ValueError
-            If an id is unknown, `n` is below 1, or the model has no such order.
+        TypeError, ValueError
+            If an id is unknown, `n` is below 1, the model has no such order, or `candidates` or
+            `exclude` has not a list for each user.
 
         Notes
         -----
@@ -227,41 +230,37 @@ class Recommender(Estimator):
             chosen = None if wanted is None else wanted.reshape(-1)
             scores = self._vectors().take(users=chosen)
             seen = self._seen if chosen is None else select_rows(self._seen, chosen)
-        positions, values = self._lists(
-            *(scores, n, order),
-            had=seen,
-            left_out=seen if exclude_seen else None,
-            pool=None if candidates is None else candidate_positions(self._items, candidates),
+
+        def pattern(X: Any, name: str) -> CSR:
+            if ratings is None:
+                cells = self._known_pattern(X, name)
+                return cells if wanted is None else select_rows(cells, wanted.reshape(-1))
+            cells = self._rows_among(X, name, axis="user")
+            check_same_users(ratings, seen, X, cells, name, of="ratings")
+            return cells
+
+        allowed = allowed_items(
+            *(candidates, exclude),
+            seen=seen,
+            exclude_seen=exclude_seen,
+            items=self._items,
+            pattern=pattern,
         )
+        positions, values = self._lists(scores, n, order, had=seen, allowed=allowed)
         ids = ids_at(self._items.ids, positions)
         return (ids[0], values[0]) if wanted is not None and wanted.ndim == 0 else (ids, values)
 
     def _lists(
-        self,
-        scores: Scorable,
-        n: int,
-        order: str,
-        *,
-        had: CSR,
-        left_out: CSR | None,
-        pool: NDArray[np.int64] | CSR | None,
+        self, scores: Scorable, n: int, order: str, *, had: CSR, allowed: Allowed
     ) -> tuple[NDArray[np.int32], Floats]:
         """Return positions and scores of users' lists, which end in -1 and NaN.
 
-        `had` is what the users have rated. They choose from the items of `pool`, or each from the
-        user's own if it is a CSR, but not from what is left out.
+        `had` is what the users have rated.
         """
         ranked = self._ranked_by(scores, had, order)
-        threads = self._num_threads()
-        if isinstance(pool, CSR):
-            own = pool if left_out is None else without(pool, left_out)
-            positions, values = top_among(ranked, n, own, num_threads=threads)
-        else:
-            positions, values = top_items(
-                ranked, n, left_out=left_out, pool=pool, num_threads=threads
-            )
+        positions, values = top_items(ranked, n, allowed, num_threads=self._num_threads())
         if ranked is not scores:
-            values = scores_at(scores, positions, num_threads=threads)
+            values = scores_at(scores, positions, num_threads=self._num_threads())
         return positions, self._finish_scores(values)
 
     def _check_order(self, order: str) -> None:
@@ -322,10 +321,59 @@ class Recommender(Estimator):
             (len(chosen), len(self._items)),
         )
         positions, scores = top_items(
-            self._similarity(chosen), n, left_out=itself, num_threads=self._num_threads()
+            self._similarity(chosen), n, Allowed(itself), num_threads=self._num_threads()
         )
         ids = ids_at(self._items.ids, positions)
         return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
+
+    # Vectors, for indexes of nearest neighbours
+
+    def user_vectors(self, *, ratings: Any = None, order: str = "likely") -> Floats:
+        """Return a vector of each user; dot products with `item_vectors` rank as `recommend` does.
+
+        Parameters
+        ----------
+        ratings : Ratings or scipy.sparse array or matrix, shape (n_new_users, n_items), optional
+            Of users who need not have been in training, as for `recommend`.
+        order : {"likely", "rating"}, default "likely"
+            As for `recommend`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_users, d)
+            In the order of `user_ids_`, or of the users of `ratings`. Dot products are no scores:
+            what is the same for all items of a user is left out, and what a user has seen is not.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the model ranks by something else than dot products, as `EASE` and `RBM` do.
+        """
+        self._check_fitted()
+        self._check_order(order)
+        if ratings is None:
+            return self._dot_vectors(self._vectors(), self._seen, order)[0]
+        seen = self._rows_among(ratings, "ratings", axis="user")
+        return self._dot_vectors(self._fold_users(seen), seen, order)[0]
+
+    def item_vectors(self, *, order: str = "likely") -> Floats:
+        """Return a vector of each item, in the order of `item_ids_`; see `user_vectors`."""
+        self._check_fitted()
+        self._check_order(order)
+        no_user = np.empty(0, np.int64)
+        scores, seen = self._vectors().take(users=no_user), select_rows(self._seen, no_user)
+        return self._dot_vectors(scores, seen, order)[1]
+
+    def _dot_vectors(self, scores: Scorable, had: CSR, order: str) -> tuple[Floats, Floats]:
+        found = dot_vectors(self._ranked_by(scores, had, order))
+        if found is None:
+            raise ValueError(
+                f"{type(self).__name__} must rank by dot products to have vectors, but with these "
+                f"parameters it does not; recommend finds its lists."
+            )
+        return found
 
     def _similarity(self, items: NDArray[np.int64]) -> Scorable:
         """Return how similar some items are to all items, as scores."""
@@ -410,6 +458,32 @@ class Recommender(Estimator):
             values |= {label: mean_of_users(array) for label, array in per_user.items()}
         labels = (metric if isinstance(metric, str) else metric.label for metric in wanted)
         return {label: values[label] for label in labels}
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return how good the model is on held-out ratings, the higher the better.
+
+        It is what scikit-learn's `cross_val_score` and `GridSearchCV` go by, with `RatingKFold`.
+
+        Parameters
+        ----------
+        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        y : None
+            Not used; here for scikit-learn.
+
+        Returns
+        -------
+        float
+            The first metric that `evaluate` measures by default: RMSE, with its sign turned, or
+            NDCG@10.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError
+            As `evaluate` does.
+        """
+        name = self._default_metrics[0]
+        value = self.evaluate(X, name)[name]
+        return -value if error_of(name) else value
 
     def evaluate_forms(
         self, test: Any, metrics: str | Iterable[str] | None = None
