@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from os import PathLike
@@ -14,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from isthmus._util.checks import check_integer
+from isthmus._util.checks import check_integer, shown
 from isthmus.data._csr import CSR, check_structure, has_increasing_rows, row_numbers, transpose
 from isthmus.data._id_tensors import id_layout, ids_from
 from isthmus.data._ids import IdArray, IdIndex
-from isthmus.data._reading import refuse_damage
+from isthmus.data._reading import name_file, refuse_damage
 from isthmus.data._tensor_files import Layout, Tensor, Tensors, check_layout, map_tensors
 from isthmus.data.ratings import Ratings
 
@@ -29,6 +30,10 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
 _KIND = "shards of ratings"
+
+_STATISTICS = ("mean", "deviation", "min", "max")
+
+_FIELDS = ("axis", "n_ratings", *_STATISTICS, "users", "items", "buckets")
 
 _CELLS_AT_ONCE = 1 << 22
 
@@ -110,9 +115,7 @@ class Shards:
             self.axis: str = manifest["axis"]
             self.nnz: int = manifest["n_ratings"]
             self.n_buckets: int = len(manifest["buckets"])
-            self.mean, self.deviation, self.min, self.max = (
-                float(manifest[name]) for name in ("mean", "deviation", "min", "max")
-            )
+            self.mean, self.deviation, self.min, self.max = (manifest[name] for name in _STATISTICS)
             self._check_sizes()
             sides = {name: self._read_side(name) for name in ("user", "item")}
         self._users, self._items = sides["user"][0], sides["item"][0]
@@ -206,7 +209,8 @@ class Shards:
         if self.axis == "item":
             _sort_rows(indptr, indices, values, n_items)
         matrix = CSR(indptr, indices, values, self.shape)
-        return Ratings(matrix, user_ids=self._users, item_ids=self._items)
+        with name_file(self.path):
+            return Ratings(matrix, user_ids=self._users, item_ids=self._items)
 
     def _check_sizes(self) -> None:
         """Refuse a folder that lacks a bucket, or that does not explain the number of ratings."""
@@ -294,16 +298,34 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     manifest = json.loads(path.read_text("utf-8"))
     if not isinstance(manifest, dict) or manifest.get("format") != "isthmus shards":
         raise ValueError(f"{MANIFEST} is not that of shards")
-    if manifest.get("format_version") != FORMAT_VERSION:
+    version = manifest.get("format_version")
+    if version != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {manifest.get('format_version')!r}, and this isthmus reads "
-            f"version {FORMAT_VERSION}"
+            f"{path} has format version {shown(version)}, and this isthmus reads version "
+            f"{FORMAT_VERSION}."
         )
     if manifest.get("checksum") != checksum_of(manifest):
         raise ValueError(f"the checksum of {MANIFEST} is not that of what it holds")
-    if manifest["axis"] not in ("user", "item") or not manifest["buckets"]:
-        raise ValueError(f"{MANIFEST} must have buckets of users or items")
+    _check_fields(manifest)
     return manifest
+
+
+def _check_fields(manifest: dict[str, Any]) -> None:
+    for name in _FIELDS:
+        if name not in manifest:
+            raise ValueError(f"{MANIFEST} must have the field {name}, but it has not")
+    buckets = manifest["buckets"]
+    if manifest["axis"] not in ("user", "item") or not isinstance(buckets, list) or not buckets:
+        raise ValueError(f"{MANIFEST} must have buckets of users or items")
+    for entry in (manifest["users"], manifest["items"], *buckets):
+        there = isinstance(entry, dict) and {"bytes", "blake2b"} <= entry.keys()
+        if not there or type(entry["bytes"]) is not int:
+            raise ValueError(f"{MANIFEST} must have the size and the checksum of every file")
+    if type(manifest["n_ratings"]) is not int:
+        raise ValueError(f"{MANIFEST} must have the number of ratings")
+    for name in _STATISTICS:
+        if type(manifest[name]) is not float or not math.isfinite(manifest[name]):
+            raise ValueError(f"{name} in {MANIFEST} must be a finite number")
 
 
 def _check_positions(positions: NDArray[np.int32], n: int, name: str) -> None:
