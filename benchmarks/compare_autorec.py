@@ -36,6 +36,7 @@ def main() -> None:
     p.add_argument("--hidden-units", type=int, default=500)
     p.add_argument("--corruption", type=float, default=0.4)
     p.add_argument("--fused", action="store_true", help="PyTorch's fused optimizer")
+    p.add_argument("--autocast", action="store_true", help="PyTorch in bfloat16")
     p.add_argument("--rounds", type=int, default=7)
     args = p.parse_args()
 
@@ -65,6 +66,7 @@ def main() -> None:
         hidden_units=args.hidden_units,
         keep_dense=batches is None,
         fused=args.fused,
+        autocast=args.autocast,
         threads=args.threads,
         **recipe,
     )

@@ -32,6 +32,8 @@ class DenseAutoRec:
         batch anew.
     fused : bool
         Whether PyTorch moves all weights in one pass over each, which it does not by itself.
+    autocast : bool
+        Whether PyTorch multiplies in bfloat16.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class DenseAutoRec:
         corruption: float = 0.4,
         keep_dense: bool,
         fused: bool = False,
+        autocast: bool = False,
         threads: int,
         seed: int = 0,
     ) -> None:
@@ -54,6 +57,7 @@ class DenseAutoRec:
         self.rows = ratings.rows("item")
         self.learning_rate, self.epochs = learning_rate, epochs
         self.batch_size, self.corruption = batch_size, corruption
+        self.autocast = autocast
         self.regularization = 0.45 * ratings.nnz**0.5
         self._read(ratings)
         n = self.rows.shape[1]
@@ -112,7 +116,9 @@ class DenseAutoRec:
             inputs, targets, mask = (array[torch.from_numpy(ids)] for array in self.dense)
         if self.corruption:
             inputs = torch.nn.functional.dropout(inputs, self.corruption)
-        errors = self._output(inputs) * mask - targets
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast):
+            output = self._output(inputs)
+        errors = output.float() * mask - targets
         decay = self.encoder.weight.square().sum() + self.decoder.weight.square().sum()
         penalty = self.regularization / 2 * decay
         penalty = penalty + USER_DAMPING * self.decoder.bias.square().sum()

@@ -1,4 +1,4 @@
-"""The builds of the core side by side: baseline, AVX2 and AVX-512, in turn.
+"""The builds of the core side by side: baseline, AVX2, AVX-512 and its bfloat16, in turn.
 
     python -m benchmarks.instruction_sets       # ml-1m, k = 500, Adam, batches of 256
 

@@ -63,7 +63,12 @@ def ours(
 
 
 def theirs(
-    fused: bool, train: Ratings, test: Ratings, target: float, seed: int, threads: int
+    options: dict[str, bool],
+    train: Ratings,
+    test: Ratings,
+    target: float,
+    seed: int,
+    threads: int,
 ) -> Run:
     """Train dense PyTorch."""
     cells = test.rows("item")
@@ -73,7 +78,7 @@ def theirs(
         train,
         batch_size=BATCH_SIZE,
         keep_dense=True,
-        fused=fused,
+        **options,
         threads=threads,
         seed=seed,
     )
@@ -100,7 +105,11 @@ def main() -> None:
     dual_rmse = min(args.rmse, args.dual_rmse)
     turns: dict[str, tuple[Callable[..., Run], float]] = {
         "isthmus": (partial(ours, AutoRec), args.rmse),
-        "PyTorch, dense": (partial(theirs, args.fused), args.rmse),
+        "PyTorch, dense": (partial(theirs, {"fused": args.fused}), args.rmse),
+        "PyTorch, dense, bfloat16": (
+            partial(theirs, {"fused": args.fused, "autocast": True}),
+            args.rmse,
+        ),
         "isthmus, earlier defaults": (partial(ours, earlier_autorec), args.rmse),
         f"DualAutoRec to {dual_rmse}": (partial(ours, DualAutoRec), dual_rmse),
     }

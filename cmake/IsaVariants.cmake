@@ -5,6 +5,7 @@
 set(isthmus_isa_flags_baseline "") # whatever every CPU of the architecture has
 set(isthmus_isa_flags_avx2 -march=x86-64-v3)
 set(isthmus_isa_flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
+set(isthmus_isa_flags_avx512bf16 ${isthmus_isa_flags_avx512} -mavx512bf16)
 
 set(ISTHMUS_ISA
     all
@@ -16,7 +17,7 @@ if(ISTHMUS_ISA STREQUAL "all")
   endif()
   set(ISTHMUS_ISA baseline)
   if(processor MATCHES "^(x86_64|AMD64|amd64)$" AND NOT MSVC)
-    list(APPEND ISTHMUS_ISA avx2 avx512)
+    list(APPEND ISTHMUS_ISA avx2 avx512 avx512bf16)
   endif()
 endif()
 
@@ -34,7 +35,7 @@ endfunction()
 function(isthmus_add_core isa)
   if(NOT DEFINED isthmus_isa_flags_${isa})
     message(
-      FATAL_ERROR "ISTHMUS_ISA lists '${isa}'; it may be all, or list baseline, avx2 and avx512.")
+      FATAL_ERROR "ISTHMUS_ISA lists '${isa}'; it may be all, or list baseline, avx2, avx512 and avx512bf16.")
   endif()
   set(flags ${isthmus_isa_flags_${isa}})
   if(NOT MSVC)

@@ -86,6 +86,7 @@ def core_trainer(
     first_column: int = 0,
     bias_regularization: float = 0.0,
     transposed: bool = False,
+    precision: str = "float32",
 ) -> Any:
     return core.Trainer(
         model,
@@ -104,6 +105,7 @@ def core_trainer(
         hidden_regularization=hidden_regularization,
         bias_regularization=bias_regularization,
         transposed=transposed,
+        precision=precision,
     )
 
 

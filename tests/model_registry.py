@@ -133,6 +133,7 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "row_scaling": (0.5, 0.0, 1.0),
         "input_centering": ("none", "global", "row"),
         "target_centering": ("none", "global", "row"),
+        "precision": ("auto", "auto", "float32", "bfloat16"),
     },
     "BiasedMF": SHARED
     | RATED
@@ -181,6 +182,7 @@ RANGES["DualAutoRec"] = {
     for name, values in RANGES["AutoRec"].items()
     if name in inspect.signature(DualAutoRec).parameters
 } | {"batch_size": ("auto", 1, 2, 5), "corruption": (0.0, 0.4, 0.99)}
+RANGES["MultDAE"]["precision"] = ("auto", "float32", "bfloat16")
 RANGES["MultVAE"] = RANGES["MultDAE"] | {
     "decoder_units": (None, None, (), (2,)),
     "latent_units": (1, 3),

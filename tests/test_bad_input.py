@@ -392,6 +392,16 @@ TABLE = {
         ValueError,
         r"input_centering must be one of 'none', 'global', 'row', but it was 'biases'",
     ),
+    "precision": (
+        fit(precision="float16"),
+        ValueError,
+        r"precision must be one of 'auto', 'float32', 'bfloat16', but it was 'float16'",
+    ),
+    "precision of rprop": (
+        fit(precision="bfloat16", optimizer="rprop"),
+        ValueError,
+        r"precision must be \"auto\" or \"float32\" with optimizer='rprop', but it was 'bfloat16'",
+    ),
     "rating_scale": (
         fit(rating_scale="standardised"),
         ValueError,

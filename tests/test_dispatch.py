@@ -34,6 +34,7 @@ def test_the_cpu_is_seen_as_the_kernel_sees_it():
     v4 = v3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
     assert ("avx2" in _cpu.supported()) == (v3 <= flags)
     assert ("avx512" in _cpu.supported()) == (v4 <= flags)
+    assert ("avx512bf16" in _cpu.supported()) == (v4 | {"avx512_bf16"} <= flags)
 
 
 @pytest.mark.parametrize("isa", _core.available())

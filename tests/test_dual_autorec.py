@@ -234,7 +234,12 @@ class TestTraining:
         settings = {"hidden_units": (6,), "batch_size": 16, "regularization": 0.7, "epochs": 2}
         oracle = Oracle(parts[0], **settings, rate=0.02, seed=5)
         model = DualAutoRec(
-            **settings, learning_rate=0.02, random_state=5, num_threads=2, corruption=0.4
+            **settings,
+            learning_rate=0.02,
+            random_state=5,
+            num_threads=2,
+            corruption=0.4,
+            precision="float32",
         ).fit(parts[0])
         losses = [oracle.run_epoch(epoch) for epoch in range(2)]
         assert [epoch.loss for epoch in model.history_] == pytest.approx(losses, rel=1e-4)

@@ -27,10 +27,14 @@ bool supports_avx512() {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+// With the products of bfloat16.
+bool supports_avx512bf16() { return supports_avx512() && __builtin_cpu_supports("avx512bf16"); }
+
 #else
 
 bool supports_avx2() { return false; }
 bool supports_avx512() { return false; }
+bool supports_avx512bf16() { return false; }
 
 #endif
 
@@ -39,6 +43,7 @@ py::tuple supported() {
     names.append("baseline");
     if (supports_avx2()) names.append("avx2");
     if (supports_avx512()) names.append("avx512");
+    if (supports_avx512bf16()) names.append("avx512bf16");
     return py::tuple(names);
 }
 

@@ -13,3 +13,4 @@
 ISTHMUS_MODULE(_core_baseline)
 ISTHMUS_MODULE(_core_avx2)
 ISTHMUS_MODULE(_core_avx512)
+ISTHMUS_MODULE(_core_avx512bf16)

@@ -69,7 +69,7 @@ std::unique_ptr<Trainer> make_autoencoder_trainer(
     const std::string& optimizer, float momentum, float regularization, index_t batch_size,
     const std::string& corruption, float corruption_level, float dropout, std::uint64_t seed,
     int num_threads, std::int32_t first_column, std::optional<float> hidden_regularization,
-    bool transposed, float bias_regularization) {
+    bool transposed, float bias_regularization, const std::string& precision) {
     require(popularity.size() == model.shape.inputs, "popularity must have a value per input");
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -86,6 +86,7 @@ std::unique_ptr<Trainer> make_autoencoder_trainer(
     options.num_threads = num_threads;
     options.first_column = first_column;
     options.transposed = transposed;
+    options.precision = precision_from_name(precision);
     options.bias_regularization = bias_regularization;
     const std::vector<std::int64_t> counts(popularity.data(),
                                            popularity.data() + popularity.size());
@@ -226,7 +227,7 @@ void register_autoencoder(py::module_& module) {
              py::arg("corruption"), py::arg("corruption_level"), py::arg("dropout"),
              py::arg("seed"), py::arg("num_threads"), py::arg("first_column") = 0,
              py::arg("hidden_regularization") = py::none(), py::arg("transposed") = false,
-             py::arg("bias_regularization") = 0.0f)
+             py::arg("bias_regularization") = 0.0f, py::arg("precision") = "float32")
         .def("run_epoch", &run_autoencoder_epoch, py::arg("rows"), py::arg("epoch"),
              py::arg("learning_rate"), py::kw_only(), py::arg("progress") = py::none(),
              py::arg("reduce") = py::none(), py::arg("filled") = py::none(),

@@ -45,7 +45,7 @@ py::array_t<float> bind_encode_multinomial(const MultinomialAutoencoder& model,
 std::unique_ptr<MultinomialTrainer> make_multinomial_trainer(
     MultinomialAutoencoder& model, index_t rows, const std::string& optimizer, float regularization,
     index_t batch_size, float dropout, const std::string& likelihood, index_t sampled_items,
-    float noise, std::uint64_t seed, int num_threads) {
+    float noise, std::uint64_t seed, int num_threads, const std::string& precision) {
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
     MultinomialOptions options;
@@ -59,6 +59,7 @@ std::unique_ptr<MultinomialTrainer> make_multinomial_trainer(
     require(sampled_items >= 0, "sampled_items must be at least 0");
     options.sampled_items = sampled_items;
     options.noise = noise;
+    options.precision = precision_from_name(precision);
     options.seed = seed;
     options.num_threads = num_threads;
     const py::gil_scoped_release release;
@@ -102,7 +103,7 @@ void register_vae(py::module_& module) {
              py::arg("rows"), py::kw_only(), py::arg("optimizer"), py::arg("regularization"),
              py::arg("batch_size"), py::arg("dropout"), py::arg("likelihood") = "multinomial",
              py::arg("sampled_items") = 0, py::arg("noise") = 1.0f, py::arg("seed"),
-             py::arg("num_threads"))
+             py::arg("num_threads"), py::arg("precision") = "float32")
         .def("run_epoch", &run_multinomial_epoch, py::arg("indptr").noconvert(),
              py::arg("indices").noconvert(), py::arg("cols"), py::arg("epoch"),
              py::arg("learning_rate"), py::kw_only(), py::arg("beta"), py::arg("annealing"),

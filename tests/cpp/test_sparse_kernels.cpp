@@ -1,3 +1,4 @@
+#include "isthmus/batches/column_steps.hpp"
 #include "isthmus/batches/sparse_kernels.hpp"
 
 #include <algorithm>

@@ -13,7 +13,8 @@ namespace {
 constexpr index_t kMostSlices = 2;
 constexpr index_t kLeastSliceColumns = 128;
 
-// A block's weights at k = 512 take 256 KiB, an eighth to a quarter of a core's L2. Blocks of
+// A block's weights at k = 512 take 256 KiB, an eighth to a quarter of a core's L2. (So do twice as
+// many columns in bfloat16.) Blocks of
 // columns that few rows have grow, so that a row's share of a block stays worth its overhead: up to
 // as many columns as fit the cache, counting those that a batch reads, and further while most rows
 // would have no cell in the block.
@@ -25,7 +26,11 @@ constexpr double kLeastCellsPerRow = 1.0;
 }  // namespace
 
 ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows,
-                           index_t batch_rows) {
+                           index_t batch_rows, Precision precision) {
+    const index_t scale = precision == Precision::bfloat16 ? 2 : 1;
+    const index_t least_columns = scale * kLeastBlockColumns;
+    const auto most_columns = static_cast<double>(scale * kMostBlockColumns);
+    const double wanted_cells = static_cast<double>(scale) * kWantedCellsPerRow;
     const index_t cols = static_cast<index_t>(popularity.size());
     const double all_rows = static_cast<double>(std::max<index_t>(rows, 1));
     const double share = static_cast<double>(std::min(batch_rows, rows)) / all_rows;
@@ -45,10 +50,9 @@ ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t 
         // dealt like cards: every slice gets its share of popular and of rare columns
         for (index_t rank = slice; rank < cols; rank += slices) {
             const index_t size = next - block_start_.back();
-            const bool fits_no_more = columns_read >= static_cast<double>(kMostBlockColumns) &&
-                                      cells >= kLeastCellsPerRow * all_rows;
-            const bool is_full =
-                size >= kLeastBlockColumns && cells >= kWantedCellsPerRow * all_rows;
+            const bool fits_no_more =
+                columns_read >= most_columns && cells >= kLeastCellsPerRow * all_rows;
+            const bool is_full = size >= least_columns && cells >= wanted_cells * all_rows;
             if (fits_no_more || is_full) {
                 block_start_.push_back(next);
                 cells = columns_read = 0.0;

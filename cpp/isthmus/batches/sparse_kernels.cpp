@@ -1,20 +1,18 @@
 #include "isthmus/batches/sparse_kernels.hpp"
 
 #include <algorithm>
-#include <type_traits>
-#include <utility>
 
+#include "isthmus/core/bfloat16.hpp"
 #include "isthmus/core/chunks.hpp"
 #include "isthmus/nn/activation_functions.hpp"
-#include "isthmus/nn/optimizer_policies.hpp"
 
 namespace isthmus {
 
 namespace {
 
-constexpr int kGroup = 4;           // columns decoded at once: they share each load of the row
-constexpr index_t kCellsAhead = 8;  // how far catching up looks ahead
+constexpr int kGroup = 4;  // columns decoded at once: they share each load of the row
 constexpr index_t kGroupFloats = round_up(kGroup, kLineFloats);
+constexpr index_t kStrip = 32;  // cells of a row that are decoded before the way back
 
 // Columns of one row whose errors are known but not yet propagated to the row: dH += error W.
 struct Decoded {
@@ -107,207 +105,72 @@ void decode_group(Decoded& before, const float* h, float* dh, index_t width,
     for (int g = 0; g < G; ++g) before.weights[g] = weights[g];
 }
 
-// Prefetches what a step of a column reads: rare columns come from memory, in an order that the
-// processor cannot foresee.
-void prefetch(const TrainedMatrix& trained, index_t column) {
-    __builtin_prefetch(trained.taken + column);
-    __builtin_prefetch(trained.weights.row(column));
-    for (const MatrixView& state : trained.state) {
-        if (state.data) __builtin_prefetch(state.row(column));
-    }
-    if (!trained.bias) return;
-    __builtin_prefetch(trained.bias + column);
-    for (const float* state : trained.bias_state) {
-        if (state) __builtin_prefetch(state + column);
-    }
-}
-
-// Calls body(list) for the columns of a block that take the batch's step now: those that have a
-// cell or, where none may skip it, all of them.
-template <class Body>
-void for_each_stepping(const ColumnLists& lists, index_t block, Range columns, bool may_skip,
-                       Body&& body) {
-    if (may_skip) {
-        for (const ColumnLists::List& list : lists.block(block)) body(list);
-        return;
-    }
-    const ColumnLists::Lists all = lists.block(block);
-    const ColumnLists::List* next = all.begin();
-    for (index_t c = columns.begin; c < columns.end; ++c) {
-        if (next != all.end() && next->column == c) {
-            body(*next++);
-        } else {
-            body(ColumnLists::List{static_cast<std::int32_t>(c), 0, 0, 0});
-        }
-    }
-}
-
-// Steps one number, as a vector of which one lane counts.
-template <class Optimizer>
-void step_scalar(const Optimizer& optimizer, float& weight, float gradient, float* const* state,
-                 index_t at) {
-    Floats s[2] = {};
-    for (int i = 0; i < Optimizer::states; ++i) s[i] = broadcast(state[i][at]);
-    weight = optimizer.step(broadcast(weight), broadcast(gradient), s)[0];
-    for (int i = 0; i < Optimizer::states; ++i) state[i][at] = s[i][0];
-}
-
-template <class Optimizer>
-void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, index_t block,
-                         Range columns, Cells cells, ConstMatrixView h,
-                         const TrainedMatrix& trained, const OptimizerStep& step) {
-    const float decay = step.decay;
-    const bool may_skip = trained.taken != nullptr;
-    const std::int32_t* rows = lists.row();
-    const float* values = cells == Cells::input ? lists.input() : lists.error();
-
-    const auto update_column = [&](const ColumnLists::List& list, index_t offset, auto vectors) {
-        constexpr int N = decltype(vectors)::value;
-        const index_t c = list.column;
-        const index_t end = cells == Cells::input ? list.input_end : list.end;
-        if (!may_skip && Optimizer::rests && decay == 0.0f && list.begin == end) return;
-        Floats gradient[N] = {};
-        for (index_t i = list.begin; i < end; ++i) {
-            add_scaled(gradient, values[i], h.row(rows[i]) + offset);
-        }
-        // a copy, whose constants stay in registers while weights are stored
-        const Optimizer own = optimizer;
-        float* weights = trained.weights.row(c) + offset;
-        float* state[2] = {};
-        for (int i = 0; i < Optimizer::states; ++i) state[i] = trained.state[i].row(c) + offset;
+// z[i] = h . row columns[i] of w, in fours: where fewer are left, the last one is taken again, as a
+// branch on their number would be guessed wrong too often.
+void multiply_columns(const half_t* h, ConstHalfView w, const std::int32_t* columns, index_t count,
+                      float* z) {
+    const index_t width = w.width();
+    for (index_t i = 0; i < count; i += kGroup) {
+        const half_t* weights[kGroup];
 #pragma GCC unroll 8
-        for (int j = 0; j < N; ++j) {
-            const index_t p = j * kLanes;
-            const Floats decayed = multiply_add(decay, load(weights + p), gradient[j]);
-            step_at(own, weights, decayed, state, p);
+        for (int g = 0; g < kGroup; ++g) weights[g] = w.row(columns[std::min(i + g, count - 1)]);
+        HalfDot dots[kGroup];
+        index_t p = 0;
+        for (; p + 2 * kLanes <= width; p += 2 * kLanes) {
+            const HalfDot::Operand hidden(load_pair(h + p));
+#pragma GCC unroll 8
+            for (int g = 0; g < kGroup; ++g) dots[g].add(hidden, load_pair(weights[g] + p));
         }
-    };
-    if constexpr (Optimizer::states == 0) {
-        // a chunk of all the batch's codes stays in the cache while the columns pass by
-        for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-            for_each_stepping(lists, block, columns, may_skip,
-                              [&](const auto& list) { update_column(list, offset, vectors); });
-        });
+        if (p < width) {
+#pragma GCC unroll 8
+            for (int g = 0; g < kGroup; ++g) dots[g].add_last(h + p, weights[g] + p);
+        }
+        const Floats sums[kGroup] = {dots[0].lanes(), dots[1].lanes(), dots[2].lanes(),
+                                     dots[3].lanes()};
+        std::fill_n(z + i, kGroup, 0.0f);
+        add_sums(sums, z + i);
+    }
+}
+
+// Replaces a strip's targets by errors; returns its loss.
+double measure_strip(float* z, const DecodeRule& rule, const std::int32_t* columns, index_t count,
+                     float* target) {
+    for (index_t i = 0; i < count; ++i) z[i] += rule.bias[columns[i]];
+    alignas(64) float slope[kStrip];
+    if (rule.activation != Activation::identity) {
+        for (index_t i = 0; i < count; i += kLanes) {
+            const Floats before = load(z + i);
+            const Floats after = activate(rule.activation, before);
+            store(slope + i, derivative(rule.activation, before, after));
+            store(z + i, after);
+        }
     } else {
-        // the state comes from memory, and is prefetched best by whole rows
-        for_each_stepping(lists, block, columns, may_skip, [&](const auto& list) {
-            for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-                update_column(list, offset, vectors);
-            });
-        });
+        std::fill_n(slope, count, 1.0f);
     }
-    if (trained.bias) {
-        for_each_stepping(lists, block, columns, may_skip, [&](const auto& list) {
-            float gradient = 0.0f;
-            for (index_t i = list.begin; i < list.end; ++i) gradient += values[i];
-            gradient += step.bias_decay * trained.bias[list.column];
-            step_scalar(optimizer, trained.bias[list.column], gradient, trained.bias_state,
-                        list.column);
-        });
+    double squared_error = 0.0;
+    for (index_t i = 0; i < count; ++i) {
+        const float difference = z[i] - target[i];
+        squared_error += double{difference} * difference;
+        target[i] = 2.0f * difference * slope[i];
     }
-    if (!may_skip) return;
-    for (const ColumnLists::List& list : lists.block(block)) ++trained.taken[list.column];
+    return squared_error;
 }
 
-// Returns whether weights and state are 0, as without a rating from the start: no step moves them.
-template <int N>
-ISTHMUS_INLINE bool all_zero(const Floats (&weights)[N], const Floats (&state)[N][2], int states) {
-    Ints any{};
-    for (int j = 0; j < N; ++j) {
-        any |= weights[j] != 0.0f;
-        for (int i = 0; i < states; ++i) any |= state[j][i] != 0.0f;
-    }
-    return sum(select(any, broadcast(1.0f), Floats{})) == 0.0f;
-}
-
-// Takes the skipped steps [begin, end) of N vectors of weights that share their steps, and decay
-// by `decay` of each.
-template <class Optimizer, int N>
-ISTHMUS_INLINE void take_skipped(Floats (&weights)[N], Floats (&state)[N][2],
-                                 const OptimizerStep* begin, const OptimizerStep* end,
-                                 float OptimizerStep::* decay) {
-    const OptimizerStep* next = begin;
-    if constexpr (Optimizer::leaps) {
-        if (end - begin > kMostExactSteps) {
-            // Short leaps at first, while the last gradients are being forgotten; one without
-            // decay, as nothing else moves the weights. The last step is left: that of an epoch's
-            // last batch has another decay.
-            index_t length = begin->*decay != 0.0f ? kMostExactSteps / 2 : end - next;
-            for (; end - next > 1; length *= 4) {
-                const Leap leap(next, std::min(length, index_t{end - next - 1}), decay);
-                const Optimizer optimizer(leap.step);
-                for (int j = 0; j < N; ++j) weights[j] = optimizer.leap(weights[j], state[j], leap);
-                next += leap.count;
-            }
-        }
-    }
-    for (; next < end; ++next) {
-        const Optimizer optimizer(*next);
-        for (int j = 0; j < N; ++j) {
-            weights[j] = optimizer.step(weights[j], (next->*decay) * weights[j], state[j]);
-        }
-    }
-}
-
-// The skipped steps [begin, end) of one column.
-template <class Optimizer>
-void take_steps(const TrainedMatrix& trained, index_t column, const OptimizerStep* begin,
-                const OptimizerStep* end) {
-    constexpr int kStates = Optimizer::states;
-    for_each_chunk(trained.weights.width(), [&](index_t offset, auto vectors) {
-        constexpr int N = decltype(vectors)::value;
-        float* const weights = trained.weights.row(column) + offset;
-        float* state[2] = {};
-        for (int i = 0; i < kStates; ++i) state[i] = trained.state[i].row(column) + offset;
-        Floats w[N], s[N][2];
-        for (int j = 0; j < N; ++j) {
-            w[j] = load(weights + j * kLanes);
-            for (int i = 0; i < kStates; ++i) s[j][i] = load(state[i] + j * kLanes);
-        }
-        if (all_zero(w, s, kStates)) return;
-        take_skipped<Optimizer>(w, s, begin, end, &OptimizerStep::decay);
-        for (int j = 0; j < N; ++j) {
-            store(weights + j * kLanes, w[j]);
-            for (int i = 0; i < kStates; ++i) store(state[i] + j * kLanes, s[j][i]);
-        }
-    });
-}
-
-template <class Optimizer>
-void take_bias_steps(const TrainedMatrix& trained, index_t column, const OptimizerStep* begin,
-                     const OptimizerStep* end) {
-    constexpr int kStates = Optimizer::states;
-    Floats w[1] = {broadcast(trained.bias[column])}, s[1][2];
-    for (int i = 0; i < kStates; ++i) s[0][i] = broadcast(trained.bias_state[i][column]);
-    take_skipped<Optimizer>(w, s, begin, end, &OptimizerStep::bias_decay);
-    trained.bias[column] = w[0][0];
-    for (int i = 0; i < kStates; ++i) trained.bias_state[i][column] = s[0][i][0];
-}
-
-// Lets columns take what they miss of the first `count` steps: body(catch_up), catch_up(column).
-template <class Body>
-void with_catch_up(const TrainedMatrix& trained, const OptimizerStep* steps, index_t count,
-                   Body&& body) {
-    if (count == 0) return;
-    with_optimizer(*steps, [&](const auto& optimizer) {
-        using Optimizer = std::decay_t<decltype(optimizer)>;
-        const bool weights_rest = Optimizer::rests && steps->decay == 0.0f;
-        const bool biases_rest =
-            trained.bias == nullptr || (Optimizer::rests && steps->bias_decay == 0.0f);
-        body([&](index_t column) {
-            std::int32_t& taken = trained.taken[column];
-            if (taken == count) return;
-            const OptimizerStep *begin = steps + taken, *end = steps + count;
-            if (!weights_rest) take_steps<Optimizer>(trained, column, begin, end);
-            if (!biases_rest) take_bias_steps<Optimizer>(trained, column, begin, end);
-            taken = static_cast<std::int32_t>(count);
-        });
+// dh += the sum of error[i] x row columns[i] of w.
+void add_columns(ConstHalfView w, const std::int32_t* columns, const float* error, index_t count,
+                 float* dh) {
+    for_each_chunk(w.width(), [&](index_t offset, auto vectors) {
+        Floats sums[decltype(vectors)::value];
+        load_vectors(dh + offset, sums);
+        add_rows(sums, error, 0, count, [&](index_t i) { return w.row(columns[i]) + offset; });
+        store_vectors(sums, dh + offset);
     });
 }
 
 }  // namespace
 
-void encode_block(const Batch& batch, index_t block, Range rows, ConstMatrixView v, MatrixView h) {
+template <class View>
+void encode_block(const Batch& batch, index_t block, Range rows, View v, MatrixView h) {
     const std::int32_t* columns = batch.column();
     const float* inputs = batch.input();
     for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
@@ -318,9 +181,8 @@ void encode_block(const Batch& batch, index_t block, Range rows, ConstMatrixView
             float* hidden = h.row(r) + offset;
             Floats sums[N];
             load_vectors(hidden, sums);
-            for (index_t i = cells.begin; i < cells.input_end; ++i) {
-                add_scaled(sums, inputs[i], v.row(columns[i]) + offset);
-            }
+            add_rows(sums, inputs, cells.begin, cells.input_end,
+                     [&](index_t i) { return v.row(columns[i]) + offset; });
             store_vectors(sums, hidden);
         }
     });
@@ -353,30 +215,25 @@ void decode_block(Batch& batch, index_t block, Range rows, ConstMatrixView w,
     });
 }
 
-void update_columns(const ColumnLists& lists, index_t block, Range columns, Cells cells,
-                    ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step) {
-    with_optimizer(step, [&](const auto& optimizer) {
-        update_columns_with(optimizer, lists, block, columns, cells, h, trained, step);
-    });
-}
-
-void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trained,
-                    const OptimizerStep* steps, index_t count) {
-    const index_t begin = batch.segment(block, 0).begin;
-    const index_t end = batch.segment(block, batch.rows() - 1).end;
-    with_catch_up(trained, steps, count, [&](const auto& catch_up) {
-        for (index_t i = begin; i < end; ++i) {
-            if (i + kCellsAhead < end) prefetch(trained, batch.column()[i + kCellsAhead]);
-            catch_up(batch.column()[i]);
+// Half as many bytes: a strip's weights are still in the first-level cache when its errors are
+// known.
+void decode_block(Batch& batch, index_t block, Range rows, ConstHalfView w, const DecodeRule& rule,
+                  ConstHalfView h, MatrixView dh, double* squared_error) {
+    for (index_t r = rows.begin; r < rows.end; ++r) {
+        const Batch::Segment cells = batch.segment(block, r);
+        for (index_t i = cells.begin; i < cells.end; i += kStrip) {
+            const index_t count = std::min(kStrip, cells.end - i);
+            const std::int32_t* columns = batch.column() + i;
+            alignas(64) float z[kStrip];
+            multiply_columns(h.row(r), w, columns, count, z);
+            float* error = batch.error() + i;
+            squared_error[r] += measure_strip(z, rule, columns, count, error);
+            add_columns(w, columns, error, count, dh.row(r));
         }
-    });
+    }
 }
 
-void catch_up_columns(Range columns, const TrainedMatrix& trained, const OptimizerStep* steps,
-                      index_t count) {
-    with_catch_up(trained, steps, count, [&](const auto& catch_up) {
-        for (index_t c = columns.begin; c < columns.end; ++c) catch_up(c);
-    });
-}
+template void encode_block(const Batch&, index_t, Range, ConstMatrixView, MatrixView);
+template void encode_block(const Batch&, index_t, Range, ConstHalfView, MatrixView);
 
 }  // namespace isthmus

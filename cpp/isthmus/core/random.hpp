@@ -21,6 +21,7 @@ enum class Stream : std::uint32_t {
     latent = 3,
     negatives = 4,
     cells = 5,               // the order in which SGD visits a block of them
+    rounding = 6,            // of the optimizer's state to halves
     dropout = 16,            // + layer
     initialization = 64,     // + layer
     hidden_units = 1 << 16,  // + step of Gibbs sampling

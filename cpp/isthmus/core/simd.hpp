@@ -44,6 +44,13 @@ ISTHMUS_INLINE Floats load_unaligned(const float* p) {
 ISTHMUS_INLINE void store_unaligned(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 ISTHMUS_INLINE Floats broadcast(float x) { return x - Floats{}; }
 
+// 0, 1, 2 and so on
+ISTHMUS_INLINE Words lane_numbers() {
+    Words numbers{};
+    for (index_t i = 0; i < kLanes; ++i) numbers[i] = static_cast<std::uint32_t>(i);
+    return numbers;
+}
+
 // a x b + c, rounded once where the instruction set can
 ISTHMUS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
 #if defined(__AVX512F__)

@@ -42,7 +42,8 @@ Autoencoder::Autoencoder(AutoencoderShape shape_, std::uint64_t seed, int num_th
     : LayerStack(shape_.inputs, sizes(shape_), seed, num_threads), shape(std::move(shape_)) {}
 
 Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, index_t rows,
-                     bool trains, bool drops) {
+                     bool trains, bool drops, Precision precision_)
+    : precision(precision_) {
     const index_t first = shape.hidden.front();
     const index_t last = shape.hidden.back();
     for (index_t s = 0; s < layout.slices(); ++s) {
@@ -55,6 +56,10 @@ Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, 
         if (drops) kept.emplace_back(rows, units);
     }
     if (trains) squared_error.resize(static_cast<std::size_t>(layout.slices() * rows));
+    if (precision == Precision::bfloat16) {
+        codes = HalfMatrix(rows, last);
+        first_error = HalfMatrix(rows, first);
+    }
 }
 
 index_t row_pieces(index_t slices, int num_threads) {
@@ -84,7 +89,11 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
         const Range blocks = layout.slice_blocks(slice);
         for (index_t b = blocks.begin; b < blocks.end; ++b) {
             if (prepare && pieces == 1) prepare(b);
-            encode_block(batch, b, own, v, sums);
+            if (work.precision == Precision::float32) {
+                encode_block(batch, b, own, v, sums);
+            } else {
+                encode_block(batch, b, own, split_halves(v), sums);
+            }
         }
     });
 
@@ -114,6 +123,8 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
                 drop(dropout, static_cast<int>(l), ids, begin, end, h, work.kept[l]);
             }
         }
+        if (work.precision == Precision::float32) return;
+        work.codes.round(work.after.back(), begin, end);
     });
 }
 

@@ -13,6 +13,7 @@
 #include "isthmus/batches/batch.hpp"
 #include "isthmus/batches/column_layout.hpp"
 #include "isthmus/core/csr.hpp"
+#include "isthmus/core/half_matrix.hpp"
 #include "isthmus/core/types.hpp"
 #include "isthmus/nn/activations.hpp"
 #include "isthmus/nn/layers.hpp"
@@ -48,15 +49,18 @@ struct Dropout {
 // The memory of a pass over a batch, allocated once: a few batch x k blocks.
 class Workspace {
 public:
-    // At most `rows` rows a batch; `trains` adds what the backward pass needs.
+    // At most `rows` rows a batch; `trains` adds what the backward pass needs. `precision` is that
+    // of the encoder's weights, as they are now, and of the decoder's.
     Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, index_t rows, bool trains,
-              bool drops);
+              bool drops, Precision precision = Precision::float32);
 
     Batch batch;
     std::vector<Matrix> partial;        // per slice: its columns' share of X V, then of dH
     std::vector<Matrix> before, after;  // per hidden layer: z and g(z)
     std::vector<Matrix> error;          // per hidden layer: dloss/dz
     std::vector<Matrix> kept;           // per hidden layer, with dropout: 0 or 1 / (1 - rate)
+    Precision precision;
+    HalfMatrix codes, first_error;      // in bfloat16: after.back() and error.front()
     std::vector<double> squared_error;  // slices x rows
 };
 

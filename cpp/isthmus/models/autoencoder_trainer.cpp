@@ -6,8 +6,10 @@
 #include <cstring>
 #include <utility>
 
+#include "isthmus/batches/column_steps.hpp"
 #include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/parallel.hpp"
+#include "isthmus/core/random.hpp"
 #include "isthmus/nn/dense.hpp"
 
 namespace isthmus {
@@ -78,11 +80,11 @@ std::vector<std::int32_t> back(const ColumnLayout& layout) {
 Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
                  TrainingOptions options)
     : model_(model),
-      layout_(popularity, rows, options.batch_size),
+      layout_(popularity, rows, options.batch_size, options.precision),
       options_(options),
       work_(model.shape, layout_, std::min(options.batch_size, std::max<index_t>(rows, 1)), true,
-            options.dropout > 0.0f),
-      trained_(model, options.optimizer.kind) {
+            options.dropout > 0.0f, options.precision),
+      trained_(model, options.optimizer.kind, options.precision) {
     for (Parameter* late : {&trained_.encoder, &trained_.decoder}) {
         late->taken.resize(static_cast<std::size_t>(layout_.cols()));
     }
@@ -131,6 +133,7 @@ EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& tran
                                  const std::vector<float>& rates, const Poll& poll,
                                  const Reduction& reduce, float* predictions) {
     EpochResult result;
+    split_weights();
     const auto train = [&](const EpochBatch& batch) {
         const float rate =
             rates.size() == 1 ? rates[0] : rates[static_cast<std::size_t>(batch.number)];
@@ -148,8 +151,8 @@ EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& tran
 Evaluation Trainer::evaluate(const CsrView& matrix, const RowTransform& transform, index_t epoch,
                              const Poll& poll) {
     require_unfinished();
-    if (options_.optimizer.kind != OptimizerKind::momentum) {
-        throw std::logic_error("evaluate() needs a trainer whose optimizer is momentum");
+    if (options_.optimizer.kind != OptimizerKind::momentum || in_halves()) {
+        throw std::logic_error("evaluate() needs a trainer whose optimizer is momentum in float32");
     }
     if (options_.corruption != Corruption::none || options_.dropout > 0.0f) {
         throw std::logic_error("evaluate() needs a trainer without corruption and dropout");
@@ -220,6 +223,8 @@ index_t Trainer::train_batch(const CsrView& matrix, const RowTransform& transfor
     ++step_;
     steps_.emplace_back(options_.optimizer, rate, step_, options_.regularization * batch.share);
     steps_.back().bias_decay = options_.bias_regularization * batch.share;
+    const Philox draw(options_.seed, Stream::rounding, 0);
+    steps_.back().noise = draw(static_cast<std::uint32_t>(step_), 0)[0];
     decode_and_update();
     if (predictions) store_predictions(matrix, transform, batch, predictions);
     phases_.decode += watch.lap();
@@ -241,9 +246,42 @@ void Trainer::encode_batch(const EpochBatch& batch, const Reduction& reduce) {
 
 // The encoder's step on the batch before, whose hidden errors are still there.
 void Trainer::update_encoder(index_t block) {
-    update_columns(before_, block, layout_.block(block), Cells::input,
-                   std::as_const(work_.error.front()).view(), trained_.encoder.view(),
-                   steps_.back());
+    const auto update = [&](auto errors) {
+        update_columns(before_, block, layout_.block(block), Cells::input, errors,
+                       trained_.encoder.view(), steps_.back());
+    };
+    if (in_halves()) {
+        update(work_.first_error.view());
+    } else {
+        update(std::as_const(work_.error.front()).view());
+    }
+}
+
+// The decoder's step on this batch, whose codes and cells' errors are known.
+void Trainer::update_decoder(index_t block) {
+    Batch& batch = work_.batch;
+    batch.list_columns(block);
+    const auto update = [&](auto codes) {
+        update_columns(batch.lists(), block, layout_.block(block), Cells::error, codes, decoder(),
+                       steps_.back());
+    };
+    if (in_halves()) {
+        update(std::as_const(work_.codes).view());
+    } else {
+        update(std::as_const(work_.after.back()).view());
+    }
+}
+
+void Trainer::decode(index_t block, Range rows, MatrixView dh, double* squared_error) {
+    const DecodeRule rule{model_.shape.output_activation, model_.decoder_bias.row(0)};
+    const ConstMatrixView weights = std::as_const(model_.decoder).view();
+    if (in_halves()) {
+        decode_block(work_.batch, block, rows, split_halves(weights), rule, work_.codes.view(), dh,
+                     squared_error);
+    } else {
+        decode_block(work_.batch, block, rows, weights, rule,
+                     std::as_const(work_.after.back()).view(), dh, squared_error);
+    }
 }
 
 // The decoder's weights and biases, which step together.
@@ -267,11 +305,26 @@ void Trainer::settle() {
                             catch_up_columns({begin, end}, trained, steps_.data(), steps());
                         });
     }
+    join_weights();
     steps_.clear();
     for (Parameter* parameter : {&trained_.encoder, &trained_.decoder}) {
         std::fill(parameter->taken.begin(), parameter->taken.end(), 0);
     }
     phases_.settle += watch.lap();
+}
+
+void Trainer::split_weights() {
+    if (!in_halves()) return;
+    for (Matrix* weights : {&model_.encoder, &model_.decoder}) {
+        split_rows(weights->view(), options_.num_threads);
+    }
+}
+
+void Trainer::join_weights() {
+    if (!in_halves()) return;
+    for (Matrix* weights : {&model_.encoder, &model_.decoder}) {
+        join_rows(weights->view(), options_.num_threads);
+    }
 }
 
 // The decoder, its way back into the codes, and its own update: slice by slice, so that a block's
@@ -282,18 +335,11 @@ void Trainer::decode_and_update() {
     const index_t pieces = row_pieces(slices, options_.num_threads);
     const index_t codes = model_.shape.hidden.back();
     const index_t width = round_up(codes, kLineFloats);
-    const ConstMatrixView h = work_.after.back().view();
-    const DecodeRule rule{model_.shape.output_activation, model_.decoder_bias.row(0)};
-    const TrainedMatrix trained = decoder();
 
-    const OptimizerStep& step = steps_.back();
     const auto catch_up = [&](index_t block) {
-        catch_up_block(batch, block, trained, steps_.data(), steps() - 1);
+        catch_up_block(batch, block, decoder(), steps_.data(), steps() - 1);
     };
-    const auto update = [&](index_t block) {
-        batch.list_columns(block);
-        update_columns(batch.lists(), block, layout_.block(block), Cells::error, h, trained, step);
-    };
+    const auto update = [&](index_t block) { update_decoder(block); };
     if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, catch_up);
     parallel_for(slices * pieces, options_.num_threads, [&](index_t task) {
         const index_t slice = task / pieces;
@@ -308,7 +354,7 @@ void Trainer::decode_and_update() {
         const Range blocks = layout_.slice_blocks(slice);
         for (index_t b = blocks.begin; b < blocks.end; ++b) {
             if (pieces == 1) catch_up(b);
-            decode_block(batch, b, own, trained.weights, rule, h, dh, squared_error);
+            decode(b, own, dh, squared_error);
             if (pieces == 1) update(b);
         }
     });
@@ -363,6 +409,8 @@ void Trainer::backward(float hidden_decay, const Reduction& reduce) {
             if (l > 0) {
                 multiply_rows_transposed(error.view(), model_.hidden[l - 1].weights.view(), begin,
                                          end, work_.error[l - 1].view());
+            } else if (in_halves()) {
+                work_.first_error.round(error, begin, end);
             }
         });
         sum_columns(error.view(), rows, trained_.bias_gradient[l].row(0));

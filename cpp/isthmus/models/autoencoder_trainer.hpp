@@ -40,6 +40,9 @@ struct TrainingOptions {
     Corruption corruption = Corruption::none;
     float corruption_level = 0.0f;
     float dropout = 0.0f;
+    // Of the encoder's and the decoder's weights and of what they are multiplied with. In bfloat16
+    // the optimizer's state is in halves as well; weights are whole floats between epochs.
+    Precision precision = Precision::float32;
     // Whether corruption is drawn as for the transposed matrix.
     bool transposed = false;
     std::uint64_t seed = 0;
@@ -98,7 +101,8 @@ public:
 
     // The loss over all rows, and its gradient in gradients(), for optimizers outside of the core.
     // The weights stay, so long as the loss is finite. Throws std::logic_error unless the trainer's
-    // optimizer is momentum, without corruption and dropout. `epoch` is what Diverged names.
+    // optimizer is momentum, in float32, without corruption and dropout. `epoch` is what Diverged
+    // names.
     Evaluation evaluate(const CsrView& matrix, const RowTransform& transform, index_t epoch,
                         const Poll& poll);
 
@@ -140,7 +144,12 @@ private:
     void encode_batch(const EpochBatch& batch, const Reduction& reduce);
     void decode_and_update();
     void backward(float hidden_decay, const Reduction& reduce);
+    void decode(index_t block, Range rows, MatrixView dh, double* squared_error);
     void update_encoder(index_t block);
+    void update_decoder(index_t block);
+    void split_weights();
+    void join_weights();
+    bool in_halves() const { return options_.precision == Precision::bfloat16; }
     TrainedMatrix decoder();
     void settle();
     index_t steps() const { return static_cast<index_t>(steps_.size()); }

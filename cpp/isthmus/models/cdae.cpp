@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "isthmus/batches/batch.hpp"
+#include "isthmus/batches/column_steps.hpp"
 #include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/chunks.hpp"
 #include "isthmus/core/parallel.hpp"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "isthmus/batches/column_steps.hpp"
 #include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"
@@ -79,7 +80,8 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
       layout_(ColumnLayout::in_order(model.shape.inputs)),
       batch_rows_(std::min(options.batch_size, std::max<index_t>(rows, 1))),
       codes_(batch_rows_, model.shape.latent),
-      output_(options.likelihood, model.shape.inputs, model.decoder.cols(), batch_rows_),
+      output_(options.likelihood, model.shape.inputs, model.decoder.cols(), batch_rows_,
+              options.precision),
       trained_(model, options.optimizer.kind) {
     const MultinomialShape& shape = model.shape;
     const OptimizerKind kind = options_.optimizer.kind;

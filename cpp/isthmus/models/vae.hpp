@@ -66,6 +66,7 @@ struct MultinomialOptions {
     Likelihood likelihood = Likelihood::multinomial;
     index_t sampled_items = 0;  // drawn for a batch's softmax; 0: it is over all items
     float noise = 1.0f;         // standard deviation of the code's noise before it is scaled
+    Precision precision = Precision::float32;  // of the output layer's products
     std::uint64_t seed = 0;
     int num_threads = 1;
 };

@@ -64,10 +64,10 @@ std::vector<Matrix*> LayerStack::parameters() {
     return all;
 }
 
-TrainedStack::TrainedStack(LayerStack& layers, OptimizerKind kind)
-    : encoder(layers.encoder, kind),
+TrainedStack::TrainedStack(LayerStack& layers, OptimizerKind kind, Precision precision)
+    : encoder(layers.encoder, kind, precision),
       encoder_bias(layers.encoder_bias, kind),
-      decoder(layers.decoder, kind),
+      decoder(layers.decoder, kind, precision),
       decoder_bias(layers.decoder_bias, kind) {
     bias_gradient.emplace_back(1, layers.encoder_bias.cols());
     for (DenseLayer& layer : layers.hidden) {

@@ -55,7 +55,8 @@ struct TrainedStack {
     std::vector<Matrix> hidden_gradient;  // as hidden
     std::vector<Matrix> bias_gradient;    // of the encoder, then as hidden
 
-    TrainedStack(LayerStack& layers, OptimizerKind kind);
+    // `precision` is the encoder's and the decoder's.
+    TrainedStack(LayerStack& layers, OptimizerKind kind, Precision precision = Precision::float32);
 
     // In the order of LayerStack::parameters().
     std::vector<Parameter*> parameters();

@@ -2,6 +2,7 @@
 // Optimizers by name, their options, and the constants of a step. optimizer_policies.hpp applies a
 // step.
 
+#include <cstdint>
 #include <string>
 
 #include "isthmus/core/types.hpp"
@@ -42,6 +43,7 @@ struct OptimizerStep {
     float momentum, beta1, beta2;
     float decay;
     float bias_decay = 0.0f;  // of the biases that step with rows of weights
+    std::uint32_t noise = 0;  // what rounding draws from
 };
 
 // Several steps without a gradient, taken as one.

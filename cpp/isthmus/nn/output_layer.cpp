@@ -117,7 +117,8 @@ Likelihood likelihood_from_name(const std::string& name) {
                                 "': choose multinomial, bernoulli or gaussian");
 }
 
-OutputLayer::OutputLayer(Likelihood likelihood, index_t items, index_t units, index_t batch_rows)
+OutputLayer::OutputLayer(Likelihood likelihood, index_t items, index_t units, index_t batch_rows,
+                         Precision precision)
     : likelihood_(likelihood),
       batch_rows_(batch_rows),
       widest_(std::min(kMostBlockColumns, round_up(items, kLineFloats))) {
@@ -127,6 +128,11 @@ OutputLayer::OutputLayer(Likelihood likelihood, index_t items, index_t units, in
     }
     log_total_.resize(static_cast<std::size_t>(batch_rows_));
     row_loss_.resize(log_total_.size());
+    if (precision == Precision::float32) return;
+    packed_ = std::make_unique<Packed>();
+    packed_->codes = PackedWords(batch_rows_, units);
+    packed_->panels = PackedPanels(batch_rows_, units);
+    for (index_t s = 0; s < kSlices; ++s) packed_->errors.emplace_back(batch_rows_, widest_);
 }
 
 // Blocks' sizes differ by a cache line at most, so that workers have equal shares.
@@ -141,7 +147,9 @@ double OutputLayer::score(const Task& task, int num_threads) {
     blocks_ = blocks_of(items_);
     while (static_cast<index_t>(logits_.size()) < blocks_) {
         logits_.emplace_back(batch_rows_, widest_);
+        if (packed_) packed_->weights.emplace_back(widest_, task.h.cols);
     }
+    if (packed_) packed_->rows = packed_->codes.pack(task.h);
     block_top_.resize(static_cast<std::size_t>(blocks_ * batch_rows_));
     block_sum_.resize(block_top_.size());
     block_own_.resize(block_top_.size());
@@ -161,8 +169,7 @@ void OutputLayer::score_block(const Task& task, index_t b) {
     const Range own = block(b);
     MatrixView z = logits_[static_cast<std::size_t>(b)].view();
     z.cols = own.size();
-    multiply_rows_transposed(task.h, rows_of(ConstMatrixView(task.weights->weights->view()), own),
-                             0, task.h.rows, z);
+    multiply_block(task, b, z);
     const float* bias = task.bias->weights->row(0) + own.begin;
     alignas(64) float base[kMostBlockColumns];
     std::fill_n(base, z.width(), kNothing);
@@ -170,6 +177,36 @@ void OutputLayer::score_block(const Task& task, index_t b) {
         base[c] = bias[c] + (task.log_weight ? task.log_weight[own.begin + c] : 0.0f);
     }
     for (index_t r = 0; r < task.h.rows; ++r) score_row(task, b, r, base, z.row(r));
+}
+
+// z = h W^T, for a block's rows of W
+void OutputLayer::multiply_block(const Task& task, index_t b, MatrixView z) {
+    const ConstMatrixView weights =
+        rows_of(ConstMatrixView(task.weights->weights->view()), block(b));
+    if (packed_) {
+        PackedPanels& panels = packed_->weights[static_cast<std::size_t>(b)];
+        panels.pack_transposed(weights);
+        multiply(packed_->rows, panels, false, z);
+    } else {
+        multiply_rows_transposed(task.h, weights, 0, task.h.rows, z);
+    }
+}
+
+// dh += errors W; gradient = errors^T h
+void OutputLayer::multiply_errors(const Task& task, index_t slice, index_t b,
+                                  ConstMatrixView errors, MatrixView dh, MatrixView gradient) {
+    const ConstMatrixView weights =
+        rows_of(ConstMatrixView(task.weights->weights->view()), block(b));
+    if (packed_) {
+        PackedPanels& panels = packed_->weights[static_cast<std::size_t>(b)];
+        PackedWords& words = packed_->errors[static_cast<std::size_t>(slice)];
+        panels.pack(weights, false);
+        multiply(words.pack(errors), panels, true, dh);
+        multiply(words.pack_transposed(errors), packed_->panels, false, gradient);
+    } else {
+        add_product(errors, weights, dh);
+        multiply_columns(errors, task.h, errors.rows, 0, task.h.cols, gradient);
+    }
 }
 
 void OutputLayer::score_row(const Task& task, index_t b, index_t row, const float* base,
@@ -212,7 +249,7 @@ double OutputLayer::loss_of(const Task& task, index_t row) {
 
 void OutputLayer::step(const Task& task, const OptimizerStep& step, int num_threads) {
     const index_t rows = task.h.rows;
-    const TrainedMatrix weights = task.weights->view();
+    if (packed_) packed_->panels.pack(task.h, true);
     parallel_for(kSlices, num_threads, [&](index_t slice) {
         MatrixView dh = parts_[static_cast<std::size_t>(slice)].view();
         dh.rows = rows;
@@ -224,10 +261,9 @@ void OutputLayer::step(const Task& task, const OptimizerStep& step, int num_thre
             errors.cols = own.size();
             alignas(64) float bias_gradient[kMostBlockColumns] = {};
             errors_of_block(task, b, errors, bias_gradient);
-            add_product(errors, rows_of(weights.weights, own), dh);
             MatrixView gradient = gradient_[static_cast<std::size_t>(slice)].view();
             gradient.rows = own.size();
-            multiply_columns(errors, task.h, rows, 0, task.h.cols, gradient);
+            multiply_errors(task, slice, b, errors, dh, gradient);
             task.weights->step(gradient.data, own.begin * gradient.stride,
                                own.size() * gradient.stride, step);
             task.bias->step(bias_gradient, own.begin, errors.width(), step.with_decay(0.0f));

@@ -10,11 +10,14 @@
 //     gaussian      sum (x_i - z_i)^2 / 2                    dz = z - x
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "isthmus/core/csr.hpp"
+#include "isthmus/core/half_matrix.hpp"
 #include "isthmus/core/types.hpp"
+#include "isthmus/nn/half_products.hpp"
 #include "isthmus/nn/optimizers.hpp"
 #include "isthmus/nn/parameter.hpp"
 
@@ -27,8 +30,10 @@ Likelihood likelihood_from_name(const std::string& name);
 
 class OutputLayer {
 public:
-    // For at most `items` items and `batch_rows` rows; units: columns of W.
-    OutputLayer(Likelihood likelihood, index_t items, index_t units, index_t batch_rows);
+    // For at most `items` items and `batch_rows` rows; units: columns of W. `precision` is that of
+    // the products' operands.
+    OutputLayer(Likelihood likelihood, index_t items, index_t units, index_t batch_rows,
+                Precision precision);
 
     // What a batch is scored with: weights' first `items` rows, bias' first columns. Its rows'
     // cells are those of rows ids[0..rows) of `matrix`. log_weight (or null), one per item, is
@@ -59,6 +64,9 @@ private:
         return static_cast<std::size_t>(b * batch_rows_ + row);
     }
     void score_block(const Task& task, index_t b);
+    void multiply_block(const Task& task, index_t b, MatrixView z);
+    void multiply_errors(const Task& task, index_t slice, index_t b, ConstMatrixView errors,
+                         MatrixView dh, MatrixView gradient);
     void score_row(const Task& task, index_t b, index_t row, const float* base, float* logits);
     double loss_of(const Task& task, index_t row);
     void errors_of_block(const Task& task, index_t b, MatrixView errors, float* bias_gradient);
@@ -76,6 +84,16 @@ private:
     std::vector<double> block_own_;
     std::vector<float> log_total_;  // per row: log of the sum of exp of all logits
     std::vector<double> row_loss_;
+
+    // In bfloat16: what is multiplied.
+    struct Packed {
+        PackedWords codes;
+        PackedRows rows;                    // of the codes
+        PackedPanels panels;                // of the codes
+        std::vector<PackedPanels> weights;  // per block
+        std::vector<PackedWords> errors;    // per slice
+    };
+    std::unique_ptr<Packed> packed_;  // null in float32
 };
 
 }  // namespace isthmus

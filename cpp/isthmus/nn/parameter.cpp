@@ -26,9 +26,12 @@ void step_array(Optimizer optimizer, float* weights, const float* gradient, inde
 
 }  // namespace
 
-Parameter::Parameter(Matrix& weights_, OptimizerKind kind) : weights(&weights_) {
+Parameter::Parameter(Matrix& weights_, OptimizerKind kind, Precision precision_)
+    : weights(&weights_), precision(precision_) {
+    const index_t cols = weights_.cols();
     for (int i = 0; i < optimizer_states(kind); ++i) {
-        state[i] = Matrix(weights_.rows(), weights_.cols());
+        const bool halves = precision == Precision::bfloat16;
+        state[i] = Matrix(weights_.rows(), halves ? floats_for_halves(cols) : cols);
     }
 }
 

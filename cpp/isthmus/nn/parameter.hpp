@@ -4,15 +4,18 @@
 #include <cstdint>
 #include <vector>
 
+#include "isthmus/core/half_matrix.hpp"
 #include "isthmus/core/types.hpp"
 #include "isthmus/nn/optimizers.hpp"
 
 namespace isthmus {
 
-// A matrix of weights and its optimizer's state, of the same shape.
+// A matrix of weights and its optimizer's state: of the same shape or, in bfloat16, of split rows
+// and of as many halves.
 struct TrainedMatrix {
     MatrixView weights;
     MatrixView state[2];
+    Precision precision = Precision::float32;
     // How many steps each row has taken, where rows without a cell in a batch skip its step until a
     // batch reads them; null: all rows take every step at once.
     std::int32_t* taken = nullptr;
@@ -23,20 +26,21 @@ struct TrainedMatrix {
 
 struct Parameter {
     Matrix* weights = nullptr;
-    Matrix state[2];                  // as many as the optimizer has
+    Matrix state[2];  // as many as the optimizer has
+    Precision precision = Precision::float32;
     std::vector<std::int32_t> taken;  // steps that each row has taken, if rows may skip them
 
     Parameter() = default;
-    Parameter(Matrix& weights, OptimizerKind kind);
+    Parameter(Matrix& weights, OptimizerKind kind, Precision precision = Precision::float32);
 
     TrainedMatrix view() {
-        TrainedMatrix trained{weights->view(), {state[0].view(), state[1].view()}};
+        TrainedMatrix trained{weights->view(), {state[0].view(), state[1].view()}, precision};
         if (!taken.empty()) trained.taken = taken.data();
         return trained;
     }
 
     // One step of `size` floats from `begin` on (on a cache line; padding counts), along
-    // `gradient`.
+    // `gradient`. In float32 alone.
     void step(const float* gradient, index_t begin, index_t size, const OptimizerStep& step);
 
     // The same for all of them.

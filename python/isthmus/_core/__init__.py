@@ -12,7 +12,7 @@ from types import ModuleType
 
 from isthmus._core import _cpu
 
-_NAMES = ("baseline", "avx2", "avx512")  # slowest first
+_NAMES = ("baseline", "avx2", "avx512", "avx512bf16")  # slowest first
 
 
 def _built() -> tuple[str, ...]:

@@ -190,6 +190,7 @@ class Trainer(metaclass=_PybindType):
         hidden_regularization: float | None = None,
         transposed: bool = False,
         bias_regularization: float = 0.0,
+        precision: str = "float32",
     ) -> None: ...
     def run_epoch(
         self,
@@ -245,6 +246,7 @@ class MultinomialTrainer(metaclass=_PybindType):
         noise: float = 1.0,
         seed: int,
         num_threads: int,
+        precision: str = "float32",
     ) -> None: ...
     def run_epoch(
         self,

@@ -13,6 +13,7 @@ from isthmus.data._csr import CSR, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
 from isthmus.models._autoencoder import Autoencoder, Biases, PartVectors, Reader
 from isthmus.models._column_prior import ColumnPrior
+from isthmus.models._precision import precision_of
 from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
 from isthmus.training.schedule import learning_rates
@@ -104,6 +105,7 @@ class Learner:
             num_threads=num_threads,
             transposed=transposed,
             bias_regularization=self._bias_regularization(),
+            precision=precision_of(settings.precision, settings.optimizer),
         )
         self._codes: _core.Matrix | None = None
         self._encoded = False

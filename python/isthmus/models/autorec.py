@@ -23,6 +23,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import LbfgsLearner, Learner
+from isthmus.models._precision import check_precision
 from isthmus.models._pretraining import inner_layers
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors
@@ -127,6 +128,12 @@ class AutoRec(RatingModel):
         The same for the ratings that are reconstructed, added back in predictions. "biases": the
         mean and biases of users and items, damped as if by 8 and 4 further ratings (Koren, KDD
         2008); the outputs' own biases are then damped as well.
+    precision : {"auto", "float32", "bfloat16"}, default "auto"
+        What training reads and multiplies: weights, codes and errors as they are, or rounded to
+        bfloat16. Either way weights are kept, and sums added up, in float32; with "bfloat16" the
+        optimizer's state is in 16 bits too, rounded at random. "auto" is "bfloat16" where the
+        processor multiplies it (AVX-512 BF16), but "float32" with ``optimizer="lbfgs"`` or
+        "rprop", which need it.
     default_rating : float, optional
         What `predict` gives where the user or the item had no rating in training (the paper: 3);
         `recommend` ranks by the model alone. By default,
@@ -222,6 +229,7 @@ class AutoRec(RatingModel):
         row_scaling: float = 0.5,
         input_centering: str = "none",
         target_centering: str = "biases",
+        precision: str = "auto",
         default_rating: float | None = None,
         clip: bool = True,
         validation_fraction: float | None = None,
@@ -251,6 +259,7 @@ class AutoRec(RatingModel):
         self.row_scaling = row_scaling
         self.input_centering = input_centering
         self.target_centering = target_centering
+        self.precision = precision
         self.default_rating = default_rating
         self.clip = clip
         self.validation_fraction = validation_fraction
@@ -411,6 +420,7 @@ class AutoRec(RatingModel):
                 f"{self.decoder_activation!r}, whose range is scaled to that of the ratings, "
                 f"but it was {shown(self.target_centering)}."
             )
+        check_precision(self.precision, self.optimizer)
         self._check_shared_parameters()
 
     def _check_pretraining(self) -> None:

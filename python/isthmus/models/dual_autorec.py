@@ -16,6 +16,7 @@ from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import regularization_of
 from isthmus.models._dual_learner import SIDES, DualLearner, dual_vectors
+from isthmus.models._precision import check_precision
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors, part_of
 from isthmus.models.autorec import AutoRec
@@ -59,6 +60,11 @@ class DualAutoRec(RatingModel):
         Each is a pass of both parts over the ratings.
     corruption : float, default 0.4
         Probability that a cell is masked in the input, in [0, 1).
+    precision : {"auto", "float32", "bfloat16"}, default "auto"
+        What training reads and multiplies: weights, codes and errors as they are, or rounded to
+        bfloat16. Either way weights are kept, and sums added up, in float32; with "bfloat16" the
+        optimizer's state is in 16 bits too, rounded at random. "auto" is "bfloat16" where the
+        processor multiplies it (AVX-512 BF16).
     default_rating : float, optional
         What `predict` gives where the user or the item had no rating in training.
     clip : bool, default True
@@ -123,6 +129,7 @@ class DualAutoRec(RatingModel):
         batch_size: int | Literal["auto"] = "auto",
         epochs: int = 15,
         corruption: float = 0.4,
+        precision: str = "auto",
         default_rating: float | None = None,
         clip: bool = True,
         validation_fraction: float | None = None,
@@ -137,6 +144,7 @@ class DualAutoRec(RatingModel):
         self.batch_size = batch_size
         self.epochs = epochs
         self.corruption = corruption
+        self.precision = precision
         self.default_rating = default_rating
         self.clip = clip
         self.validation_fraction = validation_fraction
@@ -153,6 +161,7 @@ class DualAutoRec(RatingModel):
         if not is_auto(self.batch_size):
             check_integer("batch_size", self.batch_size, low=1, besides=' or "auto"')
         check_real("corruption", self.corruption, low=0, high=1, open_high=True)
+        check_precision(self.precision)
         self._check_shared_parameters()
 
     # Training
