@@ -100,6 +100,32 @@ def strings(folder):
     return folder / "strings.st"
 
 
+class TestShard:
+    def test_shards_are_trained_from(self, run, ok, folder, tmp_path, model):
+        out = ok(
+            *("shard", folder / "ratings.csv", "--buckets", 3, "--axis", "item"),
+            *("--output", tmp_path / "shards"),
+        )
+        assert re.fullmatch(
+            rf"wrote {tmp_path / 'shards'} \(Shards\(40 users x 30 items, 400 ratings in \[1, 5\], "
+            r"3 buckets of items\), [\d.]+ KiB\)\n",
+            out,
+        )
+        code, _, err = run("train", tmp_path / "shards", "--implicit", "-o", tmp_path / "m.st")
+        assert (code, err.count("\n")) == (1, 1)
+        assert "must be given to shard, which wrote it" in err
+        ok("train", tmp_path / "shards", *QUICK, "--output", tmp_path / "m.safetensors")
+        again = Recommender.load(tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(again.recommend()[1], model.recommend()[1])
+
+    def test_refuses_in_one_line(self, run, folder, tmp_path):
+        code, _, err = run("shard", folder / "ratings.csv", "--buckets", 0, "-o", tmp_path / "s")
+        assert (code, err) == (
+            1,
+            "isthmus: error: buckets must be an integer from 1 to 65,536, but it was 0.\n",
+        )
+
+
 class TestTrain:
     def test_writes_the_model_that_fit_gives(self, ok, folder, tmp_path, model):
         out = ok("train", folder / "ratings.csv", *QUICK, "--output", tmp_path / "m.safetensors")
@@ -909,6 +935,68 @@ class TestRecommend:
         new = Ratings.from_arrays([9000, 9000], [507, 511], [5, 1])
         assert [i["item"] for i in one["items"]] == model.recommend(ratings=new)[0][0].tolist()
 
+    def test_writes_the_lists_of_everyone(self, ok, folder, tmp_path, model):
+        wanted = ("--candidates", tmp_path / "ids", "--include-seen", "--order", "rating", "-n", 4)
+        (tmp_path / "ids").write_text("501\n507\n520\n")
+        out = ok(
+            *("recommend", folder / "model.safetensors", "--all", *wanted),
+            *("--output", tmp_path / "lists"),
+        )
+        assert out == f"wrote {tmp_path / 'lists'} (40 users in 1 file)\n"
+        found = pq.read_table(tmp_path / "lists").to_pydict()
+        ids, scores = model.recommend(
+            n=4, candidates=[501, 507, 520], exclude_seen=False, order="rating"
+        )
+        assert found["user"] == model.user_ids_.tolist()
+        assert found["items"] == ids[:, :3].tolist()
+        np.testing.assert_array_equal(np.float32(found["scores"]), scores[:, :3])
+
+    def test_leaves_out_of_the_lists_of_everyone(self, run, ok, folder, tmp_path, model):
+        args = ("recommend", folder / "model.safetensors", "--all", "-o", tmp_path / "lists")
+        (tmp_path / "ids").write_text("501\n507\n")
+        (tmp_path / "pairs.csv").write_text("user,item\n100,501\n")
+        for option in ("--candidates", "--exclude"):
+            code, _, err = run(*args, option, tmp_path / "pairs.csv")
+            assert code == 1
+            assert "must have an item in each line, for all users alike: with --output" in err
+        ok(*args, "--exclude", tmp_path / "ids")
+        found = pq.read_table(tmp_path / "lists").to_pydict()
+        expected = model.recommend(exclude=[501, 507])[0]
+        assert found["items"] == [row[row >= 0].tolist() for row in expected]
+
+    def test_writes_the_lists_of_histories(self, run, ok, folder, tmp_path, model):
+        table = pa.table({"user": [7, 100], "items": [[501, 99], []], "ratings": [[4.0, 1.0], []]})
+        pq.write_table(table, tmp_path / "histories.parquet")
+        args = ("recommend", folder / "model.safetensors", "-o", tmp_path / "lists")
+        args = (*args, "--histories", tmp_path / "histories.parquet")
+        code, _, err = run(*args)
+        assert code == 1
+        assert "but 99 is not" in err
+        assert sorted(os.listdir(tmp_path)) == ["histories.parquet"]
+        ok(*args, "--skip-unknown")
+        found = pq.read_table(tmp_path / "lists").to_pydict()
+        new = Ratings.from_arrays([7], [501], [4.0], item_ids=model.item_ids_)
+        assert found["items"][0] == model.recommend(ratings=new)[0][0].tolist()
+        assert found["items"][1] == model.recommend(100)[0].tolist()
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (["--histories", "h.parquet"], "--histories must come with --output"),
+            (["--user", "100", "-o", "lists"], "--output must come with --all or --histories"),
+            (["--all", "-o", "lists", "--items", "movies.dat"], "--items must not come with"),
+            (["--all", "--histories", "h.parquet", "-o", "lists"], "one of them"),
+            (["--all", "-o", "lists", "--format", "csv"], "--format must not come with --output"),
+            (["--all", "-o", "lists", "--threshold", "4"], "--threshold must not come with"),
+            (["--histories", "h", "-o", "lists", "--separator", ";"], "--separator must not come"),
+            (["--all", "-o", "lists", "--skip-unknown"], "--skip-unknown must come with"),
+        ],
+    )
+    def test_refuses_options_that_do_not_go_together(self, run, folder, args, message):
+        code, _, err = run("recommend", folder / "model.safetensors", *args)
+        assert code == 2
+        assert message in " ".join(err.split())
+
     def test_knows_titles_by_string_ids(self, ok, strings, tmp_path):
         (tmp_path / "titles.csv").write_text("id,title\n42,Answer\n")
         out = ok(
@@ -920,7 +1008,7 @@ class TestRecommend:
     @pytest.mark.parametrize(
         ("args", "code", "message"),
         [
-            ([], 2, "there must be --user, --all-users or --ratings, one of them"),
+            ([], 2, "there must be --user, --all, --ratings or --histories, one of them"),
             (["--user", "100", "--all-users"], 2, "one of them"),
             (["--user", "1"], 1, "users must be among the 40 user ids"),
             (["--user", "x"], 1, "--user must be an integer"),
@@ -972,7 +1060,7 @@ class TestProgram:
         assert ok("--version") == f"isthmus {isthmus.__version__}\n"
 
     @pytest.mark.parametrize(
-        "command", ["train", "evaluate", "predict", "recommend", "info", "demo"]
+        "command", ["train", "evaluate", "predict", "recommend", "shard", "info", "demo"]
     )
     def test_explains_every_command(self, ok, command):
         assert f" {command} " in ok("--help")

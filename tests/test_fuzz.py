@@ -14,6 +14,7 @@ INPUTS = {
     "npz": 300,
     "parquet": 200,
     "model": 300,
+    "shards": 200,
     "train": 200,
 }
 

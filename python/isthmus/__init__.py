@@ -7,6 +7,8 @@ from isthmus._util.build import build_info
 from isthmus.data.content import Content
 from isthmus.data.io import read_items, read_ratings, write_ratings
 from isthmus.data.ratings import Ratings
+from isthmus.data.sharding import shard
+from isthmus.data.shards import Bucket, Shards
 from isthmus.data.splits import (
     HeldOutUsers,
     RatingKFold,
@@ -40,6 +42,7 @@ __all__ = [
     "AutoRec",
     "BiasedMF",
     "Blend",
+    "Bucket",
     "Content",
     "ConvergenceError",
     "DualAutoRec",
@@ -51,6 +54,7 @@ __all__ = [
     "RatingKFold",
     "Ratings",
     "Recommender",
+    "Shards",
     "Tuned",
     "UserSplit",
     "__version__",
@@ -61,6 +65,7 @@ __all__ = [
     "mask_split",
     "read_items",
     "read_ratings",
+    "shard",
     "synthetic_ratings",
     "train_test_split",
     "tune",

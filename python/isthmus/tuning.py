@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus._util.checks import check_integer, check_real, check_share, shown
 from isthmus._util.random import seed_from
-from isthmus.data.ratings import as_ratings
+from isthmus.data.ratings import as_ratings, in_memory
 from isthmus.data.splits import split_off
 from isthmus.evaluation.evaluate import error_of
 from isthmus.exceptions import ConvergenceError
@@ -71,7 +71,7 @@ def tune(
     ----------
     model : Recommender
         Any; what `space` does not name stays as it is.
-    X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+    X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
         Training data.
     space : callable
         Called with an `optuna.Trial`, gives the parameters to try, as
@@ -125,7 +125,7 @@ def tune(
     if validation is None:
         check_share("validation_fraction", validation_fraction)
         train, validation = split_off(
-            as_ratings(X),
+            as_ratings(in_memory(X)),
             validation_fraction,
             name="validation_fraction",
             random_state=seed,

@@ -462,7 +462,7 @@ def _check_ratings(given, folder):
         return refusal(error, FILE_ERRORS, path=path)
     finally:
         path.unlink()
-    _check_whole(ratings)
+    check_whole(ratings)
     _check_round_trip(ratings, folder, len(given["data"]) % 3)
     return "accepted"
 
@@ -483,7 +483,7 @@ def check_items(given, folder):
     return "accepted"
 
 
-def _check_whole(ratings):
+def check_whole(ratings):
     n_users, n_items = ratings.shape
     indptr, indices = ratings.indptr, ratings.indices
     require((indptr.dtype, indices.dtype) == (np.int64, np.int32), "indices of other types")

@@ -3,7 +3,7 @@
 import random
 from typing import Any, NamedTuple
 
-from . import files, model_files, plans, training
+from . import files, model_files, plans, shard_files, training
 
 
 class Kind(NamedTuple):
@@ -20,6 +20,7 @@ KINDS = {
     "npz": Kind(files.draw_npz, files.check_ratings),
     "parquet": Kind(files.draw_parquet, files.check_ratings),
     "model": Kind(model_files.draw, model_files.check),
+    "shards": Kind(shard_files.draw, shard_files.check),
     "train": Kind(plans.draw, training.check),
 }
 

@@ -101,7 +101,7 @@ def _damaged(rng):
         if rng.random() < 0.35:
             about = _mutate_about(rng, about)
         else:
-            _mutate_tensors(rng, tensors, others)
+            mutate_tensors(rng, tensors, others)
     if about is not None:
         metadata["isthmus"] = json_text(rng, about)
     header = tensor_header(metadata, tensors)
@@ -139,7 +139,8 @@ def _mutate_about(rng, about):
     return about
 
 
-def _mutate_tensors(rng, tensors, others):
+def mutate_tensors(rng, tensors, others):
+    """Change, drop, rename or swap one of a file's arrays."""
     if not tensors:
         return
     name = rng.choice(list(tensors))

@@ -29,7 +29,8 @@ BATCH = 100
 """Inputs that a worker is given at a time."""
 SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 """Whether the address sanitizer is at work, which takes time and memory of its own."""
-SHARES = {"csv": 16, "lines": 8, "items": 4, "npz": 15, "parquet": 10, "model": 25, "train": 30}
+SHARES = {"csv": 15, "lines": 7, "items": 4, "npz": 13, "parquet": 9, "model": 22, "shards": 4}
+SHARES["train"] = 26
 """Inputs of each kind, of 100."""
 KEPT = 3
 """Failures of one kind that are saved."""

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TEMPORARY", "atomic_write", "check_writable"]
+__all__ = ["TEMPORARY", "atomic_folder", "atomic_write", "check_new_folder", "check_writable"]
 
 TEMPORARY = (".isthmus-", ".tmp")
 """How the names of temporary files begin and end; short, since names end at 255 bytes."""
@@ -51,7 +52,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     'hello'
     """
     target = check_writable(path)
-    temporary = target.with_name(f"{TEMPORARY[0]}{secrets.token_hex(6)}{TEMPORARY[1]}")
+    temporary = _temporary_beside(target)
     with _removed_by_sigterm(temporary):
         # Unlike tempfile's, this mode is subject to the umask, as that of any new file is.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -62,12 +63,83 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             _flush_to_disk(temporary, os.O_RDWR)
             temporary.replace(target)
         except BaseException as error:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
             if isinstance(error, OSError) and error.filename in (None, str(temporary)):
                 error.filename = str(target)  # which is what the caller knows
             raise
-    if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, nor need it be
-        _flush_to_disk(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _flush_folder(target.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a folder of files so that it appears under its name only once it is complete.
+
+    As `atomic_write`, for a folder that must not exist yet, or be empty.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Yields
+    ------
+    pathlib.Path
+        The temporary folder, empty, for the body to fill.
+
+    Raises
+    ------
+    FileNotFoundError, PermissionError
+        If the folder around `path` does not exist, or may not be written.
+    FileExistsError
+        If there is something at `path`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "lists"
+    >>> with atomic_folder(target) as temporary:
+    ...     _ = (temporary / "greeting.txt").write_text("hello")
+    >>> [file.name for file in target.iterdir()]
+    ['greeting.txt']
+    """
+    target = check_new_folder(path)
+    temporary = _temporary_beside(target)
+    with _removed_by_sigterm(temporary):
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush_to_disk(file, os.O_RDWR)
+            _flush_folder(temporary)
+            if target.exists():
+                target.rmdir()
+            temporary.replace(target)
+        except BaseException:
+            _remove(temporary)
+            raise
+    _flush_folder(target.parent)
+
+
+def check_new_folder(path: str | os.PathLike[str]) -> Path:
+    """Return which folder a path stands for, unless none can be made there."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir() and any(target.iterdir()):
+        raise FileExistsError(f"{path} cannot be written: it is a folder that is not empty.")
+    if target.exists() and not target.is_dir():
+        raise FileExistsError(f"{path} cannot be written: it is a file, and must be a new folder.")
+    _check_parent(target, path)
+    return target
+
+
+def _temporary_beside(target: Path) -> Path:
+    return target.with_name(f"{TEMPORARY[0]}{secrets.token_hex(6)}{TEMPORARY[1]}")
+
+
+def _remove(temporary: Path) -> None:
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -79,7 +151,7 @@ def _removed_by_sigterm(temporary: Path) -> Iterator[None]:
         return
 
     def end(number: int, frame: Any) -> None:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
@@ -111,17 +183,26 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
         If `path` is a folder, or another thing that is no file, such as a device or a pipe.
     """
     target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: the folder {target.parent} is missing.")
     if target.is_dir():
         raise IsADirectoryError(f"{path} cannot be written: it is a folder.")
     if target.exists() and not target.is_file():
         raise OSError(f"{path} cannot be written: it is a device, or a pipe, and no file.")
+    _check_parent(target, path)
+    return target
+
+
+def _check_parent(target: Path, path: str | os.PathLike[str]) -> None:
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: the folder {target.parent} is missing.")
     if not os.access(target.parent, os.W_OK):
         raise PermissionError(
             f"{path} cannot be written: the folder {target.parent} may not be written."
         )
-    return target
+
+
+def _flush_folder(folder: Path) -> None:
+    if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, nor need it be
+        _flush_to_disk(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _flush_to_disk(path: Path, flags: int) -> None:

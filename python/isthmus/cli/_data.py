@@ -118,9 +118,9 @@ def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]
     return prepared(ratings, **preparing)
 
 
-def load(path: Path, num_threads: int | None) -> Recommender:
+def load(path: Path, num_threads: int | None, *, mmap: bool = False) -> Recommender:
     """Read a model, to be used with another number of threads than it was trained with."""
-    model = Recommender.load(path)
+    model = Recommender.load(path, mmap=mmap)
     return model.set_params(num_threads=num_threads or 0)
 
 
@@ -241,9 +241,11 @@ def read_id_file(path: Path, known: IdArray) -> IdArray:
 
 
 def read_choice(
-    path: Path, model: Recommender, users: IdArray, options: dict[str, Any]
+    path: Path, model: Recommender, users: IdArray | None, options: dict[str, Any]
 ) -> IdArray | list[IdArray]:
     """Read items for all users alike, one id in a line, or a user and an item in each line.
+
+    Without `users`, pairs are refused.
 
     Returns
     -------
@@ -252,6 +254,11 @@ def read_choice(
     """
     if not _has_pairs(path, model.item_ids_):
         return read_id_file(path, model.item_ids_)
+    if users is None:
+        raise ValueError(
+            f"{path} must have an item in each line, for all users alike: with --output, those of "
+            f"each user are the columns candidates and exclude of --histories."
+        )
     rows, items = read_pairs(path, model, options)
     if rows.dtype.kind != users.dtype.kind or not np.isin(rows, users).any():
         raise ValueError(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
+from isthmus._util.files import check_new_folder
 from isthmus.cli._data import (
     ids_from_text,
     load,
@@ -25,6 +26,7 @@ from isthmus.cli._options import Source, command_with
 from isthmus.cli._output import escape_json, write_csv
 from isthmus.cli.predict import ModelFile, Order, Ordering, Threads
 from isthmus.data._reading import printable
+from isthmus.lists import Lister, write_lists
 
 __all__ = ["Recommended", "print_table", "register"]
 
@@ -68,12 +70,37 @@ def recommend(
         list[str] | None, typer.Option(help="Id of a user of the training data; may be repeated.")
     ] = None,
     all_users: Annotated[
-        bool, typer.Option("--all-users", help="Recommend to every user of the training data.")
+        bool,
+        typer.Option("--all", "--all-users", help="Recommend to every user of the training data."),
     ] = False,
     ratings: Annotated[
         Path | None,
         typer.Option(help="Recommend to the users of this file, from their ratings in it."),
     ] = None,
+    histories: Annotated[
+        Path | None,
+        typer.Option(
+            help="Recommend to the users of a Parquet file or a folder of them, however large, "
+            "from what it says of them: a row a user (user, and lists of items, ratings, exclude "
+            "and candidates) or a row a rating. Goes with --output.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="New folder for Parquet files with the lists, of --all or --histories, made some "
+            "thousand users at a time; by default lists are printed.",
+        ),
+    ] = None,
+    skip_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unknown",
+            help="Go on without those items of --histories that the model does not know.",
+        ),
+    ] = False,
     n: Annotated[int, typer.Option("--n", "-n", help="Items to recommend to each.")] = 10,
     items: Annotated[
         Path | None,
@@ -107,12 +134,34 @@ def recommend(
     """Recommend items to users.
 
     `isthmus recommend model.safetensors --user 196 --items movies.csv`
+
+    `isthmus recommend model.safetensors --all --output lists/`
     """
-    if [bool(user), all_users, ratings is not None].count(True) != 1:
-        raise typer.BadParameter("there must be --user, --all-users or --ratings, one of them.")
-    recommender = load(model, num_threads)
+    given = [bool(user), all_users, ratings is not None, histories is not None]
+    if given.count(True) != 1:
+        raise typer.BadParameter(
+            "there must be --user, --all, --ratings or --histories, one of them."
+        )
+    if skip_unknown and histories is None:
+        raise typer.BadParameter("--skip-unknown must come with --histories.")
+    if histories is not None and output is None:
+        raise typer.BadParameter("--histories must come with --output.")
+    if output is not None:
+        if not (all_users or histories is not None):
+            raise typer.BadParameter("--output must come with --all or --histories.")
+        if items is not None:
+            raise typer.BadParameter("--items must not come with --output, whose lists are of ids.")
+        if output_format is not Format.table:
+            raise typer.BadParameter("--format must not come with --output, which writes Parquet.")
+        _refuse_reading_options(*context.obj)
+        check_new_folder(output)
+    recommender = load(model, num_threads, mmap=output is not None)
     options: dict[str, Any] = {"n": n, "exclude_seen": not include_seen, "order": order.value}
-    if ratings is not None:
+    users: Any = None  # of each of whom lists are printed
+    if output is not None:
+        options["unknown_items"] = "skip" if skip_unknown else "error"
+        options["duplicates"] = context.obj[0].get("duplicates", "error")
+    elif ratings is not None:
         new = read_prepared(ratings, *context.obj)
         new = with_ids_like(new, recommender.user_ids_, recommender.item_ids_)
         users, options["ratings"] = new.user_ids, new
@@ -123,6 +172,10 @@ def recommend(
     for name, path in (("candidates", candidates), ("exclude", exclude)):
         if path is not None:
             options[name] = read_choice(path, recommender, users, context.obj[0])
+    if output is not None:
+        n_users, n_files = write_lists(Lister(recommender, **options), output, histories)
+        print(f"wrote {output} ({n_users:,} users in {n_files:,} file{'s' * (n_files > 1)})")
+        return
     titles = {} if items is None else read_titles(items, recommender.item_ids_)
     ids, scores = recommender.recommend(**options)
     lists = (
@@ -142,6 +195,15 @@ def recommend(
         _print_csv(lists, titled=items is not None)
     else:
         _print_json(lists, titled=items is not None)
+
+
+def _refuse_reading_options(reading: dict[str, Any], preparing: dict[str, Any]) -> None:
+    for name in (*reading, *preparing):
+        if name != "duplicates":
+            raise typer.BadParameter(
+                f"--{name.replace('_', '-')} must not come with --output: histories have columns "
+                f"of known names."
+            )
 
 
 def print_table(lists: Lists) -> None:

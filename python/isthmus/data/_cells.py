@@ -10,9 +10,11 @@ from isthmus._util.checks import check_choice
 from isthmus.data._csr import CSR, sorting_order
 from isthmus.data._ids import IdArray
 
-__all__ = ["Duplicates", "csr_from_cells", "matrix_cells", "matrix_rows"]
+__all__ = ["DUPLICATES", "Duplicates", "csr_from_cells", "matrix_cells", "matrix_rows"]
 
 Duplicates = Literal["error", "mean", "sum", "last"]
+
+DUPLICATES = ("error", "mean", "sum", "last")
 
 
 def csr_from_cells(
@@ -26,7 +28,7 @@ def csr_from_cells(
     item_ids: IdArray,
 ) -> tuple[CSR, NDArray[np.int64] | None]:
     """Sort cells by row and column, and refuse or merge those that occur more than once."""
-    check_choice("duplicates", duplicates, ("error", "mean", "sum", "last"))
+    check_choice("duplicates", duplicates, DUPLICATES)
     shape = (len(user_ids), len(item_ids))
     cell = rows.astype(np.int64) * shape[1] + columns
     if not (cell[1:] > cell[:-1]).all():

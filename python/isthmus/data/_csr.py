@@ -28,7 +28,9 @@ __all__ = [
     "sorting_order",
     "take_columns",
     "transpose",
+    "union",
     "with_ones",
+    "without",
 ]
 
 _INT32_MAX = np.iinfo(np.int32).max
@@ -216,6 +218,20 @@ def select_rows(matrix: CSR, rows: NDArray[np.int64]) -> CSR:
 def take_columns(pattern: CSR, columns: NDArray[np.int64]) -> CSR:
     """Keep some columns, in the order given, of a pattern."""
     return as_pattern(as_scipy(pattern)[:, columns])
+
+
+def union(*patterns: CSR) -> CSR:
+    """Return the cells that any of some patterns has, all of one shape."""
+    filled = [pattern for pattern in patterns if len(pattern.indices)]
+    if len(filled) < 2:
+        return (*filled, patterns[0])[0]
+    return as_pattern(sum(map(as_scipy, filled[1:]), as_scipy(filled[0])))
+
+
+def without(pattern: CSR, other: CSR) -> CSR:
+    """Return the cells of one pattern that another of the same shape has not."""
+    cells = as_scipy(pattern)
+    return as_pattern(cells - cells.multiply(as_scipy(other)))
 
 
 def append(seen: CSR, rows: CSR, axis: str) -> CSR:

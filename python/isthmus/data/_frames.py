@@ -13,7 +13,7 @@ from isthmus.data._columns import FIELDS, resolve_columns
 from isthmus.data._ids import IdArray, as_ids, rank_codes
 from isthmus.data._values import is_rating
 
-__all__ = ["Cells", "distinct_values", "frame_cells"]
+__all__ = ["Cells", "distinct_values", "frame_cells", "numbers"]
 
 
 _ID_TYPES = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
@@ -76,17 +76,17 @@ def frame_cells(
         return table[field], f"column {there[field]!r}"
 
     if missing is not None and len(missing) and "rating" in there:
-        kept = is_rating(_numbers(*column("rating")), missing)
+        kept = is_rating(numbers(*column("rating")), missing)
         table = table.filter(pa.array(kept))
     user_ids, rows = _ids(*column("user"))
     item_ids, columns = _ids(*column("item"))
     values, timestamps = np.ones(len(rows), np.float32), None
     if "rating" in there:
         rating, name = column("rating")
-        values = as_values(_numbers(rating, name), name)
+        values = as_values(numbers(rating, name), name)
     if "timestamp" in there:
         timestamp, name = column("timestamp")
-        timestamps = as_timestamps(_numbers(timestamp, name), name)
+        timestamps = as_timestamps(numbers(timestamp, name), name)
     return Cells(user_ids, rows, item_ids, columns, values, timestamps)
 
 
@@ -127,7 +127,8 @@ def distinct_values(column: Any) -> tuple[Any, NDArray[np.int64]]:
     return dictionary, codes
 
 
-def _numbers(column: Any, name: str) -> NDArray[Any]:
+def numbers(column: Any, name: str) -> NDArray[Any]:
+    """Return a column of numbers or points in time; an error calls it by its name."""
     _refuse_nulls(column, name)
     types = pa.types
     if types.is_decimal(column.type):

@@ -195,6 +195,14 @@ class IdIndex:
             )
         return position.reshape(array.shape)
 
+    def find(self, ids: IdArray, name: str) -> NDArray[np.int64]:
+        """Look ids up of which some may be unknown: their positions are -1."""
+        if len(ids) == 0:
+            return np.empty(0, np.int64)
+        self._check_type(ids, name)
+        found, position = self._find(ids)
+        return np.where(found, position, -1)
+
     def _check_type(self, ids: IdArray, name: str) -> None:
         if ids.dtype.kind != self.ids.dtype.kind:
             integers = ids.dtype.kind == "i"

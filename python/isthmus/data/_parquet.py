@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from isthmus.data._reading import check_unpacked, refuse_damage
 
-__all__ = ["names_in_parquet", "read_parquet"]
+__all__ = ["iter_parquet", "names_in_parquet", "parquet_files", "read_parquet"]
 
 _KIND = "a Parquet file"
 _BYTES_A_VALUE = 8
@@ -42,13 +44,52 @@ def read_parquet(path: str | PathLike[str], columns: Sequence[str]) -> Any:
         return table
 
 
+def parquet_files(path: str | PathLike[str]) -> list[Path]:
+    """Return a Parquet file, or those of a folder in order of their names."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} must be a Parquet file or a folder, but there is none.")
+    if path.is_file():
+        return [path]
+    # engines mark what is no data by these letters
+    files = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.suffix in (".parquet", ".pq") and not file.name.startswith((".", "_"))
+    ]
+    if not files:
+        raise FileNotFoundError(f"{path} must hold Parquet files (*.parquet), but it has none.")
+    return files
+
+
+def iter_parquet(path: str | PathLike[str], columns: Sequence[str], rows: int) -> Iterator[Any]:
+    """Read some columns of a file as tables of at most so many rows, strings as dictionaries."""
+    with refuse_damage(path, _KIND):
+        metadata = pq.read_metadata(path)
+        leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+        strings = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+        with pq.ParquetFile(path, read_dictionary=strings) as file:
+            batches = file.iter_batches(batch_size=rows, columns=list(columns))
+            for batch in _bounded(path, batches):
+                batch.validate(full=True)
+                yield pa.Table.from_batches([batch])
+
+
 def _bounded(path: str | PathLike[str], batches: Iterable[Any]) -> Iterator[Any]:
-    """Pass batches on while the values in their lists stay in proportion to the file."""
+    """Pass batches on while their values stay in proportion to the file."""
     size = 0
     for batch in batches:
-        lists = [
-            c for c in batch.columns if pa.types.is_list(c.type) or pa.types.is_large_list(c.type)
-        ]
-        size += _BYTES_A_VALUE * sum(len(column.flatten()) for column in lists)
+        size += sum(map(_size, batch.columns))
         check_unpacked(path, size)
         yield batch
+
+
+def _size(column: Any) -> int:
+    """Return the bytes that the values of a column have, with strings written out."""
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _BYTES_A_VALUE * len(column) + _size(column.flatten())
+    if pa.types.is_dictionary(kind):
+        lengths = pc.binary_length(column.dictionary).take(column.indices)
+        return int(pc.sum(lengths).as_py() or 0)
+    return _BYTES_A_VALUE * len(column)

@@ -1,6 +1,6 @@
 """Ratings in text files with one line a rating."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from os import PathLike
 from typing import Any
@@ -13,7 +13,7 @@ from isthmus.data._columns import FIELDS
 from isthmus.data._layout import TIMESTAMPS, Layout, find_layout, refuse
 from isthmus.data._reading import Unpacked
 
-__all__ = ["read_text"]
+__all__ = ["iter_text", "read_text"]
 
 # What stands for "::" while Arrow, which knows only separators of one byte, reads the file.
 _UNIT_SEPARATOR = "\x1f"
@@ -102,34 +102,89 @@ def _read_arrow(path: str | PathLike[str], layout: Layout) -> Any:
 
 
 def _read_as(path: str | PathLike[str], layout: Layout, timestamp_type: Any) -> Any:
+    id_type = pa.dictionary(pa.int32(), pa.string())
+    with Unpacked(path) as stream:
+        return pyarrow.csv.read_csv(
+            *_arguments(stream, layout, (id_type, id_type, pa.float32(), timestamp_type)),
+            # Arrow's own pool keeps what the blocks needed, several times the table's size.
+            pa.system_memory_pool(),
+        )
+
+
+def iter_text(
+    path: str | PathLike[str],
+    *,
+    columns: Sequence[str | int | None] | None,
+    header: bool | None,
+    separator: str | None,
+    encoding: str,
+    implicit: bool,
+) -> Iterator[Any]:
+    """Read a text file of any size as tables of about a mebibyte of text, without timestamps.
+
+    Yields
+    ------
+    pyarrow.Table
+        Columns user and item (strings as written, but for spaces around them) and, where there are
+        ratings, rating (float32), without nulls.
+    """
+    layout = find_layout(
+        path,
+        columns=columns,
+        header=header,
+        separator=separator,
+        encoding=encoding,
+        implicit=implicit,
+    )
+    layout = layout._replace(columns=layout.columns._replace(timestamp=None))
+    try:
+        with Unpacked(path) as stream:
+            types = (pa.string(), pa.string(), pa.float32(), None)
+            for batch in pyarrow.csv.open_csv(*_arguments(stream, layout, types)):
+                yield _checked(path, layout, pa.Table.from_batches([batch]))
+    except (pa.ArrowException, UnicodeError) as error:
+        refuse(path, layout, str(error))
+
+
+def _checked(path: str | PathLike[str], layout: Layout, table: Any) -> Any:
+    for position, field in enumerate(("user", "item")):
+        ids = pc.utf8_trim_whitespace(table[field])
+        if ids.null_count or pc.any(pc.match_substring_regex(ids, r"^$|\x00")).as_py():
+            refuse(path, layout, f"an id of the {field}s is empty or has U+0000")
+        table = table.set_column(position, field, ids)
+    if "rating" in table.column_names:
+        rating = table["rating"]
+        if rating.null_count or not pc.all(pc.is_finite(rating)).as_py():
+            refuse(path, layout, "a rating is missing or not finite")
+    return table
+
+
+def _arguments(stream: Any, layout: Layout, types: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what Arrow's readers take: the input, and how to read, to parse and to convert."""
     names = [f"unused {position}" for position in range(layout.n_columns)]
     wanted = {f: at for f, at in layout.columns._asdict().items() if at is not None}
     for field, position in wanted.items():
         names[position] = field
-    id_type = pa.dictionary(pa.int32(), pa.string())
-    types = dict(zip(FIELDS, (id_type, id_type, pa.float32(), timestamp_type), strict=True))
+    type_of = dict(zip(FIELDS, types, strict=True))
     double = layout.separator == "::"
-    with Unpacked(path) as stream:
-        return pyarrow.csv.read_csv(
-            pa.PythonFile(_DoubleColons(stream) if double else stream, "r"),
-            pyarrow.csv.ReadOptions(
-                column_names=names,
-                skip_rows=layout.skipped_lines,
-                encoding=layout.encoding,
-            ),
-            pyarrow.csv.ParseOptions(
-                delimiter=_UNIT_SEPARATOR if double else layout.separator,
-                quote_char=False if double else '"',
-                newlines_in_values=not double,
-            ),
-            pyarrow.csv.ConvertOptions(
-                column_types={field: types[field] for field in wanted},
-                include_columns=list(wanted),
-                strings_can_be_null=False,
-            ),
-            # Arrow's own pool keeps what the blocks needed, several times the table's size.
-            pa.system_memory_pool(),
-        )
+    return (
+        pa.PythonFile(_DoubleColons(stream) if double else stream, "r"),
+        pyarrow.csv.ReadOptions(
+            column_names=names,
+            skip_rows=layout.skipped_lines,
+            encoding=layout.encoding,
+        ),
+        pyarrow.csv.ParseOptions(
+            delimiter=_UNIT_SEPARATOR if double else layout.separator,
+            quote_char=False if double else '"',
+            newlines_in_values=not double,
+        ),
+        pyarrow.csv.ConvertOptions(
+            column_types={field: type_of[field] for field in wanted},
+            include_columns=list(wanted),
+            strings_can_be_null=False,
+        ),
+    )
 
 
 def _integers_or_strings(column: Any) -> Any:

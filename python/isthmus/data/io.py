@@ -29,13 +29,21 @@ from isthmus.data._reading import Unpacked, name_file, printable, refuse_damage
 from isthmus.data._text import read_text
 from isthmus.data._values import as_missing, is_rating, warn_of_values
 from isthmus.data.ratings import Duplicates, Ratings
+from isthmus.data.shards import MANIFEST, Shards
 
-__all__ = ["read_items", "read_ratings", "write_ratings"]
+__all__ = [
+    "SEPARATORS",
+    "existing_file",
+    "format_of",
+    "read_items",
+    "read_ratings",
+    "write_ratings",
+]
 
 Format = Literal["csv", "tsv", "dat", "parquet", "npz", "jsonl", "netflix"]
 
-_SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
-_FORMATS = (*_SEPARATORS, "parquet", "npz", "jsonl", "netflix")
+SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
+_FORMATS = (*SEPARATORS, "parquet", "npz", "jsonl", "netflix")
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -59,8 +67,8 @@ def read_ratings(
         A text file with one line a rating (MovieLens' ``ratings.dat``, ``u.data`` and
         ``ratings.csv``, and what resembles them), compressed or not (``.gz``, ``.bz2``, ``.zst``),
         a Parquet file, a file with a JSON object in each line, the Netflix Prize's blocks of
-        ratings under a line with the movie's id, or an npz file: that of `write_ratings` or of
-        ``scipy.sparse.save_npz``.
+        ratings under a line with the movie's id, an npz file (that of `write_ratings` or of
+        ``scipy.sparse.save_npz``), or a folder that `shard` wrote, with no other argument.
         Timestamps in text are whole seconds since 1970 or, with and without a zone (which is then
         UTC), as ``2020-01-31T12:30:00.5Z``, rounded down to seconds. A line has at most 1 MiB.
         A compressed file may unpack to 256 MiB or 100 times its size, whichever is more. In npz
@@ -114,7 +122,17 @@ def read_ratings(
     >>> read_ratings("ratings.dat")
     Ratings(1 users x 2 items, 2 ratings in [3, 5])
     """
-    path = _existing(path)
+    if (Path(path) / MANIFEST).is_file():
+        given = (format, columns, header, separator, encoding, missing_values)
+        if any(value is not None for value in given) or implicit or duplicates != "error":
+            raise ValueError(
+                f"{path} holds shards, which are read as they are: options for reading ratings "
+                f"must be given to shard, which wrote it."
+            )
+        ratings = Shards(path).to_ratings()
+        warn_of_values(ratings.values, str(path))
+        return ratings
+    path = existing_file(path)
     if format is not None:
         check_choice("format", format, _FORMATS)
     if header is not None:
@@ -123,8 +141,8 @@ def read_ratings(
         _check_columns(columns)
         implicit = implicit or len(columns) == 2 or columns[2] is None
     missing = as_missing(missing_values, implicit=implicit)
-    kind = format or _find_format(path)
-    if kind not in (*_SEPARATORS, "text"):
+    kind = format or format_of(path)
+    if kind not in (*SEPARATORS, "text"):
         for name, value in (("header", header), ("separator", separator)):
             if value is not None:
                 raise ValueError(f"{name} is for text files, but {path} is a {kind} file.")
@@ -136,7 +154,7 @@ def read_ratings(
         if kind == "npz":
             ratings = _read_npz(path, duplicates, implicit=implicit, missing=missing)
         else:
-            text = _Text(header, separator or _SEPARATORS.get(kind), encoding or "utf-8")
+            text = _Text(header, separator or SEPARATORS.get(kind), encoding or "utf-8")
             table, names = _read_table(path, kind, columns, text, implicit=implicit)
             ratings = Ratings.from_frame(
                 table,
@@ -178,7 +196,8 @@ def _read_table(
     return table, {name: name for name in table.column_names}
 
 
-def _existing(path: str | PathLike[str]) -> Path:
+def existing_file(path: str | PathLike[str]) -> Path:
+    """Return the path of a file of ratings, unless there is none."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} must be a file, but it is a folder.")
@@ -201,7 +220,8 @@ def _check_columns(columns: Sequence[str | int | None]) -> None:
         )
 
 
-def _find_format(path: Path) -> str:
+def format_of(path: Path) -> str:
+    """Return what the name and the content of a file say that it is."""
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
         return "parquet"
@@ -322,7 +342,7 @@ def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dic
     >>> read_items("movies.dat")
     {1: 'Toy Story (1995)', 2: 'Heat (1995)'}
     """
-    path = _existing(path)
+    path = existing_file(path)
     check_encoding(encoding or "utf-8")
     with refuse_damage(path, "a file of titles"):
         titles = _read_titles(path, encoding or _encoding_of(path))
@@ -400,7 +420,7 @@ def write_ratings(
         raise TypeError(f"ratings must be Ratings, but it is a {type(ratings).__name__}.")
     path = Path(path)
     kind = check_format(path, format)
-    if kind in _SEPARATORS:
+    if kind in SEPARATORS:
         for field, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
             _check_trimmed(ids, f"{field}_ids")
     with atomic_write(path) as temporary:
@@ -409,7 +429,7 @@ def write_ratings(
         elif kind == "parquet":
             pa.parquet.write_table(ratings.to_frame(), temporary)
         else:
-            options = pa.csv.WriteOptions(delimiter=_SEPARATORS[kind])
+            options = pa.csv.WriteOptions(delimiter=SEPARATORS[kind])
             compression = "gzip" if path.suffix.lower() == ".gz" else None
             with pa.output_stream(temporary, compression=compression) as stream:
                 pa.csv.write_csv(ratings.to_frame(), stream, options)
@@ -423,7 +443,7 @@ def check_format(path: Path, format: str | None = None) -> str:
         raise ValueError(
             f"format must be csv, tsv, parquet or npz, but for {path} it was {shown(kind)}."
         )
-    if zipped and kind not in _SEPARATORS:
+    if zipped and kind not in SEPARATORS:
         raise ValueError(f"path must not end in .gz for the format {kind}, but it was {path}.")
     return kind
 

@@ -1,7 +1,9 @@
 """The matrix of ratings that every model learns from."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +29,7 @@ from isthmus.data._ids import IdArray, IdIndex, as_ids, encode
 from isthmus.data._matrices import check_named, checked_matrix
 from isthmus.data._values import as_missing
 
-__all__ = ["CSR", "Duplicates", "Ratings", "as_ratings"]
+__all__ = ["CSR", "Duplicates", "Ratings", "as_ratings", "in_memory"]
 
 
 class Ratings:
@@ -117,7 +119,7 @@ class Ratings:
         duplicates: Duplicates = "error",
         user_ids: ArrayLike | None = None,
         item_ids: ArrayLike | None = None,
-    ) -> "Ratings":
+    ) -> Ratings:
         """Make ratings from three or four arrays with one entry a rating.
 
         Parameters
@@ -174,7 +176,7 @@ class Ratings:
         implicit: bool = False,
         duplicates: Duplicates = "error",
         missing_values: float | Sequence[float] | None = None,
-    ) -> "Ratings":
+    ) -> Ratings:
         """Make ratings from a data frame with one row a rating.
 
         Parameters
@@ -227,7 +229,7 @@ class Ratings:
         user_ids: ArrayLike | IdIndex | None = None,
         item_ids: ArrayLike | IdIndex | None = None,
         duplicates: Duplicates = "error",
-    ) -> "Ratings":
+    ) -> Ratings:
         """Make ratings from a SciPy sparse matrix or array, users x items.
 
         Parameters
@@ -266,7 +268,7 @@ class Ratings:
         user_ids: ArrayLike | IdIndex | None,
         item_ids: ArrayLike | IdIndex | None,
         duplicates: Duplicates = "error",
-    ) -> "Ratings":
+    ) -> Ratings:
         """Make ratings from a sparse matrix that the caller calls `name`."""
         if not sparse.issparse(X):
             raise TypeError(_no_matrix(X, name))
@@ -295,7 +297,7 @@ class Ratings:
         duplicates: Duplicates,
         users: IdIndex,
         items: IdIndex,
-    ) -> "Ratings":
+    ) -> Ratings:
         matrix, stamps = csr_from_cells(
             *(rows, columns, values, timestamps),
             duplicates=duplicates,
@@ -422,7 +424,7 @@ class Ratings:
             )
         return place
 
-    def has_same_ids(self, other: "Ratings") -> bool:
+    def has_same_ids(self, other: Ratings) -> bool:
         """Return whether both have the same users and items in the same order."""
         return self._users.matches(other._users) and self._items.matches(other._items)
 
@@ -498,7 +500,7 @@ class Ratings:
         """Return a ``scipy.sparse.csr_array``, users x items."""
         return sparse.csr_array((self.values, self.indices, self.indptr), shape=self.shape)
 
-    def __getitem__(self, index: Any) -> "Ratings":
+    def __getitem__(self, index: Any) -> Ratings:
         """Keep the ratings at some positions in stored order, or under a mask; see `select`.
 
         For scikit-learn, which cuts data so by what `RatingKFold` gives.
@@ -522,7 +524,7 @@ class Ratings:
         mask[at] = True
         return self.select(mask)
 
-    def select(self, mask: ArrayLike) -> "Ratings":
+    def select(self, mask: ArrayLike) -> Ratings:
         """Keep some of the ratings, and all users and items.
 
         Parameters
@@ -558,7 +560,7 @@ class Ratings:
             timestamps=None if self.timestamps is None else self.timestamps[kept],
         )
 
-    def binarize(self, threshold: float) -> "Ratings":
+    def binarize(self, threshold: float) -> Ratings:
         """Keep the ratings of at least `threshold`, each as 1, and all users and items.
 
         Parameters
@@ -589,7 +591,7 @@ class Ratings:
             timestamps=part.timestamps,
         )
 
-    def log1p(self) -> "Ratings":
+    def log1p(self) -> Ratings:
         """Return the ratings as log(1 + rating), so that large counts do not outweigh all others.
 
         Returns
@@ -616,7 +618,7 @@ class Ratings:
             timestamps=self.timestamps,
         )
 
-    def k_core(self, users: int, items: int) -> "Ratings":
+    def k_core(self, users: int, items: int) -> Ratings:
         """Drop users and items with few ratings until none is left, whatever else was dropped.
 
         Parameters
@@ -665,6 +667,19 @@ class Ratings:
             item_ids=self.item_ids[kept_items],
             timestamps=None if self.timestamps is None else self.timestamps[keep],
         )
+
+
+@runtime_checkable
+class InFiles(Protocol):
+    """Ratings that are not in memory yet, as `Shards` are."""
+
+    def to_ratings(self) -> Ratings:
+        """Read them."""
+
+
+def in_memory(X: Any) -> Any:
+    """Read what a model is to be fitted to, if it is in files; leave anything else as it is."""
+    return X.to_ratings() if isinstance(X, InFiles) else X
 
 
 def as_ratings(

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from isthmus._util.checks import shown
-from isthmus.data._csr import CSR, as_pattern, as_scipy
+from isthmus.data._csr import CSR, as_pattern, as_scipy, union, without
 from isthmus.data._ids import IdIndex
 from isthmus.data.ratings import Ratings
 
-__all__ = ["Allowed", "allowed_items"]
+__all__ = ["Allowed", "allow", "allowed_items", "pool_of"]
 
 Positions = NDArray[np.int64]
 
@@ -61,27 +61,72 @@ def allowed_items(
         None if X is None else _choice(X, name, items, seen.shape, pattern)
         for X, name in ((candidates, "candidates"), (exclude, "exclude"))
     )
-    left_out, kept = seen if exclude_seen else None, None
+    left_out = seen if exclude_seen else None
     if isinstance(out, CSR):
-        left_out = out if left_out is None else as_pattern(as_scipy(left_out) + as_scipy(out))
-    elif out is not None:
-        kept = np.setdiff1d(np.arange(len(items)), out)
+        left_out, out = out if left_out is None else union(left_out, out), None
+    lists = None
     if isinstance(chosen, CSR):
-        return Allowed(left_out, lists=_less(chosen, left_out, kept))
-    if chosen is not None and kept is not None:
-        kept = np.intersect1d(chosen, kept)
-    return Allowed(left_out, pool=chosen if kept is None else kept)
+        lists, chosen = chosen, None
+    return allow(left_out, _pool(chosen, out, len(items)), lists)
 
 
-def _less(lists: CSR, left_out: CSR | None, kept: Positions | None) -> CSR:
-    """Return the cells of lists that are not left out, and of items that are kept."""
-    cells = as_scipy(lists)
+def allow(left_out: CSR | None, pool: Positions | None, lists: CSR | None) -> Allowed:
+    """Return what users choose from: those items of the pool, and of their lists if there are any.
+
+    Parameters
+    ----------
+    left_out, lists : CSR, optional
+        Cells of users x items.
+    pool : ndarray of int64, optional
+        Items for all users alike, ascending; all by default.
+    """
+    if lists is None:
+        return Allowed(left_out, pool)
     if left_out is not None:
-        cells = cells - cells.multiply(as_scipy(left_out))
-    if kept is not None:
-        cells = cells.multiply(np.isin(np.arange(lists.shape[1]), kept)).tocsr()
-    cells.eliminate_zeros()
-    return as_pattern(cells)
+        lists = without(lists, left_out)
+    if pool is not None:
+        in_pool = np.zeros(lists.shape[1], np.int8)
+        in_pool[pool] = 1
+        cells = as_scipy(lists).multiply(in_pool).tocsr()
+        cells.eliminate_zeros()
+        lists = as_pattern(cells)
+    return Allowed(left_out, lists=lists)
+
+
+def pool_of(candidates: Any, exclude: Any, items: IdIndex) -> Positions | None:
+    """Return the positions of what all users choose from, ascending; None for all items.
+
+    Parameters
+    ----------
+    candidates, exclude : array_like of int or str, optional
+        Ids of items.
+    items : IdIndex
+    """
+    chosen, out = (
+        None if X is None else _for_all(X, name, items)
+        for X, name in ((candidates, "candidates"), (exclude, "exclude"))
+    )
+    return _pool(chosen, out, len(items))
+
+
+def _for_all(X: Any, name: str, items: IdIndex) -> Positions:
+    try:
+        ids = np.atleast_1d(X)
+    except ValueError:  # lists of different lengths
+        ids = np.empty((0, 0))
+    if ids.ndim > 1:
+        raise ValueError(
+            f"{name} must be one list of item ids, for all users alike, but it was a list of "
+            f"lists; those of each user are a column of histories."
+        )
+    return np.unique(items.positions(ids, name))
+
+
+def _pool(chosen: Positions | None, out: Positions | None, n_items: int) -> Positions | None:
+    """Return what is chosen, but not what is left out."""
+    if out is None:
+        return chosen
+    return np.setdiff1d(np.arange(n_items) if chosen is None else chosen, out)
 
 
 def _choice(

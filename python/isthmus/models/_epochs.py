@@ -15,7 +15,7 @@ from isthmus._util.checks import check_bool, check_integer, check_share
 from isthmus._util.interrupts import uninterrupted
 from isthmus._util.random import check_seed, seed_from
 from isthmus.data._alignment import ratings_among
-from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.data.splits import split_off
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
@@ -69,7 +69,7 @@ class EpochModel(Recommender, abstract=True):
         """Train from the start; `data` is what `_initialize` takes beside the ratings."""
         self._check_parameters()
         callbacks = as_callbacks(callbacks)
-        ratings = as_ratings(X)
+        ratings = as_ratings(in_memory(X))
         seed = seed_from(self.random_state)
         part, held_out = self._hold_out(ratings, validation, seed)
         self._check_ratings(part, anew=True)
@@ -95,7 +95,7 @@ class EpochModel(Recommender, abstract=True):
 
         Parameters
         ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             All ratings as they are now, old and new: the model is trained on them alone, and they
             become the seen items. Users and items must be known to the model (see `fold_in`);
             those of a matrix are in the model's order.
@@ -113,7 +113,7 @@ class EpochModel(Recommender, abstract=True):
         if not self._fitted:
             return self._start(X, epochs, validation, callbacks)
         type(self)(**vars(self._next_structure()))._check_parameters()
-        ratings = ratings_among(self._users, self._items, X, "X")
+        ratings = ratings_among(self._users, self._items, in_memory(X), "X")
         part, held_out = self._hold_out(ratings, validation, self._seed)
         self._check_ratings(part, anew=False)
         return self._train(ratings, part, epochs, held_out, callbacks)

@@ -4,35 +4,34 @@ import hashlib
 import json
 import os
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from isthmus._util.files import atomic_write
 from isthmus.data._csr import CSR, check_structure, has_increasing_rows
-from isthmus.data._ids import IdArray, IdIndex
+from isthmus.data._id_tensors import id_layout, id_tensors, ids_from
+from isthmus.data._ids import IdIndex
 from isthmus.data._reading import printable
-from isthmus.models._tensors import (
+from isthmus.data._tensor_files import (
+    TYPES,
     Layout,
     Tensor,
     Tensors,
     check_layout,
-    check_range,
-    double,
-    part_of,
+    in_order,
+    map_tensors,
+    write_tensors,
 )
+from isthmus.models._tensors import check_range, double, part_of
 
 __all__ = [
     "FORMAT_VERSION",
     "description",
-    "id_layout",
-    "id_tensors",
-    "ids_from",
     "load_model",
     "save_model",
     "unfitted",
@@ -50,21 +49,6 @@ _OLDEST_VERSION = 2
 """Files from here on are read."""
 
 _WEIGHTS = "model."
-_TYPES = {
-    np.dtype(dtype): name
-    for dtype, name in {
-        "<f4": "F32",
-        "<f8": "F64",
-        "<i4": "I32",
-        "<i8": "I64",
-        "<u8": "U64",
-        "|u1": "U8",
-        "|b1": "BOOL",
-    }.items()
-}
-"""What safetensors calls the types that a model file has."""
-
-
 _REMOVED: dict[str, dict[str, Any]] = {
     "RBM": {"conditional": False, "clip": ...},
     "MultVAE": {"code_noise": 1.0},
@@ -105,38 +89,14 @@ def save_model(model: Any, path: str | PathLike[str], kinds: Mapping[str, type[A
     except (TypeError, ValueError) as error:
         raise ValueError(f"this {type(model).__name__} cannot be saved: {error}") from error
     about["checksum"] = _checksum(about, tensors)
-    header = _header(json.dumps(about), tensors)
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        file.write(header)
-        for _, array in _in_order(tensors):
-            file.write(array.data)
-
-
-def _header(about: str, tensors: Tensors) -> bytes:
-    """Return what a safetensors file begins with."""
-    # safetensors' own writer copies every tensor, and hides the system's errors
-    entries: dict[str, Any] = {"__metadata__": {"isthmus": about}}
-    end = 0
-    for name, array in _in_order(tensors):
-        begin, end = end, end + array.nbytes
-        dtype = _TYPES[array.dtype]
-        entries[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [begin, end]}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # for what follows to be aligned
-    return len(text).to_bytes(8, "little") + text
-
-
-def _in_order(tensors: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Return the tensors in a file's order, which keeps each aligned, and as it holds them."""
-    for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name)):
-        array = np.ascontiguousarray(tensors[name])
-        yield name, array.astype(array.dtype.newbyteorder("<"), copy=False)
+    with atomic_write(path) as temporary:
+        write_tensors(temporary, tensors, {"isthmus": json.dumps(about)})
 
 
 def _checksum(about: dict[str, Any], tensors: Tensors) -> str:
     """Return a checksum over all that a file holds."""
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
-    for name, array in _in_order(tensors):
+    for name, array in in_order(tensors):
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(array.data)
     return digest.hexdigest()
@@ -166,7 +126,9 @@ def unfitted(model: Any, parameters: Any, kinds: Mapping[str, type[Any]]) -> Any
     return kind._from_saved(plain)
 
 
-def load_model(path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> Any:
+def load_model(
+    path: str | PathLike[str], kinds: Mapping[str, type[Any]], *, mmap: bool = False
+) -> Any:
     """Read a model of any class of `kinds`, which has them by their names."""
     if not Path(path).exists():
         raise FileNotFoundError(f"{path} does not exist.")
@@ -175,7 +137,7 @@ def load_model(path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> Any
     if not Path(path).is_file():
         raise OSError(f"{path} is a device, or a pipe, and no model file.")
     try:
-        about, tensors = _read(path)
+        about, tensors = _read(path, mmap)
         model = _check(about, tensors, kinds)
         model._restore(part_of(tensors, _WEIGHTS))
     except (_NotReadable, OSError, MemoryError):
@@ -192,7 +154,7 @@ def load_model(path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> Any
     return model
 
 
-def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], Tensors]:
+def _read(path: str | PathLike[str], mmap: bool) -> tuple[dict[str, Any], Tensors]:
     with safe_open(os.fspath(path), framework="numpy") as file:
         metadata = file.metadata() or {}
         if "isthmus" not in metadata:
@@ -207,9 +169,11 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], Tensors]:
             )
         for name in file.keys():  # noqa: SIM118
             dtype = file.get_slice(name).get_dtype()
-            if dtype not in _TYPES.values():
+            if dtype not in TYPES.values():
                 raise ValueError(f"{name} is of type {dtype}, which no model has")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = (
+            map_tensors(path) if mmap else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        )
     if version > _OLDEST_VERSION:
         checksum = about.pop("checksum", None)
         if checksum != _checksum(about, tensors):
@@ -310,64 +274,6 @@ def _layout(tensors: Tensors) -> Layout:
         "seen.indices": Tensor(np.int32, (None,)),
         "range": double(2),
     }
-
-
-# Ids, and other names
-
-
-def id_tensors(name: str, ids: IdArray) -> Tensors:
-    """Return ids, or other names, as tensors."""
-    if ids.dtype.kind == "i":
-        return {f"{name}.ids": ids}
-    # safetensors holds numbers only: strings become their UTF-8 bytes and where each one ends
-    encoded = [text.encode() for text in ids.tolist()]
-    return {
-        f"{name}.ids.bytes": np.frombuffer(b"".join(encoded), np.uint8),
-        f"{name}.ids.ends": np.cumsum([len(text) for text in encoded], dtype=np.int64),
-    }
-
-
-def id_layout(tensors: Tensors, name: str) -> Layout:
-    """Describe what `id_tensors` gave."""
-    if f"{name}.ids" in tensors:
-        return {f"{name}.ids": Tensor(np.int64, (None,))}
-    return {
-        f"{name}.ids.bytes": Tensor(np.uint8, (None,)),
-        f"{name}.ids.ends": Tensor(np.int64, (None,)),
-    }
-
-
-def ids_from(tensors: Tensors, name: str) -> IdArray:
-    """Return what `id_tensors` gave; the layout has been checked."""
-    if f"{name}.ids" not in tensors:
-        return _strings(tensors[f"{name}.ids.bytes"], tensors[f"{name}.ids.ends"], f"{name}.ids")
-    integers: IdArray = tensors[f"{name}.ids"]
-    if len(integers) == 0 or integers.min() < 0:
-        raise ValueError(f"{name}.ids must be at least one integer, and none below 0")
-    return integers
-
-
-def _strings(text: NDArray[np.uint8], ends: NDArray[np.int64], name: str) -> NDArray[np.str_]:
-    lengths = np.diff(ends, prepend=0)
-    if len(ends) == 0 or ends[-1] != len(text) or lengths.min() < 1 or ends.min() < 1:
-        raise ValueError(
-            f"{name}.ends must rise from above 0 to the number of bytes, {len(text):,}"
-        )
-    # NumPy's strings are all as long as the longest
-    size = 4 * int(lengths.max()) * len(ends)
-    if size > max(1 << 30, 256 * (text.nbytes + ends.nbytes)):
-        raise ValueError(f"{name} has one of {lengths.max():,} bytes, too long beside the others")
-    whole, starts = text.tobytes(), (ends - lengths).tolist()
-    try:
-        parts = [whole[a:b].decode() for a, b in zip(starts, ends.tolist(), strict=True)]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}.bytes is no UTF-8: {error.reason}") from None
-    if any("\0" in part for part in parts):
-        raise ValueError(f"{name} must not have the character U+0000")
-    strings = np.array(parts, np.str_)
-    if (strings == "").any():
-        raise ValueError(f"{name} must not be empty strings")
-    return strings
 
 
 def _plain(value: Any) -> Any:

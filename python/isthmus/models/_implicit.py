@@ -110,7 +110,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
 
         Parameters
         ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, whatever its value. A matrix's positions become the ids.
         validation : Ratings, scipy.sparse array or matrix, or HeldOutUsers, optional
             What should rank high after each epoch: further cells of the users of `X`, or users who

@@ -68,7 +68,7 @@ class RatingModel(EpochModel, abstract=True):
 
         Parameters
         ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
             matrix's positions become the ids.
         validation : Ratings or scipy.sparse array or matrix, optional

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._util.arrays import is_finite
+from isthmus.data._tensor_files import Layout, Tensor, Tensors, check_layout
 
 __all__ = [
     "MAX_WEIGHT",
@@ -29,22 +29,6 @@ MAX_WEIGHT = 1e15
 """Of a fitted model: products of two such weights, summed over units, are finite in float32."""
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-Tensors = dict[str, NDArray[Any]]
-
-
-class Tensor(NamedTuple):
-    """A tensor as a file must hold it."""
-
-    dtype: type[np.generic]
-    shape: tuple[int | None, ...]
-    """None stands for any length."""
-    limit: float = np.inf
-    """The greatest magnitude of floats; NaN lifts the condition that they are finite."""
-
-
-Layout = Mapping[str, Tensor]
-"""The tensors that a file must hold, and no others."""
 
 
 def single(*shape: int | None) -> Tensor:
@@ -72,35 +56,6 @@ def network(n: int, first: int, hidden: Iterable[tuple[int, int]], last: int) ->
         layout[f"hidden.{number}.weights"] = single(inputs, outputs)
         layout[f"hidden.{number}.bias"] = single(1, outputs)
     return layout
-
-
-def check_layout(tensors: Tensors, layout: Layout) -> None:
-    """Refuse tensors of other names, types, shapes or magnitudes."""
-    for name in sorted(layout.keys() - tensors.keys()):
-        raise ValueError(f"it has no tensor {name}")
-    for name in sorted(tensors.keys() - layout.keys()):
-        raise ValueError(f"it has a tensor {name!r}, which is none of the model's")
-    for name, wanted in layout.items():
-        _check_tensor(name, tensors[name], wanted)
-
-
-def _check_tensor(name: str, array: NDArray[Any], wanted: Tensor) -> None:
-    if array.dtype != wanted.dtype:
-        dtype = np.dtype(wanted.dtype)
-        raise ValueError(f"{name} is of type {array.dtype}, but it must be {dtype}")
-    fits = array.ndim == len(wanted.shape) and all(
-        want is None or want == have for want, have in zip(wanted.shape, array.shape, strict=True)
-    )
-    if not fits:
-        shape = ", ".join("any" if size is None else str(size) for size in wanted.shape)
-        comma = "," if len(wanted.shape) == 1 else ""
-        raise ValueError(f"{name} has shape {array.shape}, but it must be ({shape}{comma})")
-    if array.dtype.kind != "f" or np.isnan(wanted.limit):
-        return
-    if not is_finite(array):
-        raise ValueError(f"{name} must be finite")
-    if np.isfinite(wanted.limit) and array.size and np.abs(array).max() > wanted.limit:
-        raise ValueError(f"{name} must be finite in float32")
 
 
 def length_of(tensors: Tensors, name: str) -> int:

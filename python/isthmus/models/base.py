@@ -246,12 +246,22 @@ class Recommender(Estimator):
             items=self._items,
             pattern=pattern,
         )
-        ranked = self._ranked_by(scores, seen, order)
+        positions, values = self._lists(scores, n, order, had=seen, allowed=allowed)
+        ids = ids_at(self._items.ids, positions)
+        return (ids[0], values[0]) if wanted is not None and wanted.ndim == 0 else (ids, values)
+
+    def _lists(
+        self, scores: Scorable, n: int, order: str, *, had: CSR, allowed: Allowed
+    ) -> tuple[NDArray[np.int32], Floats]:
+        """Return positions and scores of users' lists, which end in -1 and NaN.
+
+        `had` is what the users have rated.
+        """
+        ranked = self._ranked_by(scores, had, order)
         positions, values = top_items(ranked, n, allowed, num_threads=self._num_threads())
         if ranked is not scores:
             values = scores_at(scores, positions, num_threads=self._num_threads())
-        ids, values = ids_at(self._items.ids, positions), self._finish_scores(values)
-        return (ids[0], values[0]) if wanted is not None and wanted.ndim == 0 else (ids, values)
+        return positions, self._finish_scores(values)
 
     def _check_order(self, order: str) -> None:
         check_choice("order", order, ORDERS)
@@ -699,12 +709,17 @@ class Recommender(Estimator):
         _files.save_model(self, path, Recommender._models)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
+    def load(cls, path: str | PathLike[str], *, mmap: bool = False) -> Self:
         """Read a model that `save` wrote.
 
         Parameters
         ----------
         path : str or os.PathLike
+        mmap : bool, default False
+            Whether to map the file into memory instead of copying it, so that all processes which
+            do so share one copy. Ids, seen items, and the weights of `BiasedMF` and `EASE` are
+            shared; networks copy their weights into the core, which pads them. The file must not
+            be written to meanwhile; `save` replaces a file and leaves maps of the old one whole.
 
         Returns
         -------
@@ -717,7 +732,7 @@ class Recommender(Estimator):
         ValueError
             If it is no model of isthmus, is damaged, is of a newer format, or holds another model.
         """
-        model = _files.load_model(path, Recommender._models)
+        model = _files.load_model(path, Recommender._models, mmap=mmap)
         if not isinstance(model, cls):
             raise ValueError(f"{path} holds a {type(model).__name__}, not a {cls.__name__}.")
         return model

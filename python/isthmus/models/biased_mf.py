@@ -139,8 +139,12 @@ class BiasedMF(RatingModel):
     (2,)
     """
 
-    _in_core = ("_model",)
+    _in_core = ("_model", "_loaded")
     _structural = ("factors",)
+
+    _model: Any = None
+    _loaded: dict[str, Floats] | None = None
+    """Weights from a file or of a fold-in, until training wants them in the core."""
 
     def __init__(
         self,
@@ -219,6 +223,7 @@ class BiasedMF(RatingModel):
 
     def _initialize(self, ratings: Ratings) -> None:
         self._scale = deviation_of(ratings)
+        self._loaded = None
         self._model = _core.BiasedMF(
             ratings.n_users,
             ratings.n_items,
@@ -230,7 +235,7 @@ class BiasedMF(RatingModel):
         )
 
     def _learner(self, ratings: Ratings) -> Learner:
-        model = self._model
+        model = self._in_training()
         learner = Learner(
             model,
             self._structure,
@@ -252,8 +257,8 @@ class BiasedMF(RatingModel):
     def _finish(self, learner: Learner) -> None:
         """Learn from the trained users and items what new ones are like."""
         ratings = learner.ratings
-        weights = self._model.weights()
-        bias = {side: weights[f"{side}_bias"][0] for side in SIDES}
+        weights = self._weights()
+        bias = {side: weights[f"{side}_bias"] for side in SIDES}
         noise = residual_variance(
             ratings.rows("user"),
             lambda users, items: (
@@ -273,12 +278,12 @@ class BiasedMF(RatingModel):
     # Prediction
 
     def _vectors(self) -> Vectors:
-        weights = self._model.weights()
+        weights = self._weights()
         return Vectors(
             weights["user_factors"],
             weights["item_factors"],
-            user_bias=weights["user_bias"][0],
-            item_bias=weights["item_bias"][0],
+            user_bias=weights["user_bias"],
+            item_bias=weights["item_bias"],
             user_offset=np.full(len(weights["user_factors"]), self._mean, np.float32),
             scale=1 / self._scale,
         )
@@ -291,12 +296,12 @@ class BiasedMF(RatingModel):
         Factors bear the penalty that trained rows do on average: that of a row with few ratings is
         made for training. A bias is drawn as those of the trained rows are.
         """
-        weights = self._model.weights()
+        weights = self._weights()
         prior = self._priors["user" if columns == "item" else "item"]
         factors, bias = _core.solve_rows(
             scaled_cells(ratings, self._scale),
             weights[f"{columns}_factors"],
-            weights[f"{columns}_bias"][0],
+            weights[f"{columns}_bias"],
             mean=self._mean / self._scale + prior.bias,
             # SGD may do without a penalty, but a regression on fewer ratings than factors may not
             regularization=max(float(self._structure.regularization), 1e-3) * prior.scale,
@@ -314,14 +319,16 @@ class BiasedMF(RatingModel):
 
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         factors, bias = self._solve(ratings, "item" if axis == "user" else "user")
-        grown = self._weights()
+        grown = dict(self._weights())
         grown[f"{axis}_factors"] = np.vstack([grown[f"{axis}_factors"], factors])
         grown[f"{axis}_bias"] = np.hstack([grown[f"{axis}_bias"], bias])
-        return {**super()._fold_in(ratings, axis), "_model": self._loaded(grown)}
+        return {**super()._fold_in(ratings, axis), "_loaded": grown, "_model": None}
 
     # Fitted arrays
 
     def _weights(self) -> dict[str, Floats]:
+        if self._loaded is not None:
+            return self._loaded
         return {
             name: array[0] if name.endswith("bias") else array
             for name, array in self._model.weights().items()
@@ -395,18 +402,27 @@ class BiasedMF(RatingModel):
         self._restore_training(tensors)
         self._scale = float(tensors["scale"][0])
         self._priors = {side: _Prior(*tensors[f"{side}_prior"].tolist()) for side in SIDES}
-        self._model = self._loaded(tensors)
+        self._model = None
+        self._loaded = {
+            f"{side}_{what}": tensors[f"{side}_{what}"]
+            for side in SIDES
+            for what in ("factors", "bias")
+        }
 
-    def _loaded(self, tensors: dict[str, NDArray[Any]]) -> _core.BiasedMF:
-        users, items = tensors["user_factors"], tensors["item_factors"]
-        model = _core.BiasedMF(
-            *(len(users), len(items), int(self._structure.factors)),
-            mean=self._mean / self._scale,
-            scale=0.0,
-            seed=0,
-        )
-        views = model.weights().items()
-        load_weights({n: array[0] if n.endswith("bias") else array for n, array in views}, tensors)
+    def _in_training(self) -> _core.BiasedMF:
+        """Return the core's model, with the weights that there are."""
+        if self._loaded is not None:
+            weights = self._loaded
+            users, items = weights["user_factors"], weights["item_factors"]
+            self._model = _core.BiasedMF(
+                *(len(users), len(items), int(self._structure.factors)),
+                mean=self._mean / self._scale,
+                scale=0.0,
+                seed=0,
+            )
+            self._loaded = None
+            load_weights(self._weights(), weights)
+        model: _core.BiasedMF = self._model
         return model
 
 

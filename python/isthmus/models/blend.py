@@ -13,7 +13,7 @@ from isthmus._util.checks import check_share, shown
 from isthmus._util.interrupts import uninterrupted
 from isthmus._util.random import seed_from
 from isthmus.data._csr import CSR
-from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.data.splits import train_test_split
 from isthmus.evaluation.scores import Floats, Scorable, Weighted, unit_rows
 from isthmus.models import _files
@@ -105,7 +105,7 @@ class Blend(Recommender):
 
         Parameters
         ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
         validation : Ratings or scipy.sparse array or matrix, optional
             Ratings of users and items of `X` to fit the weights on; the models are then fitted to
             `X` once. Without it, a part of `X` is held out for the weights, and the models are
@@ -122,7 +122,7 @@ class Blend(Recommender):
             If there is no model, one is no model of ratings, or an argument of it is bad.
         """
         self._check_parameters()
-        ratings = as_ratings(X)
+        ratings = as_ratings(in_memory(X))
         if validation is not None:
             models = [model.fit(ratings) for model in self._copies()]
             weights = self._fit_weights(models, as_ratings(validation))

@@ -24,6 +24,7 @@ from isthmus.data._csr import (
     has_increasing_rows,
     select_rows,
 )
+from isthmus.data._id_tensors import id_layout, id_tensors, ids_from
 from isthmus.data.content import (
     MAX_FEATURES,
     Content,
@@ -32,7 +33,7 @@ from isthmus.data.content import (
     checked_content,
     is_sparse,
 )
-from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.evaluation.scores import Floats
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._cvae_rounds import (
@@ -43,7 +44,6 @@ from isthmus.models._cvae_rounds import (
     encode_content,
     solve,
 )
-from isthmus.models._files import id_layout, id_tensors, ids_from
 from isthmus.models._implicit import ImplicitRecommender
 from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, length_of, single
 from isthmus.training.loop import Callback
@@ -256,7 +256,7 @@ class CVAE(ImplicitRecommender):
 
         Parameters
         ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, whatever its value. A matrix's positions become the ids.
         content : Content, scipy.sparse array or matrix, or data frame, optional
             What is known of the items. A sparse matrix has a row for each item, in the order of X;
@@ -282,7 +282,7 @@ class CVAE(ImplicitRecommender):
             pretraining, it is not.
         """
         self._check_parameters()
-        ratings = as_ratings(X)
+        ratings = as_ratings(in_memory(X))
         given = None
         if content is not None:
             given = as_content(content, ratings.n_items, item_ids=ratings.item_ids)

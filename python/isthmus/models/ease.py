@@ -13,7 +13,7 @@ from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_bool, check_real, is_auto
 from isthmus._util.memory import available_memory, format_bytes
 from isthmus.data._csr import CSR, as_scipy, column_counts, row_numbers, transpose, with_ones
-from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.evaluation.scores import Floats, Products
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._tensors import Layout, Tensors, double, single
@@ -97,7 +97,7 @@ class EASE(Recommender):
 
         Parameters
         ----------
-        X : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1. A matrix's positions become the ids.
         validation : ignored
             Nothing is iterated. Here because other models have it.
@@ -116,7 +116,7 @@ class EASE(Recommender):
             If `regularization` is too small for the matrix to be inverted in float32.
         """
         self._check_parameters()
-        ratings = as_ratings(X)
+        ratings = as_ratings(in_memory(X))
         _check_memory(ratings.n_items)
         rows = with_ones(ratings.rows("user"))
         columns = transpose(rows, self._num_threads())
@@ -135,7 +135,7 @@ class EASE(Recommender):
                 *(columns.indptr, columns.indices, columns.values),
                 self._regularization,
                 num_threads=self._num_threads(),
-            )
+            ).array
         except _core.NotPositiveDefinite as error:
             raise ConvergenceError(
                 f"{error}. Raise regularization (it is {self._regularization:g})."
@@ -166,13 +166,13 @@ class EASE(Recommender):
     def item_weights_(self) -> Floats:
         """B: row i holds what having item i adds to the scores of all items."""
         self._check_fitted()
-        return read_only(self._weights.array)
+        return read_only(self._weights)
 
     def _vectors(self) -> Products:
-        return Products(self._seen, self._weights.array)
+        return Products(self._seen, self._weights)
 
     def _fold_users(self, ratings: CSR) -> Products:
-        return Products(ratings, self._weights.array)
+        return Products(ratings, self._weights)
 
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         if axis == "item":
@@ -187,14 +187,14 @@ class EASE(Recommender):
         n = len(items)
         ones = np.ones(n, np.float32)
         rows = CSR(np.arange(n + 1), items.astype(np.int32), ones, (n, len(self._items)))
-        return Products(rows, self._weights.array)
+        return Products(rows, self._weights)
 
     def _saved_parameters(self) -> dict[str, Any]:
         return {**super()._saved_parameters(), "regularization": self._parameter}
 
     def _tensors(self) -> Tensors:
         return {
-            "weights": self._weights.array,
+            "weights": self._weights,
             "regularization": np.array([self._regularization]),
         }
 
@@ -205,7 +205,7 @@ class EASE(Recommender):
         check_real("regularization", tensors["regularization"][0], low=0, open_low=True)
 
     def _restore(self, tensors: Tensors) -> None:
-        self._weights = _core.Matrix(tensors["weights"])
+        self._weights = tensors["weights"]
         self._parameter = self.regularization
         self._regularization = float(tensors["regularization"][0])
 

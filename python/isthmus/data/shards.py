@@ -1,0 +1,353 @@
+"""Ratings in a folder of shards: memory-mapped buckets of columns, dealt by popularity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from isthmus._util.checks import check_integer, shown
+from isthmus.data._csr import CSR, check_structure, has_increasing_rows, row_numbers, transpose
+from isthmus.data._id_tensors import id_layout, ids_from
+from isthmus.data._ids import IdArray, IdIndex
+from isthmus.data._reading import name_file, refuse_damage
+from isthmus.data._tensor_files import Layout, Tensor, Tensors, check_layout, map_tensors
+from isthmus.data.ratings import Ratings
+
+__all__ = ["FORMAT_VERSION", "MANIFEST", "Bucket", "Shards", "bucket_name", "checksum_of", "digest"]
+
+FORMAT_VERSION = 1
+
+MANIFEST = "manifest.json"
+
+_KIND = "shards of ratings"
+
+_STATISTICS = ("mean", "deviation", "min", "max")
+
+_FIELDS = ("axis", "n_ratings", *_STATISTICS, "users", "items", "buckets")
+
+_CELLS_AT_ONCE = 1 << 22
+
+
+class Bucket(NamedTuple):
+    """Some columns of the ratings, and the rows that have cells in them.
+
+    Parameters
+    ----------
+    columns : ndarray of int32
+        Positions of the columns among the ids of their axis, increasing.
+    rows : ndarray of int32
+        Positions of the rows among the ids of theirs, increasing; each has a cell.
+    cells : CSR
+        Of ``len(rows)`` x ``len(columns)``: int64 ``indptr``, int32 ``indices`` and float32
+        ``values``, views of a memory map. Cell (r, c) is the rating of row ``rows[r]`` and column
+        ``columns[c]``.
+    """
+
+    columns: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    cells: CSR
+
+
+class Shards:
+    """Ratings that `shard` wrote to a folder.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The folder. Its manifest and ids are checked now, a bucket when it is read.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    axis : {"user", "item"}
+        Whose ids are the columns; rows are the other.
+    shape : (int, int)
+        Numbers of users and items.
+    nnz, n_buckets : int
+    mean, deviation, min, max : float
+        Of all ratings.
+    user_ids, item_ids : ndarray of int64 or str
+        Sorted.
+    counts : dict of str to ndarray of int64
+        Ratings of every ``"user"`` and of every ``"item"``.
+    sums : dict of str to ndarray of float64
+        Their sums: ``sums["item"] / counts["item"]`` are the items' means.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or a file of it is missing.
+    ValueError
+        If it holds no shards, is damaged, or is of another format version; in one sentence.
+
+    Examples
+    --------
+    >>> from isthmus import shard, synthetic_ratings, write_ratings
+    >>> write_ratings(synthetic_ratings(100, 50, 2000), "ratings.parquet")
+    >>> shards = shard("ratings.parquet", "shards", buckets=4)
+    >>> shards
+    Shards(100 users x 50 items, 2,000 ratings in [1, 5], 4 buckets of users)
+    >>> bucket = shards.bucket(0)
+    >>> len(bucket.columns), bucket.cells.shape[1]
+    (25, 25)
+    >>> shards.to_ratings()
+    Ratings(100 users x 50 items, 2,000 ratings in [1, 5])
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        if not (self.path / MANIFEST).is_file():
+            raise FileNotFoundError(
+                f"{path} must be a folder that isthmus shard wrote, but it has no {MANIFEST}."
+            )
+        with refuse_damage(self.path, _KIND):
+            self._manifest = manifest = _read_manifest(self.path / MANIFEST)
+            self.axis: str = manifest["axis"]
+            self.nnz: int = manifest["n_ratings"]
+            self.n_buckets: int = len(manifest["buckets"])
+            self.mean, self.deviation, self.min, self.max = (manifest[name] for name in _STATISTICS)
+            self._check_sizes()
+            sides = {name: self._read_side(name) for name in ("user", "item")}
+        self._users, self._items = sides["user"][0], sides["item"][0]
+        self.counts = {name: side[1] for name, side in sides.items()}
+        self.sums = {name: side[2] for name, side in sides.items()}
+        self.shape = (len(self._users), len(self._items))
+
+    @property
+    def user_ids(self) -> IdArray:
+        """Ids of the users, sorted."""
+        return self._users.ids
+
+    @property
+    def item_ids(self) -> IdArray:
+        """Ids of the items, sorted."""
+        return self._items.ids
+
+    def __repr__(self) -> str:
+        return (
+            f"Shards({self.shape[0]:,} users x {self.shape[1]:,} items, {self.nnz:,} ratings in "
+            f"[{self.min:g}, {self.max:g}], {self.n_buckets:,} buckets of {self.axis}s)"
+        )
+
+    def bucket(self, number: int) -> Bucket:
+        """Read a bucket, and check that it is what was written.
+
+        Parameters
+        ----------
+        number : int
+            From 0 to ``n_buckets - 1``. Of R workers, worker r takes those with
+            ``number % R == r``.
+
+        Returns
+        -------
+        Bucket
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If its file is missing or damaged.
+        """
+        check_integer("number", number, low=0, high=self.n_buckets - 1)
+        path = self.path / bucket_name(number)
+        entry = self._manifest["buckets"][number]
+        with refuse_damage(path, _KIND):
+            tensors = self._read(bucket_name(number), entry, _BUCKET)
+            n_columns, n_rows = len(tensors["columns"]), len(tensors["rows"])
+            shape = (n_rows, n_columns)
+            cells = CSR(tensors["indptr"], tensors["indices"], tensors["values"], shape)
+            check_structure(cells.indptr, cells.indices, shape, "its cells")
+            if not has_increasing_rows(cells.indptr, cells.indices):
+                raise ValueError("its cells must increase in every row, but they do not")
+            if len(cells.values) != len(cells.indices):
+                raise ValueError("it must have as many values as cells")
+            by_item = self.axis == "item"
+            for name, n in (("columns", self.shape[by_item]), ("rows", self.shape[not by_item])):
+                _check_positions(tensors[name], n, name)
+        return Bucket(tensors["columns"], tensors["rows"], cells)
+
+    def buckets(self) -> Iterator[Bucket]:
+        """Read one bucket after the other."""
+        return map(self.bucket, range(self.n_buckets))
+
+    def to_ratings(self) -> Ratings:
+        """Read all buckets into one matrix in memory, with little more than that.
+
+        Returns
+        -------
+        Ratings
+            Those that were sharded, without timestamps.
+        """
+        n_items = self.shape[1]
+        counts = self.counts["user"]
+        indptr = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+        indices, values = np.empty(self.nnz, np.int32), np.empty(self.nnz, np.float32)
+        free = indptr[:-1].copy()
+        for bucket in self.buckets():
+            # users x items of the bucket, rows and columns in order
+            users, items, cells = bucket.rows, bucket.columns, bucket.cells
+            if self.axis == "user":
+                users, items, cells = items, users, transpose(cells, num_threads=1)
+            lengths = np.diff(cells.indptr)
+            if (free[users] + lengths > indptr[1:][users]).any():
+                raise ValueError(f"{self.path} is damaged: users have more ratings than counted.")
+            starts = np.repeat(free[users] - cells.indptr[:-1], lengths)
+            places = starts + np.arange(len(cells.indices))
+            indices[places], values[places] = items[cells.indices], cells.values
+            free[users] += lengths
+        if (free != indptr[1:]).any():
+            raise ValueError(f"{self.path} is damaged: users have fewer ratings than counted.")
+        if self.axis == "item":
+            _sort_rows(indptr, indices, values, n_items)
+        matrix = CSR(indptr, indices, values, self.shape)
+        with name_file(self.path):
+            return Ratings(matrix, user_ids=self._users, item_ids=self._items)
+
+    def _check_sizes(self) -> None:
+        """Refuse a folder that lacks a bucket, or that does not explain the number of ratings."""
+        sizes = 0
+        for number, entry in enumerate(self._manifest["buckets"]):
+            sizes += self._file(bucket_name(number), entry).stat().st_size
+        if not 1 <= self.nnz <= sizes // 8:
+            raise ValueError(f"{self.nnz:,} ratings are not in its {sizes:,} bytes")
+
+    def _file(self, name: str, entry: Any) -> Path:
+        """Return the path of a file, if it is there and of its size."""
+        path = self.path / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} must be a file of shards, but there is none.")
+        if path.stat().st_size != entry["bytes"]:
+            raise ValueError(
+                f"{name} must be of {entry['bytes']:,} bytes, but it is of {path.stat().st_size:,}"
+            )
+        return path
+
+    def _read_side(self, name: str) -> tuple[IdIndex, NDArray[np.int64], NDArray[np.float64]]:
+        """Read the ids, counts and sums of users or items."""
+        file = f"{name}s.safetensors"
+        tensors = self._read(file, self._manifest[f"{name}s"], {})
+        layout = {
+            **id_layout(tensors, name),
+            "counts": Tensor(np.int64, (None,)),
+            "sums": Tensor(np.float64, (None,)),
+        }
+        check_layout(tensors, layout)
+        ids = IdIndex(ids_from(tensors, name), name)
+        counts = tensors["counts"]
+        if not len(ids) == len(counts) == len(tensors["sums"]):
+            raise ValueError(f"{file} must have a count and a sum of every id")
+        sorted_ids: Any = ids.ids
+        if not (sorted_ids[1:] > sorted_ids[:-1]).all():
+            raise ValueError(f"{file} must have increasing ids")
+        if counts.min() < 1 or counts.sum() != self.nnz:
+            raise ValueError(f"{file} must have counts above 0 with the sum {self.nnz:,}")
+        return ids, counts, tensors["sums"]
+
+    def _read(self, name: str, entry: Any, layout: Layout) -> Tensors:
+        """Map a file that is as the manifest says."""
+        path = self._file(name, entry)
+        if digest(path) != entry["blake2b"]:
+            raise ValueError(f"the checksum of {name} is not that of the manifest")
+        with safe_open(os.fspath(path), framework="numpy"):
+            tensors = map_tensors(path)
+        if layout:
+            check_layout(tensors, layout)
+        return tensors
+
+
+_BUCKET: Layout = {
+    "columns": Tensor(np.int32, (None,)),
+    "rows": Tensor(np.int32, (None,)),
+    "indptr": Tensor(np.int64, (None,)),
+    "indices": Tensor(np.int32, (None,)),
+    "values": Tensor(np.float32, (None,)),
+}
+
+
+def bucket_name(number: int) -> str:
+    """Return the name of a bucket's file."""
+    return f"bucket-{number:05}.safetensors"
+
+
+def digest(path: str | PathLike[str]) -> str:
+    """Return the checksum of a file."""
+    sums = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            sums.update(block)
+    return sums.hexdigest()
+
+
+def checksum_of(manifest: dict[str, Any]) -> str:
+    """Return the checksum of a manifest, which stands in it as well."""
+    rest = {name: value for name, value in manifest.items() if name != "checksum"}
+    text = json.dumps(rest, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    manifest = json.loads(path.read_text("utf-8"))
+    if not isinstance(manifest, dict) or manifest.get("format") != "isthmus shards":
+        raise ValueError(f"{MANIFEST} is not that of shards")
+    version = manifest.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {shown(version)}, and this isthmus reads version "
+            f"{FORMAT_VERSION}."
+        )
+    if manifest.get("checksum") != checksum_of(manifest):
+        raise ValueError(f"the checksum of {MANIFEST} is not that of what it holds")
+    _check_fields(manifest)
+    return manifest
+
+
+def _check_fields(manifest: dict[str, Any]) -> None:
+    for name in _FIELDS:
+        if name not in manifest:
+            raise ValueError(f"{MANIFEST} must have the field {name}, but it has not")
+    buckets = manifest["buckets"]
+    if manifest["axis"] not in ("user", "item") or not isinstance(buckets, list) or not buckets:
+        raise ValueError(f"{MANIFEST} must have buckets of users or items")
+    for entry in (manifest["users"], manifest["items"], *buckets):
+        there = isinstance(entry, dict) and {"bytes", "blake2b"} <= entry.keys()
+        if not there or type(entry["bytes"]) is not int:
+            raise ValueError(f"{MANIFEST} must have the size and the checksum of every file")
+    if type(manifest["n_ratings"]) is not int:
+        raise ValueError(f"{MANIFEST} must have the number of ratings")
+    for name in _STATISTICS:
+        if type(manifest[name]) is not float or not math.isfinite(manifest[name]):
+            raise ValueError(f"{name} in {MANIFEST} must be a finite number")
+
+
+def _check_positions(positions: NDArray[np.int32], n: int, name: str) -> None:
+    if not (positions[1:] > positions[:-1]).all():
+        raise ValueError(f"its {name} must increase, but they do not")
+    if len(positions) and (positions[0] < 0 or positions[-1] >= n):
+        raise ValueError(f"its {name} must lie between 0 and {n - 1:,}, but they do not")
+
+
+def _sort_rows(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    n_columns: int,
+) -> None:
+    """Bring the cells of each row in order of their columns, some rows at a time."""
+    begin, n_rows = 0, len(indptr) - 1
+    while begin < n_rows:
+        end = int(np.searchsorted(indptr, indptr[begin] + _CELLS_AT_ONCE, side="right")) - 1
+        end = min(max(end, begin + 1), n_rows)
+        cells = slice(indptr[begin], indptr[end])
+        rows = row_numbers(indptr[begin : end + 1]).astype(np.int64)
+        order = np.argsort(rows * n_columns + indices[cells])
+        indices[cells], values[cells] = indices[cells][order], values[cells][order]
+        begin = end
