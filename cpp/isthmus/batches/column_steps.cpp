@@ -11,11 +11,21 @@ namespace isthmus {
 
 namespace {
 
-constexpr index_t kCellsAhead = 8;  // how far catching up looks ahead
+// How far catching up looks ahead: for whether a column has to, and for its weights and state.
+constexpr index_t kCellsAhead = 8;
+constexpr index_t kRowsAhead = 2;
 
 void prefetch_row(const MatrixView& matrix, index_t row) {
     const float* const begin = matrix.row(row);
     for (index_t p = 0; p < matrix.width(); p += kLineFloats) __builtin_prefetch(begin + p, 1);
+}
+
+// Prefetches a column's weights and state.
+void prefetch_rows(const TrainedMatrix& trained, index_t column) {
+    prefetch_row(trained.weights, column);
+    for (const MatrixView& state : trained.state) {
+        if (state.data) prefetch_row(state, column);
+    }
 }
 
 // Prefetches the beginning of what a step of a column reads: rare columns come from memory, in an
@@ -76,7 +86,8 @@ ISTHMUS_INLINE void step_vectors(const Optimizer& optimizer, const Weights& weig
     weights.template load<Optimizer::states>(at, w, s);
 #pragma GCC unroll 2
     for (int j = 0; j < N; ++j) {
-        w[j] = optimizer.step(w[j], multiply_add(decay, w[j], gradient[j]), s[j]);
+        const Floats decayed = multiply_add(decay, w[j], gradient[j]);
+        w[j] = optimizer.template step<Weights::kRough>(w[j], decayed, s[j]);
     }
     weights.template store<Optimizer::states>(at, w, s);
 }
@@ -121,8 +132,7 @@ void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, i
     } else {
         // the state comes from memory: by whole rows, the next while one is at work
         for_each_stepping(lists, block, columns, may_skip, [&](const auto& list, index_t next) {
-            prefetch_row(trained.weights, next);
-            for (int i = 0; i < Optimizer::states; ++i) prefetch_row(trained.state[i], next);
+            prefetch_rows(trained, next);
             for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
                 update_column(list, offset, vectors);
             });
@@ -262,6 +272,10 @@ void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trai
     with_catch_up(trained, steps, count, [&](const auto& catch_up) {
         for (index_t i = begin; i < end; ++i) {
             if (i + kCellsAhead < end) prefetch(trained, batch.column()[i + kCellsAhead]);
+            if (i + kRowsAhead < end) {
+                const std::int32_t column = batch.column()[i + kRowsAhead];
+                if (trained.taken[column] != count) prefetch_rows(trained, column);
+            }
             catch_up(batch.column()[i]);
         }
     });

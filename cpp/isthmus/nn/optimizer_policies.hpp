@@ -36,6 +36,12 @@ ISTHMUS_INLINE void leap_linear(Floats rate, float momentum, float decay, index_
     }
 }
 
+// 1 / (sqrt(b) + epsilon); `Rough` where the state is rounded to 16 bits anyway.
+template <bool Rough>
+ISTHMUS_INLINE Floats root_of(Floats b, float epsilon) {
+    return Rough ? rough_inverse_root(b, epsilon) : inverse_root(b, epsilon);
+}
+
 // The mean of rate / (sqrt(s) + epsilon) over sums of squares s that grow evenly from `first` to
 // `last`, but no more than takes a weight to 0 in one step. Without decay only momentum moves the
 // weight, and is over before s has changed much.
@@ -54,6 +60,7 @@ struct Sgd {
 
     explicit Sgd(const OptimizerStep& step) : rate(step.rate) {}
 
+    template <bool Rough = false>
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats*) const {
         return multiply_add(-rate, gradient, weight);
     }
@@ -72,6 +79,7 @@ struct Momentum {
 
     explicit Momentum(const OptimizerStep& step) : rate(step.rate), momentum(step.momentum) {}
 
+    template <bool Rough = false>
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
         state[0] = multiply_add(momentum, state[0], gradient);
         return multiply_add(-rate, state[0], weight);
@@ -91,9 +99,10 @@ struct Adagrad {
 
     explicit Adagrad(const OptimizerStep& step) : rate(step.rate), epsilon(step.epsilon) {}
 
+    template <bool Rough = false>
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
         state[0] = multiply_add(gradient, gradient, state[0]);
-        return multiply_add(-rate * gradient, inverse_root(state[0], epsilon), weight);
+        return multiply_add(-rate * gradient, root_of<Rough>(state[0], epsilon), weight);
     }
     ISTHMUS_INLINE Floats leap(Floats weight, Floats* state, const Leap& leap) const {
         const float decay = leap.step.decay;
@@ -121,10 +130,11 @@ struct Adam {
     explicit Adam(const OptimizerStep& step)
         : rate(step.rate), beta1(step.beta1), beta2(step.beta2), epsilon(step.epsilon) {}
 
+    template <bool Rough = false>
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
         state[0] = multiply_add(beta1, state[0], gradient);
         state[1] = multiply_add(gradient, gradient, beta2 * state[1]);
-        return multiply_add(-rate * state[0], inverse_root(state[1], epsilon), weight);
+        return multiply_add(-rate * state[0], root_of<Rough>(state[1], epsilon), weight);
     }
     ISTHMUS_INLINE Floats leap(Floats weight, Floats* state, const Leap& leap) const {
         const float decay = leap.step.decay;
@@ -150,6 +160,7 @@ struct Rprop {
 
     explicit Rprop(const OptimizerStep& step) : rate(step.rate) {}
 
+    template <bool Rough = false>
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats* state) const {
         const Floats zero{};
         const Floats agreement = gradient * state[0];

@@ -11,7 +11,8 @@
 namespace isthmus {
 
 struct FloatWeights {
-    static constexpr int kTogether = 1;  // vectors that a step should read at once
+    static constexpr int kTogether = 1;    // vectors that a step should read at once
+    static constexpr bool kRough = false;  // whether roots may be
 
     ISTHMUS_INLINE FloatWeights(const TrainedMatrix& trained, index_t row, std::uint32_t)
         : weights(trained.weights.row(row)) {
@@ -47,6 +48,7 @@ struct FloatWeights {
 class HalfWeights {
 public:
     static constexpr int kTogether = 2;
+    static constexpr bool kRough = true;
 
     // `noise` differs from step to step.
     ISTHMUS_INLINE HalfWeights(const TrainedMatrix& trained, index_t row, std::uint32_t noise)
