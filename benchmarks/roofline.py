@@ -149,6 +149,7 @@ def main() -> None:
     p = parser(__doc__)
     p.add_argument("--hidden-units", type=int, default=500)
     p.add_argument("--epochs", type=int, default=12)
+    p.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     p.add_argument("--chart", type=Path, help="where to draw a chart, .svg or .png")
     args = p.parse_args()
     ratings, _ = load("ml-1m")
@@ -170,6 +171,7 @@ def main() -> None:
             optimizer=optimizer,
             batch_size=batch_size,
             learning_rate=rate,
+            precision=args.precision,
         )
         for optimizer, batch_size, rate in recipes
     ]
