@@ -464,6 +464,17 @@ class TestFoldIn:
         fitted.fold_in(parts[1].to_matrix()[:2])
         assert fitted.user_ids_.tolist() == list(range(52))
 
+    def test_is_half_as_large_in_a_file_of_bfloat16(self, fitted, tmp_path):
+        fitted.save(tmp_path / "whole")
+        fitted.save(tmp_path / "half", precision="bfloat16")
+        again = type(fitted).load(tmp_path / "half")
+        before, after = predict_all(fitted), predict_all(again)
+        np.testing.assert_allclose(after, before, rtol=0, atol=0.02 * np.ptp(before) + 1e-6)
+        again.save(tmp_path / "again", precision="bfloat16")
+        assert (tmp_path / "again").read_bytes() == (tmp_path / "half").read_bytes()
+        mapped = type(fitted).load(tmp_path / "half", mmap=True)
+        np.testing.assert_array_equal(predict_all(mapped), after)
+
     def test_survives_a_file(self, fitted, tmp_path):
         fitted.fold_in(Ratings.from_arrays([70], [3], [1]))
         if rates(fitted):

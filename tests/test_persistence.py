@@ -76,6 +76,32 @@ def rewrite(path, *, drop=(), metadata=None, checksum=True, **tensors):
 
 
 class TestFile:
+    def test_of_bfloat16_holds_weights_rounded_to_the_nearest_half(self, model, tmp_path):
+        model.save(tmp_path / "half", precision="bfloat16")
+        again = AutoRec.load(tmp_path / "half")
+        for name, array in model._tensors().items():
+            rounded = again._tensors()[name]
+            if array.dtype == np.float32 and array.ndim == 2 and len(array) > 1:
+                assert 0 < np.abs(rounded - array).max() <= 2.0**-8 * np.abs(array).max()
+                assert not (rounded.view(np.uint32) & 0xFFFF).any()
+            else:
+                np.testing.assert_array_equal(rounded, array)
+
+    def test_of_bfloat16_has_half_the_size(self, tmp_path):
+        large = synthetic_ratings(300, 200, 2000, random_state=0)
+        model = BiasedMF(factors=128, epochs=1, random_state=0).fit(large)
+        sizes = []
+        for precision in ("float32", "bfloat16"):
+            model.save(tmp_path / precision, precision=precision)
+            sizes.append((tmp_path / precision).stat().st_size)
+        assert sizes[1] < 0.6 * sizes[0]
+
+    def test_has_one_of_two_precisions(self, model, tmp_path):
+        message = r"^precision must be one of 'float32', 'bfloat16', but it was 'half'\.$"
+        with pytest.raises(ValueError, match=message):
+            model.save(tmp_path / "model", precision="half")
+        assert not list(tmp_path.iterdir())
+
     def test_says_what_it_is(self, whole):
         about = description(whole)
         assert about["format_version"] == FORMAT_VERSION

@@ -18,8 +18,10 @@ __all__ = [
     "Tensor",
     "Tensors",
     "check_layout",
+    "from_halves",
     "in_order",
     "map_tensors",
+    "to_halves",
     "write_tensors",
 ]
 
@@ -50,9 +52,21 @@ TYPES = {
         "<u8": "U64",
         "|u1": "U8",
         "|b1": "BOOL",
+        "<u2": "BF16",
     }.items()
 }
-"""What safetensors calls the types that files have."""
+"""What safetensors calls the types that files have. NumPy has no bfloat16: it is its bits."""
+
+
+def to_halves(array: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return the bits of finite floats, rounded to the nearest bfloat16, ties to even."""
+    bits = array.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def from_halves(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return the floats of bfloat16's bits."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def write_tensors(path: str | PathLike[str], tensors: Tensors, metadata: dict[str, str]) -> None:

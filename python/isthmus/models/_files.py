@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from isthmus._util.files import atomic_write
@@ -23,8 +24,10 @@ from isthmus.data._tensor_files import (
     Tensor,
     Tensors,
     check_layout,
+    from_halves,
     in_order,
     map_tensors,
+    to_halves,
     write_tensors,
 )
 from isthmus.models._tensors import check_range, double, part_of
@@ -72,7 +75,13 @@ class _Outdated(ValueError):
     """A whole file of a model that can no longer be made."""
 
 
-def save_model(model: Any, path: str | PathLike[str], kinds: Mapping[str, type[Any]]) -> None:
+def save_model(
+    model: Any,
+    path: str | PathLike[str],
+    kinds: Mapping[str, type[Any]],
+    *,
+    precision: str = "float32",
+) -> None:
     """Write a fitted model of `kinds`; only a whole file that can be read replaces another."""
     tensors: Tensors = {
         "seen.indptr": model._seen.indptr,
@@ -84,13 +93,29 @@ def save_model(model: Any, path: str | PathLike[str], kinds: Mapping[str, type[A
     }
     about = {"format_version": FORMAT_VERSION, **description(model)}
     about = json.loads(json.dumps(about, default=_plain))
+    if precision == "bfloat16":
+        tensors = {name: _rounded(array) for name, array in tensors.items()}
     try:
-        _check(about, tensors, kinds)
+        _check(about, _whole(tensors), kinds)
     except (TypeError, ValueError) as error:
         raise ValueError(f"this {type(model).__name__} cannot be saved: {error}") from error
     about["checksum"] = _checksum(about, tensors)
     with atomic_write(path) as temporary:
         write_tensors(temporary, tensors, {"isthmus": json.dumps(about)})
+
+
+def _rounded(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a matrix of floats as bfloat16; what else a file holds as it is."""
+    is_matrix = array.dtype == np.float32 and array.ndim == 2 and len(array) > 1
+    return to_halves(np.ascontiguousarray(array)) if is_matrix else array
+
+
+def _whole(tensors: Tensors) -> Tensors:
+    """Return the tensors with bfloat16 as floats."""
+    return {
+        name: from_halves(array) if array.dtype == np.uint16 else array
+        for name, array in tensors.items()
+    }
 
 
 def _checksum(about: dict[str, Any], tensors: Tensors) -> str:
@@ -167,17 +192,19 @@ def _read(path: str | PathLike[str], mmap: bool) -> tuple[dict[str, Any], Tensor
                 f"versions {_OLDEST_VERSION} to {FORMAT_VERSION}: use the isthmus that wrote it, "
                 f"or a newer one."
             )
-        for name in file.keys():  # noqa: SIM118
-            dtype = file.get_slice(name).get_dtype()
+        types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        for name, dtype in types.items():
             if dtype not in TYPES.values():
                 raise ValueError(f"{name} is of type {dtype}, which no model has")
-        tensors = (
-            map_tensors(path) if mmap else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        )
+        if mmap or "BF16" in types.values():  # of which safetensors makes no arrays
+            tensors = map_tensors(path)
+        else:
+            tensors = {name: file.get_tensor(name) for name in types}
     if version > _OLDEST_VERSION:
         checksum = about.pop("checksum", None)
         if checksum != _checksum(about, tensors):
             raise ValueError("its checksum is not that of what it holds")
+    tensors = _whole(tensors)
     if version < FORMAT_VERSION:
         _upgrade(about, tensors, version)
     return about, tensors
