@@ -224,7 +224,7 @@ void decode_block(Batch& batch, index_t block, Range rows, ConstHalfView w, cons
         for (index_t i = cells.begin; i < cells.end; i += kStrip) {
             const index_t count = std::min(kStrip, cells.end - i);
             const std::int32_t* columns = batch.column() + i;
-            alignas(64) float z[kStrip];
+            alignas(64) float z[kStrip] = {};
             multiply_columns(h.row(r), w, columns, count, z);
             float* error = batch.error() + i;
             squared_error[r] += measure_strip(z, rule, columns, count, error);

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._util.arrays import as_contiguous, as_values
-from isthmus._util.checks import check_choice
+from isthmus._util.checks import check_choice, shown
 from isthmus.data._csr import CSR, sorting_order
 from isthmus.data._ids import IdArray
 
@@ -42,8 +42,8 @@ def csr_from_cells(
             raise ValueError(
                 f"a user may rate an item once, but {len(repeats):,} "
                 f"{'rating repeats' if len(repeats) == 1 else 'ratings repeat'} an earlier pair, "
-                f"first that of user {user_ids[row].item()!r} and item "
-                f"{item_ids[column].item()!r}; "
+                f"first that of user {shown(user_ids[row].item())} and item "
+                f"{shown(item_ids[column].item())}; "
                 'pass duplicates="mean", "sum" or "last" to Ratings.from_matrix, or to what else '
                 "makes ratings, to merge them."
             )

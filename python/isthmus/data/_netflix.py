@@ -23,6 +23,8 @@ def read_netflix(path: str | PathLike[str], encoding: str) -> Any:
         Columns user, item, rating and timestamp.
     """
     check_encoding(encoding)
+    if encoding == "utf-8":
+        encoding = "latin-1"  # files are ASCII; Arrow cannot give skip() a line that is not UTF-8
     heads: list[int] = []
     movies: list[int] = []
     wrong: list[str] = []
