@@ -72,7 +72,9 @@ def main() -> int:
     spec = importlib.util.find_spec("ziglang")
     eigen = Path(sysconfig.get_path("purelib")) / "cmeel.prefix/include/eigen3"
     if spec is None or spec.origin is None or not eigen.exists():
-        print("Skipped: `pip install ziglang cmeel-eigen` brings the Clang and the headers it needs.")
+        print(
+            "Skipped: `pip install ziglang cmeel-eigen` brings the Clang and the headers it needs."
+        )
         return 0
     zig = Path(spec.origin).parent / "lib"
     files = sorted(str(path) for path in Path("cpp/isthmus").glob("*/*.cpp"))
@@ -80,7 +82,9 @@ def main() -> int:
     with ThreadPoolExecutor(2) as pool:
         checks = pool.map(lambda t: subprocess.run([*command(t, zig, eigen), *files]), LIBC)
         failed = [t for t, check in zip(LIBC, checks, strict=True) if check.returncode != 0]
-    print(f"{len(files)} files, {time.monotonic() - start:.0f} s; failed: {', '.join(failed) or 'none'}")
+    print(
+        f"{len(files)} files, {time.monotonic() - start:.0f} s; failed: {', '.join(failed) or 'none'}"
+    )
     return 1 if failed else 0
 
 
