@@ -82,9 +82,8 @@ def main() -> int:
     with ThreadPoolExecutor(2) as pool:
         checks = pool.map(lambda t: subprocess.run([*command(t, zig, eigen), *files]), LIBC)
         failed = [t for t, check in zip(LIBC, checks, strict=True) if check.returncode != 0]
-    print(
-        f"{len(files)} files, {time.monotonic() - start:.0f} s; failed: {', '.join(failed) or 'none'}"
-    )
+    seconds = time.monotonic() - start
+    print(f"{len(files)} files, {seconds:.0f} s; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
 

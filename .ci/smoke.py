@@ -1,4 +1,4 @@
-"""Use the installed isthmus on every instruction set that this machine has, as its wheels are tested.
+"""Use the installed isthmus on every instruction set of this machine, as its wheels are tested.
 
 Needs what isthmus itself needs, and no compiler.
 """

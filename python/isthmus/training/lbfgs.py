@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
 from isthmus._util.interrupts import uninterrupted
 from isthmus.evaluation.scores import Floats
 
