@@ -44,7 +44,7 @@ def main() -> None:
 
     for isa in _core.available():
         subprocess.run(
-            [sys.executable, "-c", USE], env={**os.environ, "ISTHMUS_ISA": isa}, check=True
+            [sys.executable, "-I", "-c", USE], env={**os.environ, "ISTHMUS_ISA": isa}, check=True
         )
     size = compressed_megabytes()
     print(f"about {size:.1f} MB")
