@@ -5,8 +5,27 @@ set(ISTHMUS_SANITIZE
     ""
     CACHE STRING "Sanitizers to build with, as -fsanitize takes them: address,undefined or thread")
 
+if(CMAKE_CXX_COMPILER_ID STREQUAL "MSVC")
+  message(
+    FATAL_ERROR
+      "The core is written in the vector extensions of GCC and Clang, which cl.exe lacks: "
+      "on Windows, build it with clang-cl (-DCMAKE_CXX_COMPILER=clang-cl).")
+endif()
+
+# Appends Clang's and GCC's options to a list, as the compiler's front end takes them: CMake sets
+# MSVC for clang-cl too, which knows them behind /clang:.
+function(isthmus_append_flags list)
+  set(added ${ARGN})
+  if(CMAKE_CXX_COMPILER_FRONTEND_VARIANT STREQUAL "MSVC")
+    list(TRANSFORM added PREPEND "/clang:")
+  endif()
+  set(${list}
+      ${${list}} ${added}
+      PARENT_SCOPE)
+endfunction()
+
 function(isthmus_compiler_options target scope)
-  if(MSVC)
+  if(CMAKE_CXX_COMPILER_FRONTEND_VARIANT STREQUAL "MSVC")
     target_compile_options(${target} ${scope} /W4 $<$<BOOL:${ISTHMUS_WERROR}>:/WX>)
     return()
   endif()

@@ -1,11 +1,13 @@
 # One core per instruction set: the same sources, compiled once for each entry of ISTHMUS_ISA.
 # Python loads the best one that the CPU can run. To add one, name its flags here, its module in
-# cpp/bindings/module.cpp, test for it in cpp/bindings/cpu.cpp and list it in python/isthmus/_core/__init__.py.
+# cpp/bindings/module.cpp, test for it in cpp/bindings/cpu.cpp and list it in
+# python/isthmus/_core/__init__.py.
 
 set(isthmus_isa_flags_baseline "") # whatever every CPU of the architecture has
-set(isthmus_isa_flags_avx2 -march=x86-64-v3)
-set(isthmus_isa_flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
-set(isthmus_isa_flags_avx512bf16 ${isthmus_isa_flags_avx512} -mavx512bf16)
+isthmus_append_flags(isthmus_isa_flags_avx2 -march=x86-64-v3)
+isthmus_append_flags(isthmus_isa_flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
+set(isthmus_isa_flags_avx512bf16 ${isthmus_isa_flags_avx512})
+isthmus_append_flags(isthmus_isa_flags_avx512bf16 -mavx512bf16)
 
 set(ISTHMUS_ISA
     all
@@ -16,7 +18,7 @@ if(ISTHMUS_ISA STREQUAL "all")
     set(processor ${CMAKE_OSX_ARCHITECTURES})
   endif()
   set(ISTHMUS_ISA baseline)
-  if(processor MATCHES "^(x86_64|AMD64|amd64)$" AND NOT MSVC)
+  if(processor MATCHES "^(x86_64|AMD64|amd64)$")
     list(APPEND ISTHMUS_ISA avx2 avx512 avx512bf16)
   endif()
 endif()
@@ -35,16 +37,15 @@ endfunction()
 function(isthmus_add_core isa)
   if(NOT DEFINED isthmus_isa_flags_${isa})
     message(
-      FATAL_ERROR "ISTHMUS_ISA lists '${isa}'; it may be all, or list baseline, avx2, avx512 and avx512bf16.")
+      FATAL_ERROR
+        "ISTHMUS_ISA lists '${isa}'; it may be all, or list baseline, avx2, avx512 and avx512bf16.")
   endif()
   set(flags ${isthmus_isa_flags_${isa}})
-  if(NOT MSVC)
-    # Fused multiply-adds where simd.hpp's multiply_add says so, and nowhere else: which of them a
-    # compiler fuses by itself differs from loop to loop, and with it the bits. Square roots need not
-    # set errno. Never -ffast-math: it reorders sums, and treats NaN as impossible, which is how a
-    # diverging run is noticed.
-    list(APPEND flags -ffp-contract=off -fno-math-errno)
-  endif()
+  # Fused multiply-adds where simd.hpp's multiply_add says so, and nowhere else: which of them a
+  # compiler fuses by itself differs from loop to loop, and with it the bits. Square roots need not
+  # set errno. Never -ffast-math: it reorders sums, and treats NaN as impossible, which is how a
+  # diverging run is noticed.
+  isthmus_append_flags(flags -ffp-contract=off -fno-math-errno)
 
   set(core isthmus_core_${isa})
   add_library(${core} OBJECT ${ISTHMUS_CORE_SOURCES})
@@ -74,9 +75,7 @@ endfunction()
 
 # Bindings only convert and call: -O3 would compile half as long again, for nothing.
 function(isthmus_binding_options target)
-  if(NOT MSVC)
-    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
-  endif()
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   isthmus_compiler_options(${target} PRIVATE)
 endfunction()
 

@@ -1,6 +1,8 @@
 import importlib
 import importlib.metadata
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -49,3 +51,8 @@ def test_no_core_is_built_for_the_machine_it_was_built_on_or_with_reordered_sums
     assert "-march=native" not in flags
     assert "-ffast-math" not in flags
     assert ("-march=" in flags) == (isa != "baseline")
+
+
+def test_import_leaves_scipys_optimizers_to_those_who_train_with_them():
+    code = "import isthmus, sys; sys.exit('scipy.optimize' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,7 +4,7 @@ namespace py = pybind11;
 
 namespace {
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))  // clang-cl is no __GNUC__
 
 // All of x86-64-v3, as -march=x86-64-v3 lets the compiler use all of it. __builtin_cpu_supports
 // also asks whether the operating system saves the wide registers.

@@ -60,6 +60,8 @@ private:
 void relax() noexcept {
 #if defined(__x86_64__)
     _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
 }
 

@@ -16,6 +16,8 @@
 
 #if defined(__AVX512F__) || defined(__AVX__) || defined(__SSE__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define ISTHMUS_INLINE inline __attribute__((always_inline))
@@ -57,6 +59,8 @@ ISTHMUS_INLINE Floats multiply_add(Floats a, Floats b, Floats c) {
     return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif defined(__AVX__) && defined(__FMA__)
     return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (Floats)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
     return a * b + c;
 #endif
@@ -71,7 +75,9 @@ ISTHMUS_INLINE Floats multiply_add(Floats a, Floats b, float c) {
 // lanes of `yes` where the mask is set (all ones), of `no` elsewhere
 ISTHMUS_INLINE Floats select(Ints mask, Floats yes, Floats no) { return mask ? yes : no; }
 // A NaN in `a` stays, so that a run that has diverged shows: the instructions give the second
-// operand where the comparison fails, and the compilers do not find them by themselves.
+// operand where the comparison fails, and the compilers do not find them by themselves. NEON's
+// give a NaN of either operand; select() costs it one instruction more and gives what the others
+// do.
 #if defined(__AVX512F__)
 ISTHMUS_INLINE Floats max(Floats a, Floats b) {
     return (Floats)_mm512_maskz_max_ps(0xFFFF, (__m512)b, (__m512)a);
@@ -111,6 +117,9 @@ ISTHMUS_INLINE float sum(Floats v) {
 #if defined(__SSE__)
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+#elif defined(__aarch64__)
+    const auto x = (float32x4_t)v;
+    return vaddv_f32(vadd_f32(vget_low_f32(x), vget_high_f32(x)));
 #else
     return (v[0] + v[2]) + (v[1] + v[3]);
 #endif
@@ -166,6 +175,8 @@ ISTHMUS_INLINE Floats inverse_root(Floats b, float epsilon) {
     return 1.0f / ((Floats)_mm256_sqrt_ps((__m256)b) + epsilon);
 #elif defined(__SSE__)
     return 1.0f / ((Floats)_mm_sqrt_ps((__m128)b) + epsilon);
+#elif defined(__aarch64__)
+    return 1.0f / ((Floats)vsqrtq_f32((float32x4_t)b) + epsilon);
 #else
     Floats root;
     for (index_t i = 0; i < kLanes; ++i) root[i] = __builtin_sqrtf(b[i]);
@@ -202,6 +213,8 @@ ISTHMUS_INLINE Products multiply_wide(Words words, std::uint32_t factor) {
         return (Pairs)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 #elif defined(__SSE2__) && !defined(__AVX__)
         return (Pairs)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#elif defined(__aarch64__)
+        return (Pairs)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 #else
         return (a & kLow) * b;
 #endif

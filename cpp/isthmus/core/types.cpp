@@ -14,6 +14,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(_WIN32)
+#include <malloc.h>
+#endif
 
 namespace isthmus {
 
@@ -60,6 +63,17 @@ void require_memory(index_t rows, index_t cols) {
         throw OutOfMemory(rows, cols, memory);
 }
 
+// `bytes` is a multiple of `alignment`. Windows has no std::aligned_alloc, as its free() could not
+// release such memory.
+void* allocate_aligned(index_t alignment, index_t bytes) {
+    const auto size = static_cast<std::size_t>(bytes), step = static_cast<std::size_t>(alignment);
+#if defined(_WIN32)
+    return _aligned_malloc(size, step);
+#else
+    return std::aligned_alloc(step, size);
+#endif
+}
+
 AlignedFloats allocate(index_t rows, index_t cols) {
     require_memory(rows, cols);
     const index_t bytes = rows * padded_stride(cols) * kFloatBytes;
@@ -67,8 +81,7 @@ AlignedFloats allocate(index_t rows, index_t cols) {
     const index_t huge = (bytes + kHugePage / 2) / kHugePage * kHugePage;
     const index_t alignment = huge > 0 ? kHugePage : kLineBytes;
     const index_t rounded = round_up(std::max<index_t>(bytes, 1), alignment);
-    auto* memory = static_cast<float*>(
-        std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(rounded)));
+    auto* memory = static_cast<float*>(allocate_aligned(alignment, rounded));
     if (memory == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
     // advice only: fewer TLB misses
@@ -80,7 +93,13 @@ AlignedFloats allocate(index_t rows, index_t cols) {
 
 }  // namespace
 
-void AlignedDelete::operator()(float* p) const noexcept { std::free(p); }
+void AlignedDelete::operator()(float* p) const noexcept {
+#if defined(_WIN32)
+    _aligned_free(p);
+#else
+    std::free(p);
+#endif
+}
 
 OutOfMemory::OutOfMemory(index_t rows, index_t cols, index_t memory)
     : message_(describe(rows, cols, memory)) {}

@@ -295,7 +295,7 @@ def mask_split(
 class HeldOutUsers(NamedTuple):
     """Ratings of users that a model has not seen.
 
-    Parameters
+    Attributes
     ----------
     fold_in, test : Ratings
         What the model is told of the users, and what it should find: the same users, no rating in
@@ -309,7 +309,7 @@ class HeldOutUsers(NamedTuple):
 class UserSplit(NamedTuple):
     """What `hold_out_users` gives.
 
-    Parameters
+    Attributes
     ----------
     train : Ratings
         Of all other users.

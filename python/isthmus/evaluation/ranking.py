@@ -35,7 +35,7 @@ _ALIASES = {"hr": "hit_rate"}
 class RankingMetric(NamedTuple):
     """A metric with its cut-off, as it was asked for.
 
-    Parameters
+    Attributes
     ----------
     label : str
         As ``"ndcg@10"``.

@@ -50,10 +50,11 @@ class AutoRec(RatingModel):
     A row (an item's ratings by all users, or a user's of all items) is encoded, and decoded at its
     observed cells alone:
 
-    .. math::
-        h(r) = f(W g(V r + \mu) + b), \qquad
-        \min \sum_{rows} \lVert r - h(r) \rVert^2_{observed}
-        + \frac{\lambda}{2} (\lVert W \rVert_F^2 + \lVert V \rVert_F^2)
+    $$
+    h(r) = f(W g(V r + \mu) + b), \qquad
+    \min \sum_{rows} \lVert r - h(r) \rVert^2_{observed}
+    + \frac{\lambda}{2} (\lVert W \rVert_F^2 + \lVert V \rVert_F^2)
+    $$
 
     The defaults are a recipe that was chosen on validation data of sets of many sizes and scales:
     ratings are standardised, biases of users and items are subtracted, a share of the inputs is

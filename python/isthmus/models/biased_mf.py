@@ -42,11 +42,12 @@ class _Prior(NamedTuple):
 class BiasedMF(RatingModel):
     r"""Matrix factorisation with biases: the baseline that autoencoders are compared with.
 
-    .. math::
-        \hat r_{ui} = \mu + \sigma (b_u + b_i + p_u \cdot q_i), \qquad
-        \min \sum_{(u, i)\ observed} (r_{ui} - \hat r_{ui})^2 / \sigma^2
-        + \sum_u (\lambda n_u^\alpha \lVert p_u \rVert^2 + \lambda_b b_u^2)
-        + \sum_i (\lambda n_i^\alpha \lVert q_i \rVert^2 + \lambda_b b_i^2)
+    $$
+    \hat r_{ui} = \mu + \sigma (b_u + b_i + p_u \cdot q_i), \qquad
+    \min \sum_{(u, i)\ observed} (r_{ui} - \hat r_{ui})^2 / \sigma^2
+    + \sum_u (\lambda n_u^\alpha \lVert p_u \rVert^2 + \lambda_b b_u^2)
+    + \sum_i (\lambda n_i^\alpha \lVert q_i \rVert^2 + \lambda_b b_i^2)
+    $$
 
     where mu is the mean that minimises this together with the biases, all factors being 0, and
     sigma the ratings' standard deviation, so that no parameter depends on their scale; n is the

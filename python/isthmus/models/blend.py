@@ -37,8 +37,9 @@ class Blend(Recommender):
     together. The weights and a constant minimise the squared error on validation ratings, which
     the models have not seen:
 
-    .. math::
-        \min_{w, c} \sum (r - c - \sum_m w_m \hat r_m)^2 + 10 v \sum_m (w_m - 1/M)^2,
+    $$
+    \min_{w, c} \sum (r - c - \sum_m w_m \hat r_m)^2 + 10 v \sum_m (w_m - 1/M)^2,
+    $$
 
     v being the mean variance of a model's predictions: of few ratings, weights are near equal.
 

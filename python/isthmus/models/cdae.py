@@ -43,8 +43,9 @@ class CDAE(ImplicitRecommender):
 
     A user's row of ones, with cells masked, and a vector of the user's own are encoded and decoded:
 
-    .. math::
-        z_u = h(W^T \tilde x_u + V_u + b), \qquad y_{ui} = f(W'_i \cdot z_u + b'_i)
+    $$
+    z_u = h(W^T \tilde x_u + V_u + b), \qquad y_{ui} = f(W'_i \cdot z_u + b'_i)
+    $$
 
     The loss is on the user's items and on some that are drawn anew for each epoch from all others,
     so that an epoch costs O(cells x (1 + negatives) x k). Every stored cell counts 1, whatever its

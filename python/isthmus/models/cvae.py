@@ -64,19 +64,21 @@ class CVAE(ImplicitRecommender):
     A variational autoencoder makes a Gaussian code z of an item's content x; the item's vector is
     near that code, and meets the users' vectors in a weighted factorisation of all cells:
 
-    .. math::
-        z_j \sim q(z \mid x_j) = N(\mu(x_j), \sigma^2(x_j)), \quad
-        v_j \sim N(z_j, \lambda_v^{-1} I), \quad u_i \sim N(0, \lambda_u^{-1} I), \quad
-        R_{ij} \sim N(u_i \cdot v_j, C_{ij}^{-1})
+    $$
+    z_j \sim q(z \mid x_j) = N(\mu(x_j), \sigma^2(x_j)), \quad
+    v_j \sim N(z_j, \lambda_v^{-1} I), \quad u_i \sim N(0, \lambda_u^{-1} I), \quad
+    R_{ij} \sim N(u_i \cdot v_j, C_{ij}^{-1})
+    $$
 
     with C = a for a stored cell, a 1, and b for any other, a 0. After a layerwise pretraining, each
     round is a pass of Adam over the content, whose loss for an item is the cross-entropy of x and
     its reconstruction + KL(q || N(0, I)) + (lambda_v / lambda_r) ||v - z||^2, and then a sweep of
     alternating least squares, which solves exactly for all users and then for all items:
 
-    .. math::
-        u_i = (V C_i V^T + \lambda_u I)^{-1} V C_i R_i, \qquad
-        v_j = (U C_j U^T + \lambda_v I)^{-1} (U C_j R_j + \lambda_v \mu(x_j))
+    $$
+    u_i = (V C_i V^T + \lambda_u I)^{-1} V C_i R_i, \qquad
+    v_j = (U C_j U^T + \lambda_v I)^{-1} (U C_j R_j + \lambda_v \mu(x_j))
+    $$
 
     in O(cells k^2 + (users + items) k^3). Every stored cell counts 1, whatever its value. An item
     that nobody has is no 0 for anyone, and a user who has nothing is none for any item.

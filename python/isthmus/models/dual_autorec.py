@@ -30,9 +30,10 @@ class DualAutoRec(RatingModel):
     The item part encodes an item's ratings and has a weight vector for each user, the user part
     the other way round, and a rating is predicted by their sum:
 
-    .. math::
-        \hat r_{ui} = m + b_u + b_i
-        + [a_u + W_u s(f_i V x_i + h)] + [c_i + W'_i s(f'_u V' x_u + h')]
+    $$
+    \hat r_{ui} = m + b_u + b_i
+    + [a_u + W_u s(f_i V x_i + h)] + [c_i + W'_i s(f'_u V' x_u + h')]
+    $$
 
     with a mean m and damped biases b that are fitted first, s the logistic function less 1/2, and
     f = (n / n*)^-1/2 for a row of n ratings (see `AutoRec`, whose defaults both parts have).

@@ -30,9 +30,10 @@ class EASE(Recommender):
 
     A user's row of ones is reconstructed from itself by item-item weights with a zero diagonal:
 
-    .. math::
-        \min_B \lVert X - X B \rVert_F^2 + \lambda \lVert B \rVert_F^2, \quad
-        B_{ij} = -P_{ij} / P_{jj}, \quad P = (X^T X + \lambda I)^{-1}
+    $$
+    \min_B \lVert X - X B \rVert_F^2 + \lambda \lVert B \rVert_F^2, \quad
+    B_{ij} = -P_{ij} / P_{jj}, \quad P = (X^T X + \lambda I)^{-1}
+    $$
 
     Every stored cell counts 1, whatever its value: `Ratings.binarize` keeps those of a value.
 

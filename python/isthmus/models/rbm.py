@@ -40,9 +40,10 @@ PENALTY = 10.0
 class RBM(RatingModel):
     r"""RBM-CF, user- or item-based: a softmax unit for each rating of a row, binary hidden units.
 
-    .. math::
-        p(v_i = k \mid h) \propto \exp(b_i^k + \sum_j h_j W_{ij}^k), \qquad
-        p(h_j = 1 \mid v) = \sigma(c_j + \sum_{i\ rated} W_{ij}^{v_i})
+    $$
+    p(v_i = k \mid h) \propto \exp(b_i^k + \sum_j h_j W_{ij}^k), \qquad
+    p(h_j = 1 \mid v) = \sigma(c_j + \sum_{i\ rated} W_{ij}^{v_i})
+    $$
 
     The levels k are the distinct ratings of the training data. Columns that a row has no rating of
     have no unit in it. Training is by contrastive divergence; a prediction is the expected

@@ -205,8 +205,9 @@ class MultDAE(_Multinomial):
     A user's row of ones x, normalised to length 1 and with cells dropped, is encoded and decoded to
     a distribution over all items:
 
-    .. math::
-        \pi = \mathrm{softmax}(W h_L + c), \qquad \min - \sum_i x_i \log \pi_i
+    $$
+    \pi = \mathrm{softmax}(W h_L + c), \qquad \min - \sum_i x_i \log \pi_i
+    $$
 
     as a mean over the users of a batch. Every stored cell counts 1, whatever its value:
     `Ratings.binarize` keeps those of a value.
@@ -327,9 +328,10 @@ class MultVAE(_Multinomial):
     As `MultDAE`, with a Gaussian code between encoder and decoder, whose divergence from a standard
     normal is part of the loss:
 
-    .. math::
-        z \sim N(\mu(x), \sigma^2(x)), \quad \pi = \mathrm{softmax}(f(z)), \qquad
-        \min - \sum_i x_i \log \pi_i + \beta \, KL(N(\mu, \sigma^2) \,\Vert\, N(0, I))
+    $$
+    z \sim N(\mu(x), \sigma^2(x)), \quad \pi = \mathrm{softmax}(f(z)), \qquad
+    \min - \sum_i x_i \log \pi_i + \beta \, KL(N(\mu, \sigma^2) \,\Vert\, N(0, I))
+    $$
 
     beta grows linearly from 0 by 1 / `annealing_steps` a step, up to `beta`. Outside of training, z
     is its mean.

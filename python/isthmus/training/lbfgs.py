@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 
 from isthmus._util.interrupts import uninterrupted
 from isthmus.evaluation.scores import Floats
@@ -59,6 +58,8 @@ def minimize(
     optimization, SIAM Journal on Scientific Computing 1995. Memory is that of some
     ``2 * PAIRS + 5`` copies of the weights in double precision.
     """
+    from scipy import optimize  # half of isthmus's import time, for one optimizer
+
     reached = _join(weights[name] / scales[name] for name in weights)
 
     def loss_and_gradient(x: Doubles) -> tuple[float, Doubles]:
