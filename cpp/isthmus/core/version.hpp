@@ -4,9 +4,9 @@
 
 namespace isthmus {
 
-const char* version();   // as in pyproject.toml
-const char* isa();       // the instruction set it was compiled for, as cmake/IsaVariants.cmake names it
-const char* compiler();  // "GNU 12.2.0"
+const char* version();  // as in pyproject.toml
+const char* isa();  // the instruction set it was compiled for, as cmake/IsaVariants.cmake names it
+const char* compiler();         // "GNU 12.2.0"
 const char* compiler_flags();   // all that the core was compiled with
 const char* threads_backend();  // "openmp", "std" or "serial"
 const char* eigen_version();    // "3.4.1"
