@@ -20,6 +20,7 @@ from isthmus.data.splits import (
     train_test_split,
 )
 from isthmus.data.synthetic import synthetic_ratings
+from isthmus.evaluation.explanation import Explanation
 from isthmus.exceptions import ConvergenceError, NotFittedError
 from isthmus.models.autorec import AutoRec
 from isthmus.models.base import Recommender
@@ -47,6 +48,7 @@ __all__ = [
     "ConvergenceError",
     "DualAutoRec",
     "Epoch",
+    "Explanation",
     "HeldOutUsers",
     "MultDAE",
     "MultVAE",

@@ -24,12 +24,13 @@ from isthmus.evaluation.evaluate import (
     mean_of_users,
     parse_wanted,
 )
+from isthmus.evaluation.explanation import Explanation
 from isthmus.evaluation.odds import Odds, rated_odds
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank, with_training
 from isthmus.evaluation.recommend import ids_at, scores_at, top_items
 from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, dot_vectors, unit_rows
 from isthmus.exceptions import NotFittedError
-from isthmus.models import _files
+from isthmus.models import _explaining, _files
 from isthmus.models._estimator import Estimator
 from isthmus.models._tensors import Layout, Tensors, check_layout
 
@@ -325,6 +326,78 @@ class Recommender(Estimator):
         )
         ids = ids_at(self._items.ids, positions)
         return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
+
+    # Explanations
+
+    def explain(
+        self,
+        user: int | str,
+        item: int | str,
+        n: int | None = 10,
+        *,
+        ratings: Any = None,
+        axis: str = "user",
+    ) -> Explanation:
+        """Find the ratings that a score owes most to, by what it would be without each.
+
+        The user's ratings are folded in, all of them and then all but one, and the scores compared.
+        This is exact: nothing is fitted to the model's scores. What training made of the model is
+        held fixed, as in `fold_in`.
+
+        Parameters
+        ----------
+        user, item : int or str
+            Ids. The user need not have been in training, if `ratings` are given.
+        n : int or None, default 10
+            Effects to list, the greatest in size first; None lists all.
+        ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Where to take the user's ratings from. A model of ratings needs them, as it keeps what a
+            user has rated, but not how high. Others take by default what they were trained on. Of a
+            matrix, `user` is a row.
+        axis : {"user", "item"}, default "user"
+            Whose ratings are taken away. With "item", they are those that others gave the item,
+            which may be new (of a matrix, `item` is a column), and the user is one that the model
+            knows.
+
+        Returns
+        -------
+        Explanation
+            With ids, ratings and effects, the score, and the remainder of the sum.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If an id is unknown, there are no ratings, `n` is below 1, or the model cannot fold in
+            new users (or items, with ``axis="item"``).
+
+        Notes
+        -----
+        The score is that of someone new with these ratings, as ``recommend(ratings=...)`` gives it,
+        but before clipping. For someone of training it may differ from `predict`, which uses
+        what training fitted to this very user: the own node of CDAE, the factors of `BiasedMF`, the
+        weights of a column of `AutoRec` and `DualAutoRec`.
+
+        Examples
+        --------
+        >>> from isthmus import EASE, synthetic_ratings
+        >>> model = EASE().fit(synthetic_ratings(200, 100, 5000, random_state=0))
+        >>> explanation = model.explain(user=7, item=12, n=3)
+        >>> len(explanation.ids)
+        3
+        """
+        self._check_fitted()
+        return _explaining.explain(self, user, item, n, ratings=ratings, axis=axis)
+
+    def _scores_without(
+        self, row: CSR, which: NDArray[np.int64], other: int, axis: str
+    ) -> NDArray[Any]:
+        """Return the scores without each of some of a row's cells.
+
+        The row is of a new user, and `other` the position of an item, or the other way round.
+        """
+        return _explaining.scores_without(self, row, which, other, axis)
 
     # Vectors, for indexes of nearest neighbours
 
@@ -776,6 +849,13 @@ class Recommender(Estimator):
     def _fold_users(self, ratings: CSR) -> Scorable:
         """Vectors of new users (rows: users; columns: all items), and of all items."""
         raise NotImplementedError
+
+    def _fold_items(self, ratings: CSR) -> Scorable:
+        """Vectors of all users, and of new items (rows: items; columns: all users)."""
+        raise ValueError(
+            f'axis must be "user" for {type(self).__name__}, which has no place for new items, but '
+            f'it was "item".'
+        )
 
     def _tensors(self) -> Tensors:
         """Fitted arrays, for a file."""

@@ -317,6 +317,10 @@ class BiasedMF(RatingModel):
         means = np.full(len(bias), self._mean, np.float32)
         return self._vectors()._replace(users=factors, user_bias=bias, user_offset=means)
 
+    def _fold_items(self, ratings: CSR) -> Vectors:
+        factors, bias = self._solve(ratings, "user")
+        return self._vectors()._replace(items=factors, item_bias=bias)
+
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         factors, bias = self._solve(ratings, "item" if axis == "user" else "user")
         grown = dict(self._weights())

@@ -205,6 +205,17 @@ class Blend(Recommender):
     def _fold_users(self, ratings: CSR) -> Weighted:
         return self._weigh([model._fold_users(ratings) for model in self.models_])
 
+    def _fold_items(self, ratings: CSR) -> Weighted:
+        return self._weigh([model._fold_items(ratings) for model in self.models_])
+
+    def _scores_without(
+        self, row: CSR, which: NDArray[np.int64], other: int, axis: str
+    ) -> NDArray[Any]:
+        total = np.full(len(which), self.constant_)
+        for weight, model in zip(self.weights_, self.models_, strict=True):
+            total += weight * model._scores_without(row, which, other, axis)
+        return total
+
     def fold_in(self, X: Any, *, axis: str = "user") -> Self:
         """Add users, or items, to each of the models without training anew.
 

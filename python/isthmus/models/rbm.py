@@ -280,7 +280,13 @@ class RBM(RatingModel):
     # New users and items
 
     def _fold_users(self, ratings: CSR) -> Expected:
-        if self._structure.orientation == "user":
+        return self._fold(ratings, "user")
+
+    def _fold_items(self, ratings: CSR) -> Expected:
+        return self._fold(ratings, "item")
+
+    def _fold(self, ratings: CSR, axis: str) -> Expected:
+        if axis == self._structure.orientation:
             codes = self._encode(ratings).array
             return self._assemble(codes, self._shaped_weights(), self._bias())
         return self._assemble(self._codes.array, *self._regress(ratings))
