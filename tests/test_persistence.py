@@ -292,7 +292,7 @@ class TestRefused:
         [
             (
                 {"metadata": {"format_version": version}},
-                rf"has format version {version!r}, and this isthmus reads versions 2 to 4: use the",
+                rf"has format version {version!r}, and this isthmus reads versions 2 to 5: use the",
             )
             for version in (1, 5, True, "4", None)
         ],

@@ -32,6 +32,7 @@ from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, dot_v
 from isthmus.exceptions import NotFittedError
 from isthmus.models import _explaining, _files
 from isthmus.models._estimator import Estimator
+from isthmus.models._receipts import Receipt, went_on
 from isthmus.models._tensors import Layout, Tensors, check_layout
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class Recommender(Estimator):
     _known_odds: tuple[CSR, Odds] | None = None
     """The odds of being rated, once they were asked for, and the seen cells that they are from."""
 
+    _receipt: Receipt | None = None
+    """How the model was trained; None of models whose `fit` writes none."""
+
     def _remember(self, ratings: Ratings) -> None:
         """Keep what prediction needs of the training data: ids, seen items, the scale's ends."""
         self._users = IdIndex(ratings.user_ids, "user")
@@ -102,6 +106,15 @@ class Recommender(Estimator):
     def _check_fitted(self) -> None:
         if not self._fitted:
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit first.")
+
+    @property
+    def receipt_(self) -> Receipt | None:
+        """How the model was trained: its data's fingerprint, the seed, the program, the time.
+
+        None where a file of an older format does not say so.
+        """
+        self._check_fitted()
+        return self._receipt
 
     @property
     def user_ids_(self) -> IdArray:
@@ -716,7 +729,8 @@ class Recommender(Estimator):
         else:
             ids = new.next_ids(rows.shape[0], "X")
         # all at once, so that whatever stops this leaves the model as it was
-        self.__dict__.update({**self._fold_in(rows, axis), f"_{axis}s": new.extended(ids)})
+        grown = {**self._fold_in(rows, axis), f"_{axis}s": new.extended(ids)}
+        self.__dict__.update({**grown, **went_on(self, "fold_in")})
         return self
 
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
@@ -831,6 +845,10 @@ class Recommender(Estimator):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         self._check_fitted()
         return cells_among(self._users, self._items, X, name)
+
+    def _fit_again(self, ratings: Ratings, validation: Any, trained: Self) -> Self:
+        """Train, as `trained` was, on the same data; `self` has its parameters and seed."""
+        return self.fit(ratings, validation=validation)
 
     # To be implemented by a model
 

@@ -16,7 +16,8 @@ from isthmus.data._csr import CSR, as_scipy, column_counts, row_numbers, transpo
 from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.evaluation.scores import Floats, Products
 from isthmus.exceptions import ConvergenceError
-from isthmus.models._tensors import Layout, Tensors, double, single
+from isthmus.models._receipts import recorded
+from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, single
 from isthmus.models.base import Recommender
 
 if TYPE_CHECKING:
@@ -118,6 +119,11 @@ class EASE(Recommender):
         self._check_parameters()
         ratings = as_ratings(in_memory(X))
         _check_memory(ratings.n_items)
+        with recorded(self, ratings, None, None):
+            self._compute(ratings)
+        return self
+
+    def _compute(self, ratings: Ratings) -> None:
         rows = with_ones(ratings.rows("user"))
         columns = transpose(rows, self._num_threads())
         start = perf_counter()
@@ -147,8 +153,11 @@ class EASE(Recommender):
                 flush=True,
             )
         self._remember(ratings)
+        self._trained = ratings.n_users
         self._fitted = True
-        return self
+
+    _trained: int
+    """The weights are of so many users, the first ones; 0 where an older file does not say."""
 
     def _check_parameters(self) -> None:
         if not is_auto(self.regularization):
@@ -196,16 +205,23 @@ class EASE(Recommender):
         return {
             "weights": self._weights,
             "regularization": np.array([self._regularization]),
+            "trained": np.array([self._trained]),
         }
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
-        return {"weights": single(shape[1], shape[1]), "regularization": double(1)}
+        return {
+            "weights": single(shape[1], shape[1]),
+            "regularization": double(1),
+            "trained": Tensor(np.int64, (1,)),
+        }
 
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
         check_real("regularization", tensors["regularization"][0], low=0, open_low=True)
+        integer_in(tensors, "trained", high=shape[0])
 
     def _restore(self, tensors: Tensors) -> None:
         self._weights = tensors["weights"]
+        self._trained = int(tensors["trained"][0])
         self._parameter = self.regularization
         self._regularization = float(tensors["regularization"][0])
 
