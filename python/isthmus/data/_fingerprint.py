@@ -6,7 +6,6 @@ import hashlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus._util.arrays import blocks
 from isthmus.data._alignment import ratings_among
@@ -24,31 +23,25 @@ def fingerprint(ratings: Ratings) -> str:
     rating is: BLAKE2b of the ratings in the order of sorted ids. Timestamps do not count, and
     neither do users and items without ratings.
     """
-    users = _rated(ratings._users, np.diff(ratings.indptr))
-    items = _rated(ratings._items, column_counts(ratings.indices, ratings.n_items))
+    users, items = _sorted(ratings._users), _sorted(ratings._items)
     ratings = ratings_among(users, items, ratings, "ratings")
+    filled = np.diff(ratings.indptr) > 0
+    rated = column_counts(ratings.indices, ratings.n_items) > 0
+    places = np.cumsum(rated, dtype=np.int32) - np.int32(1)  # among the items with ratings
     digest = hashlib.blake2b(digest_size=16)
-    for ids in (users.ids, items.ids):
-        _add_ids(digest, ids)
-    for array, dtype in (
-        (ratings.indptr, "<i8"),
-        (ratings.indices, "<i4"),
-        (ratings.values, "<f4"),
-    ):
-        for block in blocks(len(array)):
-            part = np.ascontiguousarray(array[block], dtype)
-            if dtype == "<f4":
-                part = part + np.float32(0)  # -0 becomes 0, which is the same rating
-            digest.update(part.data)
+    _add_ids(digest, users.ids[filled])
+    _add_ids(digest, items.ids[rated])
+    digest.update(ratings.indptr[np.append(True, filled)].astype("<i8", copy=False).data)
+    for block in blocks(ratings.nnz):
+        digest.update(places[ratings.indices[block]].astype("<i4", copy=False).data)
+        # -0 becomes 0, which is the same rating
+        digest.update((ratings.values[block] + np.float32(0)).astype("<f4", copy=False).data)
     return digest.hexdigest()
 
 
-def _rated(index: IdIndex, counts: NDArray[np.int64]) -> IdIndex:
-    """Return the ids that have ratings, sorted."""
+def _sorted(index: IdIndex) -> IdIndex:
     ids: Any = index.ids
-    if counts.all() and (ids[:-1] < ids[1:]).all():
-        return index
-    return IdIndex(np.sort(ids[counts > 0]), index.kind)
+    return index if (ids[:-1] < ids[1:]).all() else IdIndex(np.sort(ids), index.kind)
 
 
 def _add_ids(digest: Any, ids: IdArray) -> None:
