@@ -449,6 +449,23 @@ class Autoencoder:
         network = _loaded(old, self.reader.settings, num_threads=num_threads)
         return replace(self, network=network, offsets=offsets)
 
+    def take_rows(self, kept: NDArray[np.int64]) -> Autoencoder:
+        """Return it with some of its rows alone."""
+        row = self.offsets.row
+        offsets = self.offsets._replace(row=None if row is None else row[kept])
+        return replace(self, codes=_core.Matrix(self.codes.array[kept]), offsets=offsets)
+
+    def take_columns(self, kept: NDArray[np.int64], *, num_threads: int) -> Autoencoder:
+        """Return it with some of its columns alone."""
+        own: Tensors = dict(self.network.weights())
+        for name in ("encoder.weights", "decoder.weights"):
+            own[name] = own[name][kept]
+        own["decoder.bias"] = own["decoder.bias"][:, kept]
+        column = self.offsets.column
+        offsets = self.offsets._replace(column=None if column is None else column[kept])
+        network = _loaded(own, self.reader.settings, num_threads=num_threads)
+        return replace(self, network=network, offsets=offsets)
+
     # Files
 
     def tensors(self) -> Tensors:

@@ -494,6 +494,14 @@ class AutoRec(RatingModel):
             trained = self._trained.with_columns(**new, num_threads=self._num_threads())
         return {**grown, "_trained": trained, "_network": trained.network}
 
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        if self._structure.orientation == "user":
+            trained = self._trained.take_rows(kept)
+        else:
+            trained = self._trained.take_columns(kept, num_threads=self._num_threads())
+        own = {"_trained": trained, "_network": trained.network}
+        return {**super()._without_users(kept), **own}
+
     def _fold(self, ratings: CSR, axis: str) -> dict[str, Any]:
         """Return the codes and offsets of new rows, or the weights and biases of new columns."""
         structure, num_threads = self._structure, self._num_threads()

@@ -733,6 +733,66 @@ class Recommender(Estimator):
         self.__dict__.update({**grown, **went_on(self, "fold_in")})
         return self
 
+    def forget(self, users: ArrayLike) -> Self:
+        """Drop users at once: ids, seen items, and what the model holds of each of them alone.
+
+        What training learnt from all users together keeps their part in it: the weights that users
+        share, means, biases and codes of items, the ends of the scale. It is gone after `fit` on
+        the data without them. The exception is `EASE`, whose weights become those of such a fit.
+
+        Parameters
+        ----------
+        users : int, str or array_like of either
+            Ids. Some of them may have been folded in.
+
+        Returns
+        -------
+        self
+            Which no longer knows them. Files that were saved before are not touched.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, or no user would be left.
+
+        Notes
+        -----
+        What goes: of `AutoRec` and `RBM` a user's code, or the weights and biases of the user's
+        column; of `DualAutoRec` both; of `BiasedMF` the factors and the bias; of `MultDAE`,
+        `MultVAE` and `CVAE` the code, and of `CDAE` the user's node as well. `receipt_` keeps the
+        fingerprint of the data of `fit`, from which no rating can be told.
+
+        Examples
+        --------
+        >>> from isthmus import EASE, synthetic_ratings
+        >>> model = EASE(regularization=100).fit(synthetic_ratings(200, 100, 5000, random_state=0))
+        >>> len(model.forget(users=[7, 12]).user_ids_)
+        198
+        """
+        self._check_fitted()
+        gone = np.unique(self._users.positions(users, "users"))
+        kept = np.delete(np.arange(len(self._users)), gone)
+        if len(kept) == 0:
+            raise ValueError(
+                f"users must leave at least one user, but they are all {len(gone):,} of the model."
+            )
+        if len(gone):
+            self.__dict__.update({**self._without_users(kept), **went_on(self, "forget")})
+        return self
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the attributes that keeping some users changes, and change nothing.
+
+        A subclass adds its own attributes.
+        """
+        return {
+            "_users": IdIndex(self._users.ids[kept], "user"),
+            "_seen": select_rows(self._seen, kept),
+            "_known_odds": None,
+        }
+
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         """Return the attributes that adding users or items changes, and change nothing.
 

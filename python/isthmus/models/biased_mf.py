@@ -328,6 +328,12 @@ class BiasedMF(RatingModel):
         grown[f"{axis}_bias"] = np.hstack([grown[f"{axis}_bias"], bias])
         return {**super()._fold_in(ratings, axis), "_loaded": grown, "_model": None}
 
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        left = self._weights()
+        for name in ("user_factors", "user_bias"):
+            left[name] = left[name][kept]
+        return {**super()._without_users(kept), "_model": self._loaded(left)}
+
     # Fitted arrays
 
     def _weights(self) -> dict[str, Floats]:

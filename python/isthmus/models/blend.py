@@ -249,6 +249,14 @@ class Blend(Recommender):
         self.__dict__.update(models_=models, **shared, **went_on(self, "fold_in"))
         return self
 
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        shared = super()._without_users(kept)
+        gone = np.delete(self._users.ids, kept)
+        models = [copy.copy(model).forget(gone) for model in self.models_]
+        for model in models:
+            model._users, model._seen = shared["_users"], shared["_seen"]
+        return {**shared, "models_": models}
+
     # Files
 
     def __getstate__(self) -> dict[str, Any]:

@@ -273,6 +273,14 @@ class DualAutoRec(RatingModel):
         networks = {side: part.network for side, part in parts.items()}
         return {**super()._fold_in(ratings, axis), "_parts": parts, "_networks": networks}
 
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        parts = {
+            "item": self._parts["item"].take_columns(kept, num_threads=self._num_threads()),
+            "user": self._parts["user"].take_rows(kept),
+        }
+        networks = {side: part.network for side, part in parts.items()}
+        return {**super()._without_users(kept), "_parts": parts, "_networks": networks}
+
     def _grown(self, ratings: CSR, axis: str) -> dict[str, Autoencoder]:
         """Return the parts with new rows of one and, on what it leaves, new columns of the other.
 
