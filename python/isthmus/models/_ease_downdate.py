@@ -12,7 +12,7 @@ from isthmus.evaluation.scores import Floats
 
 __all__ = ["downdated"]
 
-ROWS = 512
+ROWS = 128
 """Of the weights that are changed at once: what bounds the memory beside them."""
 
 
