@@ -190,6 +190,11 @@ def test_without_a_seed_the_one_that_was_drawn_is_kept(case, ratings, path):
     assert verify(path, ratings).same_bits
 
 
+def test_weights_in_half_the_room_are_those_of_training_rounded(ratings, path):
+    AutoRec(**QUICK).fit(ratings).save(path, precision="bfloat16")
+    assert verify(path, ratings).same_bits
+
+
 def test_another_weight_is_found(ratings, path):
     model = AutoRec(**QUICK).fit(ratings)
     model._trained.network.weights()["encoder.weights"][3, 1] += np.float32(1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 from isthmus import _core
 from isthmus.data._alignment import ratings_among
 from isthmus.data._fingerprint import fingerprint
-from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.models import _files
 from isthmus.models._receipts import Receipt, fingerprint_of
 from isthmus.models.base import Recommender
@@ -95,7 +95,7 @@ def verify(
             None,
             ("Nothing can be checked: the file has no receipt, as those of older versions.",),
         )
-    given = as_ratings(ratings)
+    given = as_ratings(in_memory(ratings))
     found = fingerprint(given)
     if found != receipt.data:
         other = (
@@ -112,7 +112,7 @@ def verify(
         again = _trained_again(model, receipt, given, validation, num_threads)
     except RuntimeError as error:  # as where it diverges
         return Verification(True, False, (known, f"Training again failed: {error}"))
-    changed = _changed(model, again)
+    changed = _changed(model._tensors(), _files.as_saved(again._tensors(), path))
     if not changed:
         return Verification(True, True, (known, "Training again gave the same bits."))
     reason = _other_program(receipt)
@@ -179,9 +179,8 @@ def _other_program(receipt: Receipt) -> str | None:
     )
 
 
-def _changed(one: Any, other: Any) -> list[str]:
+def _changed(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     """Return which of a model's arrays differ in a bit; seconds of epochs do not count."""
-    left, right = one._tensors(), other._tensors()
     return [
         name
         for name in sorted(left.keys() | right.keys())

@@ -35,6 +35,7 @@ from isthmus.models._tensors import check_range, double, part_of
 
 __all__ = [
     "FORMAT_VERSION",
+    "as_saved",
     "description",
     "load_model",
     "save_model",
@@ -111,6 +112,15 @@ def _rounded(array: NDArray[Any]) -> NDArray[Any]:
     """Return a matrix of floats as bfloat16; what else a file holds as it is."""
     is_matrix = array.dtype == np.float32 and array.ndim == 2 and len(array) > 1
     return to_halves(np.ascontiguousarray(array)) if is_matrix else array
+
+
+def as_saved(tensors: Tensors, path: str | PathLike[str]) -> Tensors:
+    """Return tensors in the precision of a file, as they would be read from it."""
+    with safe_open(os.fspath(path), framework="numpy") as file:
+        halves = any(file.get_slice(name).get_dtype() == "BF16" for name in file.keys())  # noqa: SIM118
+    if not halves:
+        return tensors
+    return _whole({name: _rounded(array) for name, array in tensors.items()})
 
 
 def _whole(tensors: Tensors) -> Tensors:

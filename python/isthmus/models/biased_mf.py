@@ -329,10 +329,10 @@ class BiasedMF(RatingModel):
         return {**super()._fold_in(ratings, axis), "_loaded": grown, "_model": None}
 
     def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
-        left = self._weights()
+        left = dict(self._weights())
         for name in ("user_factors", "user_bias"):
             left[name] = left[name][kept]
-        return {**super()._without_users(kept), "_model": self._loaded(left)}
+        return {**super()._without_users(kept), "_loaded": left, "_model": None}
 
     # Fitted arrays
 
