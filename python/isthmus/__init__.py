@@ -20,7 +20,9 @@ from isthmus.data.splits import (
     train_test_split,
 )
 from isthmus.data.synthetic import synthetic_ratings
+from isthmus.evaluation.explanation import Explanation
 from isthmus.exceptions import ConvergenceError, NotFittedError
+from isthmus.models._receipts import Receipt
 from isthmus.models.autorec import AutoRec
 from isthmus.models.base import Recommender
 from isthmus.models.biased_mf import BiasedMF
@@ -33,6 +35,7 @@ from isthmus.models.rbm import RBM
 from isthmus.models.vae import MultDAE, MultVAE
 from isthmus.training.loop import Epoch
 from isthmus.tuning import Tuned, tune
+from isthmus.verification import Verification, verify
 
 __all__ = [
     "CDAE",
@@ -47,16 +50,19 @@ __all__ = [
     "ConvergenceError",
     "DualAutoRec",
     "Epoch",
+    "Explanation",
     "HeldOutUsers",
     "MultDAE",
     "MultVAE",
     "NotFittedError",
     "RatingKFold",
     "Ratings",
+    "Receipt",
     "Recommender",
     "Shards",
     "Tuned",
     "UserSplit",
+    "Verification",
     "__version__",
     "build_info",
     "hold_out_users",
@@ -69,6 +75,7 @@ __all__ = [
     "synthetic_ratings",
     "train_test_split",
     "tune",
+    "verify",
     "write_ratings",
 ]
 

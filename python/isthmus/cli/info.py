@@ -41,9 +41,20 @@ def info(
             "scale": "{:g} to {:g}".format(*recommender._range),
             "weights": f"{sum(a.size for a in tensors.values() if a.dtype == np.float32):,}",
             "bytes": f"{model.stat().st_size:,}",
+            **_receipt(recommender),
             **{f"parameter {name}": value for name, value in recommender.get_params().items()},
         }
     )
+
+
+def _receipt(model: Recommender) -> dict[str, Any]:
+    """Return how a model was trained, if its file says so."""
+    if model.receipt_ is None:
+        return {}
+    told = model.receipt_.to_json()
+    for name in ("wall_seconds", "processor_seconds"):
+        told[name] = f"{told[name]:.3f}"
+    return {f"receipt {name.replace('_', ' ')}": value for name, value in told.items()}
 
 
 def _example(ids: Any) -> str:

@@ -9,11 +9,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isthmus._util.arrays import as_timestamps, as_values
+from isthmus._util.checks import check_choice
 from isthmus.data._columns import FIELDS, resolve_columns
 from isthmus.data._ids import IdArray, as_ids, rank_codes
 from isthmus.data._values import is_rating
 
-__all__ = ["Cells", "distinct_values", "frame_cells", "numbers"]
+__all__ = ["BACKENDS", "Cells", "distinct_values", "frame_cells", "numbers", "to_backend"]
+
+BACKENDS = ("pyarrow", "pandas", "polars")
+"""Libraries whose data frames are given out."""
 
 
 _ID_TYPES = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
@@ -162,3 +166,15 @@ def _refuse_nulls(column: Any, name: str) -> None:
             f"{name} must have no missing values, but it has {column.null_count:,}, "
             f"the first in row {first}."
         )
+
+
+def to_backend(table: pa.Table, backend: str) -> Any:
+    """Turn a table into a data frame of a library of `BACKENDS`."""
+    check_choice("backend", backend, BACKENDS)
+    if backend == "pyarrow":
+        return table
+    if backend == "pandas":
+        return table.to_pandas()
+    import polars
+
+    return polars.from_arrow(table)

@@ -24,7 +24,7 @@ from isthmus.data import _csr
 from isthmus.data._cells import Duplicates, csr_from_cells, matrix_cells, matrix_rows
 from isthmus.data._columns import FIELDS
 from isthmus.data._csr import CSR
-from isthmus.data._frames import frame_cells
+from isthmus.data._frames import frame_cells, to_backend
 from isthmus.data._ids import IdArray, IdIndex, as_ids, encode
 from isthmus.data._matrices import check_named, checked_matrix
 from isthmus.data._values import as_missing
@@ -485,16 +485,9 @@ class Ratings:
         ValueError
             If `backend` is another.
         """
-        check_choice("backend", backend, ("pyarrow", "pandas", "polars"))
         columns = dict(zip(FIELDS, self.to_arrays(), strict=True))
         table = pa.table({name: array for name, array in columns.items() if array is not None})
-        if backend == "pyarrow":
-            return table
-        if backend == "pandas":
-            return table.to_pandas()
-        import polars
-
-        return polars.from_arrow(table)
+        return to_backend(table, backend)
 
     def to_matrix(self) -> Any:
         """Return a ``scipy.sparse.csr_array``, users x items."""

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus.data._csr import CSR, column_counts, row_numbers, row_sums
 from isthmus.data.ratings import Ratings
+from isthmus.evaluation.explanation import without_each
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._biases import Biases, cells_of, fit_biases
 from isthmus.models._column_prior import ColumnPrior
+from isthmus.models._explaining import ridge_without_each
 from isthmus.models._rating_model import LEAST_DEVIATION, deviation_of
 from isthmus.models._tensors import Layout, Tensors, double, network, single
 from isthmus.training.weights import load_weights
@@ -215,6 +217,19 @@ class Reader:
             activation=self.settings.decoder_activation, scale=self.target_factor
         )
 
+    def scores(
+        self,
+        outputs: NDArray[np.float64],
+        row_offset: Floats | np.float32 | None,
+        column_offset: Floats | np.float32 | None,
+    ) -> NDArray[np.float64]:
+        """Return what outputs of the identity are as scores."""
+        scores = outputs / self.target_factor
+        for offset in (row_offset, column_offset):
+            if offset is not None:
+                scores += offset
+        return scores
+
     def _target_zero(self) -> float:
         """Return the rating whose target is 0 where targets are not centred."""
         activation = self.settings.decoder_activation
@@ -358,6 +373,53 @@ class Autoencoder:
         the mean column, and with a prior of the level, for which few ratings are not enough.
         `outputs` are subtracted from each cell's target. Third are the columns' offsets, if any.
         """
+        targets, offset = self._targets(columns, outputs, num_threads=num_threads)
+        weights, bias = _core.fit_ridge(
+            self.codes.array,
+            columns.indptr,
+            columns.indices,
+            targets,
+            self._penalty,
+            self.prior.in_core(),
+            num_threads=num_threads,
+        )
+        return weights, bias, offset
+
+    def regress_without(
+        self,
+        column: CSR,
+        which: NDArray[np.int64],
+        row: int,
+        *,
+        outputs: Floats | None = None,
+        num_threads: int,
+    ) -> tuple[NDArray[np.float64], Floats | None]:
+        """Return a row's output for one new column, by `regress` without each of some of its cells.
+
+        `outputs` are those of all the columns that come of this. Second are their offsets, if any.
+        """
+        columns = without_each(column, which)
+        targets, offset = self._targets(columns, outputs, num_threads=num_threads)
+        codes = self.codes.array
+        found = ridge_without_each(
+            codes[column.indices],
+            codes[row],
+            targets.reshape(len(which), -1),
+            which,
+            self._penalty,
+            self.prior,
+        )
+        return found, offset
+
+    @property
+    def _penalty(self) -> float:
+        """Return what a regression on the codes is penalised by."""
+        return max(self.regularization / 2, 1e-6)
+
+    def _targets(
+        self, columns: CSR, outputs: Floats | None, *, num_threads: int
+    ) -> tuple[Floats, Floats | None]:
+        """Return the target of each cell of new columns, and the columns' offsets."""
         targets = columns.values
         if self.offsets.row is not None:
             targets = targets - self.offsets.row[columns.indices]
@@ -365,16 +427,7 @@ class Autoencoder:
         if offset is not None:
             targets = targets - np.repeat(offset, np.diff(columns.indptr))
         targets = targets * np.float32(self.reader.target_factor)
-        weights, bias = _core.fit_ridge(
-            self.codes.array,
-            columns.indptr,
-            columns.indices,
-            targets if outputs is None else targets - outputs,
-            max(self.regularization / 2, 1e-6),
-            self.prior.in_core(),
-            num_threads=num_threads,
-        )
-        return weights, bias, offset
+        return targets if outputs is None else targets - outputs, offset
 
     def with_rows(self, codes: Floats, row_offset: Floats | None) -> Autoencoder:
         """Return it with further rows, as `encode` gives them."""
@@ -394,6 +447,23 @@ class Autoencoder:
         old["decoder.bias"] = np.hstack([old["decoder.bias"], bias[np.newaxis]])
         offsets = self.offsets._replace(column=_joined(self.offsets.column, column_offset))
         network = _loaded(old, self.reader.settings, num_threads=num_threads)
+        return replace(self, network=network, offsets=offsets)
+
+    def take_rows(self, kept: NDArray[np.int64]) -> Autoencoder:
+        """Return it with some of its rows alone."""
+        row = self.offsets.row
+        offsets = self.offsets._replace(row=None if row is None else row[kept])
+        return replace(self, codes=_core.Matrix(self.codes.array[kept]), offsets=offsets)
+
+    def take_columns(self, kept: NDArray[np.int64], *, num_threads: int) -> Autoencoder:
+        """Return it with some of its columns alone."""
+        own: Tensors = dict(self.network.weights())
+        for name in ("encoder.weights", "decoder.weights"):
+            own[name] = own[name][kept]
+        own["decoder.bias"] = own["decoder.bias"][:, kept]
+        column = self.offsets.column
+        offsets = self.offsets._replace(column=None if column is None else column[kept])
+        network = _loaded(own, self.reader.settings, num_threads=num_threads)
         return replace(self, network=network, offsets=offsets)
 
     # Files

@@ -18,6 +18,7 @@ from isthmus.data._alignment import ratings_among
 from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.data.splits import split_off
 from isthmus.exceptions import ConvergenceError
+from isthmus.models._receipts import recorded, went_on
 from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
 from isthmus.models.base import Recommender
 from isthmus.training.loop import Callback, Epoch, Learner, as_callbacks, train
@@ -77,8 +78,10 @@ class EpochModel(Recommender, abstract=True):
         self._seed = seed
         self._structure = self._current_structure()
         self.history_ = []
-        self._initialize(part, **data)
-        return self._train(ratings, part, epochs, held_out, callbacks)
+        with recorded(self, ratings, validation, seed):
+            self._initialize(part, **data)
+            self._train(ratings, part, epochs, held_out, callbacks)
+        return self
 
     def partial_fit(
         self,
@@ -153,6 +156,7 @@ class EpochModel(Recommender, abstract=True):
                 self._structure = self._next_structure()
                 self._remember(part)
                 learner = self._learner(part)
+                self._receipt = went_on(self, "partial_fit")["_receipt"]
                 self._fitted = False  # callbacks would see weights and codes that do not match
             train(
                 learner,
@@ -213,6 +217,16 @@ class EpochModel(Recommender, abstract=True):
         self._fitted = False
         for name in ("_seen", *self._in_core):
             self.__dict__.pop(name, None)
+
+    def _fit_again(self, ratings: Ratings, validation: Any, trained: Self) -> Self:
+        # a callback, or partial_fit in place of fit, may have made it other epochs than the
+        # parameter says
+        epochs = max(1, len(trained.history_))
+        return self._start(ratings, epochs, validation, (), **trained._own_data())
+
+    def _own_data(self) -> dict[str, Any]:
+        """Return what `_initialize` takes beside the ratings."""
+        return {}
 
     # To be implemented by a model
 

@@ -30,22 +30,24 @@ from isthmus.data._tensor_files import (
     to_halves,
     write_tensors,
 )
+from isthmus.models._receipts import Receipt
 from isthmus.models._tensors import check_range, double, part_of
 
 __all__ = [
     "FORMAT_VERSION",
+    "as_saved",
     "description",
     "load_model",
     "save_model",
     "unfitted",
 ]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raised whenever files of one version cannot be read by what reads another.
 
 2: the first that was released. 3: a checksum, the ranges of a blend's
 models, and which users and items a model of ratings was trained on. 4: how AutoRec reads ratings,
-and EASE's lambda.
+and EASE's lambda. 5: a receipt of training, and of how many users EASE's weights are.
 """
 
 _OLDEST_VERSION = 2
@@ -92,6 +94,8 @@ def save_model(
         **{_WEIGHTS + name: array for name, array in model._tensors().items()},
     }
     about = {"format_version": FORMAT_VERSION, **description(model)}
+    if model._receipt is not None:
+        about["receipt"] = model._receipt.to_json()
     about = json.loads(json.dumps(about, default=_plain))
     if precision == "bfloat16":
         tensors = {name: _rounded(array) for name, array in tensors.items()}
@@ -108,6 +112,15 @@ def _rounded(array: NDArray[Any]) -> NDArray[Any]:
     """Return a matrix of floats as bfloat16; what else a file holds as it is."""
     is_matrix = array.dtype == np.float32 and array.ndim == 2 and len(array) > 1
     return to_halves(np.ascontiguousarray(array)) if is_matrix else array
+
+
+def as_saved(tensors: Tensors, path: str | PathLike[str]) -> Tensors:
+    """Return tensors in the precision of a file, as they would be read from it."""
+    with safe_open(os.fspath(path), framework="numpy") as file:
+        halves = any(file.get_slice(name).get_dtype() == "BF16" for name in file.keys())  # noqa: SIM118
+    if not halves:
+        return tensors
+    return _whole({name: _rounded(array) for name, array in tensors.items()})
 
 
 def _whole(tensors: Tensors) -> Tensors:
@@ -236,13 +249,16 @@ def _upgrade(about: dict[str, Any], tensors: Tensors, version: int) -> None:
     for prefix, model in models.items():
         if version == 2:
             _add_trained(prefix, model, tensors)
-        if model.get("model") == "AutoRec":
+        if version < 4 and model.get("model") == "AutoRec":
             _add_reading(prefix, model["parameters"], tensors)
-        elif model.get("model") == "BiasedMF":
+        elif version < 4 and model.get("model") == "BiasedMF":
             # it grew with the number of ratings: no value of today's is the same
             model["parameters"].pop("bias_regularization", None)
         elif model.get("model") == "EASE":
-            tensors[f"{prefix}regularization"] = np.array([float(parameters["regularization"])])
+            if version < 4:
+                lambda_ = np.array([float(parameters["regularization"])])
+                tensors[f"{prefix}regularization"] = lambda_
+            tensors[f"{prefix}trained"] = np.array([0])  # which it did not keep
 
 
 def _add_reading(prefix: str, parameters: dict[str, Any], tensors: Tensors) -> None:
@@ -271,9 +287,11 @@ def _add_trained(prefix: str, about: dict[str, Any], tensors: Tensors) -> None:
 
 def _check(about: dict[str, Any], tensors: Tensors, kinds: Mapping[str, type[Any]]) -> Any:
     """Check all that a file holds, and make a model that lacks nothing but the weights."""
-    if about.keys() != {"format_version", "model", "parameters"}:
+    if about.keys() - {"receipt"} != {"format_version", "model", "parameters"}:
         raise ValueError(f"its metadata has the entries {reprlib.repr(sorted(about))}")
     model = unfitted(about["model"], about["parameters"], kinds)
+    if "receipt" in about:
+        model._receipt = Receipt.from_json(about["receipt"])
     model._check_parameters()
     own = {name: array for name, array in tensors.items() if not name.startswith(_WEIGHTS)}
     check_layout(own, _layout(own))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus._util.checks import check_integer, check_real
 from isthmus.data._alignment import check_apart, check_same_users, pattern_among, rows_among
@@ -217,6 +218,9 @@ class ImplicitRecommender(EpochModel, abstract=True):
             )
         codes = np.vstack([self._codes, self._encode(ratings, known=False)])
         return {**super()._fold_in(ratings, axis), "_codes": codes}
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        return {**super()._without_users(kept), "_codes": self._codes[kept]}
 
     # Files
 

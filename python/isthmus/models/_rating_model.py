@@ -110,6 +110,9 @@ class RatingModel(EpochModel, abstract=True):
         trained = np.append(getattr(self, name), np.diff(ratings.indptr) > 0)
         return {**super()._fold_in(ratings, axis), name: trained}
 
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        return {**super()._without_users(kept), "_users_trained": self._users_trained[kept]}
+
     def _measure(self, vectors: Scorable, held_out: HeldOut) -> dict[str, float]:
         """Measure the error of the vectors' scores on held-out ratings."""
         scores = vectors.scorer().score_pairs(

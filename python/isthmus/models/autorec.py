@@ -472,6 +472,20 @@ class AutoRec(RatingModel):
     def _fold_users(self, ratings: CSR) -> Vectors:
         return self._trained.vectors(**self._fold(ratings, "user"))
 
+    def _fold_items(self, ratings: CSR) -> Vectors:
+        return self._trained.vectors(**self._fold(ratings, "item"))
+
+    def _scores_without(
+        self, row: CSR, which: NDArray[np.int64], other: int, axis: str
+    ) -> NDArray[Any]:
+        if axis == self._structure.orientation or len(row.indices) < 2:
+            return super()._scores_without(row, which, other, axis)
+        trained, num_threads = self._trained, self._num_threads()
+        outputs, offset = trained.regress_without(row, which, other, num_threads=num_threads)
+        row_offset = trained.offsets.row
+        own = None if row_offset is None else row_offset[other]
+        return trained.reader.scores(outputs, own, offset)
+
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         grown = super()._fold_in(ratings, axis)
         new = self._fold(ratings, axis)
@@ -480,6 +494,14 @@ class AutoRec(RatingModel):
         else:
             trained = self._trained.with_columns(**new, num_threads=self._num_threads())
         return {**grown, "_trained": trained, "_network": trained.network}
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        if self._structure.orientation == "user":
+            trained = self._trained.take_rows(kept)
+        else:
+            trained = self._trained.take_columns(kept, num_threads=self._num_threads())
+        own = {"_trained": trained, "_network": trained.network}
+        return {**super()._without_users(kept), **own}
 
     def _fold(self, ratings: CSR, axis: str) -> dict[str, Any]:
         """Return the codes and offsets of new rows, or the weights and biases of new columns."""

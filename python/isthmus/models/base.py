@@ -24,13 +24,15 @@ from isthmus.evaluation.evaluate import (
     mean_of_users,
     parse_wanted,
 )
+from isthmus.evaluation.explanation import Explanation
 from isthmus.evaluation.odds import Odds, rated_odds
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank, with_training
 from isthmus.evaluation.recommend import ids_at, scores_at, top_items
 from isthmus.evaluation.scores import Floats, Scorable, Vectors, Weighted, dot_vectors, unit_rows
 from isthmus.exceptions import NotFittedError
-from isthmus.models import _files
+from isthmus.models import _explaining, _files
 from isthmus.models._estimator import Estimator
+from isthmus.models._receipts import Receipt, went_on
 from isthmus.models._tensors import Layout, Tensors, check_layout
 
 if TYPE_CHECKING:
@@ -84,6 +86,9 @@ class Recommender(Estimator):
     _known_odds: tuple[CSR, Odds] | None = None
     """The odds of being rated, once they were asked for, and the seen cells that they are from."""
 
+    _receipt: Receipt | None = None
+    """How the model was trained; None of models whose `fit` writes none."""
+
     def _remember(self, ratings: Ratings) -> None:
         """Keep what prediction needs of the training data: ids, seen items, the scale's ends."""
         self._users = IdIndex(ratings.user_ids, "user")
@@ -101,6 +106,15 @@ class Recommender(Estimator):
     def _check_fitted(self) -> None:
         if not self._fitted:
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet; call fit first.")
+
+    @property
+    def receipt_(self) -> Receipt | None:
+        """How the model was trained: its data's fingerprint, the seed, the program, the time.
+
+        None where a file of an older format does not say so.
+        """
+        self._check_fitted()
+        return self._receipt
 
     @property
     def user_ids_(self) -> IdArray:
@@ -325,6 +339,78 @@ class Recommender(Estimator):
         )
         ids = ids_at(self._items.ids, positions)
         return (ids[0], scores[0]) if wanted.ndim == 0 else (ids, scores)
+
+    # Explanations
+
+    def explain(
+        self,
+        user: int | str,
+        item: int | str,
+        n: int | None = 10,
+        *,
+        ratings: Any = None,
+        axis: str = "user",
+    ) -> Explanation:
+        """Find the ratings that a score owes most to, by what it would be without each.
+
+        The user's ratings are folded in, all of them and then all but one, and the scores compared.
+        This is exact: nothing is fitted to the model's scores. What training made of the model is
+        held fixed, as in `fold_in`.
+
+        Parameters
+        ----------
+        user, item : int or str
+            Ids. The user need not have been in training, if `ratings` are given.
+        n : int or None, default 10
+            Effects to list, the greatest in size first; None lists all.
+        ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            Where to take the user's ratings from. A model of ratings needs them, as it keeps what a
+            user has rated, but not how high. Others take by default what they were trained on. Of a
+            matrix, `user` is a row.
+        axis : {"user", "item"}, default "user"
+            Whose ratings are taken away. With "item", they are those that others gave the item,
+            which may be new (of a matrix, `item` is a column), and the user is one that the model
+            knows.
+
+        Returns
+        -------
+        Explanation
+            With ids, ratings and effects, the score, and the remainder of the sum.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If an id is unknown, there are no ratings, `n` is below 1, or the model cannot fold in
+            new users (or items, with ``axis="item"``).
+
+        Notes
+        -----
+        The score is that of someone new with these ratings, as ``recommend(ratings=...)`` gives it,
+        but before clipping. For someone of training it may differ from `predict`, which uses
+        what training fitted to this very user: the own node of CDAE, the factors of `BiasedMF`, the
+        weights of a column of `AutoRec` and `DualAutoRec`.
+
+        Examples
+        --------
+        >>> from isthmus import EASE, synthetic_ratings
+        >>> model = EASE().fit(synthetic_ratings(200, 100, 5000, random_state=0))
+        >>> explanation = model.explain(user=7, item=12, n=3)
+        >>> len(explanation.ids)
+        3
+        """
+        self._check_fitted()
+        return _explaining.explain(self, user, item, n, ratings=ratings, axis=axis)
+
+    def _scores_without(
+        self, row: CSR, which: NDArray[np.int64], other: int, axis: str
+    ) -> NDArray[Any]:
+        """Return the scores without each of some of a row's cells.
+
+        The row is of a new user, and `other` the position of an item, or the other way round.
+        """
+        return _explaining.scores_without(self, row, which, other, axis)
 
     # Vectors, for indexes of nearest neighbours
 
@@ -643,8 +729,69 @@ class Recommender(Estimator):
         else:
             ids = new.next_ids(rows.shape[0], "X")
         # all at once, so that whatever stops this leaves the model as it was
-        self.__dict__.update({**self._fold_in(rows, axis), f"_{axis}s": new.extended(ids)})
+        grown = {**self._fold_in(rows, axis), f"_{axis}s": new.extended(ids)}
+        self.__dict__.update({**grown, **went_on(self, "fold_in")})
         return self
+
+    def forget(self, users: ArrayLike) -> Self:
+        """Drop users at once: ids, seen items, and what the model holds of each of them alone.
+
+        What training learnt from all users together keeps their part in it: the weights that users
+        share, means, biases and codes of items, the ends of the scale. It is gone after `fit` on
+        the data without them. The exception is `EASE`, whose weights become those of such a fit.
+
+        Parameters
+        ----------
+        users : int, str or array_like of either
+            Ids. Some of them may have been folded in.
+
+        Returns
+        -------
+        self
+            Which no longer knows them. Files that were saved before are not touched.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, or no user would be left.
+
+        Notes
+        -----
+        What goes: of `AutoRec` and `RBM` a user's code, or the weights and biases of the user's
+        column; of `DualAutoRec` both; of `BiasedMF` the factors and the bias; of `MultDAE`,
+        `MultVAE` and `CVAE` the code, and of `CDAE` the user's node as well. `receipt_` keeps the
+        fingerprint of the data of `fit`, from which no rating can be told.
+
+        Examples
+        --------
+        >>> from isthmus import EASE, synthetic_ratings
+        >>> model = EASE(regularization=100).fit(synthetic_ratings(200, 100, 5000, random_state=0))
+        >>> len(model.forget(users=[7, 12]).user_ids_)
+        198
+        """
+        self._check_fitted()
+        gone = np.unique(self._users.positions(users, "users"))
+        kept = np.delete(np.arange(len(self._users)), gone)
+        if len(kept) == 0:
+            raise ValueError(
+                f"users must leave at least one user, but they are all {len(gone):,} of the model."
+            )
+        if len(gone):
+            self.__dict__.update({**self._without_users(kept), **went_on(self, "forget")})
+        return self
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the attributes that keeping some users changes, and change nothing.
+
+        A subclass adds its own attributes.
+        """
+        return {
+            "_users": IdIndex(self._users.ids[kept], "user"),
+            "_seen": select_rows(self._seen, kept),
+            "_known_odds": None,
+        }
 
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         """Return the attributes that adding users or items changes, and change nothing.
@@ -759,6 +906,10 @@ class Recommender(Estimator):
         self._check_fitted()
         return cells_among(self._users, self._items, X, name)
 
+    def _fit_again(self, ratings: Ratings, validation: Any, trained: Self) -> Self:
+        """Train, as `trained` was, on the same data; `self` has its parameters and seed."""
+        return self.fit(ratings, validation=validation)
+
     # To be implemented by a model
 
     def fit(self, X: Any, *, validation: Any = None) -> Self:
@@ -776,6 +927,13 @@ class Recommender(Estimator):
     def _fold_users(self, ratings: CSR) -> Scorable:
         """Vectors of new users (rows: users; columns: all items), and of all items."""
         raise NotImplementedError
+
+    def _fold_items(self, ratings: CSR) -> Scorable:
+        """Vectors of all users, and of new items (rows: items; columns: all users)."""
+        raise ValueError(
+            f'axis must be "user" for {type(self).__name__}, which has no place for new items, but '
+            f'it was "item".'
+        )
 
     def _tensors(self) -> Tensors:
         """Fitted arrays, for a file."""

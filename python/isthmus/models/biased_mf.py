@@ -318,12 +318,22 @@ class BiasedMF(RatingModel):
         means = np.full(len(bias), self._mean, np.float32)
         return self._vectors()._replace(users=factors, user_bias=bias, user_offset=means)
 
+    def _fold_items(self, ratings: CSR) -> Vectors:
+        factors, bias = self._solve(ratings, "user")
+        return self._vectors()._replace(items=factors, item_bias=bias)
+
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         factors, bias = self._solve(ratings, "item" if axis == "user" else "user")
         grown = dict(self._weights())
         grown[f"{axis}_factors"] = np.vstack([grown[f"{axis}_factors"], factors])
         grown[f"{axis}_bias"] = np.hstack([grown[f"{axis}_bias"], bias])
         return {**super()._fold_in(ratings, axis), "_loaded": grown, "_model": None}
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        left = dict(self._weights())
+        for name in ("user_factors", "user_bias"):
+            left[name] = left[name][kept]
+        return {**super()._without_users(kept), "_loaded": left, "_model": None}
 
     # Fitted arrays
 

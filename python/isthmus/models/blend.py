@@ -18,6 +18,7 @@ from isthmus.data.splits import train_test_split
 from isthmus.evaluation.scores import Floats, Scorable, Weighted, unit_rows
 from isthmus.models import _files
 from isthmus.models._rating_model import RatingModel
+from isthmus.models._receipts import recorded, went_on
 from isthmus.models._tensors import Layout, Tensors, check_range, double, part_of
 from isthmus.models.base import Recommender
 
@@ -124,25 +125,30 @@ class Blend(Recommender):
         """
         self._check_parameters()
         ratings = as_ratings(in_memory(X))
+        seed = seed_from(self.random_state)
+        with recorded(self, ratings, validation, seed):
+            models, weights = self._fit_members(ratings, validation, seed)
+            with uninterrupted():
+                self.models_, (self.weights_, self.constant_) = models, weights
+                self._remember(ratings)
+                self._fitted = True
+        return self
+
+    def _fit_members(
+        self, ratings: Ratings, validation: Any, seed: int
+    ) -> tuple[list[RatingModel], tuple[NDArray[np.float64], float]]:
+        """Return the fitted models, and their weights and constant."""
         if validation is not None:
             models = [model.fit(ratings) for model in self._copies()]
-            weights = self._fit_weights(models, as_ratings(validation))
-        elif ratings.nnz * self.validation_fraction < 1:  # nothing speaks for any of the models
+            return models, self._fit_weights(models, as_ratings(validation))
+        if ratings.nnz * self.validation_fraction < 1:  # nothing speaks for any of the models
             models = [model.fit(ratings) for model in self._copies()]
-            weights = np.full(len(models), 1 / len(models)), 0.0
-        else:
-            part, held_out = train_test_split(
-                ratings,
-                test_size=self.validation_fraction,
-                random_state=seed_from(self.random_state),
-            )
-            weights = self._fit_weights([model.fit(part) for model in self._copies()], held_out)
-            models = [model.fit(ratings) for model in self._copies()]
-        with uninterrupted():
-            self.models_, (self.weights_, self.constant_) = models, weights
-            self._remember(ratings)
-            self._fitted = True
-        return self
+            return models, (np.full(len(models), 1 / len(models)), 0.0)
+        part, held_out = train_test_split(
+            ratings, test_size=self.validation_fraction, random_state=seed
+        )
+        weights = self._fit_weights([model.fit(part) for model in self._copies()], held_out)
+        return [model.fit(ratings) for model in self._copies()], weights
 
     def _check_parameters(self) -> None:
         if isinstance(self.models, RatingModel) or len(self.models) == 0:
@@ -206,6 +212,17 @@ class Blend(Recommender):
     def _fold_users(self, ratings: CSR) -> Weighted:
         return self._weigh([model._fold_users(ratings) for model in self.models_])
 
+    def _fold_items(self, ratings: CSR) -> Weighted:
+        return self._weigh([model._fold_items(ratings) for model in self.models_])
+
+    def _scores_without(
+        self, row: CSR, which: NDArray[np.int64], other: int, axis: str
+    ) -> NDArray[Any]:
+        total = np.full(len(which), self.constant_)
+        for weight, model in zip(self.weights_, self.models_, strict=True):
+            total += weight * model._scores_without(row, which, other, axis)
+        return total
+
     def fold_in(self, X: Any, *, axis: str = "user") -> Self:
         """Add users, or items, to each of the models without training anew.
 
@@ -230,8 +247,16 @@ class Blend(Recommender):
         self._check_fitted()
         models = [copy.copy(model).fold_in(X, axis=axis) for model in self.models_]
         shared = {name: getattr(models[0], name) for name in ("_users", "_items", "_seen")}
-        self.__dict__.update(models_=models, **shared)
+        self.__dict__.update(models_=models, **shared, **went_on(self, "fold_in"))
         return self
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        shared = super()._without_users(kept)
+        gone = np.delete(self._users.ids, kept)
+        models = [copy.copy(model).forget(gone) for model in self.models_]
+        for model in models:
+            model._users, model._seen = shared["_users"], shared["_seen"]
+        return {**shared, "models_": models}
 
     # Files
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.checks import (
@@ -20,6 +22,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
 from isthmus.models._implicit import ImplicitRecommender, RowLearner
 from isthmus.models._tensors import Layout, Tensors, network, single
+from isthmus.training.weights import load_weights
 
 __all__ = ["CDAE"]
 
@@ -209,6 +212,16 @@ class CDAE(ImplicitRecommender):
             num_threads=self._num_threads(),
         )
         return codes
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        own = dict(self._network.weights())
+        trained = kept[kept < len(own["users"])]  # others have no node
+        if len(trained) == 0:
+            raise ValueError("users must leave at least one user of training, but they do not.")
+        own["users"] = own["users"][trained]
+        network = self._make_network(*self._sizes(own), 0)
+        load_weights(network.weights(), own)
+        return {**super()._without_users(kept), "_network": network}
 
     def _decoder(self) -> tuple[Floats, Floats]:
         weights = self._network.weights()

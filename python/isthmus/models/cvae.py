@@ -45,6 +45,7 @@ from isthmus.models._cvae_rounds import (
     solve,
 )
 from isthmus.models._implicit import ImplicitRecommender
+from isthmus.models._receipts import went_on
 from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, length_of, single
 from isthmus.training.loop import Callback
 from isthmus.training.weights import load_weights
@@ -341,6 +342,14 @@ class CVAE(ImplicitRecommender):
         self._item_gram = np.zeros((latent, latent), np.float32)
         self._codes = np.zeros((ratings.n_users, latent), np.float32)
 
+    def _own_data(self) -> dict[str, Any]:
+        if self._content.shape[1] == 0:
+            return {}
+        rows = _as_matrix(self._content)
+        content = Content(rows, item_ids=self._items.ids, vocabulary=self._vocabulary)
+        content.rows = self._content  # which are scaled already
+        return {"content": content}
+
     def _make_content_network(self, n_features: int, seed: int) -> _core.ContentNetwork | None:
         if n_features == 0:
             return None
@@ -498,7 +507,8 @@ class CVAE(ImplicitRecommender):
             "_seen": append(self._seen, empty((n_new, len(self._users))), "item"),
             "_items": self._items.extended(new.item_ids),
         }
-        self.__dict__.update(grown)  # all at once, as in `fold_in`
+        # all at once, as in `fold_in`
+        self.__dict__.update({**grown, **went_on(self, "fold_in")})
         return self
 
     def _new_content(self, content: Any, item_ids: ArrayLike | None) -> Content:

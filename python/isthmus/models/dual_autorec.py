@@ -6,12 +6,14 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_integer, check_layers, check_real, is_auto
 from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
+from isthmus.evaluation.explanation import without_each
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import regularization_of
@@ -242,10 +244,43 @@ class DualAutoRec(RatingModel):
         vectors = self._vectors_of(self._grown(ratings, "user"))
         return vectors.take(users=np.arange(known, known + ratings.shape[0]))
 
+    def _fold_items(self, ratings: CSR) -> Vectors:
+        known = len(self._items)
+        vectors = self._vectors_of(self._grown(ratings, "item"))
+        return vectors.take(items=np.arange(known, known + ratings.shape[0]))
+
+    def _scores_without(
+        self, row: CSR, which: NDArray[np.int64], other: int, axis: str
+    ) -> NDArray[Any]:
+        if len(row.indices) < 2:
+            return super()._scores_without(row, which, other, axis)
+        num_threads = self._num_threads()
+        encoding = self._parts[axis]
+        regressing = self._parts["user" if axis == "item" else "item"]
+        rows = without_each(row, which)
+        codes, offset = encoding.encode(rows, num_threads=num_threads)
+        encoded = encoding.outputs(codes.array, rows, num_threads=num_threads)
+        regressed, column_offset = regressing.regress_without(
+            *(row, which, other), outputs=encoded, num_threads=num_threads
+        )
+        _, weights, bias = encoding.arrays()
+        outputs = codes.array @ weights[other].astype(np.float64) + bias[other] + regressed
+        if axis == "item":
+            return encoding.reader.scores(outputs, offset, _at(encoding.offsets.column, other))
+        return regressing.reader.scores(outputs, _at(regressing.offsets.row, other), column_offset)
+
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         parts = self._grown(ratings, axis)
         networks = {side: part.network for side, part in parts.items()}
         return {**super()._fold_in(ratings, axis), "_parts": parts, "_networks": networks}
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        parts = {
+            "item": self._parts["item"].take_columns(kept, num_threads=self._num_threads()),
+            "user": self._parts["user"].take_rows(kept),
+        }
+        networks = {side: part.network for side, part in parts.items()}
+        return {**super()._without_users(kept), "_parts": parts, "_networks": networks}
 
     def _grown(self, ratings: CSR, axis: str) -> dict[str, Autoencoder]:
         """Return the parts with new rows of one and, on what it leaves, new columns of the other.
@@ -326,3 +361,7 @@ def _user_penalty(users: int, items: int) -> float:
     Few users tell the user part little of many items.
     """
     return 2 * max(1.0, float(np.cbrt(items / users)))
+
+
+def _at(offsets: Floats | None, place: int) -> np.float32 | None:
+    return None if offsets is None else offsets[place]

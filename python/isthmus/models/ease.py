@@ -6,17 +6,27 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_bool, check_real, is_auto
 from isthmus._util.memory import available_memory, format_bytes
-from isthmus.data._csr import CSR, as_scipy, column_counts, row_numbers, transpose, with_ones
+from isthmus.data._csr import (
+    CSR,
+    as_scipy,
+    column_counts,
+    row_numbers,
+    select_rows,
+    transpose,
+    with_ones,
+)
 from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.evaluation.scores import Floats, Products
 from isthmus.exceptions import ConvergenceError
-from isthmus.models._tensors import Layout, Tensors, double, single
+from isthmus.models._ease_downdate import downdated
+from isthmus.models._receipts import recorded
+from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, single
 from isthmus.models.base import Recommender
 
 if TYPE_CHECKING:
@@ -119,8 +129,12 @@ class EASE(Recommender):
         self._check_parameters()
         ratings = as_ratings(in_memory(X))
         _check_memory(ratings.n_items)
+        with recorded(self, ratings, None, None):
+            self._compute(ratings)
+        return self
+
+    def _compute(self, ratings: Ratings) -> None:
         rows = with_ones(ratings.rows("user"))
-        columns = transpose(rows, self._num_threads())
         start = perf_counter()
         self._fitted = False
         self.__dict__.pop("_weights", None)  # before there is room for others
@@ -130,8 +144,22 @@ class EASE(Recommender):
             if is_auto(self.regularization)
             else float(self.regularization)
         )
+        self._weights = self._weights_of(rows)
+        if self.verbose:
+            print(
+                f"EASE: {ratings.n_items:,} items in {perf_counter() - start:.2f} s, "
+                f"regularization {self._regularization:g}",
+                flush=True,
+            )
+        self._remember(ratings)
+        self._trained = ratings.n_users
+        self._fitted = True
+
+    def _weights_of(self, rows: CSR) -> Floats:
+        """Compute the weights from all rows, of ones."""
+        columns = transpose(rows, self._num_threads())
         try:
-            self._weights = _core.ease(
+            weights: Floats = _core.ease(
                 *(rows.indptr, rows.indices, rows.values),
                 *(columns.indptr, columns.indices, columns.values),
                 self._regularization,
@@ -141,15 +169,10 @@ class EASE(Recommender):
             raise ConvergenceError(
                 f"{error}. Raise regularization (it is {self._regularization:g})."
             ) from None
-        if self.verbose:
-            print(
-                f"EASE: {ratings.n_items:,} items in {perf_counter() - start:.2f} s, "
-                f"regularization {self._regularization:g}",
-                flush=True,
-            )
-        self._remember(ratings)
-        self._fitted = True
-        return self
+        return weights
+
+    _trained: int
+    """The weights are of so many users, the first ones; 0 where an older file does not say."""
 
     def _check_parameters(self) -> None:
         if not is_auto(self.regularization):
@@ -183,6 +206,71 @@ class EASE(Recommender):
             )
         return super()._fold_in(ratings, axis)
 
+    def forget(self, users: ArrayLike) -> Self:
+        """Drop users, and compute the weights that a fit without them gives.
+
+        They equal those of a new fit within rounding, with the same lambda also where
+        `regularization` is "auto". For few users, the inverse of the items' matrix is downdated,
+        in time of the users times the square of the items; for more than an eighth as many as there
+        are items, the weights are computed anew. Meanwhile the weights are held twice.
+
+        Parameters
+        ----------
+        users : int, str or array_like of either
+            Ids. Of those who were folded in, the weights hold nothing.
+
+        Returns
+        -------
+        self
+            Which no longer knows them. Files that were saved before are not touched.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If an id is unknown, no user of training would be left, or the model is from a file of
+            an older version, which does not say which users the weights are of.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isthmus import EASE, synthetic_ratings
+        >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+        >>> model = EASE(regularization=100).fit(ratings).forget(users=7)
+        >>> others = ratings.select(np.repeat(ratings.user_ids, np.diff(ratings.indptr)) != 7)
+        >>> new = EASE(regularization=100).fit(others)
+        >>> bool(np.allclose(model.item_weights_, new.item_weights_, atol=1e-5))
+        True
+        """
+        return super().forget(users)
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        if self._trained == 0:
+            raise ValueError(
+                "users cannot be forgotten by an EASE from a file of an older version, which does "
+                "not say which users its weights are of; fit it anew without them."
+            )
+        left = super()._without_users(kept)
+        everyone = np.arange(self._trained)
+        trained = kept[kept < self._trained]  # others have no part in the weights
+        gone = np.setdiff1d(everyone, trained)
+        if len(trained) == 0:
+            raise ValueError("users must leave at least one user of training, but they do not.")
+        if len(gone) == 0:
+            return left
+        _check_memory(len(self._items))
+        if len(gone) > len(self._items) * FEW:
+            weights = self._weights_of(with_ones(select_rows(self._seen, trained)))
+        else:
+            weights = downdated(
+                self._weights,
+                select_rows(self._seen, everyone),
+                select_rows(self._seen, gone),
+                self._regularization,
+            )
+        return {**left, "_weights": weights, "_trained": len(trained)}
+
     def _similarity(self, items: NDArray[np.int64]) -> Products:
         """Return how much each item would be recommended to who has one item alone."""
         n = len(items)
@@ -197,16 +285,23 @@ class EASE(Recommender):
         return {
             "weights": self._weights,
             "regularization": np.array([self._regularization]),
+            "trained": np.array([self._trained]),
         }
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
-        return {"weights": single(shape[1], shape[1]), "regularization": double(1)}
+        return {
+            "weights": single(shape[1], shape[1]),
+            "regularization": double(1),
+            "trained": Tensor(np.int64, (1,)),
+        }
 
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
         check_real("regularization", tensors["regularization"][0], low=0, open_low=True)
+        integer_in(tensors, "trained", high=shape[0])
 
     def _restore(self, tensors: Tensors) -> None:
         self._weights = tensors["weights"]
+        self._trained = int(tensors["trained"][0])
         self._parameter = self.regularization
         self._regularization = float(tensors["regularization"][0])
 
@@ -221,6 +316,9 @@ def _check_memory(n_items: int) -> None:
             f"rare ones), or choose a model whose size is linear in them."
         )
 
+
+FEW = 1 / 8
+"""Of users to forget, by the number of items, who take less time than new weights."""
 
 GRID = (10.0, 40.0, 160.0, 640.0, 2560.0, 10240.0)
 ITEMS = 1000

@@ -281,7 +281,13 @@ class RBM(RatingModel):
     # New users and items
 
     def _fold_users(self, ratings: CSR) -> Expected:
-        if self._structure.orientation == "user":
+        return self._fold(ratings, "user")
+
+    def _fold_items(self, ratings: CSR) -> Expected:
+        return self._fold(ratings, "item")
+
+    def _fold(self, ratings: CSR, axis: str) -> Expected:
+        if axis == self._structure.orientation:
             codes = self._encode(ratings).array
             return self._assemble(codes, self._shaped_weights(), self._bias())
         return self._assemble(self._codes.array, *self._regress(ratings))
@@ -299,6 +305,15 @@ class RBM(RatingModel):
         old["weights"] = np.vstack([old["weights"], flat])
         old["visible_bias"] = np.vstack([old["visible_bias"], bias])
         return {**grown, "_model": self._loaded(old)}
+
+    def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
+        left = super()._without_users(kept)
+        if self._structure.orientation == "user":
+            return {**left, "_codes": _core.Matrix(self._codes.array[kept])}
+        own = self._tensors()
+        own["weights"] = self._shaped_weights()[kept].reshape(-1, own["weights"].shape[1])
+        own["visible_bias"] = own["visible_bias"][kept]
+        return {**left, "_model": self._loaded(own)}
 
     def _encode(self, rows: CSR) -> _core.Matrix:
         return self._model.encode(self._cells(rows, "X"), num_threads=self._num_threads())

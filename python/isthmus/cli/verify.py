@@ -1,0 +1,82 @@
+"""`isthmus verify` and `isthmus diff`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli._data import preparing_options, read_prepared, reading_options, with_ids_like
+from isthmus.cli._options import command_with
+from isthmus.cli.predict import ModelFile, Threads
+from isthmus.data._reading import printable
+from isthmus.data.ratings import Ratings
+from isthmus.models.base import Recommender
+from isthmus.verification import differences
+from isthmus.verification import verify as check
+
+__all__ = ["register"]
+
+DIFFERENT = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command(cls=command_with(reading_options, preparing_options))(verify)
+    app.command()(diff)
+
+
+def verify(
+    context: typer.Context,
+    model: ModelFile,
+    ratings: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RATINGS",
+            help="File of the ratings that the model was trained on, in any order.",
+            show_default=False,
+        ),
+    ],
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="File of the validation data, where training was to stop early by it."),
+    ] = None,
+    num_threads: Threads = 0,
+) -> None:
+    """Check that a model comes from some ratings: train again, and compare the bits.
+
+    The exit status is 0 if they are equal, and 1 if not, or if that cannot be told.
+
+    `isthmus verify model.safetensors ratings.csv`
+    """
+    known = Recommender.load(model)
+
+    def read(path: Path) -> Ratings:
+        there = read_prepared(path, *context.obj)
+        return with_ids_like(there, known.user_ids_, known.item_ids_)
+
+    held_out = None if validation is None else read(validation)
+    found = check(model, read(ratings), validation=held_out, num_threads=num_threads)
+    print(found)
+    if not found:
+        raise typer.Exit(DIFFERENT)
+
+
+def diff(
+    first: ModelFile,
+    second: Annotated[
+        Path, typer.Argument(metavar="OTHER", help="Another such file.", show_default=False)
+    ],
+) -> None:
+    """Say how two models differ: in parameters, data, ids and weights.
+
+    Times do not count. The exit status is 0 if they do not differ, and 1 if they do.
+
+    `isthmus diff a.safetensors b.safetensors`
+    """
+    found = differences(Recommender.load(first), Recommender.load(second))
+    for line in found:
+        print(printable(line))
+    if not found:
+        print("the models are the same")
+        return
+    raise typer.Exit(DIFFERENT)

@@ -1,0 +1,53 @@
+"""A fingerprint of ratings, by which training data is known again."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from isthmus._util.arrays import blocks
+from isthmus.data._alignment import ratings_among
+from isthmus.data._csr import column_counts
+from isthmus.data._ids import IdArray, IdIndex
+from isthmus.data.ratings import Ratings
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(ratings: Ratings) -> str:
+    """Return 128 bits, in hexadecimal, of who rated what how high.
+
+    They are the same in whatever order users, items and ratings are, and others as soon as one
+    rating is: BLAKE2b of the ratings in the order of sorted ids. Timestamps do not count, and
+    neither do users and items without ratings.
+    """
+    users, items = _sorted(ratings._users), _sorted(ratings._items)
+    ratings = ratings_among(users, items, ratings, "ratings")
+    filled = np.diff(ratings.indptr) > 0
+    rated = column_counts(ratings.indices, ratings.n_items) > 0
+    places = np.cumsum(rated, dtype=np.int32) - np.int32(1)  # among the items with ratings
+    digest = hashlib.blake2b(digest_size=16)
+    _add_ids(digest, users.ids[filled])
+    _add_ids(digest, items.ids[rated])
+    digest.update(ratings.indptr[np.append(True, filled)].astype("<i8", copy=False).data)
+    for block in blocks(ratings.nnz):
+        digest.update(places[ratings.indices[block]].astype("<i4", copy=False).data)
+        # -0 becomes 0, which is the same rating
+        digest.update((ratings.values[block] + np.float32(0)).astype("<f4", copy=False).data)
+    return digest.hexdigest()
+
+
+def _sorted(index: IdIndex) -> IdIndex:
+    ids: Any = index.ids
+    return index if (ids[:-1] < ids[1:]).all() else IdIndex(np.sort(ids), index.kind)
+
+
+def _add_ids(digest: Any, ids: IdArray) -> None:
+    if ids.dtype.kind == "i":
+        digest.update(b"integers %d " % len(ids))
+        digest.update(ids.astype("<i8", copy=False).data)
+        return
+    digest.update(b"strings %d " % len(ids))
+    digest.update("\0".join(ids.tolist()).encode())  # no id has this character

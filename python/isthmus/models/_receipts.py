@@ -1,0 +1,136 @@
+"""Receipts: of what data, with what seed, by what program and in what time a model was trained."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from time import perf_counter, process_time
+from typing import Any
+
+from isthmus import _core
+from isthmus._util.checks import check_integer, check_real
+from isthmus.data._fingerprint import fingerprint
+from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.splits import HeldOutUsers
+
+__all__ = ["Receipt", "fingerprint_of", "recorded", "went_on"]
+
+STEPS = ("fit", "interruption", "partial_fit", "fold_in", "forget")
+"""What may have happened to a model."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """How a model was trained.
+
+    Attributes
+    ----------
+    data : str
+        Fingerprint of the ratings that `fit` was given, the same in any order of them.
+    users, items, ratings : int
+        How many those were.
+    validation : str or None
+        Fingerprint of the validation data that `fit` was given.
+    seed : int or None
+        The one that was used, also where `random_state` was None or a generator; None where nothing
+        is drawn.
+    version : str
+        Of isthmus.
+    isa : str
+        The instruction set of the core, on which bits depend.
+    wall_seconds, processor_seconds : float
+        Of `fit`; the latter is of all threads of the process.
+    steps : tuple of str
+        "fit", and what came after it: "interruption", "partial_fit", "fold_in" or "forget".
+    """
+
+    data: str
+    users: int
+    items: int
+    ratings: int
+    validation: str | None
+    seed: int | None
+    version: str
+    isa: str
+    wall_seconds: float
+    processor_seconds: float
+    steps: tuple[str, ...]
+
+    def then(self, step: str) -> Receipt:
+        """Return it with a further step; of several of a kind in a row, one is kept."""
+        return self if self.steps[-1] == step else replace(self, steps=(*self.steps, step))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a file holds of it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any) -> Receipt:
+        """Check what a file holds, and make it."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(content, dict) or content.keys() != names:
+            raise ValueError(f"its receipt must have {', '.join(sorted(names))}")
+        for name in ("data", "validation"):
+            if name == "validation" and content[name] is None:
+                continue
+            if not (isinstance(content[name], str) and re.fullmatch("[0-9a-f]{32}", content[name])):
+                raise ValueError(f"{name} of its receipt is {reprlib.repr(content[name])}")
+        for name in ("users", "items", "ratings"):
+            check_integer(f"{name} of its receipt", content[name], low=1, high=2**63)
+        if content["seed"] is not None:
+            check_integer("seed of its receipt", content["seed"], low=0, high=2**64 - 1)
+        for name in ("wall_seconds", "processor_seconds"):
+            check_real(f"{name} of its receipt", content[name], low=0)
+        for name in ("version", "isa"):
+            if not (isinstance(content[name], str) and len(content[name]) < 100):
+                raise ValueError(f"{name} of its receipt is {reprlib.repr(content[name])}")
+        steps = content["steps"]
+        if not isinstance(steps, list) or steps[:1] != ["fit"] or not set(steps) <= set(STEPS):
+            raise ValueError(f"steps of its receipt are {reprlib.repr(steps)}")
+        return cls(**{**content, "steps": tuple(steps)})
+
+
+def fingerprint_of(validation: Any) -> str | None:
+    """Return the fingerprint of validation data, in whatever form `fit` takes it."""
+    if validation is None:
+        return None
+    if isinstance(validation, HeldOutUsers):
+        parts = [fingerprint(as_ratings(part, "validation")) for part in validation]
+        return hashlib.blake2b("".join(parts).encode(), digest_size=16).hexdigest()
+    return fingerprint(as_ratings(validation, "validation"))
+
+
+@contextmanager
+def recorded(model: Any, ratings: Ratings, validation: Any, seed: int | None) -> Iterator[None]:
+    """Give a model the receipt of what is done in the block."""
+    data, held_out = fingerprint(ratings), fingerprint_of(validation)
+    start = perf_counter(), process_time()
+    steps: tuple[str, ...] = ("fit", "interruption")
+    try:
+        yield
+        steps = ("fit",)
+    finally:
+        build = _core.build_info()
+        model._receipt = Receipt(
+            data=data,
+            users=ratings.n_users,
+            items=ratings.n_items,
+            ratings=ratings.nnz,
+            validation=held_out,
+            seed=seed,
+            version=build["version"],
+            isa=build["isa"],
+            wall_seconds=perf_counter() - start[0],
+            processor_seconds=process_time() - start[1],
+            steps=steps,
+        )
+
+
+def went_on(model: Any, step: str) -> dict[str, Any]:
+    """Return a model's receipt with a further step, as an attribute; of none there is none."""
+    receipt = model._receipt
+    return {"_receipt": None if receipt is None else receipt.then(step)}

@@ -1,0 +1,260 @@
+"""Whether a model file holds what training on some data gives, and how two files differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from isthmus import _core
+from isthmus.data._alignment import ratings_among
+from isthmus.data._fingerprint import fingerprint
+from isthmus.data.ratings import Ratings, as_ratings, in_memory
+from isthmus.models import _files
+from isthmus.models._receipts import Receipt, fingerprint_of
+from isthmus.models.base import Recommender
+
+__all__ = ["Verification", "differences", "verify"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found. Printed, it is a sentence or more; it is true if the bits are equal.
+
+    Attributes
+    ----------
+    same_data : bool or None
+        Whether the ratings are those that the model was trained on; None if the file does not say.
+    same_bits : bool or None
+        Whether training again gave the same weights to the bit; None if that cannot be told.
+    findings : tuple of str
+        What was found, and what could not be checked, a sentence each.
+    """
+
+    same_data: bool | None
+    same_bits: bool | None
+    findings: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.same_bits)
+
+    def __str__(self) -> str:
+        return "\n".join(self.findings)
+
+
+def verify(
+    path: str | PathLike[str], ratings: Any, *, validation: Any = None, num_threads: int = 0
+) -> Verification:
+    """Check that a model file comes from some ratings: compare their fingerprint, and train again.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        File that `Recommender.save` wrote.
+    ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+        The data that `fit` was given, in any order.
+    validation : optional
+        The validation data that `fit` was given, which is needed where it had a part in the
+        weights, as by stopping early.
+    num_threads : int, default 0
+        To train with; 0: all that this process may use. Bits do not depend on it.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file cannot be read.
+
+    Notes
+    -----
+    Bits are those of a version and of an instruction set (`isthmus.build_info`). Training again
+    with others proves the file right if the bits are equal, and nothing if they are not. Of a model
+    that went on after `fit` (`partial_fit`, `fold_in`, `forget`) only the data can be checked. The
+    fingerprint finds every change of a rating; who can write a file can give it any fingerprint, so
+    that trust comes from training again.
+
+    Examples
+    --------
+    >>> from isthmus import EASE, synthetic_ratings, verify
+    >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+    >>> EASE(regularization=100).fit(ratings).save("ease.safetensors")
+    >>> print(verify("ease.safetensors", ratings))
+    The ratings are those that the model was trained on.
+    Training again gave the same bits.
+    """
+    model = Recommender.load(path)
+    receipt = model._receipt
+    if receipt is None:
+        return Verification(
+            None,
+            None,
+            ("Nothing can be checked: the file has no receipt, as those of older versions.",),
+        )
+    given = as_ratings(in_memory(ratings))
+    found = fingerprint(given)
+    if found != receipt.data:
+        other = (
+            f"The ratings are not those that the model was trained on: these are {given.nnz:,}, "
+            f"with the fingerprint {found}, and those were {receipt.ratings:,}, with "
+            f"{receipt.data}."
+        )
+        return Verification(False, False, (other,))
+    known = "The ratings are those that the model was trained on."
+    why_not = _obstacle(model, receipt, validation)
+    if why_not is not None:
+        return Verification(True, None, (known, why_not))
+    try:
+        again = _trained_again(model, receipt, given, validation, num_threads)
+    except RuntimeError as error:  # as where it diverges
+        return Verification(True, False, (known, f"Training again failed: {error}"))
+    changed = _changed(model._tensors(), _files.as_saved(again._tensors(), path))
+    if not changed:
+        return Verification(True, True, (known, "Training again gave the same bits."))
+    reason = _other_program(receipt)
+    if reason is not None:
+        return Verification(True, None, (known, reason))
+    names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
+    return Verification(True, False, (known, f"Training again gave other bits, in {names}."))
+
+
+def _obstacle(model: Any, receipt: Receipt, validation: Any) -> str | None:
+    """Return why the bits cannot be checked, if they cannot."""
+    if receipt.steps != ("fit",):
+        then = ", ".join(receipt.steps[1:])
+        return (
+            f"The weights cannot be checked: after fit there was {then}, and the file does not "
+            f"hold what that was given."
+        )
+    if validation is None and receipt.validation is not None and _stops_early(model):
+        return (
+            "The weights cannot be checked without the validation data by which training was to "
+            "stop early."
+        )
+    if validation is not None and fingerprint_of(validation) != receipt.validation:
+        return "The weights were not checked: the validation data are not those of training."
+    for member in getattr(model, "models", ()):
+        if getattr(member, "random_state", 0) is None:
+            return (
+                f"The weights cannot be checked: the blend's {type(member).__name__} was trained "
+                f"without a seed."
+            )
+    return None
+
+
+def _stops_early(model: Any) -> bool:
+    """Return whether validation data had a part in the weights."""
+    return getattr(model, "patience", None) is not None or hasattr(model, "models")
+
+
+def _trained_again(
+    model: Any, receipt: Receipt, ratings: Ratings, validation: Any, num_threads: int
+) -> Recommender:
+    again = _files.unfitted(**_files.description(model), kinds=Recommender._models)
+    if receipt.seed is not None:
+        again.set_params(random_state=receipt.seed)
+    again.set_params(num_threads=num_threads)
+    # in the order of the file, and with its users and items, of which some may have no rating
+    own = ratings_among(model._users, model._items, ratings, "ratings")
+    trained: Recommender = again._fit_again(own, validation, model)
+    return trained
+
+
+def _other_program(receipt: Receipt) -> str | None:
+    """Return that bits may differ for another reason than other training, if so."""
+    build = _core.build_info()
+    here = (build["version"], build["isa"])
+    if here == (receipt.version, receipt.isa):
+        return None
+    able = receipt.isa in _core.available() and receipt.version == build["version"]
+    how = f" (set ISTHMUS_ISA={receipt.isa})" if able else ""
+    return (
+        f"Training again gave other bits, which says nothing: this is isthmus {here[0]} with "
+        f"{here[1]}, and the model was trained by {receipt.version} with {receipt.isa}, which "
+        f"alone can tell{how}."
+    )
+
+
+def _changed(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """Return which of a model's arrays differ in a bit; seconds of epochs do not count."""
+    return [
+        name
+        for name in sorted(left.keys() | right.keys())
+        if not _is_history(name)
+        and not (name in left and name in right and _same(left[name], right[name]))
+    ]
+
+
+def _is_history(name: str) -> bool:
+    return any(part == "history" for part in name.split("."))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+
+
+def differences(one: Recommender, other: Recommender) -> list[str]:
+    """Say how two models differ: in parameters, data, ids and weights; a line each, or none.
+
+    Parameters
+    ----------
+    one, other : Recommender
+        Fitted.
+
+    Returns
+    -------
+    list of str
+    """
+    if type(one) is not type(other):
+        return [f"model: {type(one).__name__} and {type(other).__name__}"]
+    lines = []
+    left, right = _files.description(one)["parameters"], _files.description(other)["parameters"]
+    for name in sorted(left.keys() | right.keys()):
+        if not np.array_equal(left.get(name), right.get(name)):
+            lines.append(f"parameter {name}: {left.get(name)!r} and {right.get(name)!r}")
+    lines += _receipt_differences(one._receipt, other._receipt)
+    for name, mine, its in (
+        ("users", one._users, other._users),
+        ("items", one._items, other._items),
+    ):
+        if not mine.matches(its):
+            same_kind = mine.ids.dtype.kind == its.ids.dtype.kind
+            common = len(np.intersect1d(mine.ids, its.ids)) if same_kind else 0
+            lines.append(f"{name}: {len(mine):,} and {len(its):,}, of which {common:,} are in both")
+    return lines + _weight_differences(one._tensors(), other._tensors())
+
+
+def _receipt_differences(one: Receipt | None, other: Receipt | None) -> list[str]:
+    if one is None or other is None:
+        named = [name for name, receipt in (("first", one), ("second", other)) if receipt is None]
+        return [f"receipt: the {' and the '.join(named)} has none"] if one is not other else []
+    left, right = one.to_json(), other.to_json()
+    return [
+        f"receipt {name}: {left[name]} and {right[name]}"
+        for name in left
+        if left[name] != right[name] and not name.endswith("seconds")
+    ]
+
+
+def _weight_differences(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    lines = []
+    for name in sorted(left.keys() | right.keys()):
+        if _is_history(name):
+            continue
+        if name not in left or name not in right:
+            lines.append(f"array {name}: only in the {'first' if name in left else 'second'}")
+            continue
+        one, other = left[name], right[name]
+        if one.shape != other.shape:
+            lines.append(f"array {name}: shapes {one.shape} and {other.shape}")
+        elif not _same(one, other):
+            apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
+            count = int(np.count_nonzero(apart))
+            lines.append(
+                f"array {name}: {count:,} of {one.size:,} differ, by at most {apart.max():.3g}"
+            )
+    return lines
