@@ -15,13 +15,13 @@ namespace isthmus {
 struct TrainedMatrix {
     MatrixView weights;
     MatrixView state[2];
-    Precision precision = Precision::float32;
     // How many steps each row has taken, where rows without a cell in a batch skip its step until a
     // batch reads them; null: all rows take every step at once.
     std::int32_t* taken = nullptr;
     // A bias for each row, which steps with it and has a decay of its own, and its state; or null.
     float* bias = nullptr;
     float* bias_state[2] = {};
+    Precision precision = Precision::float32;
 };
 
 struct Parameter {
@@ -34,7 +34,8 @@ struct Parameter {
     Parameter(Matrix& weights, OptimizerKind kind, Precision precision = Precision::float32);
 
     TrainedMatrix view() {
-        TrainedMatrix trained{weights->view(), {state[0].view(), state[1].view()}, precision};
+        TrainedMatrix trained{weights->view(), {state[0].view(), state[1].view()}};
+        trained.precision = precision;
         if (!taken.empty()) trained.taken = taken.data();
         return trained;
     }
