@@ -40,3 +40,17 @@ def data_dir():
     if not folder.is_dir():
         pytest.skip(f"needs real data, but the folder {folder} (ISTHMUS_DATA) is absent")
     return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the program in this process: its exit code, and what it wrote to stdout and stderr."""
+
+    from isthmus.cli import app  # for those who run the program alone: it imports much
+
+    def run(*args):
+        with pytest.raises(SystemExit) as end:
+            app([str(arg) for arg in args], prog_name="isthmus")
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return run

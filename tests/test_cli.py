@@ -47,18 +47,6 @@ posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
 
 @pytest.fixture
-def run(capsys):
-    """Run the program in this process: its exit code, and what it wrote to stdout and stderr."""
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            app([str(arg) for arg in args], prog_name="isthmus")
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return run
-
-
-@pytest.fixture
 def ok(run):
     """Run the program, which must succeed, and give its output."""
 

@@ -6,19 +6,6 @@ import numpy as np
 import pytest
 
 from isthmus import EASE, AutoRec, Ratings, synthetic_ratings, write_ratings
-from isthmus.cli import app
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the program in this process: its exit code, and what it wrote to stdout and stderr."""
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            app([str(arg) for arg in args], prog_name="isthmus")
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

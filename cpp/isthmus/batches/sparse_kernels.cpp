@@ -116,7 +116,7 @@ void multiply_columns(const half_t* h, ConstHalfView w, const std::int32_t* colu
         for (int g = 0; g < kGroup; ++g) weights[g] = w.row(columns[std::min(i + g, count - 1)]);
         HalfDot dots[kGroup];
         index_t p = 0;
-        for (; p + 2 * kLanes <= width; p += 2 * kLanes) {
+        for (; p + kPairHalves <= width; p += kPairHalves) {
             const HalfDot::Operand hidden(load_pair(h + p));
 #pragma GCC unroll 8
             for (int g = 0; g < kGroup; ++g) dots[g].add(hidden, load_pair(weights[g] + p));

@@ -16,6 +16,8 @@
 
 namespace isthmus {
 
+constexpr index_t kPairHalves = 2 * kLanes;
+
 struct FloatPair {
     Floats a, b;
 };
@@ -32,14 +34,9 @@ alignas(64) constexpr std::int16_t kLowerHalves[32] = {0,  2,  4,  6,  32, 34, 3
 alignas(64) constexpr std::int16_t kUpperHalves[32] = {1,  3,  5,  7,  33, 35, 37, 39, 9,  11, 13,
                                                        15, 41, 43, 45, 47, 17, 19, 21, 23, 49, 51,
                                                        53, 55, 25, 27, 29, 31, 57, 59, 61, 63};
-ISTHMUS_INLINE HalfPair load_pair(const half_t* p) { return _mm512_load_si512(p); }
-ISTHMUS_INLINE void store_pair(half_t* p, HalfPair v) { _mm512_store_si512(p, v); }
-// Packs the upper halves of words; the lower.
+// Packs the upper halves of words.
 ISTHMUS_INLINE HalfPair pack_upper(WordPair w) {
     return _mm512_permutex2var_epi16((__m512i)w.a, _mm512_load_si512(kUpperHalves), (__m512i)w.b);
-}
-ISTHMUS_INLINE HalfPair pack_lower(WordPair w) {
-    return _mm512_permutex2var_epi16((__m512i)w.a, _mm512_load_si512(kLowerHalves), (__m512i)w.b);
 }
 // Words of halves: those of `low` in the lower, those of `high` in the upper 16 bits.
 ISTHMUS_INLINE WordPair unpack(HalfPair low, HalfPair high) {
@@ -47,38 +44,22 @@ ISTHMUS_INLINE WordPair unpack(HalfPair low, HalfPair high) {
 }
 #elif defined(__AVX2__)
 using HalfPair = __m256i;
-ISTHMUS_INLINE HalfPair load_pair(const half_t* p) {
-    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
-}
-ISTHMUS_INLINE void store_pair(half_t* p, HalfPair v) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(p), v);
-}
 ISTHMUS_INLINE HalfPair pack_upper(WordPair w) {
     return _mm256_packs_epi32((__m256i)((Ints)w.a >> 16), (__m256i)((Ints)w.b >> 16));
 }
-ISTHMUS_INLINE HalfPair pack_lower(WordPair w) { return pack_upper({w.a << 16, w.b << 16}); }
 ISTHMUS_INLINE WordPair unpack(HalfPair low, HalfPair high) {
     return {(Words)_mm256_unpacklo_epi16(low, high), (Words)_mm256_unpackhi_epi16(low, high)};
 }
 #elif defined(__SSE2__) && !defined(__AVX__)
 using HalfPair = __m128i;
-ISTHMUS_INLINE HalfPair load_pair(const half_t* p) {
-    return _mm_load_si128(reinterpret_cast<const __m128i*>(p));
-}
-ISTHMUS_INLINE void store_pair(half_t* p, HalfPair v) {
-    _mm_store_si128(reinterpret_cast<__m128i*>(p), v);
-}
 ISTHMUS_INLINE HalfPair pack_upper(WordPair w) {
     return _mm_packs_epi32((__m128i)((Ints)w.a >> 16), (__m128i)((Ints)w.b >> 16));
 }
-ISTHMUS_INLINE HalfPair pack_lower(WordPair w) { return pack_upper({w.a << 16, w.b << 16}); }
 ISTHMUS_INLINE WordPair unpack(HalfPair low, HalfPair high) {
     return {(Words)_mm_unpacklo_epi16(low, high), (Words)_mm_unpackhi_epi16(low, high)};
 }
 #else
 using HalfPair = half_t __attribute__((vector_size(2 * kLanes * sizeof(half_t)), may_alias));
-ISTHMUS_INLINE HalfPair load_pair(const half_t* p) { return *reinterpret_cast<const HalfPair*>(p); }
-ISTHMUS_INLINE void store_pair(half_t* p, HalfPair v) { *reinterpret_cast<HalfPair*>(p) = v; }
 ISTHMUS_INLINE HalfPair pack_upper(WordPair w) {
     HalfPair packed{};
     for (index_t i = 0; i < kLanes; ++i) {
@@ -87,7 +68,6 @@ ISTHMUS_INLINE HalfPair pack_upper(WordPair w) {
     }
     return packed;
 }
-ISTHMUS_INLINE HalfPair pack_lower(WordPair w) { return pack_upper({w.a << 16, w.b << 16}); }
 ISTHMUS_INLINE WordPair unpack(HalfPair low, HalfPair high) {
     WordPair words{};
     for (index_t i = 0; i < kLanes; ++i) {
@@ -98,6 +78,18 @@ ISTHMUS_INLINE WordPair unpack(HalfPair low, HalfPair high) {
     return words;
 }
 #endif
+
+ISTHMUS_INLINE HalfPair load_pair(const half_t* p) { return *reinterpret_cast<const HalfPair*>(p); }
+ISTHMUS_INLINE void store_pair(half_t* p, HalfPair v) { *reinterpret_cast<HalfPair*>(p) = v; }
+
+// Packs the lower halves of words.
+ISTHMUS_INLINE HalfPair pack_lower(WordPair w) {
+#if defined(__AVX512F__)
+    return _mm512_permutex2var_epi16((__m512i)w.a, _mm512_load_si512(kLowerHalves), (__m512i)w.b);
+#else
+    return pack_upper({w.a << 16, w.b << 16});
+#endif
+}
 
 // A last vector without a partner, in the upper halves of words.
 ISTHMUS_INLINE Words load_upper(const half_t* p) {

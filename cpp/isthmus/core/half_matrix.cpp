@@ -10,7 +10,6 @@ namespace isthmus {
 
 namespace {
 
-constexpr index_t kPair = 2 * kLanes;
 constexpr index_t kRowsPerPiece = 64;
 
 // Calls change(row, a copy of it, its width) for every row.
@@ -29,7 +28,7 @@ void change_rows(MatrixView weights, int num_threads, const Change& change) {
 // Rounds `width` floats, which are whole cache lines.
 void to_halves(const float* from, half_t* to, index_t width) {
     index_t p = 0;
-    for (; p + kPair <= width; p += kPair) {
+    for (; p + kPairHalves <= width; p += kPairHalves) {
         store_pair(to + p, pack_upper({split(load(from + p)), split(load(from + p + kLanes))}));
     }
     if (p < width) store_upper(to + p, split(load(from + p)));
@@ -53,7 +52,7 @@ void split_rows(MatrixView weights, int num_threads) {
     change_rows(weights, num_threads, [](float* row, const float* from, index_t width) {
         const SplitRow to(row, width);
         index_t p = 0;
-        for (; p + kPair <= width; p += kPair)
+        for (; p + kPairHalves <= width; p += kPairHalves)
             to.store_pair(p, {load(from + p), load(from + p + kLanes)});
         if (p < width) to.store_last(p, load(from + p));
     });
@@ -63,7 +62,7 @@ void join_rows(MatrixView weights, int num_threads) {
     change_rows(weights, num_threads, [](float* row, float* copy, index_t width) {
         const SplitRow from(copy, width);
         index_t p = 0;
-        for (; p + kPair <= width; p += kPair) {
+        for (; p + kPairHalves <= width; p += kPairHalves) {
             const FloatPair pair = from.load_pair(p);
             store(row + p, pair.a);
             store(row + p + kLanes, pair.b);

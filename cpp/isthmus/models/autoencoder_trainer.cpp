@@ -133,7 +133,7 @@ EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& tran
                                  const std::vector<float>& rates, const Poll& poll,
                                  const Reduction& reduce, float* predictions) {
     EpochResult result;
-    split_weights();
+    change_weights(split_rows);
     const auto train = [&](const EpochBatch& batch) {
         const float rate =
             rates.size() == 1 ? rates[0] : rates[static_cast<std::size_t>(batch.number)];
@@ -305,7 +305,7 @@ void Trainer::settle() {
                             catch_up_columns({begin, end}, trained, steps_.data(), steps());
                         });
     }
-    join_weights();
+    change_weights(join_rows);
     steps_.clear();
     for (Parameter* parameter : {&trained_.encoder, &trained_.decoder}) {
         std::fill(parameter->taken.begin(), parameter->taken.end(), 0);
@@ -313,17 +313,11 @@ void Trainer::settle() {
     phases_.settle += watch.lap();
 }
 
-void Trainer::split_weights() {
+// Splits the weights, or joins them, where they are read as halves.
+void Trainer::change_weights(void (*change)(MatrixView, int)) {
     if (!in_halves()) return;
     for (Matrix* weights : {&model_.encoder, &model_.decoder}) {
-        split_rows(weights->view(), options_.num_threads);
-    }
-}
-
-void Trainer::join_weights() {
-    if (!in_halves()) return;
-    for (Matrix* weights : {&model_.encoder, &model_.decoder}) {
-        join_rows(weights->view(), options_.num_threads);
+        change(weights->view(), options_.num_threads);
     }
 }
 

@@ -147,8 +147,7 @@ private:
     void decode(index_t block, Range rows, MatrixView dh, double* squared_error);
     void update_encoder(index_t block);
     void update_decoder(index_t block);
-    void split_weights();
-    void join_weights();
+    void change_weights(void (*change)(MatrixView, int));
     bool in_halves() const { return options_.precision == Precision::bfloat16; }
     TrainedMatrix decoder();
     void settle();

@@ -13,7 +13,6 @@ namespace {
 constexpr int kTileRows = kLanes == 16 ? 8 : 4;
 constexpr int kTileVectors = kLanes == 16 ? 3 : 2;
 constexpr index_t kPanel = kTileVectors * kLanes;
-constexpr index_t kPair = 2 * kLanes;
 
 std::uint32_t* words_of(float* data) { return reinterpret_cast<std::uint32_t*>(data); }
 
@@ -36,20 +35,20 @@ ISTHMUS_INLINE Words pair_up(Floats low, Floats high) {
 // The column of the first of word q's two halves, in rows that to_words() has packed: each 128 bits
 // hold four columns of one vector, then four of its partner.
 index_t first_column(index_t q) {
-    const index_t begin = q / kLanes * kPair, word = q % kLanes;
+    const index_t begin = q / kLanes * kPairHalves, word = q % kLanes;
     return begin + word / 4 * 4 + (word % 4 < 2 ? 0 : kLanes) + word % 2 * 2;
 }
 
 // Packs a row of floats; a last vector goes with zeros.
 void to_words(const float* from, index_t width, std::uint32_t* to) {
     auto* halves = reinterpret_cast<half_t*>(to);
-    for (index_t p = 0; p < width; p += kPair) {
+    for (index_t p = 0; p < width; p += kPairHalves) {
         const Floats partner = p + kLanes < width ? load(from + p + kLanes) : Floats{};
         store_pair(halves + p, pack_upper({split(load(from + p)), split(partner)}));
     }
 }
 
-index_t pairs_of(index_t columns) { return round_up(columns, kPair) / 2; }
+index_t pairs_of(index_t columns) { return round_up(columns, kPairHalves) / 2; }
 
 // Whole lines are packed, and whole panels read.
 index_t columns_of(index_t columns) { return round_up(round_up(columns, kLineFloats), kPanel); }
@@ -101,8 +100,8 @@ void PackedPanels::pack_transposed(ConstMatrixView m) {
     alignas(64) std::uint32_t rows[4][kLanes];
     // columns up to a whole line are 0, and others are not read
     for (index_t r = 0; r < round_up(m.rows, kLineFloats); r += 4) {
-        for (index_t p = 0; p < m.width(); p += kPair) {
-            const index_t width = std::min(kPair, m.width() - p);
+        for (index_t p = 0; p < m.width(); p += kPairHalves) {
+            const index_t width = std::min(kPairHalves, m.width() - p);
             for (index_t i = 0; i < 4; ++i) {
                 if (r + i < m.rows) {
                     to_words(m.row(r + i) + p, width, rows[i]);
@@ -130,7 +129,7 @@ void PackedPanels::pack(ConstMatrixView m, bool transposed) {
     }
 }
 
-PackedWords::PackedWords(index_t rows, index_t cols) : words_(rows, round_up(cols, kPair)) {}
+PackedWords::PackedWords(index_t rows, index_t cols) : words_(rows, round_up(cols, kPairHalves)) {}
 
 PackedRows PackedWords::pack(ConstMatrixView m) {
     for (index_t r = 0; r < m.rows; ++r) to_words(m.row(r), m.width(), words_of(words_.row(r)));

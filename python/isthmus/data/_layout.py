@@ -328,7 +328,7 @@ def _is_rating(text: str) -> bool:
 
 
 def timestamp_kind(text: str) -> TimestampKind | None:
-    """Return how a timestamp is written, or None if it is none."""
+    """Return how a timestamp is written, or None if the text is not a timestamp."""
     if _is_number(text):
         return "number"
     times: tuple[TimestampKind, ...] = ("local", "zoned")

@@ -131,6 +131,6 @@ def recorded(model: Any, ratings: Ratings, validation: Any, seed: int | None) ->
 
 
 def went_on(model: Any, step: str) -> dict[str, Any]:
-    """Return a model's receipt with a further step, as an attribute; of none there is none."""
+    """Return an attribute: a model's receipt with a further step, or None if it has none."""
     receipt = model._receipt
     return {"_receipt": None if receipt is None else receipt.then(step)}
