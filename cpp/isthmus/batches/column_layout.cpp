@@ -7,17 +7,17 @@ namespace isthmus {
 
 namespace {
 
-// A slice costs rows x k floats, which every slice's turn brings into the cache anew: with four
-// slices, encoding took a fifth longer than with two. More threads than slices share a slice's
-// rows.
+// A slice costs rows x k floats, which every slice's turn brings into the cache anew: with eight
+// slices, an epoch took a tenth longer than with two. More threads than slices share a slice's
+// blocks.
 constexpr index_t kMostSlices = 2;
 constexpr index_t kLeastSliceColumns = 128;
 
-// A block's weights at k = 512 take 256 KiB, an eighth to a quarter of a core's L2. (So do twice as
-// many columns in bfloat16.) Blocks of
-// columns that few rows have grow, so that a row's share of a block stays worth its overhead: up to
-// as many columns as fit the cache, counting those that a batch reads, and further while most rows
-// would have no cell in the block.
+// A block's weights at k = 512 take 256 KiB, an eighth to a quarter of a core's L2. (In bfloat16,
+// half of it: with blocks twice as wide, few threads gain up to a twentieth, and many lose more, as
+// there are too few blocks to share.) Blocks of columns that few rows have grow, so that a row's
+// share of a block stays worth its overhead: up to as many columns as fit the cache, counting those
+// that a batch reads, and further while most rows would have no cell in the block.
 constexpr index_t kLeastBlockColumns = 128;
 constexpr index_t kMostBlockColumns = 512;
 constexpr double kWantedCellsPerRow = 4.0;
@@ -26,11 +26,7 @@ constexpr double kLeastCellsPerRow = 1.0;
 }  // namespace
 
 ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows,
-                           index_t batch_rows, Precision precision) {
-    const index_t scale = precision == Precision::bfloat16 ? 2 : 1;
-    const index_t least_columns = scale * kLeastBlockColumns;
-    const auto most_columns = static_cast<double>(scale * kMostBlockColumns);
-    const double wanted_cells = static_cast<double>(scale) * kWantedCellsPerRow;
+                           index_t batch_rows) {
     const index_t cols = static_cast<index_t>(popularity.size());
     const double all_rows = static_cast<double>(std::max<index_t>(rows, 1));
     const double share = static_cast<double>(std::min(batch_rows, rows)) / all_rows;
@@ -51,8 +47,9 @@ ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t 
         for (index_t rank = slice; rank < cols; rank += slices) {
             const index_t size = next - block_start_.back();
             const bool fits_no_more =
-                columns_read >= most_columns && cells >= kLeastCellsPerRow * all_rows;
-            const bool is_full = size >= least_columns && cells >= wanted_cells * all_rows;
+                columns_read >= double{kMostBlockColumns} && cells >= kLeastCellsPerRow * all_rows;
+            const bool is_full =
+                size >= kLeastBlockColumns && cells >= kWantedCellsPerRow * all_rows;
             if (fits_no_more || is_full) {
                 block_start_.push_back(next);
                 cells = columns_read = 0.0;

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "isthmus/core/half_matrix.hpp"
 #include "isthmus/core/types.hpp"
 
 namespace isthmus {
@@ -20,9 +19,8 @@ public:
     ColumnLayout() = default;
 
     // popularity: stored cells of each column; rows: rows of the matrix that hold any; batch_rows:
-    // rows of a batch; precision: the weights'.
-    ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows, index_t batch_rows,
-                 Precision precision = Precision::float32);
+    // rows of a batch.
+    ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows, index_t batch_rows);
 
     // Keeps the columns' order, in one slice. Blocks are wide enough that a row of this many cells
     // has one in most of them.

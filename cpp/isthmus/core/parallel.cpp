@@ -26,6 +26,12 @@
 
 namespace isthmus {
 
+namespace {
+
+constexpr int kSpins = 1000;
+
+}  // namespace
+
 namespace detail {
 
 namespace {
@@ -68,7 +74,7 @@ void relax() noexcept {
 // Waits for ready(): spins for about as long as the gaps between training's loops, then sleeps.
 template <class Ready>
 void wait_until(std::mutex& mutex, std::condition_variable& changed, const Ready& ready) {
-    for (int spin = 0; spin < 1000; ++spin) {
+    for (int spin = 0; spin < kSpins; ++spin) {
         if (ready()) return;
         relax();
     }
@@ -343,6 +349,19 @@ void run_pieces(index_t pieces, int num_threads, PieceCall function, void* conte
 }
 
 }  // namespace detail
+
+// Spins for about as long as a few rows take; then whoever is waited for may need the processor.
+void wait_for(const std::atomic<index_t>& count, index_t least) {
+    for (int spin = 0; count.load(std::memory_order_acquire) < least; ++spin) {
+        if (spin < kSpins) {
+            detail::relax();
+        } else {
+#if !defined(ISTHMUS_THREADS_SERIAL)
+            std::this_thread::yield();
+#endif
+        }
+    }
+}
 
 void on_fewer_threads(FewerThreads report) { detail::fewer_threads = report; }
 

@@ -17,6 +17,7 @@
 // Inside, numbers below the least normal one, 1e-38, count as 0: processors take a hundred times as
 // long for them, and saturated units and weights that decay produce them by the million.
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -72,6 +73,9 @@ void parallel_for(index_t pieces, int num_threads, Body&& body) {
         [](void* context, index_t piece) { (*static_cast<Plain*>(context))(piece); },
         detail::erase(body));
 }
+
+// Waits, in a piece, until an earlier piece has raised the count to `least`.
+void wait_for(const std::atomic<index_t>& count, index_t least);
 
 // Cuts [0, count) into pieces of `grain` and calls body(begin, end) on each.
 template <class Body>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "isthmus/batches/block_walk.hpp"
 #include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"
@@ -62,40 +63,32 @@ Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, 
     }
 }
 
-index_t row_pieces(index_t slices, int num_threads) {
-    if (num_threads <= slices && slices % num_threads == 0) return 1;
-    return (3 * num_threads + slices - 1) / slices;
-}
-
 void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
             const Dropout& dropout, const Reduction& reduce, int num_threads,
             const std::function<void(index_t)>& prepare) {
     const Batch& batch = work.batch;
     const ColumnLayout& layout = batch.layout();
     const index_t rows = batch.rows();
-    const index_t slices = layout.slices();
-    const index_t pieces = row_pieces(slices, num_threads);
     const index_t first = model.shape.hidden.front();
     const index_t width = round_up(first, kLineFloats);
     const ConstMatrixView v = model.encoder.view();
 
-    if (prepare && pieces > 1) parallel_for(layout.blocks(), num_threads, prepare);
-    parallel_for(slices * pieces, num_threads, [&](index_t task) {
-        const index_t slice = task / pieces;
-        const Range own = batch.rows_of(task % pieces, pieces);
+    const auto before = [&](index_t block) {
+        if (prepare) prepare(block);
+    };
+    const auto add_block = [&](index_t slice, index_t block, Range own) {
         MatrixView sums = work.partial[static_cast<std::size_t>(slice)].view();
         sums.cols = first;
-        for (index_t r = own.begin; r < own.end; ++r) std::fill_n(sums.row(r), width, 0.0f);
-        const Range blocks = layout.slice_blocks(slice);
-        for (index_t b = blocks.begin; b < blocks.end; ++b) {
-            if (prepare && pieces == 1) prepare(b);
-            if (work.precision == Precision::float32) {
-                encode_block(batch, b, own, v, sums);
-            } else {
-                encode_block(batch, b, own, split_halves(v), sums);
-            }
+        if (block == layout.slice_blocks(slice).begin) {
+            for (index_t r = own.begin; r < own.end; ++r) std::fill_n(sums.row(r), width, 0.0f);
         }
-    });
+        if (work.precision == Precision::float32) {
+            encode_block(batch, block, own, v, sums);
+        } else {
+            encode_block(batch, block, own, split_halves(v), sums);
+        }
+    };
+    walk_blocks(batch, num_threads, before, add_block, [](index_t) {});
 
     Matrix& z0 = work.before.front();
     parallel_ranges(rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {

@@ -76,7 +76,4 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
 void encode_matrix(const Autoencoder& model, const ColumnLayout& layout, const CsrView& matrix,
                    const RowTransform& transform, int num_threads, MatrixView codes);
 
-// Returns into how many pieces to cut a slice's rows, so that `num_threads` threads have even work.
-index_t row_pieces(index_t slices, int num_threads);
-
 }  // namespace isthmus

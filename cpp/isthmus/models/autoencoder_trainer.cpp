@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "isthmus/batches/block_walk.hpp"
 #include "isthmus/batches/column_steps.hpp"
 #include "isthmus/batches/sparse_kernels.hpp"
 #include "isthmus/core/parallel.hpp"
@@ -80,7 +81,7 @@ std::vector<std::int32_t> back(const ColumnLayout& layout) {
 Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
                  TrainingOptions options)
     : model_(model),
-      layout_(popularity, rows, options.batch_size, options.precision),
+      layout_(popularity, rows, options.batch_size),
       options_(options),
       work_(model.shape, layout_, std::min(options.batch_size, std::max<index_t>(rows, 1)), true,
             options.dropout > 0.0f, options.precision),
@@ -321,38 +322,29 @@ void Trainer::change_weights(void (*change)(MatrixView, int)) {
     }
 }
 
-// The decoder, its way back into the codes, and its own update: slice by slice, so that a block's
+// The decoder, its way back into the codes, and its own update: block by block, so that a block's
 // weights are read while they are in the cache.
 void Trainer::decode_and_update() {
-    Batch& batch = work_.batch;
-    const index_t slices = layout_.slices();
-    const index_t pieces = row_pieces(slices, options_.num_threads);
     const index_t codes = model_.shape.hidden.back();
     const index_t width = round_up(codes, kLineFloats);
 
     const auto catch_up = [&](index_t block) {
-        catch_up_block(batch, block, decoder(), steps_.data(), steps() - 1);
+        catch_up_block(work_.batch, block, decoder(), steps_.data(), steps() - 1);
     };
-    const auto update = [&](index_t block) { update_decoder(block); };
-    if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, catch_up);
-    parallel_for(slices * pieces, options_.num_threads, [&](index_t task) {
-        const index_t slice = task / pieces;
-        const Range own = batch.rows_of(task % pieces, pieces);
+    const auto decode_rows = [&](index_t slice, index_t block, Range own) {
         MatrixView dh = work_.partial[static_cast<std::size_t>(slice)].view();
         dh.cols = codes;
         double* squared_error = work_.squared_error.data() + slice * batch_rows();
-        for (index_t r = own.begin; r < own.end; ++r) {
-            std::fill_n(dh.row(r), width, 0.0f);
-            squared_error[r] = 0.0;
+        if (block == layout_.slice_blocks(slice).begin) {
+            for (index_t r = own.begin; r < own.end; ++r) {
+                std::fill_n(dh.row(r), width, 0.0f);
+                squared_error[r] = 0.0;
+            }
         }
-        const Range blocks = layout_.slice_blocks(slice);
-        for (index_t b = blocks.begin; b < blocks.end; ++b) {
-            if (pieces == 1) catch_up(b);
-            decode(b, own, dh, squared_error);
-            if (pieces == 1) update(b);
-        }
-    });
-    if (pieces > 1) parallel_for(layout_.blocks(), options_.num_threads, update);
+        decode(block, own, dh, squared_error);
+    };
+    walk_blocks(work_.batch, options_.num_threads, catch_up, decode_rows,
+                [&](index_t block) { update_decoder(block); });
 }
 
 // decode_block() has replaced each target by 2 (output - target).

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cmath>
 #include <numeric>
-#include <thread>
 #include <utility>
 
 #include "isthmus/core/chunks.hpp"
@@ -21,10 +20,6 @@ constexpr index_t kBlockCells = 4096;  // enough to be worth a thread's while
 constexpr index_t kMaxBands = 128;
 constexpr index_t kCellsAhead = 6;
 constexpr index_t kPollCells = index_t{1} << 21;  // between two looks for Ctrl-C
-
-void wait_for(const std::atomic<index_t>& count, index_t least) {
-    while (count.load(std::memory_order_acquire) < least) std::this_thread::yield();
-}
 
 using Counts = std::vector<index_t>;
 
