@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus._util.checks import check_real
 
-__all__ = ["as_missing", "is_rating", "warn_of_values"]
+__all__ = ["as_missing", "doubt_of_counts", "doubt_of_sentinel", "is_rating", "warn_of_values"]
 
 Floats = NDArray[np.float32]
 
@@ -49,30 +49,46 @@ def warn_of_values(values: Floats, name: str) -> None:
     name : str
         What they are from.
     """
+    doubt = doubt_of_sentinel(values) or doubt_of_counts(values)
+    if doubt:
+        warnings.warn(f"{name}: {doubt}", stacklevel=3)
+
+
+def doubt_of_sentinel(values: Floats) -> str:
+    """Say that a value looks like a sign for no rating, and what to do; or nothing."""
     if len(values) < _FEWEST:
-        return
-    sample = values[:: -(-len(values) // _SAMPLE)]
+        return ""
     low, high = values.min(), values.max()
-    levels = np.unique(np.append(sample, [low, high]))
+    levels = np.unique(np.append(_sample(values), [low, high]))
     for value in (low, high):
         if float(value) in _SENTINELS and (what := _sentinel(value, levels, values)):
             others = levels[levels != value]
-            warnings.warn(
-                f"{name}: {np.mean(values == value):.1%} of the ratings are {value:g}, {what}, "
+            return (
+                f"{np.mean(values == value):.1%} of the ratings are {value:g}, {what}, "
                 f"which are from {others[0]:g} to {others[-1]:g}. If that stands for no rating, "
-                f"pass missing_values={value:g}.",
-                stacklevel=3,
+                f"pass missing_values={value:g}."
             )
-            return
+    return ""
+
+
+def doubt_of_counts(values: Floats) -> str:
+    """Say that ratings look like counts, and what to do; or nothing."""
+    if len(values) < _FEWEST:
+        return ""
+    sample = _sample(values)
     mean, deviation = sample.mean(dtype=np.float64), sample.std(dtype=np.float64)
-    if low >= 0 and high > 20 and deviation > 1.5 * mean:
-        warnings.warn(
-            f"{name}: the ratings look like counts, with a mean of {mean:.3g}, a standard "
-            f"deviation of {deviation:.3g} and a highest of {high:.6g}, so that a few large ones "
-            f"outweigh all others. Take their logarithms with log1p(), or what is at least a "
-            f"threshold with binarize(threshold).",
-            stacklevel=3,
-        )
+    if not (values.min() >= 0 and values.max() > 20 and deviation > 1.5 * mean):
+        return ""
+    return (
+        f"the ratings look like counts, with a mean of {mean:.3g}, a standard deviation of "
+        f"{deviation:.3g} and a highest of {values.max():.6g}, so that a few large ones outweigh "
+        f"all others. Take their logarithms with log1p(), or what is at least a threshold with "
+        f"binarize(threshold)."
+    )
+
+
+def _sample(values: Floats) -> Floats:
+    return values[:: -(-len(values) // _SAMPLE)]
 
 
 def _sentinel(value: np.float32, levels: Floats, values: Floats) -> str:

@@ -1,0 +1,111 @@
+"""`isthmus report` and `isthmus lint`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli._data import (
+    check_output,
+    load,
+    preparing_options,
+    read_prepared,
+    read_titles,
+    reading_options,
+    with_ids_like,
+)
+from isthmus.cli._options import command_with
+from isthmus.cli.predict import ModelFile, Threads
+from isthmus.data._reading import printable
+from isthmus.data.lint import lint as look
+from isthmus.data.ratings import Ratings
+from isthmus.reporting import write_report
+
+__all__ = ["register"]
+
+FOUND = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command(cls=command_with(reading_options, preparing_options))(report)
+    app.command(cls=command_with(reading_options, preparing_options))(lint)
+
+
+def report(
+    context: typer.Context,
+    model: ModelFile,
+    test: Annotated[
+        Path, typer.Option(help="File of held-out ratings to measure on.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="HTML file to write.", show_default=False)
+    ],
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the ratings that the model was trained on, for baselines, reasons and a "
+            "look at the data."
+        ),
+    ] = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(help="File with the items' titles, such as movies.csv, or a data set's name."),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", help="Items of a list that count.")] = 10,
+    title: Annotated[
+        str | None, typer.Option(help="The page's heading; by default the model's name.")
+    ] = None,
+    random_state: Annotated[
+        int, typer.Option(help="Seed of resamples, and of users who are drawn.", min=0)
+    ] = 0,
+    num_threads: Threads = 0,
+) -> None:
+    """Write a page about a model: how good it is, for whom, why, and how it was made.
+
+    `isthmus report model.safetensors --train train.csv --test test.csv --output report.html`
+    """
+    check_output(output, model, test, train, items)
+    recommender = load(model, num_threads)
+
+    def read(path: Path) -> Ratings:
+        there = read_prepared(path, *context.obj)
+        return with_ids_like(there, recommender.user_ids_, recommender.item_ids_)
+
+    write_report(
+        recommender,
+        output,
+        test=read(test),
+        train=None if train is None else read(train),
+        items=None if items is None else read_titles(items, recommender.item_ids_),
+        k=k,
+        title=title,
+        random_state=random_state,
+    )
+    print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def lint(
+    context: typer.Context,
+    ratings: Annotated[
+        Path, typer.Argument(metavar="RATINGS", help="File of ratings.", show_default=False)
+    ],
+    test: Annotated[
+        Path | None, typer.Option(help="File of the ratings that a model is to be tested on.")
+    ] = None,
+) -> None:
+    """Look for what is wrong with ratings, before anything is learnt from them.
+
+    The exit status is 0 if nothing was found, and 1 if something was.
+
+    `isthmus lint ratings.csv`
+    """
+    known = read_prepared(ratings, *context.obj)
+    other = None if test is None else read_prepared(test, *context.obj)
+    found = look(known, test=other)
+    for finding in found:
+        print(printable(finding))
+    if not found:
+        print("nothing was found")
+        return
+    raise typer.Exit(FOUND)

@@ -1,0 +1,64 @@
+"""A map of items: what the model takes for alike lies close together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from isthmus.evaluation.scores import unit_rows
+from isthmus.models.ease import EASE
+from isthmus.reporting._subject import Subject
+
+__all__ = ["ItemMap", "map_items"]
+
+ITEMS = 1000
+"""The most popular, which are mapped."""
+
+LABELS, TRIED = 20, 60
+
+
+class ItemMap(NamedTuple):
+    """Where items are."""
+
+    points: NDArray[np.float64]
+    """Shape (items, 2), the most popular first."""
+    shares: tuple[float, float]
+    """Of the variance of the items' vectors, on each axis."""
+    titles: list[str]
+    """Of the first items, from which labels are taken."""
+
+
+def map_items(subject: Subject) -> ItemMap | None:
+    """Project the vectors of popular items onto their two principal components.
+
+    Returns
+    -------
+    ItemMap or None
+        None of fewer than three items, or if all vectors are alike.
+    """
+    popular = np.argsort(-subject.per_item, kind="stable")[:ITEMS]
+    popular = popular[subject.per_item[popular] > 0]
+    if len(popular) < 3:
+        return None
+    unit = unit_rows(_vectors(subject, popular)).astype(np.float64)
+    unit -= unit.mean(axis=0)
+    n, total = len(unit), float(np.square(unit).sum())
+    if not total > 1e-12:
+        return None
+    variance, axes = linalg.eigh(unit @ unit.T, subset_by_index=[n - 2, n - 1])
+    variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
+    points = axes * np.sqrt(variance)
+    # the sign of a component means nothing: let the farthest point be on the positive side
+    points *= np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
+    first, second = (variance / total).tolist()
+    return ItemMap(points, (first, second), [subject.title(at) for at in popular[:TRIED].tolist()])
+
+
+def _vectors(subject: Subject, items: NDArray[np.int64]) -> NDArray[np.float32]:
+    model = subject.model
+    if isinstance(model, EASE):  # how much each would be recommended to who has another
+        return model.item_weights_[np.ix_(items, items)]
+    return np.asarray(model._item_vectors()[items], np.float32)
