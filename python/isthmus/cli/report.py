@@ -1,7 +1,8 @@
 """`isthmus report` and `isthmus lint`."""
 
+import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +15,9 @@ from isthmus.cli._data import (
     reading_options,
     with_ids_like,
 )
+from isthmus.cli._errors import sentence
 from isthmus.cli._options import command_with
 from isthmus.cli.predict import ModelFile, Threads
-from isthmus.data._reading import printable
 from isthmus.data.lint import lint as look
 from isthmus.data.ratings import Ratings
 from isthmus.reporting import write_report
@@ -100,12 +101,33 @@ def lint(
 
     `isthmus lint ratings.csv`
     """
-    known = read_prepared(ratings, *context.obj)
-    other = None if test is None else read_prepared(test, *context.obj)
-    found = look(known, test=other)
-    for finding in found:
-        print(printable(finding))
-    if not found:
-        print("nothing was found")
-        return
-    raise typer.Exit(FOUND)
+    reading, preparing = context.obj
+    known, found = _read(ratings, reading, preparing)
+    other = None
+    if test is not None:
+        other, of_test = _read(test, reading, preparing)
+        found += of_test
+        other = with_ids_like(other, known.user_ids, known.item_ids)
+    wanted = reading.get("implicit") or "threshold" in preparing  # all ratings are 1, as asked for
+    found += [
+        sentence(one) for one in look(known, test=other) if not (wanted and one.kind == "constant")
+    ]
+    print("\n".join(found or ["nothing was found"]))
+    if found:
+        raise typer.Exit(FOUND)
+
+
+def _read(
+    path: Path, reading: dict[str, Any], preparing: dict[str, Any]
+) -> tuple[Ratings, list[str]]:
+    """Read ratings, and say what they repeat, of which the last is kept."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # lint says the same
+        try:
+            return read_prepared(path, reading, preparing), []
+        except ValueError as error:
+            if "duplicates" in reading:
+                raise
+            # that is what was wrong, if it goes well with this
+            merged = read_prepared(path, {**reading, "duplicates": "last"}, preparing)
+            return merged, [sentence(error)]

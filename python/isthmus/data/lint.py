@@ -8,22 +8,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from isthmus.data._csr import CSR, column_counts, row_numbers, select_rows
+from isthmus._util.arrays import blocks
+from isthmus.data._alignment import ratings_among
+from isthmus.data._csr import CSR, as_scipy, column_counts, row_numbers, select_rows
 from isthmus.data._ids import IdIndex
 from isthmus.data._values import doubt_of_counts, doubt_of_sentinel
 from isthmus.data.ratings import Ratings, as_ratings
 
 __all__ = ["Finding", "lint"]
 
+Integers = NDArray[np.int64]
+
 FEW = 5
-"""Ratings of a user or an item, of fewer than which little can be learnt or said."""
+"""Ratings of a user or an item; of fewer, little can be learnt or said."""
 
 MANY = 100
-"""Ratings of a user, of fewer than which nobody is suspected to be a program."""
+"""Ratings of a user; for fewer, nobody is taken for a program."""
 
-BURST = 60
-"""Ratings of a user within a minute: more than one a second."""
+BURST, SECONDS = 60, 60
+"""Ratings of a user, and the seconds within which no person gives so many."""
 
 _DAY = 24 * 60 * 60
 _CELLS = 1 << 23  # whose times are sorted at once
@@ -31,22 +36,18 @@ _CELLS = 1 << 23  # whose times are sorted at once
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that looks wrong in ratings. Printed, it is a sentence or two.
+    """Something that looks wrong in ratings. Printed, it is its message.
 
     Attributes
     ----------
     kind : str
-        What it is: "constant", "sentinel", "counts", "twin users", "twin items", "same value",
-        "activity", "bursts", "few ratings", "no ratings", "tested in training", "newcomers" or
-        "time leak".
-    count : int
-        Of how many users, items or ratings it is.
+        "constant", "sentinel", "counts", "twin users", "twin items", "same value", "activity",
+        "no ratings", "few ratings", "bursts", "newcomers", "tested in training" or "time leak".
     message : str
-        What was found, with numbers, and what to do.
+        What was found, how often, and what to do.
     """
 
     kind: str
-    count: int
     message: str
 
     def __str__(self) -> str:
@@ -54,37 +55,36 @@ class Finding:
 
 
 def lint(ratings: Any, *, test: Any = None) -> list[Finding]:
-    """Look for what is wrong with ratings, or unusual enough to be looked at.
+    """Look for what is wrong with ratings, or so unusual that it should be looked at.
 
-    Nothing is changed. What is found may be right: the messages say what to do if it is not.
+    Nothing is changed. What is found may be right: messages say what to do if it is not.
 
     Parameters
     ----------
     ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
-        What a model is, or is to be, trained on. Bursts and leaks in time are looked for where
-        `Ratings` have timestamps.
+        What a model is to be trained on. Bursts and leaks in time are looked for where `Ratings`
+        have timestamps.
     test : Ratings or scipy.sparse array or matrix, optional
-        What it is to be tested on: Ratings with ids as those of `ratings`, of which some may be
-        unknown there, or a matrix of the same shape.
+        What the model is to be tested on: Ratings with ids as those of `ratings`, of which some
+        may be unknown there, or a matrix of the same shape.
 
     Returns
     -------
     list of Finding
-        What concerns all ratings first, then users and items, then the test; empty if nothing was
-        found.
+        Of all ratings, of users and items, of times, and of the test, in this order; empty if
+        nothing was found.
 
     Raises
     ------
     TypeError, ValueError
-        If `ratings` or `test` is no such matrix, or their ids are of different types.
+        If `ratings` or `test` is no such matrix, or their ids or shapes do not fit each other.
 
     Notes
     -----
-    Ratings of one user for one item that occur twice cannot be in `Ratings`: what makes them
-    refuses or merges those. Users are suspected to be programs by a number of ratings that is
-    beyond three interquartile ranges above the upper quartile, of logarithms (J. Tukey,
-    Exploratory Data Analysis, 1977), and at least 100; or by 60 ratings within a minute, unless
-    all timestamps are whole days.
+    `Ratings` cannot hold two ratings of one user for one item: what makes them refuses or merges
+    those. A user's number of ratings is suspicious if it is at least 100, and its logarithm beyond
+    three interquartile ranges above the upper quartile (J. Tukey, Exploratory Data Analysis,
+    1977), and so are 60 ratings within a minute, unless all timestamps are whole days.
 
     Examples
     --------
@@ -98,18 +98,25 @@ def lint(ratings: Any, *, test: Any = None) -> list[Finding]:
     known = as_ratings(ratings, "ratings")
     found = [*_of_values(known), *_of_rows(known), *_of_times(known)]
     if test is not None:
-        users, items = (None, None) if isinstance(test, Ratings) else (known._users, known._items)
-        found += _of_test(known, as_ratings(test, "test", users, items))
+        found += _of_test(known, _like(known, test))
     return found
+
+
+def _like(known: Ratings, test: Any) -> Ratings:
+    """Return a test as ratings; a matrix has the users and items of training."""
+    if isinstance(test, Ratings):
+        return test
+    return ratings_among(known._users, known._items, test, "test")
 
 
 def _some(n: int, of: int, kind: str) -> str:
     """Return how many of how many, as "3 of 200 users (1.5 %)"."""
-    return f"{n:,} of {of:,} {kind} ({n / of:.1%})".replace("%", " %")
+    share = f"{100 * n / of:.1f} %" if n / of >= 0.0005 else "under 0.1 %"
+    return f"{n:,} of {of:,} {kind} ({share})"
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _verb(n: int, singular: str, plural: str) -> str:
+    return singular if n == 1 else plural
 
 
 # The values
@@ -117,18 +124,17 @@ def _sentence(text: str) -> str:
 
 def _of_values(ratings: Ratings) -> Iterator[Finding]:
     if ratings.min == ratings.max:
-        yield Finding(
-            "constant",
-            ratings.nnz,
-            f"All {ratings.nnz:,} ratings are {ratings.min:g}: nothing but who had what can be "
-            f"learnt from them, which takes a top-N model, as EASE or MultVAE.",
+        message = (
+            f"All {ratings.nnz:,} ratings are {ratings.min:g}, so that only who had what can be "
+            f"learnt from them: train a top-N model, as EASE or MultVAE."
         )
+        yield Finding("constant", message)
     for kind, doubt in (
         ("sentinel", doubt_of_sentinel(ratings.values)),
         ("counts", doubt_of_counts(ratings.values)),
     ):
         if doubt:
-            yield Finding(kind, ratings.nnz, _sentence(doubt))
+            yield Finding(kind, doubt[0].upper() + doubt[1:])
 
 
 # Users and items
@@ -137,101 +143,100 @@ def _of_values(ratings: Ratings) -> Iterator[Finding]:
 def _of_rows(ratings: Ratings) -> Iterator[Finding]:
     per_user = np.diff(ratings.indptr)
     per_item = column_counts(ratings.indices, ratings.n_items)
-    by_user = CSR(ratings.indptr, ratings.indices, ratings.values, ratings.shape)
-    yield from _of_twins(by_user, per_user, per_item)
+    for kind, counts, sums in (
+        ("users", per_user, _user_sums(ratings)),
+        ("items", per_item, _item_sums(ratings)),
+    ):
+        yield from _of_twins(kind, counts, sums)
     if ratings.min < ratings.max:
-        yield from _of_same_values(by_user, per_user)
+        yield from _of_same_values(ratings, per_user)
     yield from _of_activity(per_user)
     for kind, counts in (("users", per_user), ("items", per_item)):
         yield from _of_few(kind, counts)
 
 
-def _of_same_values(by_user: CSR, per_user: NDArray[np.int64]) -> Iterator[Finding]:
-    judged = np.flatnonzero(per_user >= FEW)
-    if len(judged) == 0:
-        return
-    starts = by_user.indptr[judged]
-    ends = by_user.indptr[judged + 1]
-    # a change is where a value differs from the one before it in the same row
-    changes = np.concatenate(([0], np.cumsum(by_user.values[1:] != by_user.values[:-1])))
-    same = int(np.count_nonzero(changes[ends - 1] == changes[starts]))
-    if same:
-        yield Finding(
-            "same value",
-            same,
-            f"{_some(same, len(judged), f'users with {FEW} ratings or more')} gave one value to "
-            f"all that they rated, which says what they had and not what they liked; leave them "
-            f"out, if the value is a form's default.",
-        )
+def _user_sums(ratings: Ratings) -> NDArray[np.uint64]:
+    """Sum 64 random bits of every rating by user: equal for users with the same ratings alone."""
+    sums = np.zeros(ratings.n_users, np.uint64)
+    rows = row_numbers(ratings.indptr)
+    for cells in blocks(ratings.nnz):
+        np.add.at(sums, rows[cells], _bits(ratings.indices[cells], ratings.values[cells]))
+    return sums
 
 
-def _of_twins(
-    by_user: CSR, per_user: NDArray[np.int64], per_item: NDArray[np.int64]
-) -> Iterator[Finding]:
-    """Find users, and items, whose ratings are all those of another: copies, most likely."""
-    rows, columns = row_numbers(by_user.indptr), by_user.indices
-    values = by_user.values.view(np.uint32).astype(np.uint64)
-    for kind, own, other, counts in (
-        ("users", rows, columns, per_user),
-        ("items", columns, rows, per_item),
-    ):
-        judged = np.flatnonzero(counts >= FEW)
-        # a sum of 64 random bits a cell is the same for the same cells, and for no others
-        sums = np.zeros(len(counts), np.uint64)
-        np.add.at(sums, own, _mixed((other.astype(np.uint64) << np.uint64(32)) | values))
-        twins = len(judged) - len(np.unique(sums[judged]))
-        if twins:
-            yield Finding(
-                f"twin {kind}",
-                twins,
-                f"{_some(twins, len(judged), f'{kind} with {FEW} ratings or more')} have exactly "
-                f"the ratings of another: where those are copies under another id, leave them out, "
-                f"for they count twice in training and leak into tests.",
-            )
+def _item_sums(ratings: Ratings) -> NDArray[np.uint64]:
+    sums = np.zeros(ratings.n_items, np.uint64)
+    rows = row_numbers(ratings.indptr)
+    for cells in blocks(ratings.nnz):
+        np.add.at(sums, ratings.indices[cells], _bits(rows[cells], ratings.values[cells]))
+    return sums
 
 
-def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return random bits that depend on all bits of each (the finalizer of SplitMix64)."""
+def _bits(other: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return random bits, by SplitMix64's last step, of who or what was rated, and how."""
+    bits = (other.astype(np.uint64) << np.uint64(32)) | values.view(np.uint32)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: NDArray[np.uint64] = bits ^ (bits >> np.uint64(31))
     return mixed
 
 
-def _of_activity(per_user: NDArray[np.int64]) -> Iterator[Finding]:
+def _of_twins(kind: str, counts: Integers, sums: NDArray[np.uint64]) -> Iterator[Finding]:
+    judged = sums[counts >= FEW]
+    twins = len(judged) - len(np.unique(judged))
+    if twins:
+        message = (
+            f"{_some(twins, len(judged), f'{kind} with {FEW} ratings or more')} "
+            f"{_verb(twins, 'has', 'have')} exactly the ratings of another: leave them out if they "
+            f"are copies under another id, which count twice and leak into tests."
+        )
+        yield Finding(f"twin {kind}", message)
+
+
+def _of_same_values(ratings: Ratings, per_user: Integers) -> Iterator[Finding]:
+    filled = np.flatnonzero(per_user)
+    starts = ratings.indptr[filled]
+    low, high = (f.reduceat(ratings.values, starts) for f in (np.minimum, np.maximum))
+    judged = per_user[filled] >= FEW
+    same = int(np.count_nonzero(judged & (low == high)))
+    if same:
+        message = (
+            f"{_some(same, int(judged.sum()), f'users with {FEW} ratings or more')} gave all that "
+            f"they rated the same value, which says what they had and not what they liked: leave "
+            f"them out if that is the default of a form."
+        )
+        yield Finding("same value", message)
+
+
+def _of_activity(per_user: Integers) -> Iterator[Finding]:
     active = per_user[per_user > 0]
     low, high = np.quantile(np.log(active), [0.25, 0.75])
-    limit = max(np.exp(high + 3 * (high - low)), MANY)
+    limit = max(int(np.exp(high + 3 * (high - low))), MANY - 1)
     far = active[active > limit]
     if len(far):
-        yield Finding(
-            "activity",
-            len(far),
-            f"{_some(len(far), len(active), 'users')} have more than {int(limit):,} ratings, up to "
-            f"{far.max():,}, where the median is {np.median(active):,.0f}; they gave "
-            f"{far.sum() / active.sum():.1%} of all ratings. Leave them out, if they are "
-            f"programs, shops or shared accounts.".replace("%", " %"),
+        message = (
+            f"{_some(len(far), len(active), 'users')} {_verb(len(far), 'has', 'have')} more than "
+            f"{limit:,} ratings, the most active {far.max():,}, where the median is "
+            f"{np.median(active):,.0f}: leave them out if they are programs or shared accounts."
         )
+        yield Finding("activity", message)
 
 
-def _of_few(kind: str, counts: NDArray[np.int64]) -> Iterator[Finding]:
+def _of_few(kind: str, counts: Integers) -> Iterator[Finding]:
     unrated = int(np.count_nonzero(counts == 0))
     if unrated:
-        what = "rated nothing" if kind == "users" else "were rated by nobody"
-        yield Finding(
-            "no ratings",
-            unrated,
-            f"{_some(unrated, len(counts), kind)} {what}: a model can say nothing of them but "
-            f"defaults, until they are folded in.",
+        message = (
+            f"{_some(unrated, len(counts), kind)} {_verb(unrated, 'has', 'have')} no rating, so "
+            f"that a model has nothing but defaults for them: drop them, or fold them in later."
         )
+        yield Finding("no ratings", message)
     few = int(np.count_nonzero((counts > 0) & (counts < FEW)))
     if few:
-        yield Finding(
-            "few ratings",
-            few,
-            f"{_some(few, len(counts), kind)} have fewer than {FEW} ratings, which is little to "
-            f"learn from; k_core drops them.",
+        message = (
+            f"{_some(few, len(counts), kind)} {_verb(few, 'has', 'have')} fewer than {FEW} "
+            f"ratings, from which little can be learnt: k_core drops them."
         )
+        yield Finding("few ratings", message)
 
 
 # Time
@@ -244,97 +249,84 @@ def _of_times(ratings: Ratings) -> Iterator[Finding]:
     active = np.flatnonzero(np.diff(ratings.indptr) >= BURST)
     hasty = sum(_count_hasty(ratings, users) for users in _in_parts(ratings, active))
     if hasty:
-        yield Finding(
-            "bursts",
-            hasty,
+        message = (
             f"{_some(hasty, ratings.n_users, 'users')} gave {BURST} ratings or more within a "
-            f"minute: they are programs, or their ratings were imported and the times are not "
-            f"those of the ratings; do not split these by time.",
+            f"minute, as programs do, and imports whose times are not those of the ratings: leave "
+            f"them out, or do not split by time."
         )
+        yield Finding("bursts", message)
 
 
-def _in_parts(ratings: Ratings, users: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def _in_parts(ratings: Ratings, users: Integers) -> list[Integers]:
     """Return users in parts with about as many ratings as are looked at at once."""
     total = np.cumsum(np.diff(ratings.indptr)[users])
     return np.split(users, np.flatnonzero(np.diff(total // _CELLS)) + 1) if len(users) else []
 
 
-def _count_hasty(ratings: Ratings, users: NDArray[np.int64]) -> int:
+def _count_hasty(ratings: Ratings, users: Integers) -> int:
     """Count users with a burst."""
-    assert ratings.timestamps is not None
-    by_user = CSR(ratings.indptr, ratings.indices, ratings.timestamps, ratings.shape)  # type: ignore[arg-type]
-    part = select_rows(by_user, users)
+    stamps: Any = ratings.timestamps
+    part = select_rows(CSR(ratings.indptr, ratings.indices, stamps, ratings.shape), users)
     rows = row_numbers(part.indptr)
-    stamps = part.values[np.lexsort((part.values, rows))]
-    within = BURST - 1
-    close = (stamps[within:] - stamps[:-within] < 60) & (rows[within:] == rows[:-within])
-    return len(np.unique(rows[within:][close]))
+    times = part.values[np.lexsort((part.values, rows))]
+    last = BURST - 1
+    close = (times[last:] - times[:-last] < SECONDS) & (rows[last:] == rows[:-last])
+    return len(np.unique(rows[last:][close]))
 
 
 # The test
 
 
 def _of_test(train: Ratings, test: Ratings) -> Iterator[Finding]:
-    users = _positions(train._users, test.user_ids, "users of test")[row_numbers(test.indptr)]
-    items = _positions(train._items, test.item_ids, "items of test")[test.indices]
-    yield from _of_newcomers(train, test, users, items)
-    both = (users >= 0) & (items >= 0)
-    known = int(np.isin(_keys(train, users[both], items[both]), _own_keys(train)).sum())
-    if known:
-        yield Finding(
-            "tested in training",
-            known,
-            f"{_some(known, test.nnz, 'test ratings')} are of a user and an item that training has "
-            f"as well: the model has seen the answers, and its figures are too good; drop them.",
-        )
+    users = _positions(train._users, test._users, "users of test")[row_numbers(test.indptr)]
+    items = _positions(train._items, test._items, "items of test")[test.indices]
+    counts = np.diff(train.indptr), column_counts(train.indices, train.n_items)
+    yield from _of_newcomers("users", users, counts[0])
+    yield from _of_newcomers("items", items, counts[1])
+    yield from _of_answers(train, users, items)
     yield from _of_leaks(train, test, users)
 
 
-def _positions(known: IdIndex, ids: Any, name: str) -> NDArray[np.int64]:
-    if known.matches(IdIndex(ids, known.kind)):
-        return np.arange(len(ids))
-    return known.find(ids, name)
+def _positions(known: IdIndex, ids: IdIndex, name: str) -> Integers:
+    return np.arange(len(ids)) if known.matches(ids) else known.find(ids.ids, name)
 
 
-def _keys(train: Ratings, users: NDArray[Any], items: NDArray[Any]) -> NDArray[np.int64]:
-    keys: NDArray[np.int64] = users.astype(np.int64) * train.n_items + items
-    return keys
+def _of_newcomers(kind: str, places: Integers, counts: Integers) -> Iterator[Finding]:
+    new = int(np.count_nonzero(np.where(places < 0, 0, counts[places]) == 0))
+    if new:
+        message = (
+            f"{_some(new, len(places), 'test ratings')} {_verb(new, 'is', 'are')} of {kind} "
+            f"without a rating in training, for which a model has nothing but defaults: measure "
+            f"them on their own."
+        )
+        yield Finding("newcomers", message)
 
 
-def _own_keys(train: Ratings) -> NDArray[np.int64]:
-    return _keys(train, row_numbers(train.indptr), train.indices)
+def _of_answers(train: Ratings, users: Integers, items: Integers) -> Iterator[Finding]:
+    known = (users >= 0) & (items >= 0)
+    ones = np.ones(int(known.sum()), np.int8)
+    cells = sparse.csr_array((ones, (users[known], items[known])), shape=train.shape)
+    pattern = CSR(train.indptr, train.indices, train.values, train.shape)
+    both = cells.multiply(as_scipy(pattern)).nnz
+    if both:
+        message = (
+            f"{_some(both, len(users), 'test ratings')} {_verb(both, 'is', 'are')} of a user and "
+            f"an item that training has as well, so that measures are too good: drop them."
+        )
+        yield Finding("tested in training", message)
 
 
-def _of_newcomers(
-    train: Ratings, test: Ratings, users: NDArray[np.int64], items: NDArray[np.int64]
-) -> Iterator[Finding]:
-    per_user = np.diff(train.indptr)
-    per_item = column_counts(train.indices, train.n_items)
-    for kind, places, counts in (("users", users, per_user), ("items", items, per_item)):
-        new = int(np.count_nonzero(np.where(places < 0, 0, counts[places]) == 0))
-        if new:
-            yield Finding(
-                "newcomers",
-                new,
-                f"{_some(new, test.nnz, 'test ratings')} are of {kind} without a rating in "
-                f"training, for which a model has nothing but defaults; measure them apart.",
-            )
-
-
-def _of_leaks(train: Ratings, test: Ratings, users: NDArray[np.int64]) -> Iterator[Finding]:
+def _of_leaks(train: Ratings, test: Ratings, users: Integers) -> Iterator[Finding]:
     if train.timestamps is None or test.timestamps is None:
         return
-    latest = np.full(train.n_users, np.iinfo(np.int64).min)
+    latest = np.full(train.n_users + 1, np.iinfo(np.int64).min)  # the last is of the unknown
     filled = np.flatnonzero(np.diff(train.indptr))
     latest[filled] = np.maximum.reduceat(train.timestamps, train.indptr[filled])
-    early = int(
-        np.count_nonzero(test.timestamps < np.where(users < 0, latest.min(), latest[users]))
-    )
+    early = int(np.count_nonzero(test.timestamps < latest[users]))
     if early:
-        yield Finding(
-            "time leak",
-            early,
-            f"{_some(early, test.nnz, 'test ratings')} are older than a training rating of the "
-            f"same user: the model has seen what came later, and will do less well on the future; "
-            f'split by time, as train_test_split(by="user_time") does.',
+        message = (
+            f"{_some(early, test.nnz, 'test ratings')} {_verb(early, 'is', 'are')} older than a "
+            f"training rating of the same user, so that the model has learnt from what came later: "
+            f'split by time, as with by="user_time", to measure how well it foretells.'
         )
+        yield Finding("time leak", message)

@@ -13,7 +13,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.choice import Allowed
 from isthmus.reporting._subject import Subject
 
-__all__ = ["Entry", "UserList", "example_lists"]
+__all__ = ["MOST", "Entry", "UserList", "example_lists"]
 
 USERS, ITEMS, REASONS, LIKED = 10, 5, 2, 3
 

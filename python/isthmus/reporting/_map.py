@@ -14,10 +14,10 @@ from isthmus.reporting._subject import Subject
 
 __all__ = ["ItemMap", "map_items"]
 
-ITEMS = 1000
+ITEMS = 500
 """The most popular, which are mapped."""
 
-LABELS, TRIED = 20, 60
+TITLES = 60
 
 
 class ItemMap(NamedTuple):
@@ -45,16 +45,26 @@ def map_items(subject: Subject) -> ItemMap | None:
         return None
     unit = unit_rows(_vectors(subject, popular)).astype(np.float64)
     unit -= unit.mean(axis=0)
-    n, total = len(unit), float(np.square(unit).sum())
-    if not total > 1e-12:
+    total = float(np.square(unit).sum())
+    if min(unit.shape) < 2 or not total > 1e-12:
         return None
-    variance, axes = linalg.eigh(unit @ unit.T, subset_by_index=[n - 2, n - 1])
-    variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
-    points = axes * np.sqrt(variance)
+    if unit.shape[0] < unit.shape[1]:
+        variance, left = _two_greatest(unit @ unit.T)
+        points = left * np.sqrt(variance)
+    else:
+        variance, right = _two_greatest(unit.T @ unit)
+        points = unit @ right
     # the sign of a component means nothing: let the farthest point be on the positive side
     points *= np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
     first, second = (variance / total).tolist()
-    return ItemMap(points, (first, second), [subject.title(at) for at in popular[:TRIED].tolist()])
+    return ItemMap(points, (first, second), [subject.title(at) for at in popular[:TITLES].tolist()])
+
+
+def _two_greatest(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the two greatest eigenvalues of a Gram matrix, and their vectors."""
+    n = len(gram)
+    values, vectors = linalg.eigh(gram, subset_by_index=[n - 2, n - 1])
+    return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
 
 def _vectors(subject: Subject, items: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from isthmus.reporting._errors import Calibration, Spread
-from isthmus.reporting._map import LABELS, ItemMap
+from isthmus.reporting._map import ItemMap
 from isthmus.reporting._rankings import Concentration
-from isthmus.reporting._subject import Bins
-from isthmus.reporting._svg import COLOURS, HEIGHT, WIDTH, draw
+from isthmus.reporting._subject import Bins, shown_metric
+from isthmus.reporting._svg import COLOURS, draw
 from isthmus.reporting.bootstrap import Interval
 from isthmus.training.loop import Epoch
 
@@ -30,13 +30,21 @@ _SERIES = (COLOURS["model"], COLOURS["other"])
 def draw_course(name: str, history: Sequence[Epoch], metric: str | None) -> str:
     """Draw the loss of each epoch, or a metric of those that were validated."""
     known = [epoch for epoch in history if metric is None or metric in epoch.metrics]
+    epochs = [epoch.index + 1 for epoch in known]
     values = [epoch.loss if metric is None else epoch.metrics[metric] for epoch in known]
 
     def paint(axes: Any) -> None:
-        axes.plot([epoch.index + 1 for epoch in known], values, color=COLOURS["model"])
-        if len(known) == 1:
-            axes.plot([known[0].index + 1], values, "o", color=COLOURS["model"])
-        axes.set(xlabel="epoch", ylabel="training loss" if metric is None else metric.upper())
+        axes.plot(epochs, values, "o-" if len(known) < 5 else "-", color=COLOURS["model"])
+        axes.annotate(
+            f"{values[-1]:.4g}",
+            (epochs[-1], values[-1]),
+            (0, 6),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            color=COLOURS["model"],
+        )
+        axes.set(xlabel="epoch", ylabel="loss" if metric is None else shown_metric(metric))
         axes.xaxis.get_major_locator().set_params(integer=True)
 
     what = "Training loss" if metric is None else f"Validation {metric}"
@@ -59,7 +67,7 @@ def draw_bins(name: str, bins: Bins, *, xlabel: str, ylabel: str) -> str:
         ]
         axes.set_xticks(places, labels)
         axes.set_xlim(-0.6, len(places) - 0.4)
-        axes.tick_params(axis="x", length=0)
+        axes.tick_params(axis="x", length=0, labelsize=9 if len(places) < 8 else 8)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         if len(bins.series) > 1:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
@@ -76,6 +84,9 @@ def _with_bars(
     axes.plot(x, [one.value for one in intervals], marker, color=colour, markersize=5, label=label)
 
 
+LEVELS_NAMED = 6
+
+
 def draw_spread(name: str, spread: Spread) -> str:
     """Draw how predictions are spread for each true rating."""
 
@@ -85,7 +96,9 @@ def draw_spread(name: str, spread: Spread) -> str:
         axes.plot(ends, ends, "--", color=COLOURS["muted"], linewidth=1)
         axes.vlines(x, q[:, 0], q[:, 4], color=COLOURS["model"], linewidth=1.4)
         axes.vlines(x, q[:, 1], q[:, 3], color=COLOURS["model"], linewidth=6)
-        axes.plot(x, q[:, 2], "o", color="white", markersize=3.5)
+        axes.plot(x, q[:, 2], "o", color=COLOURS["paper"], markersize=3.5)
+        if len(x) <= LEVELS_NAMED:
+            axes.set_xticks(x, [f"{level:g}" for level in x])
         axes.set(xlabel="true rating", ylabel="predicted")
 
     return draw(name, paint, label="Predicted ratings by true rating")
@@ -110,10 +123,11 @@ def draw_deciles(name: str, concentration: Concentration, training: Any) -> str:
 
     def paint(axes: Any) -> None:
         x = np.arange(1, 11)
-        axes.bar(x, 100 * concentration.deciles, 0.62, color=COLOURS["model"], label="lists")
-        axes.plot(
-            x, 100 * training, "s", color=COLOURS["other"], markersize=4.5, label="training ratings"
-        )
+        for shift, shares, colour, label in (
+            (-0.2, concentration.deciles, COLOURS["model"], "lists"),
+            (0.2, training, COLOURS["other"], "training ratings"),
+        ):
+            axes.bar(x + shift, 100 * shares, 0.36, color=colour, label=label)
         axes.set_xticks(x)
         axes.tick_params(axis="x", length=0)
         axes.set(xlabel="tenth of the items, the most popular first", ylabel="share, %")
@@ -122,7 +136,7 @@ def draw_deciles(name: str, concentration: Concentration, training: Any) -> str:
     return draw(name, paint, label="Share of lists by popularity of the items")
 
 
-def draw_map(name: str, items: ItemMap) -> str:
+def draw_map(name: str, items: ItemMap, *, size: tuple[int, int], labels: int) -> str:
     """Draw items as points, some of them with their titles."""
 
     def paint(axes: Any) -> None:
@@ -132,26 +146,24 @@ def draw_map(name: str, items: ItemMap) -> str:
         axes.set_aspect("equal", adjustable="datalim")
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
-        _label(axes, items)
+        _label(axes, items, labels)
 
-    return draw(name, paint, label="Map of items", size=(2 * WIDTH, 2 * HEIGHT))
+    return draw(name, paint, label="Map of items", size=size)
 
 
-def _label(axes: Any, items: ItemMap) -> None:
+def _label(axes: Any, items: ItemMap, labels: int) -> None:
     """Write titles of popular items where they cover no other title."""
-    figure = axes.figure
-    figure.draw_without_rendering()
+    axes.figure.draw_without_rendering()
     taken: list[Any] = []
     for point, title in zip(items.points, items.titles, strict=False):
-        if len(taken) == LABELS:
+        if len(taken) == labels:
             break
         text = axes.annotate(
-            title if len(title) <= 28 else f"{title[:27]}…",
+            title if len(title) <= 26 else f"{title[:25].rstrip()}…",
             point,
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
-            fontsize=11,
         )
         box = text.get_window_extent().padded(2)
         inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1

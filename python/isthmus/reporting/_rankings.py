@@ -12,7 +12,7 @@ from isthmus.evaluation.choice import Allowed
 from isthmus.evaluation.ranking import parse_metrics, rank
 from isthmus.evaluation.recommend import top_items
 from isthmus.evaluation.scores import Scorable, Vectors
-from isthmus.reporting._subject import Bins, Row, Subject, bins_of
+from isthmus.reporting._subject import Bins, Row, Subject, bins_of, shown_metric
 from isthmus.reporting.bootstrap import Bootstrap, Interval
 
 __all__ = ["USERS", "Concentration", "Rankings", "measure_rankings"]
@@ -83,7 +83,7 @@ def measure_rankings(subject: Subject, k: int) -> Rankings:
         n_users=len(users),
         sampled_from=len(tested),
         table=[
-            Row(name, {_shown(label): one.intervals()[0] for label, one in of.items()})
+            Row(name, {shown_metric(label): one.intervals()[0] for label, one in of.items()})
             for name, of in estimates.items()
         ],
         gain=(
@@ -103,10 +103,6 @@ def measure_rankings(subject: Subject, k: int) -> Rankings:
         },
         training_deciles=_of_deciles(subject.per_item, subject.per_item),
     )
-
-
-def _shown(label: str) -> str:
-    return label.replace("ndcg", "NDCG")
 
 
 def _scores(subject: Subject, users: NDArray[np.int64]) -> dict[str, Scorable]:

@@ -16,7 +16,10 @@ from isthmus.data.ratings import Ratings
 from isthmus.models.base import Recommender
 from isthmus.reporting.bootstrap import Interval
 
-__all__ = ["Bins", "Row", "Subject", "bins_of", "subject_of"]
+__all__ = ["Bins", "Row", "Subject", "bins_of", "shown_metric", "subject_of"]
+
+
+_ABBREVIATED = ("rmse", "mae", "ndcg", "map", "mrr", "auc")
 
 
 class Subject(NamedTuple):
@@ -128,4 +131,10 @@ def bins_of(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def _short(count: int) -> str:
-    return f"{count // 1000}k" if count >= 10_000 else f"{count:,}"
+    return f"{count // 1000}k" if count >= 1000 else str(count)
+
+
+def shown_metric(label: str) -> str:
+    """Write the abbreviations of metrics in capitals."""
+    name, at, cut = label.partition("@")
+    return f"{name.upper() if name in _ABBREVIATED else name}{at}{cut}"

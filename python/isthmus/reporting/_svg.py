@@ -14,6 +14,7 @@ COLOURS = {
     "ink": "#1b1f27",
     "muted": "#6b7280",
     "faint": "#d9dce2",
+    "paper": "#fefefe",
     "model": "#1f5fae",
     "other": "#c2741a",
 }

@@ -13,10 +13,10 @@ from isthmus.data._reading import printable
 from isthmus.data.lint import lint
 from isthmus.reporting import _facts, _pictures
 from isthmus.reporting._errors import Errors, measure_errors
-from isthmus.reporting._lists import example_lists
+from isthmus.reporting._lists import MOST, example_lists
 from isthmus.reporting._map import map_items
 from isthmus.reporting._rankings import Rankings, measure_rankings
-from isthmus.reporting._subject import Subject, subject_of
+from isthmus.reporting._subject import Subject, shown_metric, subject_of
 from isthmus.reporting._svg import require_plot
 from isthmus.reporting.bootstrap import RESAMPLES, Interval
 
@@ -92,12 +92,18 @@ def write_report(
     subject = subject_of(model, test, train, items, random_state)
     page = _render(
         **_content(subject, k),
-        findings=lint(test) if train is None else lint(train, test=test),
+        findings=_findings(subject, test, train),
         title=printable(title or type(model).__name__),
         notes=[printable(note) for note in notes],
     )
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _findings(subject: Subject, test: Any, train: Any) -> list[str]:
+    """Say what is odd in the data, but for what models of implicit feedback take it for anyway."""
+    found = lint(test) if train is None else lint(train, test=test)
+    return [printable(one) for one in found if subject.rates or one.kind != "constant"]
 
 
 def _content(subject: Subject, k: int) -> dict[str, Any]:
@@ -116,6 +122,9 @@ def _content(subject: Subject, k: int) -> dict[str, Any]:
         "receipt": _facts.receipt_facts(model, subject.train),
         "with_train": subject.train is not None,
         "lists": example_lists(subject),
+        "most": MOST,
+        "reasons": not subject.rates or subject.train is not None,
+        "digits": "%.2f" if subject.rates else "%.3f",
         "resamples": RESAMPLES,
         "pictures": _draw(subject, errors, rankings),
     }
@@ -159,6 +168,12 @@ def show(figure: Interval, digits: int = 4) -> str:
     return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
 
 
+def _signed(effect: float) -> str:
+    """Write an effect with its sign, and as many digits as it takes to see it."""
+    digits = 2 if abs(effect) >= 0.1 else 3
+    return f"{effect:+.{digits}f}".replace("-", "−")
+
+
 def _draw(subject: Subject, errors: Errors | None, rankings: Rankings) -> dict[str, Any]:
     """Return the pictures by name."""
     pictures: dict[str, Any] = {"course": _draw_courses(subject.model)}
@@ -186,18 +201,25 @@ def _draw(subject: Subject, errors: Errors | None, rankings: Rankings) -> dict[s
         "deciles": _pictures.draw_deciles("deciles", first, rankings.training_deciles),
     }
     items = map_items(subject)
-    pictures["map"] = None if items is None else (_pictures.draw_map("map", items), items)
+    pictures["map"] = items and {
+        "items": items,
+        "wide": _pictures.draw_map("map", items, size=(720, 560), labels=20),
+        "narrow": _pictures.draw_map("small-map", items, size=(360, 400), labels=12),
+    }
     return pictures
 
 
 def _draw_courses(model: Any) -> list[tuple[str, str]]:
+    """Return pictures of what epochs brought, with what they are of."""
     drawn = []
     for number, (name, history) in enumerate(_facts.courses(model)):
-        drawn.append((name, _pictures.draw_course(f"loss{number}", history, None)))
+        svg = _pictures.draw_course(f"loss{number}", history, None)
+        drawn.append((f"Mean loss of {name} over the training ratings, epoch by epoch.", svg))
         metrics = {metric for epoch in history for metric in epoch.metrics}
         for place, metric in enumerate(sorted(metrics)):
             svg = _pictures.draw_course(f"metric{number}-{place}", history, metric)
-            drawn.append((name, svg))
+            what = shown_metric(metric)
+            drawn.append((f"{what} of {name} on the validation data.", svg))
     return drawn
 
 
@@ -213,5 +235,5 @@ def _render(**content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"svg": Markup, "show": show, "titled": printable}
+    environment.filters |= {"svg": Markup, "signed": _signed}
     return environment.get_template("report.html.jinja").render(**content)
