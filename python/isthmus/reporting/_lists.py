@@ -11,14 +11,25 @@ from isthmus.data._csr import CSR, select_rows
 from isthmus.data._reading import printable
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.choice import Allowed
+from isthmus.models.dual_autorec import DualAutoRec
+from isthmus.models.rbm import RBM
 from isthmus.reporting._subject import Subject
 
-__all__ = ["MOST", "Entry", "UserList", "example_lists"]
+__all__ = ["Effort", "Entry", "Lists", "UserList", "example_lists"]
 
 USERS, ITEMS, REASONS, LIKED = 10, 5, 2, 3
 
-MOST = 500
-"""Ratings of a user, of more than which nothing is explained: each is taken away in turn."""
+_SLOW = (DualAutoRec, RBM)
+"""Models that fit regressions anew to explain one number."""
+
+
+class Effort(NamedTuple):
+    """What is explained, so that it takes seconds."""
+
+    items: int
+    """The first of each list."""
+    ratings: int
+    """Of a user; of more, none is taken away in turn."""
 
 
 class Entry(NamedTuple):
@@ -42,7 +53,16 @@ class UserList(NamedTuple):
     entries: list[Entry]
 
 
-def example_lists(subject: Subject) -> list[UserList]:
+class Lists(NamedTuple):
+    """Lists of some users."""
+
+    users: list[UserList]
+    effort: Effort
+    why_not: str
+    """Why there are no reasons, or nothing."""
+
+
+def example_lists(subject: Subject) -> Lists:
     """Make lists of ten users of the test, from the least to the most active."""
     users = _chosen(subject)
     model = subject.model
@@ -50,51 +70,40 @@ def example_lists(subject: Subject) -> list[UserList]:
     positions, scores = model._lists(
         model._vectors().take(users=users), ITEMS, "likely", had=seen, allowed=Allowed(seen)
     )
-    known = _ratings_of(subject, users)
-    return [
+    explainer = _Explainer(subject, users)
+    lists = [
         UserList(
             user=printable(model.user_ids_[user]),
             n_ratings=int(subject.per_user[user]),
-            liked=_liked(subject, int(user)),
+            liked=_liked(subject, user),
             entries=[
                 Entry(
                     title=subject.title(item),
                     score=score,
-                    hit=item in _items_of(subject.positives, int(user)),
-                    reasons=_reasons(subject, known, int(user), item),
+                    hit=item in _items_of(subject.positives, user),
+                    reasons=explainer.reasons(user, item, place),
                 )
-                for item, score in zip(row.tolist(), values.tolist(), strict=True)
+                for place, (item, score) in enumerate(zip(row, values, strict=True))
                 if item >= 0
             ],
         )
-        for user, row, values in zip(users, positions, scores, strict=True)
+        for user, row, values in zip(
+            users.tolist(), positions.tolist(), scores.tolist(), strict=True
+        )
     ]
+    return Lists(lists, explainer.effort, explainer.why_not)
 
 
 def _chosen(subject: Subject) -> NDArray[np.int64]:
     """Return users of the test at even distances in the order of their activity."""
     tested = np.flatnonzero(np.diff(subject.positives.indptr))
-    there = tested[(subject.per_user[tested] > 0) & (subject.per_user[tested] <= MOST)]
-    if len(there) == 0:
-        there = tested
-    ordered = there[np.argsort(subject.per_user[there], kind="stable")]
+    ordered = tested[np.argsort(subject.per_user[tested], kind="stable")]
     places = np.linspace(0, len(ordered) - 1, min(USERS, len(ordered)))
     return ordered[np.round(places).astype(np.int64)]
 
 
 def _items_of(rows: CSR, user: int) -> NDArray[np.int32]:
     return rows.indices[rows.indptr[user] : rows.indptr[user + 1]]
-
-
-def _ratings_of(subject: Subject, users: NDArray[np.int64]) -> Ratings | None:
-    """Return the training ratings of some users alone."""
-    train = subject.train
-    if train is None:
-        return None
-    mask = np.zeros(train.nnz, np.bool_)
-    for user in users.tolist():
-        mask[train.indptr[user] : train.indptr[user + 1]] = True
-    return train.select(mask) if mask.any() else None
 
 
 def _liked(subject: Subject, user: int) -> list[tuple[str, float]]:
@@ -107,20 +116,40 @@ def _liked(subject: Subject, user: int) -> list[tuple[str, float]]:
     return [(subject.title(items[at]), float(values[at])) for at in best.tolist()]
 
 
-def _reasons(
-    subject: Subject, known: Ratings | None, user: int, item: int
-) -> list[tuple[str, float]]:
-    model = subject.model
-    if (subject.rates and known is None) or not 0 < subject.per_user[user] <= MOST:
-        return []
-    explanation = model.explain(
-        model.user_ids_[user].item(),
-        model.item_ids_[item].item(),
-        REASONS,
-        ratings=known if subject.rates else None,
-    )
-    positions = model._items.positions(explanation.ids, "items").tolist()
-    return [
-        (subject.title(at), effect)
-        for at, effect in zip(positions, explanation.effects.tolist(), strict=True)
-    ]
+class _Explainer:
+    """Finds what scores owe most to, as far as the model can say."""
+
+    def __init__(self, subject: Subject, users: NDArray[np.int64]) -> None:
+        self._subject = subject
+        self._ratings = self._ratings_of(users) if subject.rates else None
+        parts = getattr(subject.model, "models_", [subject.model])
+        slow = any(isinstance(part, _SLOW) for part in parts)
+        self.effort = Effort(1, 100) if slow else Effort(ITEMS, 500)
+        self.why_not = ""
+        if subject.rates and self._ratings is None:
+            self.why_not = "Reasons need the training ratings, which were not given."
+
+    def _ratings_of(self, users: NDArray[np.int64]) -> Ratings | None:
+        """Return the training ratings of some users alone."""
+        train = self._subject.train
+        if train is None:
+            return None
+        mask = np.zeros(train.nnz, np.bool_)
+        for user in users.tolist():
+            mask[train.indptr[user] : train.indptr[user + 1]] = True
+        return train.select(mask) if mask.any() else None
+
+    def reasons(self, user: int, item: int, place: int) -> list[tuple[str, float]]:
+        """Return titles of what an item's score owes most to, and how much."""
+        model, count = self._subject.model, self._subject.per_user[user]
+        if self.why_not or place >= self.effort.items or not 0 < count <= self.effort.ratings:
+            return []
+        pair = (model.user_ids_[user].item(), model.item_ids_[item].item())
+        try:
+            explanation = model.explain(*pair, REASONS, ratings=self._ratings)
+        except ValueError as error:  # of models that have no place for new users
+            self.why_not = f"There are no reasons: {error}"
+            return []
+        positions = model._items.positions(explanation.ids, "items").tolist()
+        effects = explanation.effects.tolist()
+        return [(self._subject.title(at), one) for at, one in zip(positions, effects, strict=True)]

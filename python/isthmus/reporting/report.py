@@ -13,7 +13,7 @@ from isthmus.data._reading import printable
 from isthmus.data.lint import lint
 from isthmus.reporting import _facts, _pictures
 from isthmus.reporting._errors import Errors, measure_errors
-from isthmus.reporting._lists import MOST, example_lists
+from isthmus.reporting._lists import example_lists
 from isthmus.reporting._map import map_items
 from isthmus.reporting._rankings import Rankings, measure_rankings
 from isthmus.reporting._subject import Subject, shown_metric, subject_of
@@ -122,8 +122,6 @@ def _content(subject: Subject, k: int) -> dict[str, Any]:
         "receipt": _facts.receipt_facts(model, subject.train),
         "with_train": subject.train is not None,
         "lists": example_lists(subject),
-        "most": MOST,
-        "reasons": not subject.rates or subject.train is not None,
         "digits": "%.2f" if subject.rates else "%.3f",
         "resamples": RESAMPLES,
         "pictures": _draw(subject, errors, rankings),
