@@ -6,6 +6,7 @@ from isthmus import _core
 from isthmus._util.build import build_info
 from isthmus.data.content import Content
 from isthmus.data.io import read_items, read_ratings, write_ratings
+from isthmus.data.lint import Finding, lint
 from isthmus.data.ratings import Ratings
 from isthmus.data.sharding import shard
 from isthmus.data.shards import Bucket, Shards
@@ -33,6 +34,7 @@ from isthmus.models.dual_autorec import DualAutoRec
 from isthmus.models.ease import EASE
 from isthmus.models.rbm import RBM
 from isthmus.models.vae import MultDAE, MultVAE
+from isthmus.reporting import write_report
 from isthmus.training.loop import Epoch
 from isthmus.tuning import Tuned, tune
 from isthmus.verification import Verification, verify
@@ -51,6 +53,7 @@ __all__ = [
     "DualAutoRec",
     "Epoch",
     "Explanation",
+    "Finding",
     "HeldOutUsers",
     "MultDAE",
     "MultVAE",
@@ -68,6 +71,7 @@ __all__ = [
     "hold_out_users",
     "kfold",
     "leave_one_out",
+    "lint",
     "mask_split",
     "read_items",
     "read_ratings",
@@ -77,6 +81,7 @@ __all__ = [
     "tune",
     "verify",
     "write_ratings",
+    "write_report",
 ]
 
 __version__ = _version("isthmus")

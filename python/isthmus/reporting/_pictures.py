@@ -35,20 +35,10 @@ def draw_course(name: str, history: Sequence[Epoch], metric: str | None) -> str:
 
     def paint(axes: Any) -> None:
         axes.plot(epochs, values, "o-" if len(known) < 5 else "-", color=COLOURS["model"])
-        axes.annotate(
-            f"{values[-1]:.4g}",
-            (epochs[-1], values[-1]),
-            (0, 6),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            color=COLOURS["model"],
-        )
         axes.set(xlabel="epoch", ylabel="loss" if metric is None else shown_metric(metric))
         axes.xaxis.get_major_locator().set_params(integer=True)
 
-    what = "Training loss" if metric is None else f"Validation {metric}"
-    return draw(name, paint, label=f"{what} by epoch, from {values[0]:.4g} to {values[-1]:.4g}")
+    return draw(name, paint, label=f"{metric or 'loss'} by epoch")
 
 
 def draw_bins(name: str, bins: Bins, *, xlabel: str, ylabel: str) -> str:

@@ -208,17 +208,22 @@ def _draw(subject: Subject, errors: Errors | None, rankings: Rankings) -> dict[s
 
 
 def _draw_courses(model: Any) -> list[tuple[str, str]]:
-    """Return pictures of what epochs brought, with what they are of."""
+    """Return pictures of what epochs brought, with what they show."""
     drawn = []
     for number, (name, history) in enumerate(_facts.courses(model)):
         svg = _pictures.draw_course(f"loss{number}", history, None)
-        drawn.append((f"Mean loss of {name} over the training ratings, epoch by epoch.", svg))
+        ends = _ends([epoch.loss for epoch in history])
+        drawn.append((f"Mean loss of {name} over the training ratings: {ends}.", svg))
         metrics = {metric for epoch in history for metric in epoch.metrics}
         for place, metric in enumerate(sorted(metrics)):
             svg = _pictures.draw_course(f"metric{number}-{place}", history, metric)
-            what = shown_metric(metric)
-            drawn.append((f"{what} of {name} on the validation data.", svg))
+            ends = _ends([e.metrics[metric] for e in history if metric in e.metrics])
+            drawn.append((f"{shown_metric(metric)} of {name} on validation data: {ends}.", svg))
     return drawn
+
+
+def _ends(values: list[float]) -> str:
+    return f"{values[0]:.4g} in the first epoch, {values[-1]:.4g} in the last"
 
 
 def _render(**content: Any) -> str:
