@@ -10,6 +10,7 @@ import pytest
 from model_registry import SETTINGS
 from test_models import CASES, maker
 
+import isthmus
 from isthmus import (
     EASE,
     AutoRec,
@@ -216,6 +217,15 @@ def test_takes_sparse_matrices(ranked, parts, tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_takes_training_ratings_in_shards(ranked, parts, tmp_path):
+    train, test = parts
+    isthmus.write_ratings(train, tmp_path / "train.csv")
+    isthmus.shard(tmp_path / "train.csv", tmp_path / "shards", buckets=2)
+    write_report(ranked, tmp_path / "a", test=test, train=isthmus.Shards(tmp_path / "shards"))
+    write_report(ranked, tmp_path / "b", test=test, train=train)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_of_next_to_nothing(tmp_path):
     train = Ratings.from_arrays([1, 1, 2], [5, 6, 5], [3, 4, 3])
     test = Ratings.from_arrays([2], [6], [4])
@@ -233,7 +243,8 @@ class TestRefusals:
             ({"model": 3}, TypeError, r"^model must be a model of isthmus, but it was 3\.$"),
             ({"model": EASE()}, NotFittedError, "not fitted yet"),
             ({"items": ["Heat"]}, TypeError, r"^items must be titles by item id, .* \['Heat'\]\.$"),
-            ({"k": 0}, ValueError, r"^k must be an integer of at least 1, but it was 0\.$"),
+            ({"k": 0}, ValueError, r"^k must be an integer from 1 to 1,000, but it was 0\.$"),
+            ({"notes": "x"}, TypeError, r"^notes must be a list of paragraphs, .* one: 'x'\.$"),
             ({"random_state": -1}, ValueError, "^random_state must be an integer from 0"),
             ({"test": 3}, TypeError, "^test must be Ratings or a scipy.sparse array"),
             ({"train": 3}, TypeError, "^train must be Ratings or a scipy.sparse array"),
@@ -472,11 +483,9 @@ class TestFigures:
 class TestProgram:
     @pytest.fixture
     def folder(self, rated, parts, tmp_path):
-        from isthmus import write_ratings
-
         rated.save(tmp_path / "m.st")
         for name, part in zip(("train", "test"), parts, strict=True):
-            write_ratings(part, tmp_path / f"{name}.csv")
+            isthmus.write_ratings(part, tmp_path / f"{name}.csv")
         titles = [f"{item}::Film <{item}>::Drama" for item in parts[0].item_ids]
         (tmp_path / "movies.dat").write_text("\n".join(titles))
         return tmp_path

@@ -15,7 +15,7 @@ from isthmus.data._alignment import ratings_among
 from isthmus.data._csr import CSR, as_scipy, column_counts, row_numbers, select_rows
 from isthmus.data._ids import IdIndex
 from isthmus.data._values import doubt_of_counts, doubt_of_sentinel
-from isthmus.data.ratings import Ratings, as_ratings
+from isthmus.data.ratings import Ratings, as_ratings, in_memory
 
 __all__ = ["Finding", "lint"]
 
@@ -61,7 +61,7 @@ def lint(ratings: Any, *, test: Any = None) -> list[Finding]:
 
     Parameters
     ----------
-    ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
+    ratings : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
         What a model is to be trained on. Bursts and leaks in time are looked for where `Ratings`
         have timestamps.
     test : Ratings or scipy.sparse array or matrix, optional
@@ -95,7 +95,7 @@ def lint(ratings: Any, *, test: Any = None) -> list[Finding]:
     few ratings
     few ratings
     """
-    known = as_ratings(ratings, "ratings")
+    known = as_ratings(in_memory(ratings), "ratings")
     found = [*_of_values(known), *_of_rows(known), *_of_times(known)]
     if test is not None:
         found += _of_test(known, _like(known, test))

@@ -42,7 +42,7 @@ class Errors(NamedTuple):
 
     table: list[Row]
     gain: tuple[str, Interval] | None
-    """The best of the others, and its RMSE less the model's."""
+    """What the model is compared with, and its RMSE less the model's."""
     by_popularity: Bins
     by_activity: Bins
     spread: Spread
@@ -60,7 +60,7 @@ def measure_errors(subject: Subject) -> Errors:
     rmse = {name: bootstrap.means(values).root() for name, values in squared.items()}
     mae = {name: bootstrap.means(np.abs(truth - one)) for name, one in predictions.items()}
     own, *others = predictions
-    compared = dict(list(squared.items())[:2])  # of the others, the best is the first
+    compared = dict(list(squared.items())[:2])
 
     def by(counts: NDArray[np.int64]) -> Bins:
         bins, labels = bins_of(counts)

@@ -7,10 +7,11 @@ from math import isnan
 from os import PathLike
 from typing import Any
 
-from isthmus._util.checks import check_integer
+from isthmus._util.checks import check_integer, shown
 from isthmus._util.files import atomic_write, check_writable
 from isthmus.data._reading import printable
 from isthmus.data.lint import lint
+from isthmus.data.ratings import in_memory
 from isthmus.reporting import _facts, _pictures
 from isthmus.reporting._errors import Errors, measure_errors
 from isthmus.reporting._lists import example_lists
@@ -48,13 +49,13 @@ def write_report(
         The HTML file, which appears under its name once it is complete.
     test : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
         Held-out ratings of users and items that the model knows.
-    train : Ratings or scipy.sparse array or matrix, optional
+    train : Ratings, Shards or scipy.sparse array or matrix, optional
         What the model was trained on. Without it there are no baselines of predicted ratings, no
         reasons for lists of models of ratings, and no lint of the training data.
     items : mapping of int or str to str, optional
         Titles by item id, as `read_items` returns them.
     k : int, default 10
-        How many items of a list count in measures of lists.
+        How many items of a list count in measures of lists, at most 1,000.
     title : str, optional
         The page's heading; by default the model's name.
     notes : sequence of str, default ()
@@ -87,8 +88,11 @@ def write_report(
     """
     require_plot()
     check_writable(path)
-    check_integer("k", k, low=1)
+    check_integer("k", k, low=1, high=1000)
     check_integer("random_state", random_state, low=0, high=2**64 - 1)
+    if isinstance(notes, str):
+        raise TypeError(f"notes must be a list of paragraphs, but it was one: {shown(notes)}.")
+    train = in_memory(train)
     subject = subject_of(model, test, train, items, random_state)
     page = _render(
         **_content(subject, k),
@@ -133,7 +137,7 @@ def _of_errors(errors: Errors | None, subject: Subject) -> list[str]:
     if errors is None:
         return []
     rmse = errors.table[0].figures["RMSE"]
-    text = f"RMSE {show(rmse)} on {rmse.n:,} test ratings of {rmse.users:,} users"
+    text = f"RMSE {written(rmse)} on {rmse.n:,} test ratings of {rmse.users:,} users"
     if errors.gain is None:
         return [f"{text}."]
     name, gain = errors.gain
@@ -144,7 +148,7 @@ def _of_rankings(rankings: Rankings) -> list[str]:
     label, figure = next(iter(rankings.table[0].figures.items()))
     name, gain = rankings.gain
     return [
-        f"{label} {show(figure)} over {figure.users:,} users; "
+        f"{label} {written(figure)} over {figure.users:,} users; "
         f"{_compared(gain, 'higher', 'lower')} that of {name}."
     ]
 
@@ -156,10 +160,10 @@ def _compared(gain: Interval, better: str, worse: str) -> str:
     how = better if gain.value >= 0 else worse
     low, high = sorted((abs(gain.low), abs(gain.high)))
     size = Interval(abs(gain.value), low, high, gain.n, gain.users)
-    return f"{show(size) if sure else f'{size.value:.4f}'} {how}{doubt} than"
+    return f"{written(size) if sure else f'{size.value:.4f}'} {how}{doubt} than"
 
 
-def show(figure: Interval, digits: int = 4) -> str:
+def written(figure: Interval, digits: int = 4) -> str:
     """Write a figure with its interval."""
     if isnan(figure.low):
         return f"{figure.value:.{digits}f}"
