@@ -125,10 +125,13 @@ def residual_variance(
     """
     total = 0.0
     for cells in blocks(len(matrix.indices)):
-        rows = np.searchsorted(matrix.indptr, np.arange(cells.start, cells.stop), side="right") - 1
-        values = matrix.values[cells] if targets is None else targets(cells, rows)
-        residuals = values - expected(rows, matrix.indices[cells])
-        total += float(np.sum(np.square(residuals, dtype=np.float64)))
+        residuals = np.empty(cells.stop - cells.start)
+        for few in blocks(len(residuals), 1 << 18):  # so that what is made on the way is small
+            some = slice(cells.start + few.start, cells.start + few.stop)
+            rows = np.searchsorted(matrix.indptr, np.arange(some.start, some.stop), "right") - 1
+            values = matrix.values[some] if targets is None else targets(some, rows)
+            residuals[few] = values - expected(rows, matrix.indices[some])
+        total += float(np.sum(np.square(residuals, out=residuals)))
     return total / len(matrix.indices)
 
 
