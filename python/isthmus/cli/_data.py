@@ -20,9 +20,11 @@ from isthmus.data._npz import read_matrix
 from isthmus.data._parquet import names_in_parquet, read_parquet
 from isthmus.data._reading import name_file, refuse_damage
 from isthmus.data._text import read_text
+from isthmus.data._values import warn_of_values
 from isthmus.data.content import Content
 from isthmus.data.io import read_items, read_ratings
 from isthmus.data.ratings import CSR, Ratings
+from isthmus.data.shards import MANIFEST, Shards
 from isthmus.evaluation.evaluate import ERRORS, error_of
 from isthmus.evaluation.ranking import parse_metrics
 from isthmus.models.base import Recommender
@@ -42,6 +44,7 @@ __all__ = [
     "read_pairs",
     "read_prepared",
     "read_titles",
+    "read_to_train",
     "reading_options",
     "with_ids_like",
 ]
@@ -115,6 +118,21 @@ def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]
             # which is what they say to do
             warnings.filterwarnings("ignore", ".*the ratings look like counts", UserWarning)
         ratings = read_ratings(path, **reading)
+    return prepared(ratings, **preparing)
+
+
+def read_to_train(
+    path: Path, reading: dict[str, Any], preparing: dict[str, Any], scratch: Path | None
+) -> Ratings:
+    """Read ratings as `read_prepared` does, but those of shards into temporary files, mapped."""
+    if not (path / MANIFEST).is_file():
+        if scratch is not None:
+            raise typer.BadParameter(f"--scratch is for shards, but {path} is no folder of them.")
+        return read_prepared(path, reading, preparing)
+    if reading:
+        return read_ratings(path, **reading)  # which refuses them
+    ratings = Shards(path, scratch=scratch).to_ratings(mmap=True)
+    warn_of_values(ratings.values, str(path))
     return prepared(ratings, **preparing)
 
 

@@ -16,6 +16,7 @@ from isthmus.cli._data import (
     preparing_options,
     read_content,
     read_prepared,
+    read_to_train,
     reading_options,
     with_ids_like,
 )
@@ -89,7 +90,8 @@ def train(
         Path,
         typer.Argument(
             metavar="RATINGS",
-            help=f"File of ratings, or the name of a data set: {', '.join(NAMES)}.",
+            help="File of ratings, folder of shards, or the name of a data set: "
+            f"{', '.join(NAMES)}.",
             show_default=False,
         ),
     ],
@@ -139,6 +141,15 @@ def train(
             "columns item and tokens, lists of strings.",
         ),
     ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where to put temporary files, up to 16 bytes a rating, of shards, which are "
+            "trained on without reading them into memory; by default in their own folder.",
+            show_default=False,
+        ),
+    ] = None,
     progress: Annotated[
         bool | None,
         typer.Option(
@@ -171,7 +182,7 @@ def train(
     recommender._check_parameters()
     recommender._wanted_metrics(metrics, "--metrics")
 
-    everything = read_prepared(ratings, reading, preparing)
+    everything = read_to_train(ratings, reading, preparing, scratch)
     print(f"{ratings}: {describe(everything)}", flush=True)
     known, test = everything, None
     if test_size is not None:
