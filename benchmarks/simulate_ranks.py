@@ -22,8 +22,8 @@ padded k floats (and once a row more, which tells of a loss that is not finite).
     halves:                the same in 2 log2 R messages (halved and doubled again)
     doubling:              log2 R x floats x 4 bytes in log2 R messages
 
-of which the fastest is taken, as MPI libraries do, and a message takes the network's latency and its
-bytes by the rate. The replay draws every rank's cells in every batch and goes through the epoch.
+of which the fastest is taken, as MPI libraries do, and a message takes the network's latency and
+its bytes by the rate. The replay draws every rank's cells in every batch, and goes through them.
 
 With half-batches, one half's sum is under way while the other half is worked on; the weights step
 once a batch all the same, so that they must be read once more for the second half, and the
@@ -297,9 +297,9 @@ def table(name: str, job: Job, machine: Machine, ranks: Sequence[int], spread: f
             )
         )
     print(
-        f"\n{name}: {job.rows:,.0f} rows x {job.columns:,.0f} columns, {job.ratings:,.0f}", end=""
+        f"\n{name}: {job.rows:,.0f} rows x {job.columns:,.0f} columns, {job.ratings:,.0f} ratings, "
+        f"k {job.units}, {job.batches:,} batches of {job.batch:,} rows"
     )
-    print(f" ratings, k {job.units}, {job.batches:,} batches of {job.batch:,} rows")
     print_table(
         (
             *("ranks", "seconds an epoch", "of R times one's speed", "work", "sums", "waiting"),
@@ -312,26 +312,34 @@ def table(name: str, job: Job, machine: Machine, ranks: Sequence[int], spread: f
 
 def check(job: Job, machine: Machine, measured: Sequence[Sequence[str]], spread: float) -> Any:
     """Print measured ranks beside the model."""
-    rows = []
-    for ranks, sent, seconds in ((int(r), float(b), float(s)) for r, b, s in measured):
-        modelled = replay(job, machine, drawn(job, ranks, spread)).whole
-        of = {
-            name: sum(sums(floats, ranks)[name][1] for floats in job.summed) if ranks > 1 else 0.0
-            for name in ("ring", "halves", "doubling")
-        }
-        summed = 4 * sum(job.summed) if ranks > 1 else 0
-        rows.append((ranks, sent, summed, of["ring"], of["doubling"], seconds, modelled))
+    figures = []
+    for count, sent, seconds in ((int(r), float(b), float(s)) for r, b, s in measured):
+        each = [sums(floats, count) for floats in job.summed]
+        figures.append(
+            {
+                "ranks": count,
+                "measured": sent,
+                "summed": 4 * sum(job.summed),
+                **{name: sum(one[name][1] for one in each) for name in each[0]},
+                "seconds": seconds,
+                "modelled": replay(job, machine, drawn(job, count, spread)).whole,
+            }
+        )
     print_table(
         (
             *("ranks", "bytes a batch, measured", "summed, by the model", "sent by a ring"),
             *("by doubling", "seconds an epoch, measured", "by the model"),
         ),
         [
-            (r, *(f"{n:,.0f}" for n in some[:4]), *(f"{n:.3g}" for n in some[4:]))
-            for r, *some in rows
+            (
+                row["ranks"],
+                *(f"{row[name]:,.0f}" for name in ("measured", "summed", "ring", "doubling")),
+                *(f"{row[name]:.3g}" for name in ("seconds", "modelled")),
+            )
+            for row in figures
         ],
     )
-    return rows
+    return figures
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from isthmus.cli._data import (
     preparing_options,
     read_content,
     read_prepared,
-    read_to_train,
     reading_options,
     with_ids_like,
 )
@@ -24,6 +23,7 @@ from isthmus.cli._options import Source, command_with
 from isthmus.cli.predict import Metrics
 from isthmus.data.io import check_format, write_ratings
 from isthmus.data.ratings import Ratings
+from isthmus.data.shards import is_shards
 from isthmus.data.splits import train_test_split
 from isthmus.datasets import NAMES
 from isthmus.evaluation.evaluate import ERRORS, error_of
@@ -172,6 +172,8 @@ def train(
         raise typer.BadParameter(f"--content goes with --model {names}, but the model is {model}.")
     if metrics is not None and test_size is None:
         raise typer.BadParameter("--metrics must come with --test-size, which holds out a test.")
+    if scratch is not None and not is_shards(ratings):
+        raise typer.BadParameter(f"--scratch must come with shards, but {ratings} holds none.")
     if output is not None:
         check_output(output, ratings, validation, content)
     for part in split or ():
@@ -182,7 +184,7 @@ def train(
     recommender._check_parameters()
     recommender._wanted_metrics(metrics, "--metrics")
 
-    everything = read_to_train(ratings, reading, preparing, scratch)
+    everything = read_prepared(ratings, reading, preparing, mmap=True, scratch=scratch)
     print(f"{ratings}: {describe(everything)}", flush=True)
     known, test = everything, None
     if test_size is not None:

@@ -29,7 +29,7 @@ from isthmus.data._ids import IdArray, IdIndex, as_ids, encode
 from isthmus.data._matrices import check_named, checked_matrix
 from isthmus.data._values import as_missing
 
-__all__ = ["CSR", "Duplicates", "Ratings", "InFiles", "as_ratings", "in_memory", "mapped"]
+__all__ = ["CSR", "Duplicates", "InFiles", "Ratings", "as_ratings", "in_memory", "mapped"]
 
 
 class Ratings:

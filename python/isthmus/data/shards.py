@@ -25,7 +25,16 @@ from isthmus.data._scratch import scratch_array
 from isthmus.data._tensor_files import Layout, Tensor, Tensors, check_layout, map_tensors
 from isthmus.data.ratings import Ratings
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "Bucket", "Shards", "bucket_name", "checksum_of", "digest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "Bucket",
+    "Shards",
+    "bucket_name",
+    "checksum_of",
+    "digest",
+    "is_shards",
+]
 
 FORMAT_VERSION = 1
 
@@ -117,7 +126,7 @@ class Shards:
     ) -> None:
         self.path = Path(path)
         self.scratch = self.path if scratch is None else Path(scratch)
-        if not (self.path / MANIFEST).is_file():
+        if not is_shards(path):
             raise FileNotFoundError(
                 f"{path} must be a folder that isthmus shard wrote, but it has no {MANIFEST}."
             )
@@ -346,6 +355,11 @@ _BUCKET: Layout = {
 }
 
 
+def is_shards(path: str | PathLike[str]) -> bool:
+    """Return whether a path is that of a folder that `shard` wrote."""
+    return (Path(path) / MANIFEST).is_file()
+
+
 def bucket_name(number: int) -> str:
     """Return the name of a bucket's file."""
     return f"bucket-{number:05}.safetensors"
@@ -448,9 +462,7 @@ class _MappedRatings(Ratings):
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
         with name_file(shards.path):
-            super().__init__(
-                self._matrix("user"), user_ids=shards._users, item_ids=shards._items
-            )
+            super().__init__(self._matrix("user"), user_ids=shards._users, item_ids=shards._items)
 
     def rows(self, orientation: Literal["user", "item"], *, num_threads: int = 0) -> CSR:
         """Return the ratings by users or by items, as `Ratings.rows` does."""

@@ -36,10 +36,10 @@ def deviation_of(ratings: Ratings) -> float:
     return deviation if deviation > LEAST_DEVIATION else 1.0
 
 
-def _squares(values: Floats, mean: np.float64) -> np.float64:
+def _squares(values: Floats, mean: np.float64) -> float:
     """Sum the squared differences from a mean, to the bit as `numpy.std`, with little memory."""
     if len(values) <= 1 << 20:
-        return np.square(np.subtract(values, mean, dtype=np.float64)).sum()
+        return float(np.square(np.subtract(values, mean, dtype=np.float64)).sum())
     middle = len(values) // 2
     middle -= middle % 8  # where NumPy's sum cuts an array
     return _squares(values[:middle], mean) + _squares(values[middle:], mean)
