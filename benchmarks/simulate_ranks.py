@@ -47,6 +47,11 @@ from isthmus.models._precision import precision_of
 LINE = 16  # floats
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 
+BANDWIDTH = {2: 1, 16: 4, 64: 12}
+"""Of a machine's memory by its cores, times that of this one's two: assumed."""
+EFFICIENCY = 0.7
+"""Of many cores' arithmetic against that of two: assumed."""
+
 
 class Job(NamedTuple):
     """Rows, columns and ratings to train on, and how."""
@@ -310,6 +315,46 @@ def table(name: str, job: Job, machine: Machine, ranks: Sequence[int], spread: f
     return figures
 
 
+def one_machine(rank: Machine, threads: int) -> Any:
+    """Print memory and seconds of one machine by its cores."""
+    rows, figures = [], {}
+    for name, job in (
+        ("ml-1m, k 500", Job(3_706, 6_040, 1_000_209, 500, 128)),
+        ("ml-20m's shape, k 500", Job(26_744, 138_493, 20_000_263, 500, 418)),
+        ("Netflix's shape, k 500", Job(17_770, 480_189, 100_480_507, 500, 278)),
+        ("a billion ratings, k 500", Job(100_000, 5_000_000, 1e9, 500, 1_563)),
+        ("a billion ratings, k 64", Job(100_000, 5_000_000, 1e9, 64, 1_563)),
+        ("ten billion ratings, k 64", Job(1_000_000, 50_000_000, 1e10, 64, 15_625)),
+    ):
+        seconds = {}
+        for cores, bandwidth in BANDWIDTH.items():
+            more = cores / threads * (EFFICIENCY if cores > threads else 1)
+            machine = faster(rank, more, bandwidth)
+            seconds[cores] = replay(job, machine, drawn(job, 1, 0.0)).whole
+        figures[name] = {"seconds": seconds, "bytes": job.memory(1)}
+        rows.append(
+            (
+                *(name, f"{job.columns:,.0f} x {job.rows:,.0f}", f"{job.memory(1) / 2**30:.3g}"),
+                *(f"{taken:.3g}" for taken in seconds.values()),
+            )
+        )
+    print()
+    print_table(
+        ("", "users x items", "GiB", *(f"seconds an epoch, {n} cores" for n in BANDWIDTH)), rows
+    )
+    return figures
+
+
+def faster(rank: Machine, compute: float, bandwidth: float) -> Machine:
+    """Return a machine of so many times a rank's rates."""
+    return rank._replace(
+        flops=rank.flops * compute,
+        bandwidth=rank.bandwidth * bandwidth,
+        per_cell=rank.per_cell / compute,
+        per_float=rank.per_float / compute,
+    )
+
+
 def check(job: Job, machine: Machine, measured: Sequence[Sequence[str]], spread: float) -> Any:
     """Print measured ranks beside the model."""
     figures = []
@@ -356,10 +401,13 @@ def main() -> None:
     p.add_argument("--network", type=float, default=25.0, help="Gb/s of a machine (25)")
     p.add_argument("--latency", type=float, default=20.0, help="microseconds a message (20)")
     p.add_argument(
-        "--times", type=float, default=16.0, help="a large machine's compute, times a rank's (16)"
+        "--times",
+        type=float,
+        default=22.4,
+        help="a machine of 64 cores' compute, times two's (22.4)",
     )
     p.add_argument(
-        "--bandwidth-times", type=float, default=8.0, help="and its memory's bandwidth (8)"
+        "--bandwidth-times", type=float, default=12.0, help="and its memory's bandwidth (12)"
     )
     p.add_argument("--spread", type=float, default=0.05, help="of a rank's cells in a batch (.05)")
     for name in ("users", "items", "ratings"):
@@ -391,12 +439,7 @@ def main() -> None:
     rank = rank._replace(network=args.network / 8 * 1e9, latency=args.latency / 1e6)
     print(f"{args.threads} threads: {rank}")
     figures["rank"] = rank
-    large = rank._replace(
-        flops=rank.flops * args.times,
-        bandwidth=rank.bandwidth * args.bandwidth_times,
-        per_cell=rank.per_cell / args.times,
-        per_float=rank.per_float / args.times,
-    )
+    large = faster(rank, args.times, args.bandwidth_times)
     if args.users:
         job = Job(args.items, args.users, args.ratings, args.units, args.batch)
         if args.check:
@@ -404,6 +447,7 @@ def main() -> None:
         else:
             figures["own"] = table("a set of one's own", job, rank, RANKS, args.spread)
     else:
+        figures["one machine"] = one_machine(rank, args.threads)
         billion, ten = 1e9, 1e7
         for name, job, machine, ranks in (
             ("ml-1m", Job(3_706, 6_040, 1_000_209, 500, 128), rank, RANKS[:4]),
