@@ -1,7 +1,7 @@
 """What an epoch of AutoRec takes over ranks that share its columns: a model, and a replay of it.
 
     python -m benchmarks.simulate_ranks             # after measuring one rank here: a minute
-    python -m benchmarks.simulate_ranks --given 60 6 2.5 1.2   # rates instead of measuring
+    python -m benchmarks.simulate_ranks --given 90 20 .3 13 1.4   # rates instead of measuring
     python -m benchmarks.simulate_ranks --check 2 1097712 0.21 --users 6040 --items 3706 \\
         --ratings 1000209 --units 500 --batch 256   # against measured ranks
 
@@ -9,9 +9,10 @@ The model. A rank has columns/R of the columns, dealt by popularity, and with th
 batch of n of its cells, of which `touched` columns have any, it
 
 - sets up the batch (seconds a cell, measured);
-- encodes 4 n k and decodes 6 n k floating-point operations, gradients included, and moves the
-  weights and the optimizer's state of touched columns to and from memory (rates, measured); the
-  two add up, as if nothing of one were hidden behind the other;
+- encodes 4 n k and decodes 6 n k floating-point operations, gradients included, moves the weights
+  and the optimizer's state of touched columns to and from memory, and takes the optimizer's step,
+  which all columns take at every batch, though late where they have no cell (rates, measured); the
+  three add up, as if nothing of one were hidden behind another;
 - adds up parts of rows x k floats, and takes them through the activation (seconds a float,
   measured): the one work that every rank does in full.
 
@@ -47,8 +48,8 @@ from isthmus.models._precision import precision_of
 LINE = 16  # floats
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 
-BANDWIDTH = {2: 1, 16: 4, 64: 12}
-"""Of a machine's memory by its cores, times that of this one's two: assumed."""
+BANDWIDTH = {2: 0.0, 16: 120e9, 64: 300e9}
+"""Bytes a second of a machine's memory by its cores, unless what was measured is more: assumed."""
 EFFICIENCY = 0.7
 """Of many cores' arithmetic against that of two: assumed."""
 
@@ -63,6 +64,8 @@ class Job(NamedTuple):
     batch: int
     state_bytes: int = 4
     """Of the optimizer, a weight: 4 of Adam with bfloat16, 8 with float32, 0 of SGD."""
+    skew: float = 1.0
+    """Columns that a batch touches, by how many it would were all equally popular."""
 
     @property
     def batches(self) -> int:
@@ -75,21 +78,28 @@ class Job(NamedTuple):
         return (-(-self.units // LINE) | 1) * LINE
 
     @property
-    def summed(self) -> tuple[int, int]:
-        """Floats of a batch's two sums."""
-        return self.batch * self.stride, (self.batch + 1) * self.stride
+    def summed(self) -> tuple[float, float]:
+        """Floats of the mean batch's two sums."""
+        rows = self.rows / self.batches
+        return rows * self.stride, (rows + 1) * self.stride
 
     def flops(self, cells: Any) -> tuple[Any, Any]:
         """Return operations to encode and to decode."""
         return 4 * cells * self.units, 6 * cells * self.units
 
     def touched(self, cells: Any, columns: float) -> Any:
-        """Return how many columns have some of the cells, were all columns equally popular."""
-        return columns * -np.expm1(-cells / columns)
+        """Return how many columns have some of the cells."""
+        return self.skew * columns * -np.expm1(-cells / columns)
 
     def traffic(self, cells: Any, columns: float) -> Any:
         """Return bytes of weights and state, read and written, to encode; as many to decode."""
         return self.touched(cells, columns) * self.stride * 2 * (4 + self.state_bytes)
+
+    def steps(self, columns: float) -> float:
+        """Return how many weights take a step a batch, to encode; as many to decode."""
+        # more than 32 that are late are taken at once, at the cost of about 8
+        gap = columns / self.touched(self.ratings / self.batches * columns / self.columns, columns)
+        return columns * self.stride * (1.0 if gap <= 32 else 8 / gap)
 
     def reread(self, cells: Any, columns: float) -> Any:
         """Return bytes of one more pass over the weights of one matrix."""
@@ -108,6 +118,8 @@ class Machine(NamedTuple):
     """A second, beside what it waits for memory."""
     bandwidth: float
     """Bytes of memory a second."""
+    per_step: float
+    """Seconds of the optimizer's step of a weight."""
     per_cell: float
     """Seconds to set up."""
     per_float: float
@@ -117,9 +129,9 @@ class Machine(NamedTuple):
     latency: float
     """Seconds a message."""
 
-    def work(self, flops: Any, traffic: Any) -> Any:
-        """Return seconds of operations and bytes of memory."""
-        return flops / self.flops + traffic / self.bandwidth
+    def work(self, flops: Any, traffic: Any, steps: float) -> Any:
+        """Return seconds of operations, bytes of memory and steps of weights."""
+        return flops / self.flops + traffic / self.bandwidth + steps * self.per_step
 
     def sum_seconds(self, floats: float, ranks: int) -> float:
         """Return how long the fastest sum over ranks takes."""
@@ -156,6 +168,7 @@ def replay(
     """Go through an epoch in which every rank has so many cells in every batch."""
     ranks = cells.shape[1]
     columns = job.columns / ranks
+    steps = job.steps(columns)
     back = machine.per_float * job.batch * job.stride
     first, second = (machine.sum_seconds(floats / (1 + halves), ranks) for floats in job.summed)
     now = np.zeros(ranks)
@@ -163,7 +176,7 @@ def replay(
     for own in cells:
         setup = machine.per_cell * own
         encode, decode = (
-            machine.work(flops, job.traffic(own, columns)) for flops in job.flops(own)
+            machine.work(flops, job.traffic(own, columns), steps) for flops in job.flops(own)
         )
         work += float(np.mean(setup + encode + decode)) + back
         if not halves:
@@ -199,18 +212,21 @@ def measure(threads: int) -> tuple[Machine, list[dict[str, float]]]:
         _phases(job, threads)
         for job in (
             Job(3_706, 6_040, 1_000_209, 500, 128),
+            Job(3_706, 6_040, 1_000_209, 500, 1_024),
             Job(3_706, 6_040, 1_000_209, 64, 256),
             Job(20_000, 200_000, 1_000_000, 128, 512),
             Job(10_000, 100_000, 2_000_000, 64, 256),
+            Job(5_000, 50_000, 4_000_000, 256, 256),
         )
     ]
-    known = np.array([[run["flops"], run["traffic"]] for run in runs])
+    known = np.array([[run["flops"], run["traffic"], run["steps"]] for run in runs])
     taken = np.array([run["work"] for run in runs])
     # each run counts alike, however long it took
-    (per_flop, per_byte), _ = nnls(known / taken[:, np.newaxis], np.ones(len(runs)))
+    (per_flop, per_byte, per_step), _ = nnls(known / taken[:, np.newaxis], np.ones(len(runs)))
     machine = Machine(
         1 / max(per_flop, 1e-15),
-        1 / max(per_byte, 1e-13),
+        1 / max(per_byte, 1e-15),
+        per_step,
         float(np.median([run["setup"] / run["cells"] for run in runs])),
         float(np.median([run["back"] / run["floats"] for run in runs])),
         np.inf,
@@ -261,6 +277,8 @@ def _phases(job: Job, threads: int) -> dict[str, Any]:
     setup, encode, decode, back, settle = np.median(taken[1:], axis=0)
     job = job._replace(state_bytes=4 if precision == "bfloat16" else 8)
     cells = job.ratings / job.batches
+    touched = -np.expm1(popularity * np.log1p(-min(job.batch / job.rows, 0.999))).sum()
+    job = job._replace(skew=touched / job.touched(cells, job.columns))
     return {
         "job": job,
         "work": encode + decode + settle,
@@ -269,6 +287,7 @@ def _phases(job: Job, threads: int) -> dict[str, Any]:
         "whole": setup + encode + decode + back + settle,
         "flops": job.batches * sum(job.flops(cells)),
         "traffic": job.batches * 2 * job.traffic(cells, job.columns),
+        "steps": job.batches * 2 * job.steps(job.columns),
         "cells": job.ratings,
         "floats": job.rows * job.stride,
     }
@@ -346,10 +365,11 @@ def one_machine(rank: Machine, threads: int) -> Any:
 
 
 def faster(rank: Machine, compute: float, bandwidth: float) -> Machine:
-    """Return a machine of so many times a rank's rates."""
+    """Return a machine of so many times a rank's compute, and of another bandwidth if more."""
     return rank._replace(
         flops=rank.flops * compute,
-        bandwidth=rank.bandwidth * bandwidth,
+        bandwidth=max(rank.bandwidth, bandwidth),
+        per_step=rank.per_step / compute,
         per_cell=rank.per_cell / compute,
         per_float=rank.per_float / compute,
     )
@@ -394,8 +414,8 @@ def main() -> None:
     p.add_argument(
         *("--given",),
         type=float,
-        nargs=4,
-        metavar=("GFLOP/S", "GB/S", "NS_A_CELL", "NS_A_FLOAT"),
+        nargs=5,
+        metavar=("GFLOP/S", "GB/S", "NS_A_STEP", "NS_A_CELL", "NS_A_FLOAT"),
         help="a rank's rates, instead of measuring them",
     )
     p.add_argument("--network", type=float, default=25.0, help="Gb/s of a machine (25)")
@@ -407,7 +427,10 @@ def main() -> None:
         help="a machine of 64 cores' compute, times two's (22.4)",
     )
     p.add_argument(
-        "--bandwidth-times", type=float, default=12.0, help="and its memory's bandwidth (12)"
+        "--bandwidth",
+        type=float,
+        default=300.0,
+        help="and its memory's GB/s (300)",
     )
     p.add_argument("--spread", type=float, default=0.05, help="of a rank's cells in a batch (.05)")
     for name in ("users", "items", "ratings"):
@@ -424,11 +447,11 @@ def main() -> None:
     args = p.parse_args()
     figures: dict[str, Any] = {"arguments": vars(args)}
     if args.given:
-        flops, bandwidth, cell, per_float = args.given
-        rank = Machine(flops * 1e9, bandwidth * 1e9, cell / 1e9, per_float / 1e9, np.inf, 0.0)
+        flops, bandwidth, *seconds = args.given
+        rank = Machine(flops * 1e9, bandwidth * 1e9, *(s / 1e9 for s in seconds), np.inf, 0.0)
     else:
         rank, figures["runs"] = measure(args.threads)
-        print("One rank, measured, and by the model with the rates that explain all four best:")
+        print("One rank, measured, and by the model with the rates that explain all best:")
         print_table(
             ("seconds an epoch", "by the model", "ratio"),
             [
@@ -439,7 +462,7 @@ def main() -> None:
     rank = rank._replace(network=args.network / 8 * 1e9, latency=args.latency / 1e6)
     print(f"{args.threads} threads: {rank}")
     figures["rank"] = rank
-    large = faster(rank, args.times, args.bandwidth_times)
+    large = faster(rank, args.times, args.bandwidth * 1e9)
     if args.users:
         job = Job(args.items, args.users, args.ratings, args.units, args.batch)
         if args.check:

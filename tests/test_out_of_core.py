@@ -24,6 +24,8 @@ from isthmus import (
     write_ratings,
 )
 from isthmus.data import _scratch, shards
+from isthmus.data.ratings import CSR
+from isthmus.models._rating_model import deviation_of
 
 RATINGS = synthetic_ratings(60, 40, 900, random_state=0)
 VALIDATION = Ratings.from_arrays([0, 7, 7, 31], [3, 5, 9, 11], [4.0, 2, 5, 1])
@@ -184,6 +186,15 @@ class TestScratch:
         done = subprocess.run([sys.executable, "-c", program, str(folder)], check=False)
         assert done.returncode == -9
         assert sorted(os.listdir(folder)) == before
+
+
+def test_deviation_is_numpys_to_the_bit_without_a_copy_in_double_precision():
+    values = np.random.default_rng(0).normal(3, 1, 2_500_003).astype(np.float32)
+    n = len(values)
+    columns = np.arange(n, dtype=np.int32) % 100_000
+    indptr = np.minimum(np.arange(27) * 100_000, n)
+    ratings = Ratings(CSR(indptr, columns, values, (26, 100_000)))
+    assert deviation_of(ratings) == np.std(values, dtype=np.float64)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
