@@ -112,6 +112,24 @@ class TestShard:
         ok("train", tmp_path / "shards", *QUICK, "--output", tmp_path / "m.safetensors")
         again = Recommender.load(tmp_path / "m.safetensors")
         np.testing.assert_array_equal(again.recommend()[1], model.recommend()[1])
+        options = ("--validation-fraction", 0.1, "--output", tmp_path / "v.safetensors")
+        ok("train", tmp_path / "shards", *QUICK, *options)
+        held_out = Recommender.load(tmp_path / "v.safetensors")
+        ok("train", folder / "ratings.csv", *QUICK, *options)
+        again = Recommender.load(tmp_path / "v.safetensors")
+        np.testing.assert_array_equal(again.recommend()[1], held_out.recommend()[1])
+
+    def test_temporary_files_are_where_they_are_wanted(self, run, ok, folder, tmp_path):
+        ok("shard", folder / "ratings.csv", "--output", tmp_path / "shards")
+        train = ("train", tmp_path / "shards", *QUICK, "-o", tmp_path / "m.st", "--scratch")
+        ok(*train, tmp_path)
+        code, _, err = run(*train, tmp_path / "absent")
+        assert (code, err.count("\n")) == (1, 1)
+        assert "must be written to a temporary file" in err
+        assert str(tmp_path / "absent") in err
+        code, _, err = run("train", folder / "ratings.csv", "-o", "m.st", "--scratch", tmp_path)
+        assert code == 2
+        assert "--scratch must come with shards" in " ".join(err.split())
 
     def test_refuses_in_one_line(self, run, folder, tmp_path):
         code, _, err = run("shard", folder / "ratings.csv", "--buckets", 0, "-o", tmp_path / "s")

@@ -292,7 +292,7 @@ class TestDamage:
         shutil.copy(first, second)
         manifest = json.loads((whole.path / "manifest.json").read_text())
         forge(whole.path, buckets=[manifest["buckets"][n] for n in (0, 0, 2, 3)])
-        with pytest.raises(ValueError, match="is damaged: users have more ratings than counted"):
+        with pytest.raises(ValueError, match="is damaged: two buckets have the same user"):
             Shards(whole.path).to_ratings()
 
     def test_newer_formats_are_refused(self, whole):

@@ -20,9 +20,11 @@ from isthmus.data._npz import read_matrix
 from isthmus.data._parquet import names_in_parquet, read_parquet
 from isthmus.data._reading import name_file, refuse_damage
 from isthmus.data._text import read_text
+from isthmus.data._values import warn_of_values
 from isthmus.data.content import Content
 from isthmus.data.io import read_items, read_ratings
 from isthmus.data.ratings import CSR, Ratings
+from isthmus.data.shards import Shards, is_shards
 from isthmus.evaluation.evaluate import ERRORS, error_of
 from isthmus.evaluation.ranking import parse_metrics
 from isthmus.models.base import Recommender
@@ -101,8 +103,18 @@ def prepared(
     return ratings.log1p() if log1p else ratings
 
 
-def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]) -> Ratings:
-    """Read a file of ratings, or fetch a data set, and do to them what the options say."""
+def read_prepared(
+    path: Path,
+    reading: dict[str, Any],
+    preparing: dict[str, Any],
+    *,
+    mmap: bool = False,
+    scratch: Path | None = None,
+) -> Ratings:
+    """Read a file of ratings, or fetch a data set, and do to them what the options say.
+
+    With `mmap`, those of shards are put into temporary files in a folder, and mapped.
+    """
     if _is_data_set(path):
         if reading:
             raise ValueError(
@@ -114,7 +126,11 @@ def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]
         if preparing.get("log1p") or "threshold" in preparing:
             # which is what they say to do
             warnings.filterwarnings("ignore", ".*the ratings look like counts", UserWarning)
-        ratings = read_ratings(path, **reading)
+        if mmap and is_shards(path) and not reading:
+            ratings = Shards(path, scratch=scratch).to_ratings(mmap=True)
+            warn_of_values(ratings.values, str(path))
+        else:
+            ratings = read_ratings(path, **reading)
     return prepared(ratings, **preparing)
 
 

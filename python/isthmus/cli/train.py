@@ -23,6 +23,7 @@ from isthmus.cli._options import Source, command_with
 from isthmus.cli.predict import Metrics
 from isthmus.data.io import check_format, write_ratings
 from isthmus.data.ratings import Ratings
+from isthmus.data.shards import is_shards
 from isthmus.data.splits import train_test_split
 from isthmus.datasets import NAMES
 from isthmus.evaluation.evaluate import ERRORS, error_of
@@ -89,7 +90,8 @@ def train(
         Path,
         typer.Argument(
             metavar="RATINGS",
-            help=f"File of ratings, or the name of a data set: {', '.join(NAMES)}.",
+            help="File of ratings, folder of shards, or the name of a data set: "
+            f"{', '.join(NAMES)}.",
             show_default=False,
         ),
     ],
@@ -139,6 +141,15 @@ def train(
             "columns item and tokens, lists of strings.",
         ),
     ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where to put temporary files, up to 16 bytes a rating, of shards, which are "
+            "trained on without reading them into memory; by default in their own folder.",
+            show_default=False,
+        ),
+    ] = None,
     progress: Annotated[
         bool | None,
         typer.Option(
@@ -161,6 +172,8 @@ def train(
         raise typer.BadParameter(f"--content goes with --model {names}, but the model is {model}.")
     if metrics is not None and test_size is None:
         raise typer.BadParameter("--metrics must come with --test-size, which holds out a test.")
+    if scratch is not None and not is_shards(ratings):
+        raise typer.BadParameter(f"--scratch must come with shards, but {ratings} holds none.")
     if output is not None:
         check_output(output, ratings, validation, content)
     for part in split or ():
@@ -171,7 +184,7 @@ def train(
     recommender._check_parameters()
     recommender._wanted_metrics(metrics, "--metrics")
 
-    everything = read_prepared(ratings, reading, preparing)
+    everything = read_prepared(ratings, reading, preparing, mmap=True, scratch=scratch)
     print(f"{ratings}: {describe(everything)}", flush=True)
     known, test = everything, None
     if test_size is not None:

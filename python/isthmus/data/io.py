@@ -29,7 +29,7 @@ from isthmus.data._reading import Unpacked, name_file, printable, refuse_damage
 from isthmus.data._text import read_text
 from isthmus.data._values import as_missing, is_rating, warn_of_values
 from isthmus.data.ratings import Duplicates, Ratings
-from isthmus.data.shards import MANIFEST, Shards
+from isthmus.data.shards import Shards, is_shards
 
 __all__ = [
     "SEPARATORS",
@@ -122,7 +122,7 @@ def read_ratings(
     >>> read_ratings("ratings.dat")
     Ratings(1 users x 2 items, 2 ratings in [3, 5])
     """
-    if (Path(path) / MANIFEST).is_file():
+    if is_shards(path):
         given = (format, columns, header, separator, encoding, missing_values)
         if any(value is not None for value in given) or implicit or duplicates != "error":
             raise ValueError(

@@ -29,7 +29,7 @@ from isthmus.data._ids import IdArray, IdIndex, as_ids, encode
 from isthmus.data._matrices import check_named, checked_matrix
 from isthmus.data._values import as_missing
 
-__all__ = ["CSR", "Duplicates", "Ratings", "as_ratings", "in_memory"]
+__all__ = ["CSR", "Duplicates", "InFiles", "Ratings", "as_ratings", "in_memory", "mapped"]
 
 
 class Ratings:
@@ -666,13 +666,18 @@ class Ratings:
 class InFiles(Protocol):
     """Ratings that are not in memory yet, as `Shards` are."""
 
-    def to_ratings(self) -> Ratings:
-        """Read them."""
+    def to_ratings(self, *, mmap: bool = False) -> Ratings:
+        """Read them, or map them into memory."""
 
 
 def in_memory(X: Any) -> Any:
     """Read what a model is to be fitted to, if it is in files; leave anything else as it is."""
     return X.to_ratings() if isinstance(X, InFiles) else X
+
+
+def mapped(X: Any) -> Any:
+    """Map what a model is to be fitted to, if it is in files; leave anything else as it is."""
+    return X.to_ratings(mmap=True) if isinstance(X, InFiles) else X
 
 
 def as_ratings(

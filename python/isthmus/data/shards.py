@@ -6,24 +6,35 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from safetensors import safe_open
 
 from isthmus._util.checks import check_integer, shown
-from isthmus.data._csr import CSR, check_structure, has_increasing_rows, row_numbers, transpose
+from isthmus.data._csr import CSR, check_structure, has_increasing_rows, transpose
 from isthmus.data._id_tensors import id_layout, ids_from
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data._reading import name_file, refuse_damage
+from isthmus.data._scratch import scratch_array
 from isthmus.data._tensor_files import Layout, Tensor, Tensors, check_layout, map_tensors
 from isthmus.data.ratings import Ratings
 
-__all__ = ["FORMAT_VERSION", "MANIFEST", "Bucket", "Shards", "bucket_name", "checksum_of", "digest"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "Bucket",
+    "Shards",
+    "bucket_name",
+    "checksum_of",
+    "digest",
+    "is_shards",
+]
 
 FORMAT_VERSION = 1
 
@@ -35,7 +46,10 @@ _STATISTICS = ("mean", "deviation", "min", "max")
 
 _FIELDS = ("axis", "n_ratings", *_STATISTICS, "users", "items", "buckets")
 
-_CELLS_AT_ONCE = 1 << 22
+_CELLS_AT_ONCE = 1 << 21
+
+Allocate = Callable[[int, DTypeLike], NDArray[Any]]
+"""Makes an array of a length and a type."""
 
 
 class Bucket(NamedTuple):
@@ -65,10 +79,13 @@ class Shards:
     ----------
     path : str or os.PathLike
         The folder. Its manifest and ids are checked now, a bucket when it is read.
+    scratch : str or os.PathLike, optional
+        A folder for the temporary files of training, up to 16 bytes a rating; by default the same.
+        One that is held in memory, as ``/tmp`` often is, would defeat their purpose.
 
     Attributes
     ----------
-    path : pathlib.Path
+    path, scratch : pathlib.Path
     axis : {"user", "item"}
         Whose ids are the columns; rows are the other.
     shape : (int, int)
@@ -104,9 +121,12 @@ class Shards:
     Ratings(100 users x 50 items, 2,000 ratings in [1, 5])
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(
+        self, path: str | PathLike[str], *, scratch: str | PathLike[str] | None = None
+    ) -> None:
         self.path = Path(path)
-        if not (self.path / MANIFEST).is_file():
+        self.scratch = self.path if scratch is None else Path(scratch)
+        if not is_shards(path):
             raise FileNotFoundError(
                 f"{path} must be a folder that isthmus shard wrote, but it has no {MANIFEST}."
             )
@@ -179,38 +199,100 @@ class Shards:
         """Read one bucket after the other."""
         return map(self.bucket, range(self.n_buckets))
 
-    def to_ratings(self) -> Ratings:
-        """Read all buckets into one matrix in memory, with little more than that.
+    def to_ratings(self, *, mmap: bool = False) -> Ratings:
+        """Read all buckets into one matrix.
+
+        Parameters
+        ----------
+        mmap : bool, default False
+            Whether to put it into temporary files, 8 bytes a rating and as many more once a model
+            asks for rows of items, and map them into memory, so that the ratings may be larger than
+            that. The files have no name, and go with the last array that is in them.
 
         Returns
         -------
         Ratings
             Those that were sharded, without timestamps.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If a bucket is missing or damaged.
+        OSError
+            If there is no room for the files.
         """
-        n_items = self.shape[1]
-        counts = self.counts["user"]
-        indptr = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-        indices, values = np.empty(self.nnz, np.int32), np.empty(self.nnz, np.float32)
-        free = indptr[:-1].copy()
-        for bucket in self.buckets():
-            # users x items of the bucket, rows and columns in order
-            users, items, cells = bucket.rows, bucket.columns, bucket.cells
-            if self.axis == "user":
-                users, items, cells = items, users, transpose(cells, num_threads=1)
-            lengths = np.diff(cells.indptr)
-            if (free[users] + lengths > indptr[1:][users]).any():
-                raise ValueError(f"{self.path} is damaged: users have more ratings than counted.")
-            starts = np.repeat(free[users] - cells.indptr[:-1], lengths)
-            places = starts + np.arange(len(cells.indices))
-            indices[places], values[places] = items[cells.indices], cells.values
-            free[users] += lengths
-        if (free != indptr[1:]).any():
-            raise ValueError(f"{self.path} is damaged: users have fewer ratings than counted.")
-        if self.axis == "item":
-            _sort_rows(indptr, indices, values, n_items)
-        matrix = CSR(indptr, indices, values, self.shape)
+        if mmap:
+            return _MappedRatings(self)
         with name_file(self.path):
-            return Ratings(matrix, user_ids=self._users, item_ids=self._items)
+            return Ratings(
+                self._matrix("user", np.empty), user_ids=self._users, item_ids=self._items
+            )
+
+    def _matrix(self, rows: str, empty: Allocate) -> CSR:
+        """Assemble the ratings by users or by items, with little more memory than `empty` takes."""
+        indptr = np.concatenate(([0], np.cumsum(self.counts[rows], dtype=np.int64)))
+        shape = self.shape if rows == "user" else self.shape[::-1]
+        matrix = CSR(indptr, empty(self.nnz, np.int32), empty(self.nnz, np.float32), shape)
+        if rows == self.axis:
+            self._fill_from_columns(matrix)
+        else:
+            self._fill_from_rows(matrix)
+        return matrix
+
+    def _fill_from_columns(self, matrix: CSR) -> None:
+        """Fill in a matrix whose rows are the buckets' columns: each has its whole row."""
+        for bucket in self._all_buckets():
+            lines = transpose(bucket.cells, num_threads=1)
+            begins = matrix.indptr[bucket.columns]
+            lengths = np.diff(lines.indptr)
+            self._check_counts(lengths, matrix.indptr[bucket.columns + 1] - begins)
+            places = np.repeat(begins - lines.indptr[:-1], lengths)
+            places += np.arange(len(places))
+            matrix.indices[places] = bucket.rows[lines.indices]
+            matrix.values[places] = lines.values
+
+    def _fill_from_rows(self, matrix: CSR) -> None:
+        """Fill in a matrix whose rows are the buckets' rows, of which each has a part."""
+        for _ in self._all_buckets():  # which checks them
+            pass
+        for begin, end in _runs(matrix.indptr, _CELLS_AT_ONCE):
+            parts = [self._part(number, begin, end) for number in range(self.n_buckets)]
+            lines = _merged(parts, matrix.shape[1], end - begin)
+            del parts
+            self._check_counts(np.diff(lines.indptr), np.diff(matrix.indptr[begin : end + 1]))
+            cells = slice(matrix.indptr[begin], matrix.indptr[end])
+            matrix.indices[cells], matrix.values[cells] = lines.indices, lines.values
+
+    def _part(self, number: int, begin: int, end: int) -> _Part:
+        """Read the cells of some rows from a bucket that has been checked."""
+        tensors = map_tensors(self.path / bucket_name(number))
+        first, last = np.searchsorted(tensors["rows"], [begin, end])
+        ends = tensors["indptr"][first : last + 1]
+        cells = slice(ends[0], ends[-1])
+        return _Part(
+            tensors["rows"][first:last] - np.int32(begin),
+            np.diff(ends),
+            tensors["columns"][tensors["indices"][cells]],
+            tensors["values"][cells].copy(),
+        )
+
+    def _all_buckets(self) -> Iterator[Bucket]:
+        """Read one bucket after the other, and check that each column is in one of them."""
+        missing = np.ones(len(self.counts[self.axis]), np.bool_)
+        for bucket in self.buckets():
+            if not missing[bucket.columns].all():
+                raise ValueError(f"{self.path} is damaged: two buckets have the same {self.axis}.")
+            missing[bucket.columns] = False
+            yield bucket
+        if missing.any():
+            raise ValueError(f"{self.path} is damaged: there is a {self.axis} in no bucket.")
+
+    def _check_counts(self, found: NDArray[np.int64], counted: NDArray[np.int64]) -> None:
+        if (found != counted).any():
+            which = "more" if (found > counted).any() else "fewer"
+            raise ValueError(
+                f"{self.path} is damaged: it has {which} ratings of an id than counted."
+            )
 
     def _check_sizes(self) -> None:
         """Refuse a folder that lacks a bucket, or that does not explain the number of ratings."""
@@ -271,6 +353,11 @@ _BUCKET: Layout = {
     "indices": Tensor(np.int32, (None,)),
     "values": Tensor(np.float32, (None,)),
 }
+
+
+def is_shards(path: str | PathLike[str]) -> bool:
+    """Return whether a path is that of a folder that `shard` wrote."""
+    return (Path(path) / MANIFEST).is_file()
 
 
 def bucket_name(number: int) -> str:
@@ -335,19 +422,53 @@ def _check_positions(positions: NDArray[np.int32], n: int, name: str) -> None:
         raise ValueError(f"its {name} must lie between 0 and {n - 1:,}, but they do not")
 
 
-def _sort_rows(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    values: NDArray[np.float32],
-    n_columns: int,
-) -> None:
-    """Bring the cells of each row in order of their columns, some rows at a time."""
+class _Part(NamedTuple):
+    """Cells of one bucket: rows, how many each has, and the cells' columns and values."""
+
+    rows: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+
+def _runs(indptr: NDArray[np.int64], cells: int) -> Iterator[tuple[int, int]]:
+    """Cut rows into runs of at most so many cells, or of one row."""
     begin, n_rows = 0, len(indptr) - 1
     while begin < n_rows:
-        end = int(np.searchsorted(indptr, indptr[begin] + _CELLS_AT_ONCE, side="right")) - 1
+        end = int(np.searchsorted(indptr, indptr[begin] + cells, side="right")) - 1
         end = min(max(end, begin + 1), n_rows)
-        cells = slice(indptr[begin], indptr[end])
-        rows = row_numbers(indptr[begin : end + 1]).astype(np.int64)
-        order = np.argsort(rows * n_columns + indices[cells])
-        indices[cells], values[cells] = indices[cells][order], values[cells][order]
+        yield begin, end
         begin = end
+
+
+def _merged(parts: list[_Part], n_columns: int, n_rows: int) -> CSR:
+    """Return the rows whose cells lie in parts, no two of which share a column."""
+    lengths = np.concatenate([part.lengths for part in parts])
+    stacked = CSR(
+        np.concatenate(([0], np.cumsum(lengths))),
+        np.concatenate([part.columns for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        (len(lengths), n_columns),
+    )
+    # there and back again is a sort: a column has cells of one part, whose rows increase
+    by_columns = transpose(stacked, num_threads=1)
+    rows = np.concatenate([part.rows for part in parts])[by_columns.indices]
+    return transpose(by_columns._replace(indices=rows, shape=(n_columns, n_rows)), num_threads=1)
+
+
+class _MappedRatings(Ratings):
+    """The ratings of shards in temporary files, by users and, once that is asked for, by items."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        with name_file(shards.path):
+            super().__init__(self._matrix("user"), user_ids=shards._users, item_ids=shards._items)
+
+    def rows(self, orientation: Literal["user", "item"], *, num_threads: int = 0) -> CSR:
+        """Return the ratings by users or by items, as `Ratings.rows` does."""
+        if orientation == "item":
+            return self._matrix("item")
+        return super().rows(orientation, num_threads=num_threads)
+
+    def _matrix(self, rows: str) -> CSR:
+        return self._shards._matrix(rows, partial(scratch_array, self._shards.scratch))

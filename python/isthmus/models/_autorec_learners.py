@@ -213,28 +213,26 @@ class Learner:
 
     def _prior(self, codes: Floats) -> ColumnPrior:
         weights = self._network.weights()
-        matrix, offset, factor = self.matrix, self.offsets.row, self.reader.target_factor
-        if self.offsets.column is not None:
-            targets = self._targets()
-            matrix, offset, factor = matrix._replace(values=targets), None, 1.0
+        centred = self.offsets.column is not None
         return ColumnPrior.of(
             weights["decoder.weights"][:, np.newaxis],
             weights["decoder.bias"].T,
             codes,
-            matrix,
-            row_offset=offset,
-            scale=factor,
+            self.matrix,
+            row_offset=None if centred else self.offsets.row,
+            scale=1.0 if centred else self.reader.target_factor,
+            targets=self._targets if centred else None,
         )
 
-    def _targets(self) -> Floats:
-        """Return each cell's target."""
+    def _targets(self, cells: slice, rows: NDArray[np.int64]) -> Floats:
+        """Return the targets of some cells, given their rows."""
         row, column = self.offsets
         assert row is not None
         assert column is not None
-        values = self.matrix.values - np.repeat(row, np.diff(self.matrix.indptr))
-        values -= column[self.matrix.indices]
+        values = self.matrix.values[cells] - row[rows]
+        values -= column[self.matrix.indices[cells]]
         values *= np.float32(self.reader.target_factor)
-        return values if self._cell_offset is None else values - self._cell_offset
+        return values if self._cell_offset is None else values - self._cell_offset[cells]
 
 
 class LbfgsLearner(Learner):

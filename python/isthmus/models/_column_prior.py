@@ -45,11 +45,13 @@ class ColumnPrior(NamedTuple):
         *,
         row_offset: Floats | None = None,
         scale: float | None = None,
+        targets: Targets | None = None,
     ) -> ColumnPrior:
         """Estimate it from columns of weights (columns x outputs x k) and bias (columns x outputs).
 
         `matrix` has the ratings that they were trained on. With a `scale`, an error costs its
         square: (rating - offset of the row) x scale - output; without, a negative log-likelihood.
+        `targets` take the place of the ratings.
         """
         # einsum, and not a product of matrices: its sums do not depend on the number of threads
         counts = np.diff(matrix.indptr).astype(np.float64)
@@ -66,7 +68,7 @@ class ColumnPrior(NamedTuple):
             level = levels[:, 0] / scale
             offset = np.zeros(matrix.shape[0]) if row_offset is None else row_offset
             noise = scale**2 * residual_variance(
-                matrix, lambda rows, columns: offset[rows] + level[columns]
+                matrix, lambda rows, columns: offset[rows] + level[columns], targets
             )
         spread = levels[popularity > 0]
         mean_level = spread.mean(axis=0)
@@ -108,15 +110,28 @@ class ColumnPrior(NamedTuple):
         return cls(weights, bias, center, float(penalty[0]))
 
 
+Targets = Callable[[slice, NDArray[np.int64]], Floats]
+"""Returns what some stored cells are to be, given their rows."""
+
+
 def residual_variance(
-    matrix: CSR, expected: Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[Any]]
+    matrix: CSR,
+    expected: Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[Any]],
+    targets: Targets | None = None,
 ) -> float:
-    """Mean square of what stored values differ from those expected at their rows and columns by."""
+    """Mean square of what stored values differ from those expected at their rows and columns by.
+
+    `targets` take the place of the values.
+    """
     total = 0.0
     for cells in blocks(len(matrix.indices)):
-        rows = np.searchsorted(matrix.indptr, np.arange(cells.start, cells.stop), side="right") - 1
-        residuals = matrix.values[cells] - expected(rows, matrix.indices[cells])
-        total += float(np.sum(np.square(residuals, dtype=np.float64)))
+        residuals = np.empty(cells.stop - cells.start)
+        for few in blocks(len(residuals), 1 << 18):  # so that what is made on the way is small
+            some = slice(cells.start + few.start, cells.start + few.stop)
+            rows = np.searchsorted(matrix.indptr, np.arange(some.start, some.stop), "right") - 1
+            values = matrix.values[some] if targets is None else targets(some, rows)
+            residuals[few] = values - expected(rows, matrix.indices[some])
+        total += float(np.sum(np.square(residuals, out=residuals)))
     return total / len(matrix.indices)
 
 

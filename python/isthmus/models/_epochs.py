@@ -15,7 +15,7 @@ from isthmus._util.checks import check_bool, check_integer, check_share
 from isthmus._util.interrupts import uninterrupted
 from isthmus._util.random import check_seed, seed_from
 from isthmus.data._alignment import ratings_among
-from isthmus.data.ratings import Ratings, as_ratings, in_memory
+from isthmus.data.ratings import InFiles, Ratings, as_ratings, mapped
 from isthmus.data.splits import split_off
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._receipts import recorded, went_on
@@ -70,7 +70,8 @@ class EpochModel(Recommender, abstract=True):
         """Train from the start; `data` is what `_initialize` takes beside the ratings."""
         self._check_parameters()
         callbacks = as_callbacks(callbacks)
-        ratings = as_ratings(in_memory(X))
+        self._check_files(X, validation)
+        ratings = as_ratings(mapped(X))
         seed = seed_from(self.random_state)
         part, held_out = self._hold_out(ratings, validation, seed)
         self._check_ratings(part, anew=True)
@@ -116,10 +117,19 @@ class EpochModel(Recommender, abstract=True):
         if not self._fitted:
             return self._start(X, epochs, validation, callbacks)
         type(self)(**vars(self._next_structure()))._check_parameters()
-        ratings = ratings_among(self._users, self._items, in_memory(X), "X")
+        self._check_files(X, validation)
+        ratings = ratings_among(self._users, self._items, mapped(X), "X")
         part, held_out = self._hold_out(ratings, validation, self._seed)
         self._check_ratings(part, anew=False)
         return self._train(ratings, part, epochs, held_out, callbacks)
+
+    def _check_files(self, X: Any, validation: Any) -> None:
+        """Refuse to hold out a part of ratings in files, which both parts would be copied from."""
+        if isinstance(X, InFiles) and validation is None and self.validation_fraction is not None:
+            raise ValueError(
+                "validation_fraction must be None for shards, of which no part is held out without "
+                "reading all into memory: pass validation=..., or fit to shards.to_ratings()."
+            )
 
     def _hold_out(self, ratings: Ratings, validation: Any, seed: int) -> tuple[Ratings, Any]:
         """Return the ratings to train on, and what `_prepare` makes of those to validate on."""

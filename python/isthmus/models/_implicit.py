@@ -113,6 +113,8 @@ class ImplicitRecommender(EpochModel, abstract=True):
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, whatever its value. A matrix's positions become the ids.
+            Shards are mapped into memory from temporary files, and need `validation` in place of
+            `validation_fraction`.
         validation : Ratings, scipy.sparse array or matrix, or HeldOutUsers, optional
             What should rank high after each epoch: further cells of the users of `X`, or users who
             are not in it, as `hold_out_users` gives them.

@@ -31,8 +31,18 @@ LEAST_DEVIATION = 1e-15
 
 def deviation_of(ratings: Ratings) -> float:
     """Return the standard deviation of ratings, or 1 if all are alike."""
-    deviation = float(np.std(ratings.values, dtype=np.float64))
+    mean = ratings.values.mean(dtype=np.float64)
+    deviation = float(np.sqrt(_squares(ratings.values, mean) / ratings.nnz))
     return deviation if deviation > LEAST_DEVIATION else 1.0
+
+
+def _squares(values: Floats, mean: np.float64) -> float:
+    """Sum the squared differences from a mean, to the bit as `numpy.std`, with little memory."""
+    if len(values) <= 1 << 20:
+        return float(np.square(np.subtract(values, mean, dtype=np.float64)).sum())
+    middle = len(values) // 2
+    middle -= middle % 8  # where NumPy's sum cuts an array
+    return _squares(values[:middle], mean) + _squares(values[middle:], mean)
 
 
 class HeldOut(NamedTuple):
@@ -70,7 +80,8 @@ class RatingModel(EpochModel, abstract=True):
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
-            matrix's positions become the ids.
+            matrix's positions become the ids. Shards are trained on out of core, and need
+            `validation` in place of `validation_fraction`.
         validation : Ratings or scipy.sparse array or matrix, optional
             Ratings to measure the RMSE on after each epoch, with users and items of `X`.
         callbacks : iterable of callable, optional
