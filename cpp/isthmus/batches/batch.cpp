@@ -135,6 +135,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
     const float survivor_scale =
         masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
     const float input_scale = transform.input_scale * survivor_scale;
+    const bool keeps_more = !place_.empty() || transform.cell_weight;
     std::uint32_t* back = front + blocks;
     std::uint32_t words[kStrip];
     float unit_values[kStrip];
@@ -184,10 +185,12 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
                 column_[place] = to.column;
                 input_[place] = masked ? 0.0f : input * input_factor;
                 target_[place] = transform.target(value, id, columns[i], strip + i);
-                if (!place_.empty()) {
-                    place_[place] = static_cast<std::int32_t>(strip + i - row_begin);
+                if (keeps_more) {
+                    if (!place_.empty()) {
+                        place_[place] = static_cast<std::int32_t>(strip + i - row_begin);
+                    }
+                    if (transform.cell_weight) weight_[place] = transform.cell_weight[strip + i];
                 }
-                if (transform.cell_weight) weight_[place] = transform.cell_weight[strip + i];
             }
         }
         for (index_t b = 0; b < blocks; ++b) {

@@ -101,8 +101,13 @@ def prepared(
     return ratings.log1p() if log1p else ratings
 
 
-def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]) -> Ratings:
-    """Read a file of ratings, or fetch a data set, and do to them what the options say."""
+def read_prepared(
+    path: Path, reading: dict[str, Any], preparing: dict[str, Any], *, counts: bool = False
+) -> Ratings:
+    """Read a file of ratings, or fetch a data set, and do to them what the options say.
+
+    `counts` says that the ratings are known to be counts.
+    """
     if _is_data_set(path):
         if reading:
             raise ValueError(
@@ -111,7 +116,7 @@ def read_prepared(path: Path, reading: dict[str, Any], preparing: dict[str, Any]
             )
         return prepared(datasets.fetch(str(path)), **preparing)
     with warnings.catch_warnings():
-        if preparing.get("log1p") or "threshold" in preparing:
+        if counts or preparing.get("log1p") or "threshold" in preparing:
             # which is what they say to do
             warnings.filterwarnings("ignore", ".*the ratings look like counts", UserWarning)
         ratings = read_ratings(path, **reading)

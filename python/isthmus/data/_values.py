@@ -70,7 +70,7 @@ def warn_of_values(values: Floats, name: str) -> None:
             f"{name}: the ratings look like counts, with a mean of {mean:.3g}, a standard "
             f"deviation of {deviation:.3g} and a highest of {high:.6g}, so that a few large ones "
             f"outweigh all others. Take their logarithms with log1p(), or what is at least a "
-            f"threshold with binarize(threshold).",
+            f'threshold with binarize(threshold); a top-N model may have weights="log1p".',
             stacklevel=3,
         )
 

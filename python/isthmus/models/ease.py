@@ -402,7 +402,7 @@ def choose_regularization(rows: CSR, num_threads: int) -> float:
     """
     matrix = as_scipy(rows)
     if len(rows.values):
-        matrix = sparse.csr_array(matrix, dtype=np.float32)  # a copy
+        matrix = sparse.csr_array(matrix, dtype=np.float32, copy=True)
         matrix.data[:] = np.square(rows.values)
         matrix.eliminate_zeros()
     count = column_counts(matrix.indices, rows.shape[1])
