@@ -82,31 +82,34 @@ def measured(model: Any, test: Ratings) -> dict[str, float]:
     }
 
 
-def candidates(name: str, weights: str | None, parts: Parts) -> Iterator[tuple[float, Any]]:
+def candidates(name: str, parts: Parts, **fixed: Any) -> Iterator[tuple[float, Any]]:
     """Give parameters to choose from, each with its validation metric."""
     if name == "EASE":
         for regularization in LAMBDAS:
-            model = EASE(regularization=regularization, weights=weights).fit(parts.train)
+            model = EASE(regularization=regularization, **fixed).fit(parts.train)
             value = model.evaluate(parts.validation, METRIC)[METRIC]
             yield value, {"regularization": regularization}
         return
-    model = MODELS[name](weights=weights, epochs=EPOCHS, patience=20, random_state=0)
+    model = MODELS[name](epochs=EPOCHS, patience=20, **fixed)
     model.fit(parts.train, validation=parts.validation)
     for epoch in model.history_:
         yield epoch.metrics[METRIC], {"epochs": epoch.index + 1}
 
 
-def run(name: str, weights: str | None, parts: Parts) -> Found:
+def run(name: str, weights: str | None, parts: Parts, threads: int) -> Found:
     """Choose on validation data, train on it as well, and test."""
-    validation, parameters = max(candidates(name, weights, parts), key=lambda one: one[0])
-    seed = {} if name == "EASE" else {"random_state": 0}
-    model = MODELS[name](weights=weights, **parameters, **seed).fit(parts.both)
+    fixed: dict[str, Any] = {"weights": weights, "num_threads": threads}
+    if name != "EASE":
+        fixed["random_state"] = 0
+    validation, parameters = max(candidates(name, parts, **fixed), key=lambda one: one[0])
+    model = MODELS[name](**parameters, **fixed).fit(parts.both)
     return Found(parameters, validation, measured(model, parts.test))
 
 
-def spread(values: NDArray[Any]) -> str:
+def spread(values: NDArray[Any], digits: int = 4) -> str:
     """Mean and standard deviation."""
-    return f"{values.mean():.4f} +- {values.std(ddof=1) if len(values) > 1 else 0:.4f}"
+    deviation = values.std(ddof=1) if len(values) > 1 else 0.0
+    return f"{values.mean():.{digits}f} +- {deviation:.{digits}f}"
 
 
 def gain(found: dict[str | None, list[Found]], weights: str | None, metric: str) -> str:
@@ -114,7 +117,7 @@ def gain(found: dict[str | None, list[Found]], weights: str | None, metric: str)
     ours, plain = (
         np.array([one.test[metric] for one in found[which]]) for which in (weights, None)
     )
-    return spread(100 * (ours / plain - 1)) if weights else ""
+    return spread(100 * (ours / plain - 1), 1) if weights else ""
 
 
 def row(name: str, weights: str | None, found: dict[str | None, list[Found]]) -> list[str]:
@@ -131,7 +134,7 @@ def row(name: str, weights: str | None, found: dict[str | None, list[Found]]) ->
             for metric in (METRIC, "often")
             for text in (
                 spread(np.array([one.test[metric] for one in own])),
-                gain(found, weights, metric).replace(".00", "."),
+                gain(found, weights, metric),
             )
         ),
     ]
@@ -157,7 +160,7 @@ def main() -> None:
         for seed in range(options.splits):
             parts = split(ratings, seed)
             for weights in WEIGHTINGS:
-                one = run(name, weights, parts)
+                one = run(name, weights, parts, options.threads)
                 found[weights].append(one)
                 print(name, seed, weights, one, flush=True)
         rows += [row(name, weights, found) for weights in WEIGHTINGS]
