@@ -53,6 +53,7 @@ def core_rows(core: ModuleType, rows: reference.Rows) -> Any:
         input_factor=rows.input_factor,
         column_offset=rows.column_offset,
         cell_offset=rows.cell_offset,
+        cell_weight=rows.cell_weight,
     )
 
 

@@ -109,6 +109,7 @@ RATED = {
     "clip": BOOLEANS,
 }
 OPTIMIZERS = ("adam", "adagrad", "sgd")
+WEIGHTS = (None, None, "values", "log1p")
 
 RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
     "AutoRec": SHARED
@@ -160,6 +161,7 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "EASE": {
         "regularization": (1e-3, 0.5, 500.0, "auto"),
+        "weights": WEIGHTS,
         "num_threads": (1, 0),
         "verbose": (False,),
     },
@@ -175,6 +177,7 @@ RANGES: dict[str, dict[str, tuple[Any, ...]]] = {
         "dropout": (0.0, 0.5, 0.99),
         "likelihood": ("multinomial", "multinomial", "bernoulli", "gaussian"),
         "sampled_items": (None, None, None, 1, 4, 100),
+        "weights": WEIGHTS,
     },
 }
 RANGES["DualAutoRec"] = {
@@ -197,6 +200,7 @@ RANGES["CDAE"] = SHARED | RANKED | {
     "regularization": REGULARIZATIONS,
     "corruption": (0.0, 0.5, 0.99),
     "negatives": (0, 1, 5, 50),
+    "weights": WEIGHTS,
     "optimizer": OPTIMIZERS,
     "learning_rate": RATES,
     "batch_size": (256, 1, 3),

@@ -157,6 +157,7 @@ class Rows:
     input_factor: NDArray[np.float32] | None = None
     column_offset: NDArray[np.float32] | None = None
     cell_offset: NDArray[np.float32] | None = None
+    cell_weight: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -191,6 +192,11 @@ class Rows:
         if self.cell_offset is not None:
             targets -= self.spread(self.cell_offset)
         return np.where(observed, inputs, 0), np.where(observed, targets, 0), observed
+
+    def weights(self) -> Floats:
+        """Return how often each cell's loss counts, 0 where nothing is stored."""
+        none = np.ones(len(self.values))
+        return self.spread(none if self.cell_weight is None else self.cell_weight)
 
 
 def biases(
@@ -257,30 +263,30 @@ class Autoencoder:
         self,
         inputs: Floats,
         targets: Floats,
-        observed: NDArray[np.bool_],
+        weights: Floats | NDArray[np.bool_],
         kept: list[Floats] | None = None,
     ) -> float:
-        """Return the sum of squared errors on observed cells."""
+        """Return the weighted sum of squared errors; cells that are not observed have weight 0."""
         errors = self.reconstruct(self.encode(inputs, kept)[-1]) - targets
-        return float(np.sum(np.square(errors, where=observed, out=np.zeros_like(errors))))
+        return float(np.sum(weights * errors**2))
 
     def loss(
         self,
         inputs: Floats,
         targets: Floats,
-        observed: NDArray[np.bool_],
+        weights: Floats | NDArray[np.bool_],
         decay: float,
         kept: list[Floats] | None = None,
     ) -> float:
         """Return the squared error plus (decay / 2) ||weights||^2; biases are not decayed."""
         penalty = sum(np.sum(w**2) for name, w in self.weights.items() if "weights" in name)
-        return self.squared_error(inputs, targets, observed, kept) + decay / 2 * float(penalty)
+        return self.squared_error(inputs, targets, weights, kept) + decay / 2 * float(penalty)
 
     def gradients(
         self,
         inputs: Floats,
         targets: Floats,
-        observed: NDArray[np.bool_],
+        weights: Floats | NDArray[np.bool_],
         decay: float,
         kept: list[Floats] | None = None,
     ) -> Weights:
@@ -290,7 +296,7 @@ class Autoencoder:
         w = self.weights["decoder.weights"]
         z = codes[-1] @ w.T + self.weights["decoder.bias"]
         errors = ACTIVATIONS[self.output_activation](z) - targets
-        errors = 2 * errors * DERIVATIVES[self.output_activation](z) * observed
+        errors = 2 * errors * DERIVATIVES[self.output_activation](z) * weights
         gradients = {
             "decoder.weights": errors.T @ codes[-1] + decay * w,
             "decoder.bias": errors.sum(axis=0, keepdims=True),
@@ -349,6 +355,7 @@ class Trainer:
         `predictions` is filled with the output for each stored cell.
         """
         inputs, targets, observed = rows.inputs_and_targets()
+        weights = rows.weights()
         order = shuffled(np.flatnonzero(observed.any(axis=1)), self.seed, epoch)
         total = 0.0
         outputs = np.zeros(inputs.shape)
@@ -360,9 +367,9 @@ class Trainer:
             kept = self.kept(ids, epoch)
             share = len(ids) / len(order)
             decay = self.regularization * share
-            total += self.model.squared_error(x, targets[ids], observed[ids], kept)
+            total += self.model.squared_error(x, targets[ids], weights[ids], kept)
             outputs[ids] = self.model.reconstruct(self.model.encode(x, kept)[-1])
-            gradients = self.model.gradients(x, targets[ids], observed[ids], decay, kept)
+            gradients = self.model.gradients(x, targets[ids], weights[ids], decay, kept)
             for name, gradient in gradients.items():
                 if (
                     "hidden" in name
@@ -407,6 +414,42 @@ class Trainer:
             for layer, units in enumerate(self.model.hidden)
         ]
         return [np.where(draw < rate, 0, 1 / (1 - np.float64(rate))) for draw in draws]
+
+
+# Mult-DAE with one hidden layer (Liang, Krishnan, Hoffman, Jebara, WWW 2018), with weights of cells
+
+
+def multinomial_gradients(
+    parameters: Weights, weights: Floats, observed: NDArray[np.bool_], kept: Floats, likelihood: str
+) -> tuple[float, Weights]:
+    """Return a batch's negative log likelihood, and the gradient of its mean over the rows.
+
+    `kept` multiplies the inputs (dropout).
+    """
+    x = np.sqrt(weights)
+    x = kept * x / np.linalg.norm(x, axis=1, keepdims=True)
+    h = np.tanh(x @ parameters["encoder.weights"] + parameters["encoder.bias"])
+    z = h @ parameters["decoder.weights"].T + parameters["decoder.bias"]
+    counts = np.where(observed, weights, 1)  # of each term, also of items that a row has not
+    ones = observed.astype(np.float64)
+    if likelihood == "multinomial":
+        logs = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+        loss = -np.sum(weights * logs)
+        errors = weights.sum(axis=1, keepdims=True) * np.exp(logs) - weights
+    elif likelihood == "bernoulli":
+        loss = np.sum(counts * (np.logaddexp(0, z) - ones * z))
+        errors = counts * (sigmoid(z) - ones)
+    else:
+        loss = np.sum(counts * (ones - z) ** 2) / 2
+        errors = counts * (z - ones)
+    errors = errors / len(x)
+    back = (errors @ parameters["decoder.weights"]) * (1 - h**2)
+    return float(loss), {
+        "encoder.weights": x.T @ back,
+        "encoder.bias": back.sum(axis=0, keepdims=True),
+        "decoder.weights": errors.T @ h,
+        "decoder.bias": errors.sum(axis=0, keepdims=True),
+    }
 
 
 # What follows a training run

@@ -54,7 +54,7 @@ def slope(name, h):
     return {"identity": np.ones_like(h), "sigmoid": h * (1 - h), "tanh": 1 - h * h}[name]
 
 
-def reference_epoch(weights, rows, settings, seed):
+def reference_epoch(weights, rows, settings, seed, counts=None):
     """An epoch of AdaGrad in float64, batch by batch; changes the weights."""
     n_items = len(weights["encoder.weights"])
     tied = "decoder.weights" not in weights
@@ -81,14 +81,17 @@ def reference_epoch(weights, rows, settings, seed):
             h = activation(settings["activation"], z)
             chosen = np.concatenate([positives, negatives])
             target = np.r_[np.ones(len(positives)), np.zeros(len(negatives))]
+            times = np.ones(len(chosen))
+            if counts is not None:
+                times[: len(positives)] = counts[user]
             score = weights[output][chosen] @ h + weights["decoder.bias"][0, chosen]
             if settings["logistic"]:
                 y = activation("sigmoid", score)
-                error = y - target
-                total -= np.sum(target * np.log(y) + (1 - target) * np.log(1 - y))
+                error = times * (y - target)
+                total -= np.sum(times * (target * np.log(y) + (1 - target) * np.log(1 - y)))
             else:
-                error = 2 * (score - target)
-                total += np.sum((score - target) ** 2)
+                error = 2 * times * (score - target)
+                total += np.sum(times * (score - target) ** 2)
             cells += len(chosen)
             dz = (error @ weights[output][chosen]) * slope(settings["activation"], h)
             gradient[output][chosen] += np.outer(error, h)
@@ -113,6 +116,12 @@ def test_an_epoch_is_that_of_the_reference(name, logistic, tied, regularization)
     check_epoch(name, logistic, tied, regularization, n_items=60, units=7)
 
 
+@pytest.mark.parametrize("logistic", [True, False])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_weighted_epoch_is_that_of_the_reference(logistic, tied):
+    check_epoch("sigmoid", logistic, tied, 0.3, n_items=60, units=7, weighted=True)
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_many_items_and_units_are_those_of_the_reference(tied):
     # more items than one block of the core's has, and more units than its registers
@@ -133,7 +142,7 @@ def make_trainer(model, cells, regularization=0.0):
     )
 
 
-def check_epoch(name, logistic, tied, regularization, n_items, units):
+def check_epoch(name, logistic, tied, regularization, n_items, units, weighted=False):
     rng = np.random.default_rng(0)
     rows = [
         np.sort(rng.choice(n_items, size, replace=False)).astype(np.int32)
@@ -156,8 +165,12 @@ def check_epoch(name, logistic, tied, regularization, n_items, units):
     trainer = make_trainer(model, sum(map(len, rows)), regularization)
     indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
     indices = np.concatenate(rows)
-    loss, cells = trainer.run_epoch(indptr, indices, 0, 0.05)
-    expected, expected_cells = reference_epoch(weights, rows, settings, 11)
+    counts = None
+    if weighted:
+        counts = [(3 * rng.random(len(row))).astype(np.float32) for row in rows]
+    given = None if counts is None else np.concatenate(counts)
+    loss, cells = trainer.run_epoch(indptr, indices, 0, 0.05, weights=given)
+    expected, expected_cells = reference_epoch(weights, rows, settings, 11, counts)
     assert cells == expected_cells
     assert loss == pytest.approx(expected, rel=1e-5)
     for key, array in model.weights().items():

@@ -306,6 +306,12 @@ class TestTrain:
         (tmp_path / "r.csv").write_text(lines.replace("-1", "9000"))
         assert "like counts" in run(*args)[2]
         ok(*args, "--log1p")
+        model = (*args[:2], "--model", "ease", "--test-size", "5")
+        assert "EASE(weights='log1p')" in ok(*model, "--weights", "log1p")
+        for option in (("--implicit",), ("--threshold", "5")):
+            code, _, err = run(*model, "--weights", "log1p", *option)
+            assert code == 2
+            assert f"--weights must not come with {option[0]}, which makes all values 1." in err
 
     def test_shows_the_option_that_names_columns(self, run, tmp_path):
         (tmp_path / "r.csv").write_text("whom,artistID,how much\n1,2,3\n")

@@ -310,6 +310,48 @@ def test_what_is_read_may_depend_on_row_column_and_cell(core, optimizer, corrupt
     assert_weights_close(snapshot(trained), model.weights, TOLERANCES[optimizer])
 
 
+def weighted(rows, seed=0):
+    """Rows with weights, some of which are 0."""
+    rng = np.random.default_rng(seed)
+    rows.cell_weight = (rng.integers(0, 4, len(rows.values)) * rng.random(len(rows.values))).astype(
+        np.float32
+    )
+    assert (rows.cell_weight == 0).any()
+    return rows
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("output", ["identity", "sigmoid"])
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_errors_of_cells_count_by_their_weights(core, optimizer, output, hidden):
+    model = reference.Autoencoder(19, hidden, "tanh", output, seed=5)
+    options = {**combination(optimizer, ("mask", 0.4), 0.0), "batch_size": 5}
+    rate = OPTIMIZERS[optimizer]
+    plain, _ = train(core, model, ratings(), rate, 2, **options)
+    weights, _ = train(core, model, weighted(ratings()), rate, 2, **options)
+    assert np.abs(weights["decoder.weights"] - plain["decoder.weights"]).max() > 1e-4
+    assert_trains_as_the_reference(core, model, weighted(ratings()), rate, 2, **options)
+
+
+def test_weights_of_one_change_no_bit(core):
+    rows = ratings()
+    model = reference.Autoencoder(19, (7,), "sigmoid", seed=5)
+    expected, results = train(core, model, rows, 0.01, 2, optimizer="adam", batch_size=5)
+    rows.cell_weight = np.ones(len(rows.values), np.float32)
+    weights, same = train(core, model, rows, 0.01, 2, optimizer="adam", batch_size=5)
+    assert same == results
+    for name, array in expected.items():
+        assert_array_equal(weights[name], array, err_msg=name)
+
+
+def test_outputs_of_weighted_cells_are_refused(core):
+    rows = weighted(ratings())
+    trainer = core_trainer(core, core_model(core, reference.Autoencoder(19, (4,))), rows)
+    outputs = np.zeros(len(rows.values), np.float32)
+    with pytest.raises(RuntimeError, match="need cells without weights"):
+        trainer.run_epoch(core_rows(core, rows), 0, 0.1, predictions=outputs)
+
+
 def test_a_matrix_and_its_transpose_have_the_same_cells_masked(core):
     # an identity of one unit and no bias: an item's code is the sum of its inputs that are left
     rng = np.random.default_rng(0)

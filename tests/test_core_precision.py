@@ -58,6 +58,18 @@ def test_columns_that_skip_batches_move_as_in_float32(core, optimizer):
     assert_moves_alike(before, after, expected, 0.05)
 
 
+@pytest.mark.parametrize("optimizer", RATES)
+def test_weighted_cells_move_as_in_float32(core, optimizer):
+    rows = data()
+    rng = np.random.default_rng(0)
+    rows.cell_weight = (2 * rng.random(len(rows.values))).astype(np.float32)
+    before, expected, errors = train(core, (40,), rows, optimizer=optimizer)
+    _, after, rounded_errors = train(core, (40,), rows, optimizer=optimizer, precision="bfloat16")
+    divides = optimizer in ("adagrad", "adam")
+    assert_moves_alike(before, after, expected, 0.05 if divides else 0.01)
+    np.testing.assert_allclose(rounded_errors, errors, rtol=2e-3)
+
+
 def test_state_of_16_bits_sees_steps_far_below_its_resolution(core):
     # each of 400 steps adds less than half a unit in the last place to the mean of squares
     rows = data(cols=20)

@@ -20,14 +20,16 @@ struct Rows {
     Array<std::int64_t> indptr;
     Array<std::int32_t> indices;
     Array<float> values;
-    OptionalArray<float> input_offset, target_offset, input_factor, column_offset, cell_offset;
+    OptionalArray<float> input_offset, target_offset, input_factor, column_offset, cell_offset,
+        cell_weight;
     CsrView matrix;
     RowTransform transform;
 
     Rows(Array<std::int64_t> indptr_, Array<std::int32_t> indices_, Array<float> values_,
          index_t cols, OptionalArray<float> input_offset_, OptionalArray<float> target_offset_,
          float input_scale, float target_scale, OptionalArray<float> input_factor_,
-         OptionalArray<float> column_offset_, OptionalArray<float> cell_offset_)
+         OptionalArray<float> column_offset_, OptionalArray<float> cell_offset_,
+         OptionalArray<float> cell_weight_)
         : indptr(std::move(indptr_)),
           indices(std::move(indices_)),
           values(std::move(values_)),
@@ -36,6 +38,7 @@ struct Rows {
           input_factor(std::move(input_factor_)),
           column_offset(std::move(column_offset_)),
           cell_offset(std::move(cell_offset_)),
+          cell_weight(std::move(cell_weight_)),
           matrix(csr_view(indptr, indices, values, cols)) {
         transform.input_offset = data_or_null(input_offset, matrix.rows, "input_offset");
         transform.target_offset = data_or_null(target_offset, matrix.rows, "target_offset");
@@ -44,6 +47,7 @@ struct Rows {
         transform.input_factor = data_or_null(input_factor, matrix.rows, "input_factor");
         transform.column_offset = data_or_null(column_offset, matrix.cols, "column_offset");
         transform.cell_offset = data_or_null(cell_offset, values.size(), "cell_offset");
+        transform.cell_weight = data_or_null(cell_weight, values.size(), "cell_weight");
     }
 };
 
@@ -174,18 +178,19 @@ void register_autoencoder(py::module_& module) {
     py::class_<Rows>(module, "Rows", py::module_local(),
                      "CSR rows to train on or to encode; a row's stored values v become inputs "
                      "(v - input_offset) * input_scale * input_factor and targets (v - "
-                     "target_offset - column_offset) * target_scale - cell_offset. The arrays are "
-                     "not copied, and "
-                     "cell_offset may be written to between epochs.")
-        .def(py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t,
-                      OptionalArray<float>, OptionalArray<float>, float, float,
-                      OptionalArray<float>, OptionalArray<float>, OptionalArray<float>>(),
-             py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
-             py::arg("values").noconvert(), py::arg("cols"), py::kw_only(),
-             py::arg("input_offset") = py::none(), py::arg("target_offset") = py::none(),
-             py::arg("input_scale") = 1.0f, py::arg("target_scale") = 1.0f,
-             py::arg("input_factor") = py::none(), py::arg("column_offset") = py::none(),
-             py::arg("cell_offset") = py::none());
+                     "target_offset - column_offset) * target_scale - cell_offset. A cell's loss "
+                     "counts cell_weight times. The arrays are not copied, and cell_offset may be "
+                     "written to between epochs.")
+        .def(
+            py::init<Array<std::int64_t>, Array<std::int32_t>, Array<float>, index_t,
+                     OptionalArray<float>, OptionalArray<float>, float, float, OptionalArray<float>,
+                     OptionalArray<float>, OptionalArray<float>, OptionalArray<float>>(),
+            py::arg("indptr").noconvert(), py::arg("indices").noconvert(),
+            py::arg("values").noconvert(), py::arg("cols"), py::kw_only(),
+            py::arg("input_offset") = py::none(), py::arg("target_offset") = py::none(),
+            py::arg("input_scale") = 1.0f, py::arg("target_scale") = 1.0f,
+            py::arg("input_factor") = py::none(), py::arg("column_offset") = py::none(),
+            py::arg("cell_offset") = py::none(), py::arg("cell_weight") = py::none());
 
     py::class_<Autoencoder>(module, "Autoencoder", py::module_local(),
                             "Sparse input, dense hidden layers, masked output.")
@@ -228,15 +233,16 @@ void register_autoencoder(py::module_& module) {
              py::arg("seed"), py::arg("num_threads"), py::arg("first_column") = 0,
              py::arg("hidden_regularization") = py::none(), py::arg("transposed") = false,
              py::arg("bias_regularization") = 0.0f, py::arg("precision") = "float32")
-        .def("run_epoch", &run_autoencoder_epoch, py::arg("rows"), py::arg("epoch"),
-             py::arg("learning_rate"), py::kw_only(), py::arg("progress") = py::none(),
-             py::arg("reduce") = py::none(), py::arg("filled") = py::none(),
-             py::arg("predictions") = py::none(),
-             "One pass over the rows: the summed squared error on the targets' scale, and the "
-             "number of cells it is over. `learning_rate` is one, or an array of one for each "
-             "batch; `predictions` gets each cell's output while it was trained on. `progress` is "
-             "called with the rows done before each "
-             "batch; `reduce` sums a block in place over machines that share the columns.")
+        .def(
+            "run_epoch", &run_autoencoder_epoch, py::arg("rows"), py::arg("epoch"),
+            py::arg("learning_rate"), py::kw_only(), py::arg("progress") = py::none(),
+            py::arg("reduce") = py::none(), py::arg("filled") = py::none(),
+            py::arg("predictions") = py::none(),
+            "One pass over the rows: the weighted sum of squared errors on the targets' scale, and "
+            "the number of cells it is over. `learning_rate` is one, or an array of one for each "
+            "batch; `predictions` gets each cell's output while it was trained on. `progress` is "
+            "called with the rows done before each "
+            "batch; `reduce` sums a block in place over machines that share the columns.")
         .def(
             "evaluate", &bind_evaluate, py::arg("rows"), py::kw_only(), py::arg("epoch") = 0,
             py::arg("progress") = py::none(),

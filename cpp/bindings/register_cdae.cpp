@@ -66,9 +66,10 @@ std::unique_ptr<CdaeTrainer> make_cdae_trainer(Cdae& model, const std::string& o
 
 py::tuple run_cdae_epoch(CdaeTrainer& trainer, const Array<std::int64_t>& indptr,
                          const Array<std::int32_t>& indices, index_t epoch, float learning_rate,
-                         const py::object& progress) {
+                         const OptionalArray<float>& weights, const py::object& progress) {
     const CdaeShape& shape = trainer.shape();
-    const CsrView rows = ascending_pattern(indptr, indices, shape.items);
+    CsrView rows = ascending_pattern(indptr, indices, shape.items);
+    rows.values = data_or_null(weights, indices.size(), "weights");
     require(rows.rows == shape.users, "there must be a row per user");
     CdaeResult result;
     {
@@ -116,8 +117,10 @@ void register_cdae(py::module_& module) {
              py::arg("num_threads"))
         .def("run_epoch", &run_cdae_epoch, py::arg("indptr").noconvert(),
              py::arg("indices").noconvert(), py::arg("epoch"), py::arg("learning_rate"),
-             py::kw_only(), py::arg("progress") = py::none(),
-             "One pass; returns the loss, summed over positives and negatives, and their number.")
+             py::kw_only(), py::arg("weights").noconvert() = py::none(),
+             py::arg("progress") = py::none(),
+             "One pass; returns the loss, summed over positives, each as often as its weight says, "
+             "and negatives, and their number.")
         .def("keep_best", &CdaeTrainer::keep_best)
         .def("restore_best", &CdaeTrainer::restore_best);
 

@@ -32,8 +32,10 @@ std::unique_ptr<MultinomialAutoencoder> make_multinomial(index_t inputs, const U
 
 py::array_t<float> bind_encode_multinomial(const MultinomialAutoencoder& model,
                                            const Array<std::int64_t>& indptr,
-                                           const Array<std::int32_t>& indices, int num_threads) {
-    const CsrView rows = csr_pattern(indptr, indices, model.shape.inputs);
+                                           const Array<std::int32_t>& indices,
+                                           const OptionalArray<float>& weights, int num_threads) {
+    CsrView rows = csr_pattern(indptr, indices, model.shape.inputs);
+    rows.values = data_or_null(weights, indices.size(), "weights");
     py::array_t<float> codes({rows.rows, model.decoder.cols()});
     const MatrixView out{codes.mutable_data(), rows.rows, model.decoder.cols(),
                          model.decoder.cols()};
@@ -69,8 +71,10 @@ std::unique_ptr<MultinomialTrainer> make_multinomial_trainer(
 py::tuple run_multinomial_epoch(MultinomialTrainer& trainer, const Array<std::int64_t>& indptr,
                                 const Array<std::int32_t>& indices, index_t cols, index_t epoch,
                                 float learning_rate, double beta, double annealing,
-                                index_t first_step, const py::object& progress) {
-    const CsrView rows = csr_pattern(indptr, indices, cols);
+                                index_t first_step, const OptionalArray<float>& weights,
+                                const py::object& progress) {
+    CsrView rows = csr_pattern(indptr, indices, cols);
+    rows.values = data_or_null(weights, indices.size(), "weights");
     MultinomialResult result;
     {
         const auto poll = make_poll(progress);
@@ -94,7 +98,8 @@ void register_vae(py::module_& module) {
         .def("weights", &layer_weights<MultinomialAutoencoder>,
              "NumPy views of the weights, by name; writing changes the model.")
         .def("encode", &bind_encode_multinomial, py::arg("indptr").noconvert(),
-             py::arg("indices").noconvert(), py::kw_only(), py::arg("num_threads") = 1,
+             py::arg("indices").noconvert(), py::kw_only(),
+             py::arg("weights").noconvert() = py::none(), py::arg("num_threads") = 1,
              "What the decoder's weights are multiplied with (rows x units of the last layer).");
 
     py::class_<MultinomialTrainer>(module, "MultinomialTrainer", py::module_local(),
@@ -104,12 +109,15 @@ void register_vae(py::module_& module) {
              py::arg("batch_size"), py::arg("dropout"), py::arg("likelihood") = "multinomial",
              py::arg("sampled_items") = 0, py::arg("noise") = 1.0f, py::arg("seed"),
              py::arg("num_threads"), py::arg("precision") = "float32")
-        .def("run_epoch", &run_multinomial_epoch, py::arg("indptr").noconvert(),
-             py::arg("indices").noconvert(), py::arg("cols"), py::arg("epoch"),
-             py::arg("learning_rate"), py::kw_only(), py::arg("beta"), py::arg("annealing"),
-             py::arg("first_step") = 0, py::arg("progress") = py::none(),
-             "One pass; returns the negative log likelihood, the KL divergence, both summed over "
-             "rows, and the rows. KL is weighed by min(beta, (first_step + steps) / annealing).")
+        .def(
+            "run_epoch", &run_multinomial_epoch, py::arg("indptr").noconvert(),
+            py::arg("indices").noconvert(), py::arg("cols"), py::arg("epoch"),
+            py::arg("learning_rate"), py::kw_only(), py::arg("beta"), py::arg("annealing"),
+            py::arg("first_step") = 0, py::arg("weights").noconvert() = py::none(),
+            py::arg("progress") = py::none(),
+            "One pass; returns the negative log likelihood, the KL divergence, both summed over "
+            "rows, and the rows. KL is weighed by min(beta, (first_step + steps) / annealing), and "
+            "each cell's part of the likelihood by its weight.")
         .def_property_readonly("steps", &MultinomialTrainer::steps,
                                "Taken since the trainer was made.")
         .def("keep_best", &MultinomialTrainer::keep_best)

@@ -13,6 +13,7 @@ from isthmus.data._alignment import ratings_among
 from isthmus.data._fingerprint import fingerprint
 from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.models import _files
+from isthmus.models._cell_weights import aligned_weights
 from isthmus.models._receipts import Receipt, fingerprint_of
 from isthmus.models.base import Recommender
 
@@ -45,7 +46,12 @@ class Verification:
 
 
 def verify(
-    path: str | PathLike[str], ratings: Any, *, validation: Any = None, num_threads: int = 0
+    path: str | PathLike[str],
+    ratings: Any,
+    *,
+    validation: Any = None,
+    weights: Any = None,
+    num_threads: int = 0,
 ) -> Verification:
     """Check that a model file comes from some ratings: compare their fingerprint, and train again.
 
@@ -58,6 +64,8 @@ def verify(
     validation : optional
         The validation data that `fit` was given, which is needed where it had a part in the
         weights, as by stopping early.
+    weights : optional
+        The weights of the ratings that `fit` was given.
     num_threads : int, default 0
         To train with; 0: all that this process may use. Bits do not depend on it.
 
@@ -105,11 +113,12 @@ def verify(
         )
         return Verification(False, False, (other,))
     known = "The ratings are those that the model was trained on."
-    why_not = _obstacle(model, receipt, validation)
+    counted = None if weights is None else aligned_weights(weights, given)
+    why_not = _obstacle(model, receipt, validation, counted)
     if why_not is not None:
         return Verification(True, None, (known, why_not))
     try:
-        again = _trained_again(model, receipt, given, validation, num_threads)
+        again = _trained_again(model, receipt, given, validation, counted, num_threads)
     except RuntimeError as error:  # as where it diverges
         return Verification(True, False, (known, f"Training again failed: {error}"))
     changed = _changed(model._tensors(), _files.as_saved(again._tensors(), path))
@@ -122,7 +131,7 @@ def verify(
     return Verification(True, False, (known, f"Training again gave other bits, in {names}."))
 
 
-def _obstacle(model: Any, receipt: Receipt, validation: Any) -> str | None:
+def _obstacle(model: Any, receipt: Receipt, validation: Any, weights: Ratings | None) -> str | None:
     """Return why the bits cannot be checked, if they cannot."""
     if receipt.steps != ("fit",):
         then = ", ".join(receipt.steps[1:])
@@ -137,6 +146,10 @@ def _obstacle(model: Any, receipt: Receipt, validation: Any) -> str | None:
         )
     if validation is not None and fingerprint_of(validation) != receipt.validation:
         return "The weights were not checked: the validation data are not those of training."
+    if weights is None and receipt.weights is not None:
+        return "The model cannot be checked without the weights of the ratings that fit was given."
+    if weights is not None and fingerprint(weights) != receipt.weights:
+        return "The model was not checked: the weights of the ratings are not those of training."
     for member in getattr(model, "models", ()):
         if getattr(member, "random_state", 0) is None:
             return (
@@ -152,7 +165,12 @@ def _stops_early(model: Any) -> bool:
 
 
 def _trained_again(
-    model: Any, receipt: Receipt, ratings: Ratings, validation: Any, num_threads: int
+    model: Any,
+    receipt: Receipt,
+    ratings: Ratings,
+    validation: Any,
+    weights: Ratings | None,
+    num_threads: int,
 ) -> Recommender:
     again = _files.unfitted(**_files.description(model), kinds=Recommender._models)
     if receipt.seed is not None:
@@ -160,7 +178,7 @@ def _trained_again(
     again.set_params(num_threads=num_threads)
     # in the order of the file, and with its users and items, of which some may have no rating
     own = ratings_among(model._users, model._items, ratings, "ratings")
-    trained: Recommender = again._fit_again(own, validation, model)
+    trained: Recommender = again._fit_again(own, validation, model, weights)
     return trained
 
 

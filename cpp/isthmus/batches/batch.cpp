@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 
 #include "isthmus/core/parallel.hpp"
@@ -21,6 +22,16 @@ constexpr index_t kScannedColumnsPerCell = 16;
 template <class T>
 void grow(std::vector<T>& v, index_t size) {
     if (v.size() < static_cast<std::size_t>(size)) v.resize(static_cast<std::size_t>(size));
+}
+
+// The factor that gives the roots of a row's values, or its ones, the length 1.
+float unit_of(const CsrView& matrix, index_t row) {
+    auto total = static_cast<double>(matrix.row_nnz(row));
+    if (matrix.values) {
+        const float* const values = matrix.values + matrix.indptr[row];
+        total = std::accumulate(values, values + matrix.row_nnz(row), 0.0);
+    }
+    return total > 0.0 ? static_cast<float>(1.0 / std::sqrt(total)) : 0.0f;
 }
 
 }  // namespace
@@ -58,6 +69,11 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
         grow(place_, cells);
     } else {
         place_.clear();
+    }
+    if (transform.cell_weight) {
+        grow(weight_, cells);
+    } else {
+        weight_.clear();
     }
     grow(lists_.row_, cells);
     grow(lists_.input_, cells);
@@ -119,6 +135,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
     const float survivor_scale =
         masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
     const float input_scale = transform.input_scale * survivor_scale;
+    const bool keeps_more = !place_.empty() || transform.cell_weight;
     std::uint32_t* back = front + blocks;
     std::uint32_t words[kStrip];
     float unit_values[kStrip];
@@ -136,15 +153,17 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
             back[b] = segment[b * rows_ + 1];
         }
         const index_t row_begin = matrix.indptr[id], row_end = matrix.indptr[id + 1];
-        if (transform.unit_rows) {
-            const auto cells = static_cast<double>(matrix.row_nnz(id));
-            std::fill_n(unit_values, std::min(matrix.row_nnz(id), kStrip),
-                        static_cast<float>(1.0 / std::sqrt(cells)));
-        }
+        const float unit = transform.unit_rows ? unit_of(matrix, id) : 1.0f;
         for (index_t strip = row_begin; strip < row_end; strip += kStrip) {
             const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
             const std::int32_t* columns = matrix.indices + strip;
             const float* values = transform.unit_rows ? unit_values : matrix.values + strip;
+            if (transform.unit_rows) {
+                for (index_t i = 0; i < size; ++i) {
+                    unit_values[i] =
+                        matrix.values ? std::sqrt(matrix.values[strip + i]) * unit : unit;
+                }
+            }
             if (masks && corruption.transposed) {
                 mask.words_of_rows(columns, size, static_cast<std::uint32_t>(id), words, shift);
             } else if (masks) {
@@ -166,8 +185,11 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
                 column_[place] = to.column;
                 input_[place] = masked ? 0.0f : input * input_factor;
                 target_[place] = transform.target(value, id, columns[i], strip + i);
-                if (!place_.empty()) {
-                    place_[place] = static_cast<std::int32_t>(strip + i - row_begin);
+                if (keeps_more) {
+                    if (!place_.empty()) {
+                        place_[place] = static_cast<std::int32_t>(strip + i - row_begin);
+                    }
+                    if (transform.cell_weight) weight_[place] = transform.cell_weight[strip + i];
                 }
             }
         }

@@ -25,8 +25,10 @@ struct RowTransform {
     const float* input_factor = nullptr;   // per row of the matrix, on its inputs; null: 1
     const float* column_offset = nullptr;  // per column of the matrix, of targets; null: 0
     const float* cell_offset = nullptr;    // per cell of the matrix, on the targets' scale; null: 0
+    const float* cell_weight = nullptr;    // per cell of the matrix, of its loss; null: 1
 
-    // Replaces the stored values (which may be null) by ones, scaled so that a row has length 1.
+    // Replaces the stored values by their roots, or by ones if they are null, scaled so that a row
+    // has length 1.
     bool unit_rows = false;
 
     // Target of a cell with this value, at `place` of the matrix's arrays.
@@ -118,6 +120,8 @@ public:
     const std::int32_t* column() const { return column_.data(); }  // internal columns
     const float* input() const { return input_.data(); }
     const float* target() const { return target_.data(); }
+    // Of each cell's loss; null where all are 1.
+    const float* weight() const { return weight_.empty() ? nullptr : weight_.data(); }
     const std::int32_t* place() const { return place_.data(); }  // in its row of the matrix
     // The decoder's error, written in the place of the target it came from.
     float* error() { return target_.data(); }
@@ -149,6 +153,7 @@ private:
     std::vector<std::int32_t> column_;
     std::vector<std::int32_t> place_;  // empty unless it is kept
     std::vector<float> input_, target_;
+    std::vector<float> weight_;        // empty unless cells have weights
     std::vector<std::uint32_t> slot_;  // per column, while its block is listed: its list; else 0
     ColumnLists lists_;
 };

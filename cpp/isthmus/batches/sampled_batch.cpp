@@ -72,6 +72,7 @@ void SampledBatch::start(const CsrView& matrix, const std::int32_t* ids, index_t
     if (item_.size() < static_cast<std::size_t>(total)) {
         item_.resize(static_cast<std::size_t>(total));
     }
+    weight_.resize(matrix.values ? item_.size() : 0);
     if (by_row_.size() < segments) by_row_.resize(segments);
 }
 
@@ -102,6 +103,7 @@ void SampledBatch::put_back(std::unique_ptr<Scratch> scratch) {
 void SampledBatch::sample_row(const CsrView& matrix, std::int32_t id, index_t row,
                               const Philox& negatives, const Philox& mask, Scratch& scratch) {
     const std::int32_t* own = matrix.indices + matrix.indptr[id];
+    const float* own_weight = matrix.values ? matrix.values + matrix.indptr[id] : nullptr;
     const std::int32_t* const own_end = matrix.indices + matrix.indptr[id + 1];
     const index_t n = own_end - own;
     const auto key = static_cast<std::uint32_t>(id);
@@ -134,6 +136,7 @@ void SampledBatch::sample_row(const CsrView& matrix, std::int32_t id, index_t ro
             const bool masked = Philox::to_uniform(*word++) < options_.corruption;
             back -= masked ? 1 : 0;
             item_[masked ? back : at] = *own;
+            if (own_weight) weight_[masked ? back : at] = *own_weight++;
             at += masked ? 0 : 1;
         }
         cells.input_end = at;

@@ -26,8 +26,8 @@ public:
     };
     explicit SampledBatch(const Options& options);
 
-    // Begins a batch of rows ids[0..count) of `matrix`, whose columns ascend. Call sample() for all
-    // rows next, and then sort().
+    // Begins a batch of rows ids[0..count) of `matrix`, whose columns ascend and whose values (or
+    // null, for 1) are the positives' weights. Call sample() for all rows next, and then sort().
     void start(const CsrView& matrix, const std::int32_t* ids, index_t count);
 
     // Fills in rows [begin, end), by the draws and the rows' ids alone. Different threads may fill
@@ -48,7 +48,8 @@ public:
     struct Cells {
         index_t row;
         const std::int32_t* item;
-        index_t first;  // their place among the batch's
+        const float* weight;  // of the positives; null where all are 1
+        index_t first;        // their place among the batch's
         index_t inputs, positives, size;
     };
     // Calls body(cells) for a row's blocks that have any of its cells, or a block's rows, in order.
@@ -88,8 +89,9 @@ private:
                   const Body& body) const {
         for (std::size_t i = begin; i < end; ++i) {
             const Segment& at = segments[i];
-            body(Cells{at.row, item_.data() + at.begin, at.begin, at.input_end - at.begin,
-                       at.positives_end - at.begin, at.end - at.begin});
+            body(Cells{at.row, item_.data() + at.begin,
+                       weight_.empty() ? nullptr : weight_.data() + at.begin, at.begin,
+                       at.input_end - at.begin, at.positives_end - at.begin, at.end - at.begin});
         }
     }
     std::unique_ptr<Scratch> take_scratch();
@@ -101,6 +103,7 @@ private:
     index_t shift_, blocks_, rows_ = 0;
     std::vector<std::uint32_t> start_;  // per row: its first cell; and the end
     std::vector<std::int32_t> item_;
+    std::vector<float> weight_;  // as the items; empty unless positives have weights
     // Segments that have a cell, row by row (with unused room between rows), and block by block.
     std::vector<Segment> by_row_, by_block_;
     std::vector<std::size_t> row_begin_, row_end_, block_begin_;

@@ -77,9 +77,18 @@ void add_items(const SampledBatch::Cells& cells, ConstMatrixView weights, const 
     });
 }
 
+// Fills in the weights of a row's cells in a block, those of negatives being 1; returns them, or
+// null where all are 1.
+const float* weights_of(const SampledBatch::Cells& cells, float* weights) {
+    if (cells.weight == nullptr) return nullptr;
+    std::copy_n(cells.weight, cells.positives, weights);
+    std::fill(weights + cells.positives, weights + round_up(cells.size, kLanes), 1.0f);
+    return weights;
+}
+
 // Replaces values, the positives' first, by errors; returns the loss.
 template <bool Logistic>
-double measure(float* values, index_t positives, index_t size) {
+double measure(float* values, const float* weights, index_t positives, index_t size) {
     const auto n_positives = static_cast<float>(positives);
     const auto end = static_cast<float>(size);
     Floats losses = {};
@@ -96,6 +105,11 @@ double measure(float* values, index_t positives, index_t size) {
             const Floats difference = z - select(positive, broadcast(1.0f), Floats{});
             loss = difference * difference;
             error = 2.0f * difference;
+        }
+        if (weights) {
+            const Floats weight = load(weights + first);
+            loss *= weight;
+            error *= weight;
         }
         losses += select(place < end, loss, Floats{});
         store(values + first, error);
@@ -131,7 +145,7 @@ SampledOutput::SampledOutput(const SampledBatch& batch, index_t units, index_t r
     const index_t items = batch.block_items();
     for (index_t s = 0; s < slices_; ++s) {
         parts_.emplace_back(rows, units);
-        work_.push_back({Matrix(1, items), Matrix(items, units), Matrix(1, items),
+        work_.push_back({Matrix(1, items), Matrix(1, items), Matrix(items, units), Matrix(1, items),
                          std::vector<std::uint8_t>(static_cast<std::size_t>(items)), 0.0});
     }
 }
@@ -162,8 +176,10 @@ double SampledOutput::decode(Parameter& weights, Parameter& bias, ConstMatrixVie
             batch_->for_each_of_block(block, [&](const SampledBatch::Cells& own) {
                 const index_t r = own.row;
                 multiply_items(own, w, bias.weights->row(0), h.row(r), values);
-                work.loss += logistic_ ? measure<true>(values, own.positives, own.size)
-                                       : measure<false>(values, own.positives, own.size);
+                const float* cell_weights = weights_of(own, work.weights.row(0));
+                work.loss += logistic_
+                                 ? measure<true>(values, cell_weights, own.positives, own.size)
+                                 : measure<false>(values, cell_weights, own.positives, own.size);
                 add_items(own, w, values, dh.row(r));
                 if (step) {
                     add_output(block, own, h.row(r), values, work);

@@ -7,6 +7,8 @@
 //
 //     logistic   - t log sigmoid(z) - (1 - t) log(1 - sigmoid(z))    dz = sigmoid(z) - t
 //     square     (z - t)^2                                           dz = 2 (z - t)
+//
+// If positives have weights, their losses count so many times.
 
 #include <cstdint>
 #include <vector>
@@ -45,7 +47,7 @@ public:
 private:
     // What a slice of blocks works with, block after block.
     struct Work {
-        Matrix values;                      // of a row's cells in a block
+        Matrix values, weights;             // of a row's cells in a block
         Matrix gradient, bias_gradient;     // of a block's items, zeros between uses
         std::vector<std::uint8_t> touched;  // which of them are not, likewise
         double loss;                        // of its blocks

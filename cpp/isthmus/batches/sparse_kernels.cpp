@@ -22,16 +22,32 @@ struct Decoded {
     int columns = 0;
 };
 
+// Weights of cells that all count 1, which the compiler leaves out.
+struct Ones {
+    constexpr float operator[](index_t) const { return 1.0f; }
+    constexpr Ones operator+(index_t) const { return {}; }
+};
+
+// Calls body with the weights of a batch's cells.
+template <class Body>
+void with_weights(const Batch& batch, const Body& body) {
+    if (batch.weight()) {
+        body(batch.weight());
+    } else {
+        body(Ones{});
+    }
+}
+
 // The errors of G columns' values z, which take the place of the targets; and their loss.
-template <int G>
-ISTHMUS_INLINE void measure_errors(float* z, const DecodeRule& rule, float* target, float* error,
-                                   double& squared_error) {
+template <int G, class Weights>
+ISTHMUS_INLINE void measure_errors(float* z, const DecodeRule& rule, float* target, Weights weight,
+                                   float* error, double& squared_error) {
     if (rule.activation == Activation::identity) {
 #pragma GCC unroll 8
         for (int g = 0; g < G; ++g) {
             const float difference = z[g] - target[g];
-            squared_error += double{difference} * difference;
-            error[g] = 2.0f * difference;
+            squared_error += double{difference} * difference * double{weight[g]};
+            error[g] = 2.0f * difference * weight[g];
         }
     } else {
         alignas(64) float slope[kGroupFloats];
@@ -43,8 +59,8 @@ ISTHMUS_INLINE void measure_errors(float* z, const DecodeRule& rule, float* targ
         }
         for (int g = 0; g < G; ++g) {
             const float difference = z[g] - target[g];
-            squared_error += double{difference} * difference;
-            error[g] = 2.0f * difference * slope[g];
+            squared_error += double{difference} * difference * double{weight[g]};
+            error[g] = 2.0f * difference * slope[g] * weight[g];
         }
     }
 #pragma GCC unroll 8
@@ -85,10 +101,10 @@ ISTHMUS_INLINE void multiply_group(const Decoded& before, const float* h,
     for (int g = 0; g < G; ++g) z[g] = sum(sums[g]);
 }
 
-template <int G>
+template <int G, class Weights>
 void decode_group(Decoded& before, const float* h, float* dh, index_t width,
                   const std::int32_t* columns, ConstMatrixView w, const DecodeRule& rule,
-                  float* target, double& squared_error) {
+                  float* target, Weights cell_weight, double& squared_error) {
     const float* weights[G];
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) weights[g] = w.row(columns[g]);
@@ -98,7 +114,7 @@ void decode_group(Decoded& before, const float* h, float* dh, index_t width,
     });
 #pragma GCC unroll 8
     for (int g = 0; g < G; ++g) z[g] += rule.bias[columns[g]];
-    measure_errors<G>(z, rule, target, before.error, squared_error);
+    measure_errors<G>(z, rule, target, cell_weight, before.error, squared_error);
     before.hidden_error = dh;
     before.columns = G;
 #pragma GCC unroll 8
@@ -133,8 +149,9 @@ void multiply_columns(const half_t* h, ConstHalfView w, const std::int32_t* colu
 }
 
 // Replaces a strip's targets by errors; returns its loss.
+template <class Weights>
 double measure_strip(float* z, const DecodeRule& rule, const std::int32_t* columns, index_t count,
-                     float* target) {
+                     float* target, Weights weight) {
     for (index_t i = 0; i < count; ++i) z[i] += rule.bias[columns[i]];
     alignas(64) float slope[kStrip];
     if (rule.activation != Activation::identity) {
@@ -150,8 +167,8 @@ double measure_strip(float* z, const DecodeRule& rule, const std::int32_t* colum
     double squared_error = 0.0;
     for (index_t i = 0; i < count; ++i) {
         const float difference = z[i] - target[i];
-        squared_error += double{difference} * difference;
-        target[i] = 2.0f * difference * slope[i];
+        squared_error += double{difference} * difference * double{weight[i]};
+        target[i] = 2.0f * difference * slope[i] * weight[i];
     }
     return squared_error;
 }
@@ -193,8 +210,11 @@ void encode_rows(const Batch& batch, Range rows, ConstMatrixView v, MatrixView h
     for (index_t b = 0; b < batch.layout().blocks(); ++b) encode_block(batch, b, rows, v, h);
 }
 
-void decode_block(Batch& batch, index_t block, Range rows, ConstMatrixView w,
-                  const DecodeRule& rule, ConstMatrixView h, MatrixView dh, double* squared_error) {
+namespace {
+
+template <class Weights>
+void decode_rows(Batch& batch, index_t block, Range rows, ConstMatrixView w, const DecodeRule& rule,
+                 ConstMatrixView h, MatrixView dh, Weights weights, double* squared_error) {
     const index_t width = h.width();
     Decoded before;
     for (index_t r = rows.begin; r < rows.end; ++r) {
@@ -204,7 +224,7 @@ void decode_block(Batch& batch, index_t block, Range rows, ConstMatrixView w,
             with_count<kGroup>(cells.end - i, [&](auto group) {
                 constexpr int G = decltype(group)::value;
                 decode_group<G>(before, h.row(r), dh.row(r), width, batch.column() + i, w, rule,
-                                batch.error() + i, loss);
+                                batch.error() + i, weights + i, loss);
                 i += G;
             });
         }
@@ -217,8 +237,9 @@ void decode_block(Batch& batch, index_t block, Range rows, ConstMatrixView w,
 
 // Half as many bytes: a strip's weights are still in the first-level cache when its errors are
 // known.
-void decode_block(Batch& batch, index_t block, Range rows, ConstHalfView w, const DecodeRule& rule,
-                  ConstHalfView h, MatrixView dh, double* squared_error) {
+template <class Weights>
+void decode_rows(Batch& batch, index_t block, Range rows, ConstHalfView w, const DecodeRule& rule,
+                 ConstHalfView h, MatrixView dh, Weights weights, double* squared_error) {
     for (index_t r = rows.begin; r < rows.end; ++r) {
         const Batch::Segment cells = batch.segment(block, r);
         for (index_t i = cells.begin; i < cells.end; i += kStrip) {
@@ -227,10 +248,26 @@ void decode_block(Batch& batch, index_t block, Range rows, ConstHalfView w, cons
             alignas(64) float z[kStrip] = {};
             multiply_columns(h.row(r), w, columns, count, z);
             float* error = batch.error() + i;
-            squared_error[r] += measure_strip(z, rule, columns, count, error);
+            squared_error[r] += measure_strip(z, rule, columns, count, error, weights + i);
             add_columns(w, columns, error, count, dh.row(r));
         }
     }
+}
+
+}  // namespace
+
+void decode_block(Batch& batch, index_t block, Range rows, ConstMatrixView w,
+                  const DecodeRule& rule, ConstMatrixView h, MatrixView dh, double* squared_error) {
+    with_weights(batch, [&](auto weights) {
+        decode_rows(batch, block, rows, w, rule, h, dh, weights, squared_error);
+    });
+}
+
+void decode_block(Batch& batch, index_t block, Range rows, ConstHalfView w, const DecodeRule& rule,
+                  ConstHalfView h, MatrixView dh, double* squared_error) {
+    with_weights(batch, [&](auto weights) {
+        decode_rows(batch, block, rows, w, rule, h, dh, weights, squared_error);
+    });
 }
 
 template void encode_block(const Batch&, index_t, Range, ConstMatrixView, MatrixView);

@@ -26,8 +26,9 @@ struct DecodeRule {
     const float* bias = nullptr;  // per internal column
 };
 
-// For every observed cell: z = W_column . H_row + bias; its error 2 (f(z) - target) f'(z) replaces
-// the target in the batch; dH += E W; squared_error[row] += (f(z) - target)^2.
+// For every observed cell with a weight w: z = W_column . H_row + bias; its error
+// 2 w (f(z) - target) f'(z) replaces the target in the batch; dH += E W;
+// squared_error[row] += w (f(z) - target)^2.
 void decode_block(Batch& batch, index_t block, Range rows, ConstMatrixView w,
                   const DecodeRule& rule, ConstMatrixView h, MatrixView dh, double* squared_error);
 void decode_block(Batch& batch, index_t block, Range rows, ConstHalfView w, const DecodeRule& rule,

@@ -118,6 +118,9 @@ EpochResult Trainer::run_epoch(const CsrView& matrix, const RowTransform& transf
     if (predictions && model_.shape.output_activation != Activation::identity) {
         throw std::logic_error("predictions of an epoch need an identity output");
     }
+    if (predictions && transform.cell_weight) {
+        throw std::logic_error("predictions of an epoch need cells without weights");
+    }
     const auto order = shuffled(filled ? *filled : filled_rows(matrix), options_.seed, epoch);
     const index_t size = batch_rows();
     const index_t batches = (static_cast<index_t>(order.size()) + size - 1) / size;

@@ -1,11 +1,12 @@
 #pragma once
 // Training an autoencoder on observed cells by mini-batches of rows.
 //
-//     min over the weights of  sum over rows, observed cells of (reconstruction - target)^2
+//     min over the weights of  sum over rows, observed cells of w (reconstruction - target)^2
 //                              + (lambda / 2) (||V||^2 + ||W||^2) + (lambda_A / 2) ||A||^2
 //
-// A batch's step has the gradient of its own rows' errors and its share of the rows of the decay:
-// exactly what a dense framework computes with masked squared loss and the same optimizer.
+// where w is a cell's own weight, or 1. A batch's step has the gradient of its own rows' errors and
+// its share of the rows of the decay: exactly what a dense framework computes with masked squared
+// loss and the same optimizer.
 //
 // Every step moves every weight, by its decay and by what the optimizer remembers. Columns without
 // a cell in the batch skip it, and catch up when a batch next reads them (sparse_kernels.hpp): up
@@ -53,7 +54,7 @@ struct TrainingOptions {
 };
 
 struct EpochResult {
-    double squared_error = 0.0;  // on the targets' scale, summed over the epoch's observed cells
+    double squared_error = 0.0;  // on the targets' scale, weighted sum over the epoch's cells
     index_t cells = 0;
 };
 
@@ -88,7 +89,7 @@ public:
     // One pass over the rows that hold any cell, in an order drawn for this epoch. `rates` has a
     // learning rate for each batch, or one for all. `predictions` (or null) gets the output for
     // every cell of the matrix, by its batch's weights and its corrupted inputs, on the targets'
-    // scale; it needs an identity output. `poll` is called
+    // scale; it needs an identity output and cells without weights. `poll` is called
     // before each batch with the number of rows done; if it throws, the weights stay as after the
     // last whole batch (while it runs, some have steps to catch up). If columns are split over
     // machines, `filled` lists the rows that hold a cell on any of them, in ascending order, so

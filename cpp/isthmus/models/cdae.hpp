@@ -64,12 +64,13 @@ public:
 
     const CdaeShape& shape() const { return model_.shape; }
 
-    // One pass over the users with any cell, each of which counts 1. A batch's step has the
-    // gradient of its own users' loss and of their nodes' decay, and the decay of W and W' in
-    // proportion to its share of the users. Users outside of the batch still follow the optimizer's
-    // momentum: they take those steps when they are next in a batch, or the epoch ends. `poll` is
-    // called before each batch with the number of users done. The columns of a row must ascend.
-    // After Diverged the weights are unusable until restore_best().
+    // One pass over the users with any cell, each of which is 1 in the input, and in the loss
+    // counts as its value says (or null, for 1). A batch's step has the gradient of its own users'
+    // loss and of their nodes' decay, and the decay of W and W' in proportion to its share of the
+    // users. Users outside of the batch still follow the optimizer's momentum: they take those
+    // steps when they are next in a batch, or the epoch ends. `poll` is called before each batch
+    // with the number of users done. The columns of a row must ascend. After Diverged the weights
+    // are unusable until restore_best().
     CdaeResult run_epoch(const CsrView& matrix, index_t epoch, float rate, const Poll& poll);
 
     void keep_best();

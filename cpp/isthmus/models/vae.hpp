@@ -81,10 +81,10 @@ class MultinomialTrainer {
 public:
     MultinomialTrainer(MultinomialAutoencoder& model, index_t rows, MultinomialOptions options);
 
-    // One pass over the rows with any cell, each of which is ones, normalised to length 1, in the
-    // input, and ones in the likelihood; values are not read. beta(step) weighs the KL of a step,
-    // counted from 0 over all epochs. `poll` is called before each batch with the number of rows
-    // done.
+    // One pass over the rows with any cell, whose values (or null, for 1) are weights. A row is
+    // their roots, normalised to length 1, in the input, and ones that count as often as they say
+    // in the likelihood. beta(step) weighs the KL of a step, counted from 0 over all epochs. `poll`
+    // is called before each batch with the number of rows done.
     MultinomialResult run_epoch(const CsrView& matrix, index_t epoch, float rate,
                                 const std::function<float(index_t)>& beta, const Poll& poll);
 
@@ -140,7 +140,7 @@ private:
 };
 
 // Computes the last layer's outputs (rows x outputs) of every row, uncorrupted, with the code's
-// mean for z.
+// mean for z. Values are weights, as in training.
 void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matrix, int num_threads,
                         MatrixView codes);
 

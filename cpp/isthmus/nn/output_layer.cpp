@@ -78,6 +78,16 @@ float sum_softplus(const float* logits, index_t width) {
     return total;
 }
 
+// What an item's logit costs whether or not the row has it; in the softmax it is shared by all.
+double other_term(Likelihood likelihood, double z) {
+    switch (likelihood) {
+        case Likelihood::bernoulli: return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z)));
+        case Likelihood::gaussian: return 0.5 * z * z;
+        case Likelihood::multinomial: break;
+    }
+    return 0.0;
+}
+
 float sum_half_squares(const float* logits, index_t width) {
     Floats sums = {};
     for (index_t c = 0; c < width; c += kLanes) {
@@ -87,23 +97,30 @@ float sum_half_squares(const float* logits, index_t width) {
     return sum(sums);
 }
 
-// A row's items, in ascending order.
+// A row's items, in ascending order, and their weights, or null where all are 1.
 struct RowItems {
     const std::int32_t *begin, *end;
-    index_t size() const { return end - begin; }
+    const float* weights;
+
+    double total() const {
+        if (!weights) return static_cast<double>(end - begin);
+        return std::accumulate(weights, weights + (end - begin), 0.0);
+    }
 };
 
 RowItems items_of(const OutputLayer::Task& task, index_t row) {
     const index_t* start = task.matrix->indptr + task.ids[row];
-    return {task.matrix->indices + start[0], task.matrix->indices + start[1]};
+    const float* values = task.matrix->values;
+    return {task.matrix->indices + start[0], task.matrix->indices + start[1],
+            values ? values + start[0] : nullptr};
 }
 
-// Calls body(place in the block) for those of a row's items that are in it.
+// Calls body(place in the block, weight) for those of a row's items that are in it.
 template <class Body>
 void for_each_own(RowItems items, Range block, Body&& body) {
     for (const std::int32_t* i = std::lower_bound(items.begin, items.end, block.begin);
          i < items.end && *i < block.end; ++i) {
-        body(*i - block.begin);
+        body(*i - block.begin, items.weights ? items.weights[i - items.begin] : 1.0f);
     }
 }
 
@@ -216,7 +233,12 @@ void OutputLayer::score_row(const Task& task, index_t b, index_t row, const floa
     const std::size_t at = share(b, row);
     block_top_[at] = add_base(base, logits, width);
     double found = 0.0;
-    for_each_own(items_of(task, row), own, [&](index_t c) { found += double{logits[c]}; });
+    for_each_own(items_of(task, row), own, [&](index_t c, float weight) {
+        const double z = logits[c];
+        found += double{weight} * z;
+        // the block's sum has the item's other term once
+        if (weight != 1.0f) found -= (double{weight} - 1.0) * other_term(likelihood_, z);
+    });
     block_own_[at] = found;
     switch (likelihood_) {
         case Likelihood::multinomial:
@@ -229,7 +251,7 @@ void OutputLayer::score_row(const Task& task, index_t b, index_t row, const floa
 
 // A row's negative log likelihood, from the blocks' shares; and log_total_.
 double OutputLayer::loss_of(const Task& task, index_t row) {
-    const auto items = static_cast<double>(items_of(task, row).size());
+    const double items = items_of(task, row).total();
     double total = 0.0, found = 0.0;
     for (index_t b = 0; b < blocks_; ++b) found += block_own_[share(b, row)];
     if (likelihood_ != Likelihood::multinomial) {
@@ -283,7 +305,7 @@ void OutputLayer::errors_of_block(const Task& task, index_t b, MatrixView errors
         float* error = errors.row(r);
         float scale = share_of_row;
         if (likelihood_ == Likelihood::multinomial) {
-            scale *= static_cast<float>(items.size()) *
+            scale *= static_cast<float>(items.total()) *
                      std::exp(block_top_[share(b, r)] - log_total_[static_cast<std::size_t>(r)]);
         }
         for (index_t c = 0; c < width; c += kLanes) {
@@ -291,7 +313,10 @@ void OutputLayer::errors_of_block(const Task& task, index_t b, MatrixView errors
             store(error + c, scale * (likelihood_ == Likelihood::bernoulli ? sigmoid(z) : z));
         }
         std::fill(error + errors.cols, error + width, 0.0f);
-        for_each_own(items, own, [&](index_t c) { error[c] -= share_of_row; });
+        for_each_own(items, own, [&](index_t c, float weight) {
+            if (likelihood_ != Likelihood::multinomial) error[c] *= weight;
+            error[c] -= weight * share_of_row;
+        });
         add_row(error, bias_gradient, width);
     }
 }

@@ -8,6 +8,8 @@
 //     multinomial   - sum x_i log softmax(z)_i               dz = n softmax(z) - x
 //     bernoulli     sum log(1 + exp(z_i)) - x_i z_i          dz = sigmoid(z) - x
 //     gaussian      sum (x_i - z_i)^2 / 2                    dz = z - x
+//
+// If the ones have weights, their terms count so many times; n is then the sum of the weights.
 
 #include <cstdint>
 #include <memory>
@@ -36,8 +38,9 @@ public:
                 Precision precision);
 
     // What a batch is scored with: weights' first `items` rows, bias' first columns. Its rows'
-    // cells are those of rows ids[0..rows) of `matrix`. log_weight (or null), one per item, is
-    // added to the logits: how many items one stands for in the softmax.
+    // cells are those of rows ids[0..rows) of `matrix`, whose values (or null) are their weights.
+    // log_weight (or null), one per item, is added to the logits: how many items one stands for in
+    // the softmax.
     struct Task {
         Parameter* weights;
         Parameter* bias;
@@ -79,7 +82,7 @@ private:
     std::vector<Matrix> parts_;     // per slice of blocks: rows x units
     std::vector<Matrix> gradient_;  // per slice: block's items x units
     // blocks x rows: a block's greatest logit, its share of the row's softmax or likelihood (the
-    // former's is sum x exp(top)), and the sum of the logits of the row's own items.
+    // former's is sum x exp(top)), and what the row's own items take from the loss.
     std::vector<float> block_top_, block_sum_;
     std::vector<double> block_own_;
     std::vector<float> log_total_;  // per row: log of the sum of exp of all logits

@@ -154,6 +154,7 @@ class Rows(metaclass=_PybindType):
         input_factor: _Floats | None = None,
         column_offset: _Floats | None = None,
         cell_offset: _Floats | None = None,
+        cell_weight: _Floats | None = None,
     ) -> None: ...
 
 class Autoencoder(metaclass=_PybindType):
@@ -229,7 +230,14 @@ class MultinomialAutoencoder(metaclass=_PybindType):
         num_threads: int = 1,
     ) -> None: ...
     def weights(self) -> dict[str, _Floats]: ...
-    def encode(self, indptr: _Positions, indices: _Ints, *, num_threads: int = 1) -> _Floats: ...
+    def encode(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        *,
+        weights: _Floats | None = None,
+        num_threads: int = 1,
+    ) -> _Floats: ...
 
 class MultinomialTrainer(metaclass=_PybindType):
     def __init__(
@@ -259,6 +267,7 @@ class MultinomialTrainer(metaclass=_PybindType):
         beta: float,
         annealing: float,
         first_step: int = 0,
+        weights: _Floats | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> tuple[float, float, int]: ...
     @property
@@ -311,6 +320,7 @@ class CdaeTrainer(metaclass=_PybindType):
         epoch: int,
         learning_rate: float,
         *,
+        weights: _Floats | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> tuple[float, int]: ...
     def keep_best(self) -> None: ...

@@ -108,12 +108,14 @@ def read_prepared(
     reading: dict[str, Any],
     preparing: dict[str, Any],
     *,
+    counts: bool = False,
     mmap: bool = False,
     scratch: Path | None = None,
 ) -> Ratings:
     """Read a file of ratings, or fetch a data set, and do to them what the options say.
 
-    With `mmap`, those of shards are put into temporary files in a folder, and mapped.
+    `counts` says that the ratings are known to be counts. With `mmap`, those of shards are put into
+    temporary files in a folder, and mapped.
     """
     if _is_data_set(path):
         if reading:
@@ -123,7 +125,7 @@ def read_prepared(
             )
         return prepared(datasets.fetch(str(path)), **preparing)
     with warnings.catch_warnings():
-        if preparing.get("log1p") or "threshold" in preparing:
+        if counts or preparing.get("log1p") or "threshold" in preparing:
             # which is what they say to do
             warnings.filterwarnings("ignore", ".*the ratings look like counts", UserWarning)
         if mmap and is_shards(path) and not reading:

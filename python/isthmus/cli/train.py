@@ -180,11 +180,19 @@ def train(
         check_output(part, ratings, validation, content, option="--split")
         check_format(part)
     reading, preparing, parameters = context.obj
+    weighted = parameters.get("weights") is not None
+    for name, options in (("implicit", reading), ("threshold", preparing)):
+        if weighted and options.get(name):
+            raise typer.BadParameter(
+                f"--weights must not come with --{name}, which makes all values 1."
+            )
     recommender = MODELS[model](**parameters)
     recommender._check_parameters()
     recommender._wanted_metrics(metrics, "--metrics")
 
-    everything = read_prepared(ratings, reading, preparing, mmap=True, scratch=scratch)
+    everything = read_prepared(
+        ratings, reading, preparing, counts=weighted, mmap=True, scratch=scratch
+    )
     print(f"{ratings}: {describe(everything)}", flush=True)
     known, test = everything, None
     if test_size is not None:
@@ -198,7 +206,7 @@ def train(
             print(f"wrote {path} ({written.nnz:,} ratings)", flush=True)
     held_out = None
     if validation is not None:
-        held_out = read_prepared(validation, reading, preparing)
+        held_out = read_prepared(validation, reading, preparing, counts=weighted)
         held_out = with_ids_like(held_out, everything.user_ids, everything.item_ids)
         print(f"{validation}: {describe(held_out)}", flush=True)
 

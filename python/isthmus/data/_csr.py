@@ -13,6 +13,7 @@ from isthmus._util.arrays import blocks
 __all__ = [
     "CSR",
     "append",
+    "as_matrix",
     "as_pattern",
     "as_scipy",
     "check_shape",
@@ -192,6 +193,11 @@ def as_scipy(pattern: CSR) -> Any:
     """Return a pattern's cells, each as 1."""
     ones = np.ones(len(pattern.indices), np.int8)
     return sparse.csr_array((ones, pattern.indices, pattern.indptr), shape=pattern.shape)
+
+
+def as_matrix(matrix: CSR) -> Any:
+    """Return it as SciPy's, which shares the arrays."""
+    return sparse.csr_array((matrix.values, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def as_pattern(matrix: Any) -> CSR:

@@ -83,7 +83,7 @@ def doubt_of_counts(values: Floats) -> str:
         f"the ratings look like counts, with a mean of {mean:.3g}, a standard deviation of "
         f"{deviation:.3g} and a highest of {values.max():.6g}, so that a few large ones outweigh "
         f"all others. Take their logarithms with log1p(), or what is at least a threshold with "
-        f"binarize(threshold)."
+        f'binarize(threshold); a top-N model may have weights="log1p".'
     )
 
 

@@ -85,7 +85,7 @@ class Vectors(NamedTuple):
 
 
 class Products(NamedTuple):
-    """Scores of sparse rows times a dense matrix."""
+    """Scores of sparse rows times a dense matrix; rows without values are of ones."""
 
     rows: CSR
     weights: Floats
@@ -101,7 +101,7 @@ class Products(NamedTuple):
 
     def scorer(self) -> _core.ProductScorer:
         """Return what the core scores by."""
-        rows = with_ones(self.rows)
+        rows = self.rows if len(self.rows.values) else with_ones(self.rows)
         return _core.ProductScorer(rows.indptr, rows.indices, rows.values, self.weights)
 
 

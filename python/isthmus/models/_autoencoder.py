@@ -185,8 +185,18 @@ class Reader:
         logit = float(np.log(share / (1 - share)))
         return logit if activation == "sigmoid" else logit / 2
 
-    def rows(self, matrix: CSR, offsets: Offsets, cell_offset: Floats | None = None) -> _core.Rows:
-        """Return rows for the core; `cell_offset` is subtracted from each cell's target."""
+    def rows(
+        self,
+        matrix: CSR,
+        offsets: Offsets,
+        cell_offset: Floats | None = None,
+        cell_weight: Floats | None = None,
+    ) -> _core.Rows:
+        """Return rows for the core.
+
+        `cell_offset` is subtracted from each cell's target, and its loss counts `cell_weight`
+        times.
+        """
         centering = self.settings.input_centering
         return _core.Rows(
             matrix.indptr,
@@ -200,6 +210,7 @@ class Reader:
             column_offset=offsets.column,
             target_scale=self.target_factor,
             cell_offset=cell_offset,
+            cell_weight=cell_weight,
         )
 
     def vectors(self, codes: Floats, weights: Floats, bias: Floats, offsets: Offsets) -> Vectors:

@@ -54,6 +54,8 @@ class Learner:
         Ratings, rows by orientation.
     cell_offset : ndarray of float32, shape (nnz,), optional
         Subtracted from each cell's target; it may change from epoch to epoch.
+    cell_weight : ndarray of float32, shape (nnz,), optional
+        How often each cell's loss counts; their mean is 1.
     outputs : ndarray of float32, shape (nnz,), optional
         Filled with each cell's output in the last epoch.
     biases : Biases, optional
@@ -70,6 +72,7 @@ class Learner:
         matrix: CSR,
         *,
         cell_offset: Floats | None = None,
+        cell_weight: Floats | None = None,
         outputs: Floats | None = None,
         biases: Biases | None = None,
         transposed: bool = False,
@@ -81,7 +84,7 @@ class Learner:
         self.matrix = matrix
         self._network = network
         self._settings = settings = reader.settings
-        self._rows = reader.rows(matrix, self.offsets, cell_offset)
+        self._rows = reader.rows(matrix, self.offsets, cell_offset, cell_weight)
         self._cell_offset = cell_offset
         self._outputs = outputs
         self._popularity = popularity = column_counts(matrix.indices, matrix.shape[1])

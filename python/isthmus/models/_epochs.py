@@ -18,6 +18,7 @@ from isthmus.data._alignment import ratings_among
 from isthmus.data.ratings import InFiles, Ratings, as_ratings, mapped
 from isthmus.data.splits import split_off
 from isthmus.exceptions import ConvergenceError
+from isthmus.models._cell_weights import aligned_weights, weights_among
 from isthmus.models._receipts import recorded, went_on
 from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
 from isthmus.models.base import Recommender
@@ -65,9 +66,16 @@ class EpochModel(Recommender, abstract=True):
     # Training
 
     def _start(
-        self, X: Any, epochs: int, validation: Any, callbacks: Iterable[Callback], **data: Any
+        self,
+        X: Any,
+        epochs: int,
+        validation: Any,
+        callbacks: Iterable[Callback],
+        *,
+        weights: Any = None,
+        **data: Any,
     ) -> Self:
-        """Train from the start; `data` is what `_initialize` takes beside the ratings."""
+        """Train from the start; `data` is what `_initialize` takes beside ratings and weights."""
         self._check_parameters()
         callbacks = as_callbacks(callbacks)
         self._check_files(X, validation)
@@ -75,13 +83,15 @@ class EpochModel(Recommender, abstract=True):
         seed = seed_from(self.random_state)
         part, held_out = self._hold_out(ratings, validation, seed)
         self._check_ratings(part, anew=True)
+        given = None if weights is None else aligned_weights(weights, ratings)
+        counted = _weights_of(part, given)
         self._forget()
         self._seed = seed
         self._structure = self._current_structure()
         self.history_ = []
-        with recorded(self, ratings, validation, seed):
-            self._initialize(part, **data)
-            self._train(ratings, part, epochs, held_out, callbacks)
+        with recorded(self, ratings, validation, seed, given):
+            self._initialize(part, **data, **counted)
+            self._train(ratings, part, epochs, held_out, callbacks, counted)
         return self
 
     def partial_fit(
@@ -111,17 +121,29 @@ class EpochModel(Recommender, abstract=True):
         -------
         self
         """
+        return self._go_on(X, epochs, validation, callbacks)
+
+    def _go_on(
+        self,
+        X: Any,
+        epochs: int,
+        validation: Any,
+        callbacks: Iterable[Callback],
+        weights: Any = None,
+    ) -> Self:
         self._check_parameters()
         check_integer("epochs", epochs, low=1)
         callbacks = as_callbacks(callbacks)
         if not self._fitted:
-            return self._start(X, epochs, validation, callbacks)
+            return self._start(X, epochs, validation, callbacks, weights=weights)
         type(self)(**vars(self._next_structure()))._check_parameters()
         self._check_files(X, validation)
         ratings = ratings_among(self._users, self._items, mapped(X), "X")
         part, held_out = self._hold_out(ratings, validation, self._seed)
         self._check_ratings(part, anew=False)
-        return self._train(ratings, part, epochs, held_out, callbacks)
+        given = None if weights is None else aligned_weights(weights, ratings)
+        counted = _weights_of(part, given)
+        return self._train(ratings, part, epochs, held_out, callbacks, counted)
 
     def _check_files(self, X: Any, validation: Any) -> None:
         """Refuse to hold out a part of ratings in files, which both parts would be copied from."""
@@ -157,6 +179,7 @@ class EpochModel(Recommender, abstract=True):
         epochs: int,
         held_out: Any,
         callbacks: Sequence[Callback],
+        counted: dict[str, Any],
     ) -> Self:
         """Train on a part of the ratings; what prediction needs is taken however it ends."""
         before = dict(self.__dict__)
@@ -165,7 +188,7 @@ class EpochModel(Recommender, abstract=True):
             with uninterrupted():  # until then, the model is the earlier one
                 self._structure = self._next_structure()
                 self._remember(part)
-                learner = self._learner(part)
+                learner = self._learner(part, **counted)
                 self._receipt = went_on(self, "partial_fit")["_receipt"]
                 self._fitted = False  # callbacks would see weights and codes that do not match
             train(
@@ -228,14 +251,17 @@ class EpochModel(Recommender, abstract=True):
         for name in ("_seen", *self._in_core):
             self.__dict__.pop(name, None)
 
-    def _fit_again(self, ratings: Ratings, validation: Any, trained: Self) -> Self:
+    def _fit_again(
+        self, ratings: Ratings, validation: Any, trained: Self, weights: Ratings | None
+    ) -> Self:
         # a callback, or partial_fit in place of fit, may have made it other epochs than the
         # parameter says
         epochs = max(1, len(trained.history_))
-        return self._start(ratings, epochs, validation, (), **trained._own_data())
+        own = trained._own_data()
+        return self._start(ratings, epochs, validation, (), weights=weights, **own)
 
     def _own_data(self) -> dict[str, Any]:
-        """Return what `_initialize` takes beside the ratings."""
+        """Return what `_initialize` takes beside ratings and weights."""
         return {}
 
     # To be implemented by a model
@@ -337,3 +363,8 @@ class EpochModel(Recommender, abstract=True):
                     self.history_[int(index)].metrics[name.removeprefix("history.")] = value
         if "_structure" not in self.__dict__:  # a pickle has it, a file its parameters
             self._structure = self._current_structure()
+
+
+def _weights_of(part: Ratings, weights: Ratings | None) -> dict[str, Any]:
+    """Return the weights of the cells to train on as an argument, or no argument without any."""
+    return {} if weights is None else {"cell_weights": weights_among(weights, part)}

@@ -16,6 +16,12 @@ from isthmus.data.ratings import Ratings
 from isthmus.data.splits import HeldOutUsers
 from isthmus.evaluation.ranking import RankingMetric, parse_metrics, rank
 from isthmus.evaluation.scores import Floats, Vectors
+from isthmus.models._cell_weights import (
+    check_rule,
+    check_values,
+    normalized,
+    weights_by_rule,
+)
 from isthmus.models._epochs import EpochModel
 from isthmus.models._tensors import Tensors
 from isthmus.models.base import Recommender
@@ -29,13 +35,21 @@ __all__ = ["ImplicitRecommender", "RowLearner"]
 
 
 class RowLearner:
-    """Train a network of the core on rows of ones; a subclass implements `run_rows`."""
+    """Train a network of the core on rows, whose values are weights; none stands for ones.
+
+    A subclass implements `run_rows`.
+    """
 
     def __init__(self, rows: CSR, settings: SimpleNamespace, trainer: Any) -> None:
         self.rows = rows
         self._settings = settings
         self._trainer = trainer
         self._filled = count_filled(rows)
+
+    @property
+    def weights(self) -> Floats | None:
+        """Weights of the cells; None where all count 1."""
+        return self.rows.values if len(self.rows.values) else None
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         return self.run_rows(index, by_rows(progress, len(self.rows.indices), self._filled))
@@ -76,6 +90,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
 
     batch_size: int | Literal["auto"]
     validation_metric: str
+    weights: str | None = None
 
     _network: Any
     _codes: Floats
@@ -97,6 +112,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
     def _check_parameters(self) -> None:
         self._check_course()
         self._check_batch_size()
+        check_rule(self.weights)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         if self._validation_metric().name == "coverage":
             raise ValueError("validation_metric must be a metric of users, not coverage.")
@@ -106,15 +122,27 @@ class ImplicitRecommender(EpochModel, abstract=True):
 
     # Training
 
+    def _check_ratings(self, ratings: Ratings, *, anew: bool) -> None:
+        super()._check_ratings(ratings, anew=anew)
+        check_values(ratings.values, self.weights)
+
+    def _rows(self, ratings: Ratings) -> CSR:
+        """Return the seen cells with their weights, for training; without values, all count 1."""
+        rule = self._structure.weights
+        if rule is None:
+            return self._seen
+        weights = weights_by_rule(ratings.values, rule, "X")
+        return self._seen._replace(values=normalized(weights))
+
     def fit(self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()) -> Self:
         """Train on implicit feedback.
 
         Parameters
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
-            Every stored cell counts 1, whatever its value. A matrix's positions become the ids.
-            Shards are mapped into memory from temporary files, and need `validation` in place of
-            `validation_fraction`.
+            Every stored cell counts 1, whatever its value, unless `weights` says otherwise. A
+            matrix's positions become the ids. Shards are mapped into memory from temporary files,
+            and need `validation` in place of `validation_fraction`.
         validation : Ratings, scipy.sparse array or matrix, or HeldOutUsers, optional
             What should rank high after each epoch: further cells of the users of `X`, or users who
             are not in it, as `hold_out_users` gives them.

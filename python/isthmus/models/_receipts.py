@@ -35,6 +35,8 @@ class Receipt:
         How many those were.
     validation : str or None
         Fingerprint of the validation data that `fit` was given.
+    weights : str or None
+        Fingerprint of the weights of the ratings that `fit` was given.
     seed : int or None
         The one that was used, also where `random_state` was None or a generator; None where nothing
         is drawn.
@@ -53,6 +55,7 @@ class Receipt:
     items: int
     ratings: int
     validation: str | None
+    weights: str | None
     seed: int | None
     version: str
     isa: str
@@ -72,10 +75,12 @@ class Receipt:
     def from_json(cls, content: Any) -> Receipt:
         """Check what a file holds, and make it."""
         names = {field.name for field in fields(cls)}
+        if isinstance(content, dict):
+            content = {"weights": None, **content}  # which older files do not name
         if not isinstance(content, dict) or content.keys() != names:
             raise ValueError(f"its receipt must have {', '.join(sorted(names))}")
-        for name in ("data", "validation"):
-            if name == "validation" and content[name] is None:
+        for name in ("data", "validation", "weights"):
+            if name != "data" and content[name] is None:
                 continue
             if not (isinstance(content[name], str) and re.fullmatch("[0-9a-f]{32}", content[name])):
                 raise ValueError(f"{name} of its receipt is {reprlib.repr(content[name])}")
@@ -105,9 +110,12 @@ def fingerprint_of(validation: Any) -> str | None:
 
 
 @contextmanager
-def recorded(model: Any, ratings: Ratings, validation: Any, seed: int | None) -> Iterator[None]:
+def recorded(
+    model: Any, ratings: Ratings, validation: Any, seed: int | None, weights: Ratings | None = None
+) -> Iterator[None]:
     """Give a model the receipt of what is done in the block."""
     data, held_out = fingerprint(ratings), fingerprint_of(validation)
+    counted = None if weights is None else fingerprint(weights)
     start = perf_counter(), process_time()
     steps: tuple[str, ...] = ("fit", "interruption")
     try:
@@ -121,6 +129,7 @@ def recorded(model: Any, ratings: Ratings, validation: Any, seed: int | None) ->
             items=ratings.n_items,
             ratings=ratings.nnz,
             validation=held_out,
+            weights=counted,
             seed=seed,
             version=build["version"],
             isa=build["isa"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ from isthmus._util.checks import (
     is_auto,
     shown,
 )
-from isthmus.data._csr import CSR
+from isthmus.data._csr import CSR, as_matrix, transpose
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
@@ -27,6 +28,7 @@ from isthmus.models._precision import check_precision
 from isthmus.models._pretraining import inner_layers
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors
+from isthmus.training.loop import Callback
 from isthmus.training.schedule import SCHEDULES
 from isthmus.training.weights import load_weights
 
@@ -312,6 +314,84 @@ class AutoRec(RatingModel):
 
     # Training
 
+    def fit(
+        self,
+        X: Any,
+        *,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+        weights: Any = None,
+    ) -> Self:
+        """Train on ratings.
+
+        Parameters
+        ----------
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
+            Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
+            matrix's positions become the ids.
+        validation : Ratings or scipy.sparse array or matrix, optional
+            Ratings to measure the RMSE on after each epoch, with users and items of `X`.
+        callbacks : iterable of callable, optional
+            Each is called with an `Epoch` after it; training ends if one returns True.
+        weights : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
+            How often the squared error of each rating counts, as by how recent it is: a value of at
+            least 0 for each cell of `X`, and no other cells. They are divided by their mean, so
+            that their unit does not matter and `regularization` keeps its meaning; all are 1 by
+            default. A rating of weight 0 is an input, and is not reconstructed. Means, biases and
+            the scale that ratings are brought to do not depend on weights, nor do the errors of
+            `evaluate` and of validation, or what is fitted to new users and items.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data is invalid.
+        ConvergenceError
+            If the loss is no longer finite; the model is then not fitted.
+        KeyboardInterrupt
+            On Ctrl-C, between batches; the model is fitted, with the weights of the last batch.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isthmus import AutoRec, Ratings
+        >>> users, items, stars = [1, 1, 2, 2], [5, 6, 5, 6], [3, 4, 2, 5]
+        >>> age = np.array([10, 400, 30, 90])  # days
+        >>> ratings = Ratings.from_arrays(users, items, stars)
+        >>> weights = Ratings.from_arrays(users, items, 0.5 ** (age / 180))
+        >>> model = AutoRec(hidden_units=(3,), epochs=2, random_state=0)
+        >>> model.fit(ratings, weights=weights).predict(1, 5).shape
+        ()
+        """
+        return self._start(X, self.epochs, validation, callbacks, weights=weights)
+
+    def partial_fit(
+        self,
+        X: Any,
+        *,
+        epochs: int = 1,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+        weights: Any = None,
+    ) -> Self:
+        """Train on, from where `fit` or an earlier `partial_fit` stopped.
+
+        Parameters
+        ----------
+        X, epochs, validation, callbacks
+            As for the other models.
+        weights : optional
+            As for `fit`; those of an earlier call are not kept.
+
+        Returns
+        -------
+        self
+        """
+        return self._go_on(X, epochs, validation, callbacks, weights)
+
     @property
     def _course_depends_on_epochs(self) -> bool:  # type: ignore[override]
         return self.learning_rate_schedule == "linear"
@@ -321,7 +401,7 @@ class AutoRec(RatingModel):
         structure.hidden_units = check_layers("hidden_units", structure.hidden_units)
         return structure
 
-    def _initialize(self, ratings: Ratings) -> None:
+    def _initialize(self, ratings: Ratings, cell_weights: CSR | None = None) -> None:
         columns = ratings.n_users if self.orientation == "item" else ratings.n_items
         self._reader = Reader.of(ratings, self._structure)
         self._network = make_network(
@@ -336,23 +416,30 @@ class AutoRec(RatingModel):
         if self.target_centering == "none":  # training need not find the mean
             weights["decoder.bias"][...] = self._reader.mean_target()
         if self.pretraining_epochs:
-            self._pretrain(ratings)
+            self._pretrain(ratings, cell_weights)
 
-    def _learner(self, ratings: Ratings) -> Learner:
+    def _learner(self, ratings: Ratings, cell_weights: CSR | None = None) -> Learner:
         kind = LbfgsLearner if self._structure.optimizer == "lbfgs" else Learner
         return kind(
             self._network,
             self._reader.renewed(ratings, self._structure),
             ratings.rows(self._structure.orientation, num_threads=self._num_threads()),
+            cell_weight=self._weights_by_row(cell_weights),
             seed=self._seed,
             num_threads=self._num_threads(),
         )
+
+    def _weights_by_row(self, weights: CSR | None) -> Floats | None:
+        """Return users' weights in the order of the cells of the network's rows."""
+        if weights is None or self._structure.orientation == "user":
+            return None if weights is None else weights.values
+        return transpose(weights, self._num_threads()).values
 
     def _validate(self, learner: Learner, held_out: HeldOut) -> dict[str, float]:
         vectors = learner.reader.vectors(*learner.arrays(), learner.offsets)
         return self._measure(vectors, held_out)
 
-    def _pretrain(self, ratings: Ratings) -> None:
+    def _pretrain(self, ratings: Ratings, cell_weights: CSR | None) -> None:
         """Start from the shallow model, and from autoencoders of its codes."""
         units = self._structure.hidden_units
         changed = {
@@ -364,7 +451,9 @@ class AutoRec(RatingModel):
             "random_state": self._seed,
             "verbose": False,
         }
-        shallow = type(self)(**{**self.get_params(), **changed}).fit(ratings)
+        shallow = type(self)(**{**self.get_params(), **changed})
+        given = None if cell_weights is None else as_matrix(cell_weights)
+        shallow.fit(ratings, weights=given)
         layers = inner_layers(
             shallow.codes_,
             units[1:-1],

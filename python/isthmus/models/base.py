@@ -906,8 +906,13 @@ class Recommender(Estimator):
         self._check_fitted()
         return cells_among(self._users, self._items, X, name)
 
-    def _fit_again(self, ratings: Ratings, validation: Any, trained: Self) -> Self:
-        """Train, as `trained` was, on the same data; `self` has its parameters and seed."""
+    def _fit_again(
+        self, ratings: Ratings, validation: Any, trained: Self, weights: Ratings | None
+    ) -> Self:
+        """Train, as `trained` was, on the same data; `self` has its parameters and seed.
+
+        `weights` are those of the cells, of a model whose `fit` takes any.
+        """
         return self.fit(ratings, validation=validation)
 
     # To be implemented by a model

@@ -36,6 +36,7 @@ class _Learner(RowLearner):
         loss, cells = self._trainer.run_epoch(
             *(self.rows.indptr, self.rows.indices, index),
             float(self._settings.learning_rate),
+            weights=self.weights,
             progress=progress,
         )
         return float(loss / cells)
@@ -52,7 +53,7 @@ class CDAE(ImplicitRecommender):
 
     The loss is on the user's items and on some that are drawn anew for each epoch from all others,
     so that an epoch costs O(cells x (1 + negatives) x k). Every stored cell counts 1, whatever its
-    value: `Ratings.binarize` keeps those of a value.
+    value, unless `weights` says otherwise; `Ratings.binarize` keeps those of a value.
 
     Parameters
     ----------
@@ -75,6 +76,10 @@ class CDAE(ImplicitRecommender):
         Probability that a cell of the input is masked in training; the others are scaled up.
     negatives : int, default 5
         Items drawn for each of a user's, none of them twice.
+    weights : {"values", "log1p"}, optional
+        How often a user's item counts in the loss, by its value, as of plays or seconds: as often
+        as the value says, or its log(1 + value), divided by the mean over all cells. Items drawn
+        count 1, as all do by default. The input stays a row of ones.
     optimizer : {"adagrad", "adam", "momentum", "sgd"}, default "adagrad"
     learning_rate : float, default 0.1
     batch_size : int, default 256
@@ -129,6 +134,7 @@ class CDAE(ImplicitRecommender):
         regularization: float = 0.0,
         corruption: float = 0.5,
         negatives: int = 5,
+        weights: str | None = None,
         optimizer: str = "adagrad",
         learning_rate: float = 0.1,
         batch_size: int = 256,
@@ -147,6 +153,7 @@ class CDAE(ImplicitRecommender):
         self.regularization = regularization
         self.corruption = corruption
         self.negatives = negatives
+        self.weights = weights
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -180,7 +187,7 @@ class CDAE(ImplicitRecommender):
         )
 
     def _learner(self, ratings: Ratings) -> _Learner:
-        rows = self._seen
+        rows = self._rows(ratings)
         known = len(self._network.weights()["users"])
         if known < rows.shape[0]:  # users were folded in, whose vectors are still 0
             old = self._network

@@ -18,6 +18,7 @@ from isthmus._util.checks import check_integer, check_layers, check_real, check_
 from isthmus.data._csr import (
     CSR,
     append,
+    as_matrix,
     check_structure,
     empty,
     from_dense,
@@ -345,7 +346,7 @@ class CVAE(ImplicitRecommender):
     def _own_data(self) -> dict[str, Any]:
         if self._content.shape[1] == 0:
             return {}
-        rows = _as_matrix(self._content)
+        rows = as_matrix(self._content)
         content = Content(rows, item_ids=self._items.ids, vocabulary=self._vocabulary)
         content.rows = self._content  # which are scaled already
         return {"content": content}
@@ -500,7 +501,7 @@ class CVAE(ImplicitRecommender):
         self._items.check_new(new.item_ids, "content")
         new = new.with_vocabulary(self._vocabulary, self._content.shape[1])
         n_new = new.rows.shape[0]
-        content_rows = [_as_matrix(self._content), _as_matrix(new.rows)]
+        content_rows = [as_matrix(self._content), as_matrix(new.rows)]
         grown = {
             "_item_factors": np.vstack([self._item_factors, self._encode_content(new.rows)]),
             "_content": as_rows(sparse.vstack(content_rows, format="csr")),
@@ -617,7 +618,3 @@ class CVAE(ImplicitRecommender):
 
 def _has_vocabulary(tensors: Tensors) -> bool:
     return any(name.startswith("vocabulary.") for name in tensors)
-
-
-def _as_matrix(rows: CSR) -> Any:
-    return sparse.csr_array((rows.values, rows.indices, rows.indptr), shape=rows.shape)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from isthmus import _core
 from isthmus._util.arrays import read_only
@@ -24,6 +25,13 @@ from isthmus.data._csr import (
 from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.evaluation.scores import Floats, Products
 from isthmus.exceptions import ConvergenceError
+from isthmus.models._cell_weights import (
+    check_rule,
+    check_values,
+    divided,
+    mean_of,
+    weights_by_rule,
+)
 from isthmus.models._ease_downdate import downdated
 from isthmus.models._receipts import recorded
 from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, single
@@ -45,12 +53,16 @@ class EASE(Recommender):
     B_{ij} = -P_{ij} / P_{jj}, \quad P = (X^T X + \lambda I)^{-1}
     $$
 
-    Every stored cell counts 1, whatever its value: `Ratings.binarize` keeps those of a value.
+    Every stored cell counts 1, whatever its value, unless `weights` says otherwise;
+    `Ratings.binarize` keeps those of a value.
 
     Parameters
     ----------
     regularization : float or "auto", default "auto"
         lambda, above 0. "auto" chooses it on held-out cells: see the notes.
+    weights : {"values", "log1p"}, optional
+        How often a cell counts, by its value, as of plays or seconds: as often as the value says,
+        or its log(1 + value). All count 1 by default. See the notes.
     num_threads : int, default 0
         0: all that this process may use. The weights are the same to the bit at any number.
     verbose : bool, default False
@@ -79,6 +91,16 @@ class EASE(Recommender):
     every call. Where there are none to hold out, lambda is 3 times the mean number of cells of an
     item that has any, and at least 20.
 
+    With `weights`, those of all cells are first divided by their mean, so that their unit does not
+    matter and lambda keeps its meaning. Then x_ui is the root of a cell's weight w_ui in place of
+    1: X^T X counts a cell w_ui times where it counted it once, and a pair of a user's cells
+    sqrt(w_ui w_uj) times. If all cells of each user have one weight, this is least squares with a
+    weight for each user, and a user of weight 2 counts as two. Otherwise it is not least squares
+    with a weight for each error (Y. Hu, Y. Koren, C. Volinsky, ICDM 2008), for which every item
+    would need an inverse of its own: what is reconstructed, from each other, are the roots of the
+    weights. A user's scores are these roots times B, for new users as well. A cell of weight 0
+    counts as if it were not there, but is seen.
+
     Examples
     --------
     >>> from isthmus import EASE, synthetic_ratings, train_test_split
@@ -88,7 +110,7 @@ class EASE(Recommender):
     ['ndcg@10', 'precision@10', 'recall@10']
     """
 
-    _in_core = ("_weights",)
+    _in_core = ("_weights", "_roots")
     _default_metrics = Recommender._default_ranking
     _split_by = "user"
 
@@ -96,10 +118,12 @@ class EASE(Recommender):
         self,
         *,
         regularization: float | Literal["auto"] = "auto",
+        weights: str | None = None,
         num_threads: int = 0,
         verbose: bool = False,
     ) -> None:
         self.regularization = regularization
+        self.weights = weights
         self.num_threads = num_threads
         self.verbose = verbose
 
@@ -109,7 +133,8 @@ class EASE(Recommender):
         Parameters
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
-            Every stored cell counts 1. A matrix's positions become the ids.
+            Every stored cell counts 1, unless `weights` says otherwise. A matrix's positions become
+            the ids.
         validation : ignored
             Nothing is iterated. Here because other models have it.
 
@@ -128,16 +153,21 @@ class EASE(Recommender):
         """
         self._check_parameters()
         ratings = as_ratings(in_memory(X))
+        check_values(ratings.values, self.weights)
         _check_memory(ratings.n_items)
         with recorded(self, ratings, None, None):
             self._compute(ratings)
         return self
 
     def _compute(self, ratings: Ratings) -> None:
-        rows = with_ones(ratings.rows("user"))
         start = perf_counter()
         self._fitted = False
         self.__dict__.pop("_weights", None)  # before there is room for others
+        self._rule, self._mean_weight = self.weights, 1.0
+        if self._rule is not None:
+            self._mean_weight = mean_of(weights_by_rule(ratings.values, self._rule, "X"))
+        self._roots = self._roots_of(ratings.values, "X")
+        rows = ratings.rows("user")._replace(values=self._roots)
         self._parameter = self.regularization
         self._regularization = (
             choose_regularization(rows, self._num_threads())
@@ -155,8 +185,22 @@ class EASE(Recommender):
         self._trained = ratings.n_users
         self._fitted = True
 
+    _rule: str | None
+    """By which a cell's value gives its weight."""
+    _mean_weight: float
+    """Of the cells of training, by which weights are divided."""
+    _roots: Floats
+    """Of the weights of the seen cells; empty where all count 1."""
+
+    def _roots_of(self, values: Floats, name: str) -> Floats:
+        """Return the roots of the weights of cells with these values."""
+        if self._rule is None:
+            return np.empty(0, np.float32)
+        return np.sqrt(divided(weights_by_rule(values, self._rule, name), self._mean_weight))
+
     def _weights_of(self, rows: CSR) -> Floats:
-        """Compute the weights from all rows, of ones."""
+        """Compute the weights from all rows, of roots; rows without values are of ones."""
+        rows = rows if len(rows.values) else with_ones(rows)
         columns = transpose(rows, self._num_threads())
         try:
             weights: Floats = _core.ease(
@@ -177,6 +221,7 @@ class EASE(Recommender):
     def _check_parameters(self) -> None:
         if not is_auto(self.regularization):
             check_real("regularization", self.regularization, low=0, open_low=True)
+        check_rule(self.weights)
         check_bool("verbose", self.verbose)
         self._num_threads()
 
@@ -193,10 +238,11 @@ class EASE(Recommender):
         return read_only(self._weights)
 
     def _vectors(self) -> Products:
-        return Products(self._seen, self._weights)
+        return Products(self._seen._replace(values=self._roots), self._weights)
 
     def _fold_users(self, ratings: CSR) -> Products:
-        return Products(ratings, self._weights)
+        roots = self._roots_of(ratings.values, "ratings")
+        return Products(ratings._replace(values=roots), self._weights)
 
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
         if axis == "item":
@@ -204,7 +250,8 @@ class EASE(Recommender):
                 'axis must be "user" for EASE, whose weights for a new item depend on all others; '
                 "fit it anew to add items."
             )
-        return super()._fold_in(ratings, axis)
+        roots = np.concatenate([self._roots, self._roots_of(ratings.values, "X")])
+        return {**super()._fold_in(ratings, axis), "_roots": roots}
 
     def forget(self, users: ArrayLike) -> Self:
         """Drop users, and compute the weights that a fit without them gives.
@@ -252,6 +299,8 @@ class EASE(Recommender):
                 "not say which users its weights are of; fit it anew without them."
             )
         left = super()._without_users(kept)
+        seen = self._seen._replace(values=self._roots)
+        left["_roots"] = select_rows(seen, kept).values
         everyone = np.arange(self._trained)
         trained = kept[kept < self._trained]  # others have no part in the weights
         gone = np.setdiff1d(everyone, trained)
@@ -260,8 +309,15 @@ class EASE(Recommender):
         if len(gone) == 0:
             return left
         _check_memory(len(self._items))
-        if len(gone) > len(self._items) * FEW:
-            weights = self._weights_of(with_ones(select_rows(self._seen, trained)))
+        if self._rule is not None:
+            mean = mean_of(np.square(select_rows(seen, trained).values))
+            if mean == 0:
+                raise ValueError("users must leave a cell of a weight above 0, but they do not.")
+            left["_mean_weight"] = self._mean_weight * mean
+            left["_roots"] = divided(left["_roots"], mean**0.5)
+            seen = seen._replace(values=divided(seen.values, mean**0.5))
+        if self._rule is not None or len(gone) > len(self._items) * FEW:
+            weights = self._weights_of(select_rows(seen, trained))
         else:
             weights = downdated(
                 self._weights,
@@ -279,18 +335,23 @@ class EASE(Recommender):
         return Products(rows, self._weights)
 
     def _saved_parameters(self) -> dict[str, Any]:
-        return {**super()._saved_parameters(), "regularization": self._parameter}
+        own = {"regularization": self._parameter, "weights": self._rule}
+        return {**super()._saved_parameters(), **own}
 
     def _tensors(self) -> Tensors:
+        own = {"roots": self._roots, "mean_weight": np.array([self._mean_weight])}
         return {
             "weights": self._weights,
+            **(own if self._rule is not None else {}),
             "regularization": np.array([self._regularization]),
             "trained": np.array([self._trained]),
         }
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
+        own = {"roots": single(len(self._seen.indices)), "mean_weight": double(1)}
         return {
             "weights": single(shape[1], shape[1]),
+            **(own if self.weights is not None else {}),
             "regularization": double(1),
             "trained": Tensor(np.int64, (1,)),
         }
@@ -298,9 +359,16 @@ class EASE(Recommender):
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
         check_real("regularization", tensors["regularization"][0], low=0, open_low=True)
         integer_in(tensors, "trained", high=shape[0])
+        if self.weights is not None:
+            check_real("mean_weight", tensors["mean_weight"][0], low=0, open_low=True)
+            if not (tensors["roots"] >= 0).all():
+                raise ValueError("roots must be at least 0")
 
     def _restore(self, tensors: Tensors) -> None:
         self._weights = tensors["weights"]
+        self._rule = self.weights
+        self._roots = tensors.get("roots", np.empty(0, np.float32))
+        self._mean_weight = float(tensors.get("mean_weight", [1.0])[0])
         self._trained = int(tensors["trained"][0])
         self._parameter = self.regularization
         self._regularization = float(tensors["regularization"][0])
@@ -327,15 +395,20 @@ FOLDS = 5
 
 
 def choose_regularization(rows: CSR, num_threads: int) -> float:
-    """Return the lambda for rows of ones that ranks best what is held out of them.
+    """Return the lambda for rows of ones, or of roots, that ranks best what is held out of them.
 
     The folds are of the `ITEMS` items with most cells: what suits these suits all, and weights
     between so few take no time. As many folds are measured as bring `USERS` rankings together.
     """
-    count = column_counts(rows.indices, rows.shape[1])
+    matrix = as_scipy(rows)
+    if len(rows.values):
+        matrix = sparse.csr_array(matrix, dtype=np.float32, copy=True)
+        matrix.data[:] = np.square(rows.values)
+        matrix.eliminate_zeros()
+    count = column_counts(matrix.indices, rows.shape[1])
     n_items = int(np.count_nonzero(count))
     columns = np.sort(np.argsort(-count, kind="stable")[: min(ITEMS, n_items)])
-    ratings = Ratings.from_matrix(as_scipy(rows)[:, columns])
+    ratings = Ratings.from_matrix(matrix[:, columns])
     random = np.random.default_rng(0)
     fold = random.integers(FOLDS, size=ratings.nnz)
     chosen = random.permutation(ratings.n_users)[:USERS]
@@ -356,7 +429,8 @@ def _measure(train: Ratings, held_out: Ratings, num_threads: int) -> list[float]
     """Return the NDCG@10 of each lambda of the grid."""
     values = []
     for regularization in GRID:
-        model = EASE(regularization=regularization, num_threads=num_threads)
+        # the values are ones, or weights
+        model = EASE(regularization=regularization, weights="values", num_threads=num_threads)
         try:
             values.append(model.fit(train).evaluate(held_out, "ndcg@10")["ndcg@10"])
         except ConvergenceError:

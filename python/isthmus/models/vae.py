@@ -22,6 +22,7 @@ from isthmus._util.checks import (
 from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
+from isthmus.models._cell_weights import weights_by_rule
 from isthmus.models._implicit import ImplicitRecommender, RowLearner
 from isthmus.models._precision import check_precision, precision_of
 from isthmus.models._tensors import Layout, Tensor, Tensors, integer_in, network, single
@@ -84,6 +85,7 @@ class _Learner(RowLearner):
             beta=self._beta,
             annealing=self._annealing,
             first_step=self._first_step,
+            weights=self.weights,
             progress=progress,
         )
         return float((likelihood + self._beta * divergence) / n_rows)
@@ -101,6 +103,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
     dropout: float
     likelihood: str
     sampled_items: int | None
+    weights: str | None
     precision: str
 
     _steps: int
@@ -151,7 +154,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
     def _learner(self, ratings: Ratings) -> _Learner:
         return _Learner(
             self._network,
-            self._seen,
+            self._rows(ratings),
             self._structure,
             divergence=self._annealing(),
             first_step=self._steps,
@@ -164,8 +167,11 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         super()._finish(learner)
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
+        weights, rule = None, self._structure.weights
+        if rule is not None:
+            weights = rows.values if known else weights_by_rule(rows.values, rule, "ratings")
         codes: Floats = self._network.encode(
-            rows.indptr, rows.indices, num_threads=self._num_threads()
+            rows.indptr, rows.indices, weights=weights, num_threads=self._num_threads()
         )
         return codes
 
@@ -209,8 +215,8 @@ class MultDAE(_Multinomial):
     \pi = \mathrm{softmax}(W h_L + c), \qquad \min - \sum_i x_i \log \pi_i
     $$
 
-    as a mean over the users of a batch. Every stored cell counts 1, whatever its value:
-    `Ratings.binarize` keeps those of a value.
+    as a mean over the users of a batch. Every stored cell counts 1, whatever its value, unless
+    `weights` says otherwise; `Ratings.binarize` keeps those of a value.
 
     Parameters
     ----------
@@ -231,6 +237,9 @@ class MultDAE(_Multinomial):
         items that its users have and so many drawn uniformly from all others, each of which stands
         for its share of these. Only for the multinomial likelihood; all items by default. See the
         notes for its bias.
+    weights : {"values", "log1p"}, optional
+        How often a cell counts, by its value, as of plays or seconds: as often as the value says,
+        or its log(1 + value). All count 1 by default. See the notes.
     optimizer : {"adam", "adagrad", "sgd"}, default "adam"
     learning_rate : float, default 0.001
     batch_size : int or "auto", default "auto"
@@ -273,6 +282,12 @@ class MultDAE(_Multinomial):
     fall as 1 / `sampled_items`, and are 0 once all items are drawn. Items that are not in a batch's
     sample keep weights and optimizer's state in its step, as with PyTorch's SparseAdam.
 
+    With `weights`, those of all cells are first divided by their mean, so that their unit does not
+    matter and the loss keeps its size. Then x_i in the loss is the weight w_i of the user's item
+    i; with the other likelihoods, what an item of the user's adds to the loss is multiplied by it.
+    The input is the roots of the user's weights, normalised to length 1, for new users as well. A
+    cell of weight 0 counts as if it were not there, but is seen.
+
     Examples
     --------
     >>> from isthmus import MultDAE, synthetic_ratings, train_test_split
@@ -291,6 +306,7 @@ class MultDAE(_Multinomial):
         dropout: float = 0.5,
         likelihood: str = "multinomial",
         sampled_items: int | None = None,
+        weights: str | None = None,
         optimizer: str = "adam",
         learning_rate: float = 0.001,
         batch_size: int | Literal["auto"] = "auto",
@@ -309,6 +325,7 @@ class MultDAE(_Multinomial):
         self.dropout = dropout
         self.likelihood = likelihood
         self.sampled_items = sampled_items
+        self.weights = weights
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -365,6 +382,9 @@ class MultVAE(_Multinomial):
         items that its users have and so many drawn uniformly from all others, each of which stands
         for its share of these. Only for the multinomial likelihood; all items by default. See the
         notes for its bias.
+    weights : {"values", "log1p"}, optional
+        How often a cell counts, by its value, as of plays or seconds: as often as the value says,
+        or its log(1 + value). All count 1 by default. See the notes.
     optimizer : {"adam", "adagrad", "sgd"}, default "adam"
     learning_rate : float, default 0.001
     batch_size : int or "auto", default "auto"
@@ -408,6 +428,12 @@ class MultVAE(_Multinomial):
     fall as 1 / `sampled_items`, and are 0 once all items are drawn. Items that are not in a batch's
     sample keep weights and optimizer's state in its step, as with PyTorch's SparseAdam.
 
+    With `weights`, those of all cells are first divided by their mean, so that their unit does not
+    matter and the loss keeps its size. Then x_i in the loss is the weight w_i of the user's item
+    i; with the other likelihoods, what an item of the user's adds to the loss is multiplied by it.
+    The input is the roots of the user's weights, normalised to length 1, for new users as well. A
+    cell of weight 0 counts as if it were not there, but is seen.
+
     Examples
     --------
     >>> from isthmus import MultVAE, synthetic_ratings, train_test_split
@@ -432,6 +458,7 @@ class MultVAE(_Multinomial):
         dropout: float = 0.5,
         likelihood: str = "multinomial",
         sampled_items: int | None = None,
+        weights: str | None = None,
         optimizer: str = "adam",
         learning_rate: float = 0.001,
         batch_size: int | Literal["auto"] = "auto",
@@ -454,6 +481,7 @@ class MultVAE(_Multinomial):
         self.dropout = dropout
         self.likelihood = likelihood
         self.sampled_items = sampled_items
+        self.weights = weights
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
