@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from functools import partial
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from isthmus.data.splits import split_off
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._receipts import recorded, went_on
 from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
+from isthmus.models._updating import new_items, new_users
 from isthmus.models.base import Recommender
 from isthmus.training.loop import Callback, Epoch, Learner, as_callbacks, train
 
@@ -30,6 +32,10 @@ __all__ = ["EpochModel"]
 
 _AT_ONCE = ("default_rating", "clip", "num_threads", "verbose")
 """Parameters that a fitted model reads anew at every call."""
+
+
+UPDATE = 0.4
+"""Of training's epochs, how many an update has."""
 
 
 class EpochModel(Recommender, abstract=True):
@@ -80,7 +86,7 @@ class EpochModel(Recommender, abstract=True):
         self.history_ = []
         with recorded(self, ratings, validation, seed):
             self._initialize(part, **data)
-            self._train(ratings, part, epochs, held_out, callbacks)
+            self._train(ratings, part, range(epochs), held_out, callbacks)
         return self
 
     def partial_fit(
@@ -119,7 +125,38 @@ class EpochModel(Recommender, abstract=True):
         ratings = ratings_among(self._users, self._items, in_memory(X), "X")
         part, held_out = self._hold_out(ratings, validation, self._seed)
         self._check_ratings(part, anew=False)
-        return self._train(ratings, part, epochs, held_out, callbacks)
+        first = len(self.history_)
+        return self._train(ratings, part, range(first, first + epochs), held_out, callbacks)
+
+    def _updated(
+        self, ratings: Ratings, epochs: int | None, validation: Any, callbacks: Iterable[Callback]
+    ) -> Self:
+        self._check_parameters()
+        if epochs is not None:
+            check_integer("epochs", epochs, low=1)
+        callbacks = as_callbacks(callbacks)
+        type(self)(**vars(self._next_structure()))._check_parameters()
+        part, held_out = self._hold_out(ratings, validation, self._seed)
+        self._check_ratings(part, anew=False)
+        new = copy.deepcopy(self)
+        new._grow(part)
+        return new._train(ratings, part, new._course_of_update(epochs), held_out, callbacks)
+
+    def _course_of_update(self, epochs: int | None) -> Sequence[int]:
+        """Return which epochs of its training a model goes through once more: some of them all."""
+        planned = min(int(self._structure.epochs), len(self.history_))
+        n = max(1, round(UPDATE * planned)) if epochs is None else epochs
+        return [planned * number // n for number in range(n)]
+
+    def _grow(self, ratings: Ratings) -> None:
+        """Add the users and items that are behind the known ones."""
+        known = len(self._users), len(self._items)
+        if ratings.n_users > known[0]:
+            rows = new_users(ratings, known)
+            self.__dict__.update({**self._fold_in(rows, "user"), "_users": ratings._users})
+        if ratings.n_items > known[1]:
+            rows = new_items(ratings, known)
+            self.__dict__.update({**self._fold_in(rows, "item"), "_items": ratings._items})
 
     def _hold_out(self, ratings: Ratings, validation: Any, seed: int) -> tuple[Ratings, Any]:
         """Return the ratings to train on, and what `_prepare` makes of those to validate on."""
@@ -144,7 +181,7 @@ class EpochModel(Recommender, abstract=True):
         self,
         ratings: Ratings,
         part: Ratings,
-        epochs: int,
+        course: Sequence[int],
         held_out: Any,
         callbacks: Sequence[Callback],
     ) -> Self:
@@ -161,8 +198,7 @@ class EpochModel(Recommender, abstract=True):
             train(
                 learner,
                 validate=dict if held_out is None else partial(self._validate, learner, held_out),
-                first=len(self.history_),
-                epochs=epochs,
+                course=course,
                 ratings=part.nnz,
                 patience=self.patience,
                 higher_is_better=self._higher_is_better,

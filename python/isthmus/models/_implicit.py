@@ -137,6 +137,13 @@ class ImplicitRecommender(EpochModel, abstract=True):
     def _initialize(self, ratings: Ratings) -> None:
         self._network = self._make_network(ratings.n_users, ratings.n_items, self._seed)
 
+    def _grow(self, ratings: Ratings) -> None:
+        old = self._network.weights()
+        self._network = self._make_network(ratings.n_users, ratings.n_items, self._seed)
+        for name, array in self._network.weights().items():
+            array[tuple(map(slice, old[name].shape))] = old[name]
+        self._users, self._items = ratings._users, ratings._items
+
     def _prepare(self, ratings: Ratings, validation: Any) -> HeldOut:
         users, items = ratings._users, ratings._items
         if isinstance(validation, HeldOutUsers):

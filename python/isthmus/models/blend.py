@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from isthmus.models._rating_model import RatingModel
 from isthmus.models._receipts import recorded, went_on
 from isthmus.models._tensors import Layout, Tensors, check_range, double, part_of
 from isthmus.models.base import Recommender
+from isthmus.training.loop import Callback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -249,6 +250,21 @@ class Blend(Recommender):
         shared = {name: getattr(models[0], name) for name in ("_users", "_items", "_seen")}
         self.__dict__.update(models_=models, **shared, **went_on(self, "fold_in"))
         return self
+
+    def _updated(
+        self, ratings: Ratings, epochs: int | None, validation: Any, callbacks: Iterable[Callback]
+    ) -> Self:
+        if validation is not None or list(callbacks):
+            raise ValueError(
+                "validation and callbacks must not be given to update a Blend, whose weights stay."
+            )
+        new = copy.copy(self)
+        new.models_ = [model._updated(ratings, epochs, None, ()) for model in self.models_]
+        new._remember(ratings)
+        for model in new.models_:
+            model._users, model._items, model._seen = new._users, new._items, new._seen
+        new.__dict__.update(went_on(self, "partial_fit"))
+        return new
 
     def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
         shared = super()._without_users(kept)

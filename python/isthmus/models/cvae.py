@@ -342,6 +342,17 @@ class CVAE(ImplicitRecommender):
         self._item_gram = np.zeros((latent, latent), np.float32)
         self._codes = np.zeros((ratings.n_users, latent), np.float32)
 
+    def _grow(self, ratings: Ratings) -> None:
+        # as at the start, an item without content begins anywhere in its prior; users are solved
+        n_users, n_items = ratings.shape[0] - len(self._users), ratings.shape[1] - len(self._items)
+        rng = np.random.default_rng((self._seed, len(self._items)))
+        draws = rng.standard_normal((n_items, self._structure.latent_units))
+        draws /= np.sqrt(float(self._structure.item_regularization))
+        self._item_factors = np.vstack([self._item_factors, draws.astype(np.float32)])
+        self._content = append(self._content, empty((n_items, self._content.shape[1])), "user")
+        self._codes = np.pad(self._codes, ((0, n_users), (0, 0)))
+        self._users, self._items = ratings._users, ratings._items
+
     def _own_data(self) -> dict[str, Any]:
         if self._content.shape[1] == 0:
             return {}
