@@ -47,7 +47,7 @@ def update(
         int | None,
         typer.Option(
             help="Epochs to train, of models that have them; by default two for each five that "
-            "training had.",
+            "training had, and fewer of models of implicit feedback.",
             min=1,
             show_default=False,
         ),

@@ -34,10 +34,6 @@ _AT_ONCE = ("default_rating", "clip", "num_threads", "verbose")
 """Parameters that a fitted model reads anew at every call."""
 
 
-UPDATE = 0.4
-"""Of training's epochs, how many an update has."""
-
-
 class EpochModel(Recommender, abstract=True):
     """Base of the models that are trained in epochs.
 
@@ -50,6 +46,9 @@ class EpochModel(Recommender, abstract=True):
 
     _higher_is_better: ClassVar[bool] = False
     """Of the metric that early stopping watches."""
+
+    _update_share: ClassVar[float] = 0.4
+    """How many epochs an update has, of those of training."""
 
     _course_depends_on_epochs: bool = False
     """Whether an epoch depends on how many there are to be, as where the learning rate falls to 0
@@ -145,7 +144,7 @@ class EpochModel(Recommender, abstract=True):
     def _course_of_update(self, epochs: int | None) -> Sequence[int]:
         """Return which epochs of its training a model goes through once more: some of them all."""
         planned = min(int(self._structure.epochs), len(self.history_))
-        n = max(1, round(UPDATE * planned)) if epochs is None else epochs
+        n = max(1, round(self._update_share * planned)) if epochs is None else epochs
         return [planned * number // n for number in range(n)]
 
     def _grow(self, ratings: Ratings) -> None:

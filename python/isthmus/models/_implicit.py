@@ -72,6 +72,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
     _default_metrics = Recommender._default_ranking
 
     _split_by = "user"
+    _update_share = 0.1  # as learning rates do not fall, what is known is soon unlearnt
     _higher_is_better = True
 
     batch_size: int | Literal["auto"]

@@ -755,7 +755,8 @@ class Recommender(Estimator):
             All ratings, old and new, of users and items that the model knows or does not; those
             that it knows keep their place, also without ratings. Of a matrix, positions are ids.
         epochs : int, optional
-            Of models that are trained in epochs. By default, two for each five that `fit` had.
+            Of models that are trained in epochs. By default, two for each five that `fit` had, or
+            one for each ten of a model of implicit feedback (two of `CDAE`).
         validation, callbacks
             As for `fit`, of models that are trained in epochs.
 
