@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,6 +64,8 @@ class EpochModel(Recommender, abstract=True):
 
     history_: list[Epoch]
     _seed: int
+    _copy_now: Callable[[], Self] | None = None
+    """What `snapshot` returns while there is a learner."""
     _structure: SimpleNamespace
     """The parameters that the model was trained with."""
 
@@ -139,7 +141,11 @@ class EpochModel(Recommender, abstract=True):
         self._check_ratings(part, anew=False)
         new = copy.deepcopy(self)
         new._grow(part)
-        return new._train(ratings, part, new._course_of_update(epochs), held_out, callbacks)
+        self._copy_now = new.snapshot
+        try:
+            return new._train(ratings, part, new._course_of_update(epochs), held_out, callbacks)
+        finally:
+            self.__dict__.pop("_copy_now", None)
 
     def _course_of_update(self, epochs: int | None) -> Sequence[int]:
         """Return which epochs of its training a model goes through once more: some of them all."""
@@ -194,6 +200,7 @@ class EpochModel(Recommender, abstract=True):
                 learner = self._learner(part)
                 self._receipt = went_on(self, "partial_fit")["_receipt"]
                 self._fitted = False  # callbacks would see weights and codes that do not match
+                self._copy_now = partial(self._as_it_stands, learner, ratings)
             train(
                 learner,
                 validate=dict if held_out is None else partial(self._validate, learner, held_out),
@@ -220,6 +227,59 @@ class EpochModel(Recommender, abstract=True):
             elif not self._fitted:
                 self._salvage(learner, ratings)
             raise
+        finally:
+            self.__dict__.pop("_copy_now", None)
+
+    def snapshot(self) -> Self:
+        """Return a fitted copy; in a callback, of the model as it is after the epoch.
+
+        Until `fit` is over, the model itself is not fitted. The copy can be evaluated and saved;
+        training goes on as if nothing had been asked.
+
+        Returns
+        -------
+        A model of the same class, with the weights of the last epoch.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ConvergenceError
+            If a weight is no longer finite.
+
+        Examples
+        --------
+        >>> from isthmus import BiasedMF, synthetic_ratings
+        >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+        >>> model = BiasedMF(factors=8, epochs=3, random_state=0)
+        >>> errors = []
+        >>> model = model.fit(
+        ...     ratings, callbacks=[lambda epoch: errors.append(model.snapshot().evaluate(ratings))]
+        ... )
+        >>> len(errors)
+        3
+        """
+        if self._copy_now is not None:
+            return self._copy_now()
+        self._check_fitted()
+        return copy.deepcopy(self)
+
+    def _as_it_stands(self, learner: Learner, ratings: Ratings) -> Self:
+        """Return a copy that is fitted, in the midst of training."""
+        shown = object.__new__(type(self))
+        shown.__dict__.update(self.__dict__, _copy_now=None)
+        shown._show(learner)
+        shown._see(ratings)
+        try:
+            shown._check_finite()
+        except _core.Diverged as error:
+            raise ConvergenceError(f"{error}. {self._remedy()}") from None
+        shown._fitted = True
+        return copy.deepcopy(shown)
+
+    def _show(self, learner: Any) -> None:
+        """Take over what the learner has, as `_finish` does; training goes on."""
+        self._finish(learner)
 
     def _salvage(self, learner: Learner, ratings: Ratings) -> None:
         """Complete a model whose training was cut short, unless it has diverged."""

@@ -755,8 +755,9 @@ class Recommender(Estimator):
             All ratings, old and new, of users and items that the model knows or does not; those
             that it knows keep their place, also without ratings. Of a matrix, positions are ids.
         epochs : int, optional
-            Of models that are trained in epochs. By default, two for each five that `fit` had, or
-            one for each ten of a model of implicit feedback (two of `CDAE`).
+            Of models that are trained in epochs. By default, two for each five that `fit` had;
+            for each ten, two of `BiasedMF` and `CDAE`, and one of other models of implicit
+            feedback.
         validation, callbacks
             As for `fit`, of models that are trained in epochs.
 
@@ -776,11 +777,13 @@ class Recommender(Estimator):
 
         Examples
         --------
+        >>> import numpy as np
         >>> from isthmus import AutoRec, synthetic_ratings
         >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
-        >>> model = AutoRec(hidden_units=(20,), random_state=0).fit(ratings.select(slice(4000)))
-        >>> len(model.update(ratings).user_ids_)
-        200
+        >>> yesterday = ratings.select(np.arange(5000) < 4000)
+        >>> model = AutoRec(hidden_units=(20,), random_state=0).fit(yesterday)
+        >>> len(model.update(ratings).history_)
+        21
         """
         self._check_fitted()
         new = self._updated(as_they_are_now(self, X), epochs, validation, callbacks)
@@ -874,7 +877,7 @@ class Recommender(Estimator):
         return cls(**parameters)
 
     def __getstate__(self) -> dict[str, Any]:
-        derived = ("_known_odds", *self._in_core)
+        derived = ("_known_odds", "_copy_now", *self._in_core)
         state = {n: value for n, value in self.__dict__.items() if n not in derived}
         if self._fitted:
             state["_tensors"] = self._tensors()
