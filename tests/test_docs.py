@@ -23,6 +23,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example(code, tmp_path, monkeypatch):
+    for library in re.findall(r"^(?:from|import) (faiss|usearch)\b", code, re.M):
+        pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
     known = dict(Recommender._models)
     try:
