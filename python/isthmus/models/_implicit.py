@@ -107,13 +107,17 @@ class ImplicitRecommender(EpochModel, abstract=True):
 
     # Training
 
-    def fit(self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, validation: Any = None, callbacks: Iterable[Callback] = ()
+    ) -> Self:
         """Train on implicit feedback.
 
         Parameters
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, whatever its value. A matrix's positions become the ids.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings, scipy.sparse array or matrix, or HeldOutUsers, optional
             What should rank high after each epoch: further cells of the users of `X`, or users who
             are not in it, as `hold_out_users` gives them.

@@ -63,7 +63,9 @@ class RatingModel(EpochModel, abstract=True):
 
     # Training
 
-    def fit(self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, validation: Any = None, callbacks: Iterable[Callback] = ()
+    ) -> Self:
         """Train on ratings.
 
         Parameters
@@ -71,6 +73,8 @@ class RatingModel(EpochModel, abstract=True):
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
             matrix's positions become the ids.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings or scipy.sparse array or matrix, optional
             Ratings to measure the RMSE on after each epoch, with users and items of `X`.
         callbacks : iterable of callable, optional

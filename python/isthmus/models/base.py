@@ -976,7 +976,7 @@ class Recommender(Estimator):
 
     # To be implemented by a model
 
-    def fit(self, X: Any, *, validation: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Train on ratings."""
         raise NotImplementedError
 

@@ -103,12 +103,14 @@ class Blend(Recommender):
 
     # Training
 
-    def fit(self, X: Any, *, validation: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Fit the models and their weights.
 
         Parameters
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings or scipy.sparse array or matrix, optional
             Ratings of users and items of `X` to fit the weights on; the models are then fitted to
             `X` once. Without it, a part of `X` is held out for the weights, and the models are

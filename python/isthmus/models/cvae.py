@@ -250,6 +250,7 @@ class CVAE(ImplicitRecommender):
     def fit(
         self,
         X: Any,
+        y: Any = None,
         *,
         content: Any = None,
         validation: Any = None,
@@ -261,6 +262,8 @@ class CVAE(ImplicitRecommender):
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, whatever its value. A matrix's positions become the ids.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         content : Content, scipy.sparse array or matrix, or data frame, optional
             What is known of the items. A sparse matrix has a row for each item, in the order of X;
             a data frame has the columns "item" and "tokens", lists of strings (see
