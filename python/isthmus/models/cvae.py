@@ -352,7 +352,9 @@ class CVAE(ImplicitRecommender):
         draws = rng.standard_normal((n_items, self._structure.latent_units))
         draws /= np.sqrt(float(self._structure.item_regularization))
         self._item_factors = np.vstack([self._item_factors, draws.astype(np.float32)])
-        self._content = append(self._content, empty((n_items, self._content.shape[1])), "user")
+        rows = self._content
+        ends = np.pad(rows.indptr, (0, n_items), mode="edge")
+        self._content = rows._replace(indptr=ends, shape=(ratings.n_items, rows.shape[1]))
         self._codes = np.pad(self._codes, ((0, n_users), (0, 0)))
         self._users, self._items = ratings._users, ratings._items
 
