@@ -160,7 +160,7 @@ def model_card(
     --------
     >>> from isthmus import EASE, synthetic_ratings
     >>> model = EASE(regularization=100).fit(synthetic_ratings(200, 100, 5000, random_state=0))
-    >>> model_card(model, data="made-up ratings").splitlines()[6]
+    >>> model_card(model, data="made-up ratings").splitlines()[7]
     '# EASE on made-up ratings'
     """
     users, items = len(model.user_ids_), len(model.item_ids_)
