@@ -23,6 +23,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example(code, tmp_path, monkeypatch):
+    for library in re.findall(r"^(?:from|import) (faiss|usearch)\b", code, re.M):
+        pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
     known = dict(Recommender._models)
     try:
@@ -30,6 +32,19 @@ def test_example(code, tmp_path, monkeypatch):
     finally:  # a model that an example defines is for itself
         Recommender._models.clear()
         Recommender._models.update(known)
+
+
+def test_lines_of_the_table_of_features(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, _, text = (DOCS / "coming-from.md").read_text(encoding="utf-8").partition("## What each has")
+    before, table = re.search(r"```python\n(.*?)^```\n(.*)", text, re.M | re.S).groups()
+    scope = {"__name__": "example"}
+    exec(compile(before, "before", "exec"), scope)
+    rows = [row.split(" | ") for row in table.strip().splitlines()[2:]]
+    assert len(rows) > 15
+    for name, ours, *_ in rows:
+        (line,) = re.findall(r"`(.*?)`", ours)
+        exec(compile(line, name, "exec"), scope)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -32,11 +32,14 @@ class Learner:
 
 
 def run(learner, *, first=0, epochs=10, patience=None, **options):
-    history = []
-    options = {"ratings": 100, "history": history, **options}
-    train(
-        learner, validate=learner.validate, first=first, epochs=epochs, patience=patience, **options
-    )
+    history = [Epoch(index, 0.1, 1.0) for index in range(first)]
+    options = {
+        "ratings": 100,
+        "history": history,
+        "course": range(first, first + epochs),
+        **options,
+    }
+    train(learner, validate=learner.validate, patience=patience, **options)
     return history
 
 
@@ -52,7 +55,14 @@ def test_runs_all_epochs_and_keeps_their_history():
 
 
 def test_counts_epochs_on():
-    assert [epoch.index for epoch in run(Learner(), first=5, epochs=2)] == [5, 6]
+    assert [epoch.index for epoch in run(Learner(), first=5, epochs=2)] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_the_learner_counts_epochs_by_the_course():
+    learner = Learner()
+    history = run(learner, first=5, course=[0, 2, 4])
+    assert learner.done == [0, 2, 4]
+    assert [epoch.index for epoch in history[5:]] == [5, 6, 7]
 
 
 @pytest.mark.parametrize(

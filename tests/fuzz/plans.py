@@ -171,7 +171,7 @@ def _step(rng, world, model):
     name = rng.choice(
         ("fit", "partial_fit", "fold_in", "fold_in", "fold_in", "predict", "evaluate", "evaluate",
          "recommend", "recommend", "recommend", "similar_items", "save", "save", "pickle", "clone",
-         "copy", "set_params", "fold_in_items")
+         "copy", "set_params", "fold_in_items", "update", "update")
     )  # fmt: skip
     n = rng.choice((1, 2, 3, 20, 20, 0, -1, 2**40, 2.5, True, None)) if rng.random() < 0.3 else 3
     users = world.users_of(world.users, world.n_users)
@@ -180,6 +180,9 @@ def _step(rng, world, model):
         return _fit(rng, world, model)
     if name == "partial_fit":
         return [name, {"X": world.known(), "epochs": rng.choice((1, 1, 2, 0, "x"))}]
+    if name == "update":
+        data = world.known() if rng.random() < 0.5 else world.new(rng.choice(("user", "item")))
+        return [name, {"X": data, "epochs": rng.choice((None, None, 1, 2, 0, "x"))}]
     if name == "fold_in":
         axis = "user" if rng.random() < 0.7 else rng.choice(("item", "item", "x", None))
         return [name, {"X": world.new("item" if axis == "item" else "user"), "axis": axis}]

@@ -126,7 +126,7 @@ def _other(model, name, arguments, folder):
     if method is None:
         return model
     result = method(**arguments)
-    if name in ("fit", "partial_fit", "fold_in", "fold_in_items"):
+    if name in ("fit", "partial_fit", "fold_in", "fold_in_items", "update"):
         require(result is model, f"{name} does not return the model")
         predictions(model)
     return model

@@ -2,7 +2,10 @@
 
 import math
 import os
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 
 from isthmus._util.checks import check_integer
 
@@ -41,8 +44,15 @@ def resolve_num_threads(num_threads: int) -> int:
     check_integer("num_threads", num_threads, low=0, high=_MOST_THREADS)
     if num_threads > 0:
         return int(num_threads)
-    limits = (_affinity(), _cgroup_quota(), _omp_num_threads())
+    quota = _recent(_cgroup_quota, int(monotonic()))
+    limits = (_affinity(), quota, _omp_num_threads())
     return max(1, min(limit for limit in limits if limit is not None))
+
+
+@lru_cache(maxsize=1)
+def _recent(quota: Callable[[], int | None], second: int) -> int | None:
+    """Return a quota as it was in this second: to read it takes as long as to score a user."""
+    return quota()
 
 
 def _affinity() -> int:

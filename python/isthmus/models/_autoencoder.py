@@ -29,6 +29,7 @@ __all__ = [
     "Reader",
     "cell_outputs",
     "make_network",
+    "network_of",
 ]
 
 MAX_ROW = 2**31 - 1
@@ -468,13 +469,9 @@ class Autoencoder:
 
     def take_columns(self, kept: NDArray[np.int64], *, num_threads: int) -> Autoencoder:
         """Return it with some of its columns alone."""
-        own: Tensors = dict(self.network.weights())
-        for name in ("encoder.weights", "decoder.weights"):
-            own[name] = own[name][kept]
-        own["decoder.bias"] = own["decoder.bias"][:, kept]
         column = self.offsets.column
         offsets = self.offsets._replace(column=None if column is None else column[kept])
-        network = _loaded(own, self.reader.settings, num_threads=num_threads)
+        network = network_of(self.network, kept, self.reader.settings, num_threads=num_threads)
         return replace(self, network=network, offsets=offsets)
 
     # Files
@@ -538,6 +535,21 @@ class Autoencoder:
             Offsets(tensors.get("row_offset"), tensors.get("column_offset")),
             ColumnPrior.from_tensors(tensors),
         )
+
+
+def network_of(
+    network: _core.Autoencoder,
+    columns: NDArray[np.integer[Any]],
+    settings: SimpleNamespace,
+    *,
+    num_threads: int,
+) -> _core.Autoencoder:
+    """Return another network, of some columns in the order given."""
+    own: Tensors = dict(network.weights())
+    for name in ("encoder.weights", "decoder.weights"):
+        own[name] = own[name][columns]
+    own["decoder.bias"] = own["decoder.bias"][:, columns]
+    return _loaded(own, settings, num_threads=num_threads)
 
 
 def _loaded(tensors: Tensors, settings: SimpleNamespace, *, num_threads: int) -> _core.Autoencoder:

@@ -11,7 +11,7 @@ from isthmus import _core
 from isthmus._util.checks import is_auto
 from isthmus.data._csr import CSR, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
-from isthmus.models._autoencoder import Autoencoder, PartVectors, Reader
+from isthmus.models._autoencoder import Autoencoder, PartVectors, Reader, network_of
 from isthmus.models._biases import Biases
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.models._precision import precision_of
@@ -84,6 +84,7 @@ class Learner:
         self.matrix = matrix
         self._network = network
         self._settings = settings = reader.settings
+        self._num_threads = num_threads
         self._rows = reader.rows(matrix, self.offsets, cell_offset, cell_weight)
         self._cell_offset = cell_offset
         self._outputs = outputs
@@ -205,17 +206,20 @@ class Learner:
             self._encoded = True
         self._trainer.finish()
         assert self._codes is not None
-        return Autoencoder(
-            self.reader,
-            self.regularization,
-            self._network,
-            self._codes,
-            self.offsets,
-            self._prior(self._codes.array),
-        )
+        return self._with(self._network, self._codes)
 
-    def _prior(self, codes: Floats) -> ColumnPrior:
-        weights = self._network.weights()
+    def snapshot(self) -> Autoencoder:
+        """Return what training would come to if it ended now, and go on."""
+        places, threads = self.column_places, self._num_threads
+        network = network_of(self._network, places, self._settings, num_threads=threads)
+        return self._with(network, _core.Matrix(self._encode().array))
+
+    def _with(self, network: _core.Autoencoder, codes: _core.Matrix) -> Autoencoder:
+        """Return it of weights whose columns are in their own order."""
+        prior = self._prior(network.weights(), codes.array)
+        return Autoencoder(self.reader, self.regularization, network, codes, self.offsets, prior)
+
+    def _prior(self, weights: dict[str, Floats], codes: Floats) -> ColumnPrior:
         centred = self.offsets.column is not None
         return ColumnPrior.of(
             weights["decoder.weights"][:, np.newaxis],

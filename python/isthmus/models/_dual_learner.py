@@ -107,6 +107,10 @@ class DualLearner:
         """
         return {side: learner.finish() for side, learner in self._learners.items()}
 
+    def snapshot(self) -> dict[str, Autoencoder]:
+        """Return what training would come to if it ended now, and go on."""
+        return {side: learner.snapshot() for side, learner in self._learners.items()}
+
 
 def dual_vectors(item: PartVectors, user: PartVectors, reader: Reader, offsets: Offsets) -> Vectors:
     """Return vectors whose product is the sum of both parts' outputs.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +22,7 @@ from isthmus.exceptions import ConvergenceError
 from isthmus.models._cell_weights import aligned_weights, weights_among
 from isthmus.models._receipts import recorded, went_on
 from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
+from isthmus.models._updating import new_items, new_users
 from isthmus.models.base import Recommender
 from isthmus.training.loop import Callback, Epoch, Learner, as_callbacks, train
 
@@ -46,6 +48,9 @@ class EpochModel(Recommender, abstract=True):
     _higher_is_better: ClassVar[bool] = False
     """Of the metric that early stopping watches."""
 
+    _update_share: ClassVar[float] = 0.4
+    """How many epochs an update has, of those of training."""
+
     _course_depends_on_epochs: bool = False
     """Whether an epoch depends on how many there are to be, as where the learning rate falls to 0
     at the end of the last."""
@@ -60,6 +65,8 @@ class EpochModel(Recommender, abstract=True):
 
     history_: list[Epoch]
     _seed: int
+    _copy_now: Callable[[], Self] | None = None
+    """What `snapshot` returns while there is a learner."""
     _structure: SimpleNamespace
     """The parameters that the model was trained with."""
 
@@ -91,7 +98,7 @@ class EpochModel(Recommender, abstract=True):
         self.history_ = []
         with recorded(self, ratings, validation, seed, given):
             self._initialize(part, **data, **counted)
-            self._train(ratings, part, epochs, held_out, callbacks, counted)
+            self._train(ratings, part, range(epochs), held_out, callbacks, counted)
         return self
 
     def partial_fit(
@@ -143,7 +150,9 @@ class EpochModel(Recommender, abstract=True):
         self._check_ratings(part, anew=False)
         given = None if weights is None else aligned_weights(weights, ratings)
         counted = _weights_of(part, given)
-        return self._train(ratings, part, epochs, held_out, callbacks, counted)
+        first = len(self.history_)
+        course = range(first, first + epochs)
+        return self._train(ratings, part, course, held_out, callbacks, counted)
 
     def _check_files(self, X: Any, validation: Any) -> None:
         """Refuse to hold out a part of ratings in files, which both parts would be copied from."""
@@ -152,6 +161,40 @@ class EpochModel(Recommender, abstract=True):
                 "validation_fraction must be None for shards, of which no part is held out without "
                 "reading all into memory: pass validation=..., or fit to shards.to_ratings()."
             )
+
+    def _updated(
+        self, ratings: Ratings, epochs: int | None, validation: Any, callbacks: Iterable[Callback]
+    ) -> Self:
+        self._check_parameters()
+        if epochs is not None:
+            check_integer("epochs", epochs, low=1)
+        callbacks = as_callbacks(callbacks)
+        type(self)(**vars(self._next_structure()))._check_parameters()
+        part, held_out = self._hold_out(ratings, validation, self._seed)
+        self._check_ratings(part, anew=False)
+        new = copy.deepcopy(self)
+        new._grow(part)
+        self._copy_now = new.snapshot
+        try:
+            return new._train(ratings, part, new._course_of_update(epochs), held_out, callbacks, {})
+        finally:
+            self.__dict__.pop("_copy_now", None)
+
+    def _course_of_update(self, epochs: int | None) -> Sequence[int]:
+        """Return which epochs of its training a model goes through once more: some of them all."""
+        planned = min(int(self._structure.epochs), len(self.history_))
+        n = max(1, round(self._update_share * planned)) if epochs is None else epochs
+        return [planned * number // n for number in range(n)]
+
+    def _grow(self, ratings: Ratings) -> None:
+        """Add the users and items that are behind the known ones."""
+        known = len(self._users), len(self._items)
+        if ratings.n_users > known[0]:
+            rows = new_users(ratings, known)
+            self.__dict__.update({**self._fold_in(rows, "user"), "_users": ratings._users})
+        if ratings.n_items > known[1]:
+            rows = new_items(ratings, known)
+            self.__dict__.update({**self._fold_in(rows, "item"), "_items": ratings._items})
 
     def _hold_out(self, ratings: Ratings, validation: Any, seed: int) -> tuple[Ratings, Any]:
         """Return the ratings to train on, and what `_prepare` makes of those to validate on."""
@@ -176,7 +219,7 @@ class EpochModel(Recommender, abstract=True):
         self,
         ratings: Ratings,
         part: Ratings,
-        epochs: int,
+        course: Sequence[int],
         held_out: Any,
         callbacks: Sequence[Callback],
         counted: dict[str, Any],
@@ -191,11 +234,11 @@ class EpochModel(Recommender, abstract=True):
                 learner = self._learner(part, **counted)
                 self._receipt = went_on(self, "partial_fit")["_receipt"]
                 self._fitted = False  # callbacks would see weights and codes that do not match
+                self._copy_now = partial(self._as_it_stands, learner, ratings)
             train(
                 learner,
                 validate=dict if held_out is None else partial(self._validate, learner, held_out),
-                first=len(self.history_),
-                epochs=epochs,
+                course=course,
                 ratings=part.nnz,
                 patience=self.patience,
                 higher_is_better=self._higher_is_better,
@@ -218,6 +261,59 @@ class EpochModel(Recommender, abstract=True):
             elif not self._fitted:
                 self._salvage(learner, ratings)
             raise
+        finally:
+            self.__dict__.pop("_copy_now", None)
+
+    def snapshot(self) -> Self:
+        """Return a fitted copy; in a callback, of the model as it is after the epoch.
+
+        Until `fit` is over, the model itself is not fitted. The copy can be evaluated and saved;
+        training goes on as if nothing had been asked.
+
+        Returns
+        -------
+        A model of the same class, with the weights of the last epoch.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ConvergenceError
+            If a weight is no longer finite.
+
+        Examples
+        --------
+        >>> from isthmus import BiasedMF, synthetic_ratings
+        >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+        >>> model = BiasedMF(factors=8, epochs=3, random_state=0)
+        >>> errors = []
+        >>> model = model.fit(
+        ...     ratings, callbacks=[lambda epoch: errors.append(model.snapshot().evaluate(ratings))]
+        ... )
+        >>> len(errors)
+        3
+        """
+        if self._copy_now is not None:
+            return self._copy_now()
+        self._check_fitted()
+        return copy.deepcopy(self)
+
+    def _as_it_stands(self, learner: Learner, ratings: Ratings) -> Self:
+        """Return a copy that is fitted, in the midst of training."""
+        shown = object.__new__(type(self))
+        shown.__dict__.update(self.__dict__, _copy_now=None)
+        shown._show(learner)
+        shown._see(ratings)
+        try:
+            shown._check_finite()
+        except _core.Diverged as error:
+            raise ConvergenceError(f"{error}. {self._remedy()}") from None
+        shown._fitted = True
+        return copy.deepcopy(shown)
+
+    def _show(self, learner: Any) -> None:
+        """Take over what the learner has, as `_finish` does; training goes on."""
+        self._finish(learner)
 
     def _salvage(self, learner: Learner, ratings: Ratings) -> None:
         """Complete a model whose training was cut short, unless it has diverged."""

@@ -86,6 +86,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
     _default_metrics = Recommender._default_ranking
 
     _split_by = "user"
+    _update_share = 0.1  # as learning rates do not fall, what is known is soon unlearnt
     _higher_is_better = True
 
     batch_size: int | Literal["auto"]
@@ -134,7 +135,9 @@ class ImplicitRecommender(EpochModel, abstract=True):
         weights = weights_by_rule(ratings.values, rule, "X")
         return self._seen._replace(values=normalized(weights))
 
-    def fit(self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, validation: Any = None, callbacks: Iterable[Callback] = ()
+    ) -> Self:
         """Train on implicit feedback.
 
         Parameters
@@ -143,6 +146,8 @@ class ImplicitRecommender(EpochModel, abstract=True):
             Every stored cell counts 1, whatever its value, unless `weights` says otherwise. A
             matrix's positions become the ids. Shards are mapped into memory from temporary files,
             and need `validation` in place of `validation_fraction`.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings, scipy.sparse array or matrix, or HeldOutUsers, optional
             What should rank high after each epoch: further cells of the users of `X`, or users who
             are not in it, as `hold_out_users` gives them.
@@ -166,6 +171,13 @@ class ImplicitRecommender(EpochModel, abstract=True):
 
     def _initialize(self, ratings: Ratings) -> None:
         self._network = self._make_network(ratings.n_users, ratings.n_items, self._seed)
+
+    def _grow(self, ratings: Ratings) -> None:
+        old = self._network.weights()
+        self._network = self._make_network(ratings.n_users, ratings.n_items, self._seed)
+        for name, array in self._network.weights().items():
+            array[tuple(map(slice, old[name].shape))] = old[name]
+        self._users, self._items = ratings._users, ratings._items
 
     def _prepare(self, ratings: Ratings, validation: Any) -> HeldOut:
         users, items = ratings._users, ratings._items

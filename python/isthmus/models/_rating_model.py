@@ -73,7 +73,9 @@ class RatingModel(EpochModel, abstract=True):
 
     # Training
 
-    def fit(self, X: Any, *, validation: Any = None, callbacks: Iterable[Callback] = ()) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, validation: Any = None, callbacks: Iterable[Callback] = ()
+    ) -> Self:
         """Train on ratings.
 
         Parameters
@@ -82,6 +84,8 @@ class RatingModel(EpochModel, abstract=True):
             Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
             matrix's positions become the ids. Shards are trained on out of core, and need
             `validation` in place of `validation_fraction`.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings or scipy.sparse array or matrix, optional
             Ratings to measure the RMSE on after each epoch, with users and items of `X`.
         callbacks : iterable of callable, optional

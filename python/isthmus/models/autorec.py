@@ -467,6 +467,9 @@ class AutoRec(RatingModel):
             weights[f"hidden.{number}.weights"][...] = matrix
             weights[f"hidden.{number}.bias"][...] = bias
 
+    def _show(self, learner: Learner) -> None:
+        self._keep(learner.snapshot())
+
     def _finish(self, learner: Learner) -> None:
         self._keep(learner.finish())
 

@@ -34,6 +34,8 @@ from isthmus.models import _explaining, _files
 from isthmus.models._estimator import Estimator
 from isthmus.models._receipts import Receipt, went_on
 from isthmus.models._tensors import Layout, Tensors, check_layout
+from isthmus.models._updating import as_they_are_now, refuse_epochs
+from isthmus.training.loop import Callback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -733,6 +735,68 @@ class Recommender(Estimator):
         self.__dict__.update({**grown, **went_on(self, "fold_in")})
         return self
 
+    def update(
+        self,
+        X: Any,
+        *,
+        epochs: int | None = None,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+    ) -> Self:
+        """Train on with all ratings as they are now, of known and of new users and items at once.
+
+        A model that is trained in epochs takes new users and items in, and goes through its course
+        of learning rates once more, in fewer epochs. Other models are fitted anew, and those of a
+        `Blend` updated one by one. An error, or Ctrl-C, leaves the model as it was.
+
+        Parameters
+        ----------
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
+            All ratings, old and new, of users and items that the model knows or does not; those
+            that it knows keep their place, also without ratings. Of a matrix, positions are ids.
+        epochs : int, optional
+            Of models that are trained in epochs. By default, two for each five that `fit` had;
+            for each ten, two of `BiasedMF` and `CDAE`, and one of other models of implicit
+            feedback.
+        validation, callbacks
+            As for `fit`, of models that are trained in epochs.
+
+        Returns
+        -------
+        self
+            Which now knows the new users and items.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            If an argument is invalid, or the model cannot take in such new users or items.
+        ConvergenceError
+            If training diverges.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from isthmus import AutoRec, synthetic_ratings
+        >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+        >>> yesterday = ratings.select(np.arange(5000) < 4000)
+        >>> model = AutoRec(hidden_units=(20,), random_state=0).fit(yesterday)
+        >>> len(model.update(ratings).history_)
+        21
+        """
+        self._check_fitted()
+        new = self._updated(as_they_are_now(self, X), epochs, validation, callbacks)
+        self.__dict__ = {**vars(new), **self.get_params(deep=False)}
+        return self
+
+    def _updated(
+        self, ratings: Ratings, epochs: int | None, validation: Any, callbacks: Iterable[Callback]
+    ) -> Self:
+        """Return another model, of these ratings; users and items begin with those of this one."""
+        refuse_epochs(self, epochs, callbacks)
+        return type(self)(**self.get_params()).fit(ratings, validation=validation)
+
     def forget(self, users: ArrayLike) -> Self:
         """Drop users at once: ids, seen items, and what the model holds of each of them alone.
 
@@ -813,7 +877,7 @@ class Recommender(Estimator):
         return cls(**parameters)
 
     def __getstate__(self) -> dict[str, Any]:
-        derived = ("_known_odds", *self._in_core)
+        derived = ("_known_odds", "_copy_now", *self._in_core)
         state = {n: value for n, value in self.__dict__.items() if n not in derived}
         if self._fitted:
             state["_tensors"] = self._tensors()
@@ -917,7 +981,7 @@ class Recommender(Estimator):
 
     # To be implemented by a model
 
-    def fit(self, X: Any, *, validation: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Train on ratings."""
         raise NotImplementedError
 

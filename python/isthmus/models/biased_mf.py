@@ -28,6 +28,11 @@ OPTIMIZERS = ("sgd", "als")
 SIDES = ("user", "item")
 
 
+SHRINKAGE = 0.5
+"""What SGD's factors are multiplied by before an update: as trained, they fit what is known so
+closely that what is new hardly moves them (J. T. Ash, R. P. Adams, NeurIPS 2020)."""
+
+
 class _Prior(NamedTuple):
     """What trained users, or items, tell of a new one."""
 
@@ -142,6 +147,7 @@ class BiasedMF(RatingModel):
 
     _in_core = ("_model", "_loaded")
     _structural = ("factors",)
+    _update_share = 0.2
 
     _model: Any = None
     _loaded: dict[str, Floats] | None = None
@@ -234,6 +240,14 @@ class BiasedMF(RatingModel):
             seed=self._seed,
             num_threads=self._num_threads(),
         )
+
+    def _grow(self, ratings: Ratings) -> None:
+        super()._grow(ratings)
+        if self._structure.optimizer == "sgd":
+            weights = dict(self._weights())
+            for side in SIDES:
+                weights[f"{side}_factors"] = weights[f"{side}_factors"] * np.float32(SHRINKAGE)
+            self._loaded, self._model = weights, None
 
     def _learner(self, ratings: Ratings) -> Learner:
         model = self._in_training()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from isthmus.models._rating_model import RatingModel
 from isthmus.models._receipts import recorded, went_on
 from isthmus.models._tensors import Layout, Tensors, check_range, double, part_of
 from isthmus.models.base import Recommender
+from isthmus.training.loop import Callback
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -102,12 +103,14 @@ class Blend(Recommender):
 
     # Training
 
-    def fit(self, X: Any, *, validation: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Fit the models and their weights.
 
         Parameters
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings or scipy.sparse array or matrix, optional
             Ratings of users and items of `X` to fit the weights on; the models are then fitted to
             `X` once. Without it, a part of `X` is held out for the weights, and the models are
@@ -249,6 +252,21 @@ class Blend(Recommender):
         shared = {name: getattr(models[0], name) for name in ("_users", "_items", "_seen")}
         self.__dict__.update(models_=models, **shared, **went_on(self, "fold_in"))
         return self
+
+    def _updated(
+        self, ratings: Ratings, epochs: int | None, validation: Any, callbacks: Iterable[Callback]
+    ) -> Self:
+        if validation is not None or list(callbacks):
+            raise ValueError(
+                "validation and callbacks must not be given to update a Blend, whose weights stay."
+            )
+        new = copy.copy(self)
+        new.models_ = [model._updated(ratings, epochs, None, ()) for model in self.models_]
+        new._remember(ratings)
+        for model in new.models_:
+            model._users, model._items, model._seen = new._users, new._items, new._seen
+        new.__dict__.update(went_on(self, "partial_fit"))
+        return new
 
     def _without_users(self, kept: NDArray[np.int64]) -> dict[str, Any]:
         shared = super()._without_users(kept)

@@ -122,6 +122,8 @@ class CDAE(ImplicitRecommender):
     ['ndcg@10', 'precision@10', 'recall@10']
     """
 
+    _update_share = 0.2
+
     _structural = ("hidden_units", "encoder_activation", "loss", "tied")
 
     def __init__(

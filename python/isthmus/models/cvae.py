@@ -251,6 +251,7 @@ class CVAE(ImplicitRecommender):
     def fit(
         self,
         X: Any,
+        y: Any = None,
         *,
         content: Any = None,
         validation: Any = None,
@@ -262,6 +263,8 @@ class CVAE(ImplicitRecommender):
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, whatever its value. A matrix's positions become the ids.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         content : Content, scipy.sparse array or matrix, or data frame, optional
             What is known of the items. A sparse matrix has a row for each item, in the order of X;
             a data frame has the columns "item" and "tokens", lists of strings (see
@@ -342,6 +345,19 @@ class CVAE(ImplicitRecommender):
         )
         self._item_gram = np.zeros((latent, latent), np.float32)
         self._codes = np.zeros((ratings.n_users, latent), np.float32)
+
+    def _grow(self, ratings: Ratings) -> None:
+        # as at the start, an item without content begins anywhere in its prior; users are solved
+        n_users, n_items = ratings.shape[0] - len(self._users), ratings.shape[1] - len(self._items)
+        rng = np.random.default_rng((self._seed, len(self._items)))
+        draws = rng.standard_normal((n_items, self._structure.latent_units))
+        draws /= np.sqrt(float(self._structure.item_regularization))
+        self._item_factors = np.vstack([self._item_factors, draws.astype(np.float32)])
+        rows = self._content
+        ends = np.pad(rows.indptr, (0, n_items), mode="edge")
+        self._content = rows._replace(indptr=ends, shape=(ratings.n_items, rows.shape[1]))
+        self._codes = np.pad(self._codes, ((0, n_users), (0, 0)))
+        self._users, self._items = ratings._users, ratings._items
 
     def _own_data(self) -> dict[str, Any]:
         if self._content.shape[1] == 0:

@@ -219,6 +219,9 @@ class DualAutoRec(RatingModel):
     def _validate(self, learner: DualLearner, held_out: HeldOut) -> dict[str, float]:
         return self._measure(learner.vectors(), held_out)
 
+    def _show(self, learner: DualLearner) -> None:
+        self._keep(learner.snapshot())
+
     def _finish(self, learner: DualLearner) -> None:
         self._keep(learner.finish())
 

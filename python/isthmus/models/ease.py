@@ -127,7 +127,7 @@ class EASE(Recommender):
         self.num_threads = num_threads
         self.verbose = verbose
 
-    def fit(self, X: Any, *, validation: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Compute the weights.
 
         Parameters
@@ -135,6 +135,8 @@ class EASE(Recommender):
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, unless `weights` says otherwise. A matrix's positions become
             the ids.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         validation : ignored
             Nothing is iterated. Here because other models have it.
 

@@ -91,8 +91,7 @@ def train(
     learner: Learner,
     *,
     validate: Callable[[], dict[str, float]],
-    first: int,
-    epochs: int,
+    course: Sequence[int],
     ratings: int,
     patience: int | None,
     higher_is_better: bool = False,
@@ -102,20 +101,20 @@ def train(
 ) -> None:
     """Run epochs until their number, the patience or a callback ends it.
 
+    `course` has the number of each epoch as the learner is to count them, by which its learning
+    rate changes; in `history` they are numbered by their place.
     `validate` measures the model as it stands; its first metric is what early stopping watches.
     With `patience`, training ends after so many epochs without a better first metric, and the
     weights of the best epoch are restored, however training ends. The epochs are appended to
     `history`, which is complete also where an exception ends it.
     """
-    with _progress_bar(epochs, ratings, verbose) as bar:
-        course = _Course(
-            learner, validate, first, patience, higher_is_better, callbacks, bar, history
-        )
+    with _progress_bar(len(course), ratings, verbose) as bar:
+        run = _Run(learner, validate, patience, higher_is_better, callbacks, bar, history)
         try:
             if isinstance(learner, SelfPacedLearner):
-                learner.run_epochs(first, epochs, course.finish_epoch)
+                learner.run_epochs(course[0], len(course), run.finish_epoch)
             else:
-                course.run_epochs(epochs)
+                run.run_epochs(course)
         finally:
             if patience is not None:
                 with uninterrupted():
@@ -123,12 +122,11 @@ def train(
 
 
 @dataclass
-class _Course:
+class _Run:
     """What is kept count of from one epoch to the next."""
 
     learner: Learner
     validate: Callable[[], dict[str, float]]
-    first: int
     patience: int | None
     higher_is_better: bool
     callbacks: Sequence[Callback]
@@ -139,16 +137,16 @@ class _Course:
     waited: int = 0
     started: float = field(default_factory=perf_counter)
 
-    def run_epochs(self, epochs: int) -> None:
-        while self.done < epochs:
+    def run_epochs(self, course: Sequence[int]) -> None:
+        for index in course:
             progress = self.bar.within(self.done) if self.bar else None
-            if self.finish_epoch(self.learner.run_epoch(self.first + self.done, progress)):
+            if self.finish_epoch(self.learner.run_epoch(index, progress)):
                 break
 
     def finish_epoch(self, loss: float) -> bool:
         """Validate, note and report the epoch that is over, and say whether it was the last."""
         seconds = perf_counter() - self.started
-        epoch = Epoch(self.first + self.done, seconds, loss, self.validate())
+        epoch = Epoch(len(self.history), seconds, loss, self.validate())
         self.history.append(epoch)
         if self.bar:
             self.bar.finish_epoch(epoch, self.done)

@@ -1,0 +1,75 @@
+"""`isthmus update`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli._data import (
+    check_output,
+    describe,
+    load,
+    preparing_options,
+    read_prepared,
+    reading_options,
+    with_ids_like,
+)
+from isthmus.cli._options import command_with
+from isthmus.cli.predict import ModelFile, Threads
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command(cls=command_with(reading_options, preparing_options))(update)
+
+
+def update(
+    context: typer.Context,
+    model: ModelFile,
+    ratings: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RATINGS",
+            help="File of all ratings as they are now, old and new.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Where to write the model; it may be the file that was read."
+        ),
+    ],
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Epochs to train, of models that have them; by default two for each five that "
+            "training had, and fewer of models of implicit feedback.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    num_threads: Threads = 0,
+) -> None:
+    """Train a model on with all ratings as they are now, of known and of new users and items.
+
+    `isthmus update model.safetensors ratings.csv --output model.safetensors`
+    """
+    check_output(output, ratings)
+    known = load(model, num_threads)
+    read = read_prepared(ratings, *context.obj)
+    now = with_ids_like(read, known.user_ids_, known.item_ids_)
+    print(f"{ratings}: {describe(now)}", flush=True)
+    before = len(known.user_ids_), len(known.item_ids_)
+    if hasattr(known, "verbose"):
+        known.set_params(verbose=sys.stderr.isatty())
+    known.update(now, epochs=epochs)
+    if hasattr(known, "verbose"):
+        known.set_params(verbose=False)  # how it was shown is no part of the model
+    users, items = len(known.user_ids_) - before[0], len(known.item_ids_) - before[1]
+    print(f"new: {users:,} users, {items:,} items", flush=True)
+    known.save(output)
+    print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")

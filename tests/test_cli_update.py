@@ -1,0 +1,44 @@
+"""`isthmus update`."""
+
+import numpy as np
+import pytest
+
+from isthmus import EASE, BiasedMF, Ratings, Recommender, synthetic_ratings, write_ratings
+
+
+@pytest.fixture
+def now(tmp_path):
+    """A file of all ratings, with ids that are texts, and the ratings of the first users in it."""
+    made = synthetic_ratings(40, 30, 500, random_state=1)
+    users, items, values, _ = made.to_arrays()
+    ratings = Ratings.from_arrays([f"u{user}" for user in users], items, values)
+    write_ratings(ratings, tmp_path / "now.csv")
+    return tmp_path / "now.csv", ratings.select(
+        np.repeat(np.arange(40), np.diff(ratings.indptr)) < 30
+    )
+
+
+@pytest.mark.parametrize("model", [BiasedMF(factors=3, epochs=5, random_state=0), EASE()])
+def test_takes_in_what_is_new_and_may_write_over_the_model(run, now, tmp_path, model):
+    path, then = now
+    file = tmp_path / "model.safetensors"
+    known = Ratings.from_frame(then.to_frame())  # without the users who have no ratings yet
+    model.fit(known).save(file)
+    code, out, err = run("update", file, path, "--output", file)
+    assert (code, err) == (0, "")
+    assert "40 users x 30 items" in out
+    assert f"new: {40 - known.n_users} users, {30 - known.n_items} items" in out
+    updated = Recommender.load(file)
+    assert len(updated.user_ids_) == 40
+    np.testing.assert_array_equal(updated.user_ids_[: known.n_users], known.user_ids)
+
+
+def test_refuses_epochs_of_a_model_without_any(run, now, tmp_path):
+    path, then = now
+    EASE(regularization=5.0).fit(then).save(tmp_path / "model.safetensors")
+    before = (tmp_path / "model.safetensors").read_bytes()
+    file = tmp_path / "model.safetensors"
+    code, _, err = run("update", file, path, "--output", file, "--epochs", "3")
+    assert code == 1
+    assert "epochs and callbacks must not be given for EASE" in err
+    assert file.read_bytes() == before
