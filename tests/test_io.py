@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from isthmus._util.files import TEMPORARY, atomic_write
-from isthmus.data.io import read_items, read_ratings, write_ratings
+from isthmus.data.io import read_ratings, write_ratings
+from isthmus.data.items import read_items
 from isthmus.data.ratings import Ratings
 
 

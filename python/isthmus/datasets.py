@@ -14,7 +14,8 @@ import numpy as np
 
 from isthmus._util.files import atomic_write
 from isthmus.data._reading import check_unpacked, name_file, refuse_damage
-from isthmus.data.io import read_items, read_ratings
+from isthmus.data.io import read_ratings
+from isthmus.data.items import read_items
 from isthmus.data.ratings import Ratings
 
 __all__ = ["NAMES", "fetch", "fetch_items", "folder", "licence"]
