@@ -1,11 +1,11 @@
-"""The program `isthmus`: train, evaluate, predict, recommend and explain from a shell."""
+"""The program `isthmus`: train, evaluate, predict, recommend, explain and serve from a shell."""
 
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from isthmus.cli import demo, explain, info, predict, recommend, shard, train, verify
+from isthmus.cli import demo, explain, info, predict, recommend, serve, shard, train, verify
 from isthmus.cli._errors import Group
 
 __all__ = ["app"]
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, predict, recommend, explain, verify, shard, info, demo):
+for module in (train, predict, recommend, explain, serve, verify, shard, info, demo):
     module.register(app)
 
 

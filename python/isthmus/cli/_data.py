@@ -31,6 +31,7 @@ from isthmus.models.base import Recommender
 __all__ = [
     "check_output",
     "describe",
+    "file_of_items",
     "format_metrics",
     "ids_from_text",
     "load",
@@ -198,8 +199,12 @@ def with_ids_like(ratings: Ratings, users: IdArray, items: IdArray) -> Ratings:
 
 def read_titles(path: Path, known: IdArray) -> dict[Any, str]:
     """Read titles of items from a file, or fetch those of a data set, by ids like a model's."""
-    titles = datasets.fetch_items(str(path)) if _is_data_set(path) else read_items(path)
-    return with_keys_like(titles, known)
+    return with_keys_like(read_items(file_of_items(path)), known)
+
+
+def file_of_items(path: Path) -> Path:
+    """Return a file with titles of items: that of a data set by its name, or the path itself."""
+    return datasets.items_file(str(path)) if _is_data_set(path) else path
 
 
 def _is_data_set(path: Path) -> bool:

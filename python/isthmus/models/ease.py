@@ -278,6 +278,9 @@ class EASE(Recommender):
         rows = CSR(np.arange(n + 1), items.astype(np.int32), ones, (n, len(self._items)))
         return Products(rows, self._weights)
 
+    def _item_vectors(self) -> Floats:
+        return self._weights
+
     def _saved_parameters(self) -> dict[str, Any]:
         return {**super()._saved_parameters(), "regularization": self._parameter}
 
