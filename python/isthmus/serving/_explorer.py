@@ -108,6 +108,11 @@ class Explorer:
         item = self._known(asked.item, self._model._items, "item")
         if asked.history is None:
             user = self._known(asked.user, self._model._users, "user")
+            if self._model._rates:
+                raise ValueError(
+                    f"{type(self._model).__name__} keeps what a user has rated, but not how high: "
+                    f"POST the ratings as a history."
+                )
             explanation = self._model.explain(user, item, asked.n)
         else:
             if not asked.history.items:

@@ -120,10 +120,10 @@ function rater(item) {
       role: "radio",
       "aria-checked": level === chosen,
       "aria-label": `${level} of ${levels.at(-1)}`,
-      className: chosen !== undefined && level <= chosen ? "on" : "",
+      className: level <= chosen ? "on" : "", // never of what is not rated
       tabIndex: place === stop ? 0 : -1,
       onclick: () => rate(item, level),
-    }, "★"));
+    }, level <= chosen ? "★" : "☆"));
   group.append(...stars);
   group.onkeydown = (event) => {
     const place = stars.indexOf(event.target);
@@ -286,13 +286,15 @@ async function explain(item, control) {
     return make("li", {}, name, make("span", { className: "given" }, state.model.rates ? `you: ${one.rating}` : ""),
       make("span", { className: "effect" }, signed(one.effect)), make("span", { className: "track" }, bar));
   });
-  const whole = `${state.model.rates ? "Predicted" : "Score"} ${found.score.toFixed(digits)}. Without one of yours it would be lower (+) or higher (−) by:`;
+  const score = `${state.model.rates ? "Predicted rating" : "Score"} ${found.score.toFixed(digits)}.`;
+  const whole = `${score} It would fall (+) or rise (−) by so much without each of yours:`;
   place.append(make("div", { className: "why", role: "status" }, make("p", {}, whole), make("ul", {}, ...lines)));
 }
 
 // One item
 
 async function pick(item) {
+  if (!at("item").contains(document.activeElement)) opener = document.activeElement;
   state.picked = item;
   at("item").hidden = false;
   at("similar").replaceChildren();
@@ -304,6 +306,15 @@ async function pick(item) {
   const answer = await attempt(() => ask("similar", query("api/similar", { item: item.item, n: 6 })));
   if (!answer || state.picked !== item) return;
   at("similar").replaceChildren(...answer.items.map((one) => row(one)));
+}
+
+let opener = null; // what had the focus before an item was picked
+
+function close() {
+  state.picked = null;
+  at("item").hidden = true;
+  mark();
+  (opener?.isConnected ? opener : at("list-title")).focus();
 }
 
 function showItem() {
@@ -371,6 +382,10 @@ at("restart").onclick = () => {
   state.n = STEP;
   changed();
   at("query").focus();
+};
+at("close").onclick = close;
+at("item").onkeydown = (event) => {
+  if (event.key === "Escape") close();
 };
 at("zoom-in").onclick = () => map.zoom(1.5);
 at("zoom-out").onclick = () => map.zoom(1 / 1.5);

@@ -31,7 +31,7 @@ export class ItemMap {
     for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, (event) => this.#release(event));
     canvas.addEventListener("pointerleave", () => this.#hover(null));
     canvas.addEventListener("keydown", (event) => this.#key(event));
-    for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, () => this.#centreChanged());
+    for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, () => this.#viewChanged());
   }
 
   setItems(items) {
@@ -157,10 +157,6 @@ export class ItemMap {
   }
 
   #viewChanged() {
-    this.#centreChanged();
-  }
-
-  #centreChanged() {
     const focused = document.activeElement === this.#canvas && this.#canvas.matches(":focus-visible");
     this.#onCentre(focused ? this.#nearest(this.#middle(), Infinity) : null);
     this.#draw();
@@ -237,7 +233,8 @@ export class ItemMap {
       if (taken.length >= MOST_NAMES) break;
       const text = item.title.length > 32 ? `${item.title.slice(0, 30)}…` : item.title;
       const long = context.measureText(text).width;
-      const left = x + 9 + long > this.#canvas.clientWidth ? x - 9 - long : x + 9;
+      const fits = x + 13 + long < this.#canvas.clientWidth;
+      const left = fits ? x + 9 : Math.max(4, x - 9 - long);
       const box = [left - 4, y - 9, left + long + 4, y + 9];
       if (taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
       taken.push(box);
