@@ -2,12 +2,11 @@
 
 import http.client
 import json
-import socket
 import threading
 import time
 from contextlib import contextmanager
 
-from isthmus.serving import create_app
+from isthmus.serving import create_app, listening
 
 TOKEN = "correct-horse-battery"
 
@@ -51,7 +50,7 @@ def running(model, **options):
     import uvicorn
 
     app = create_app(model, **options)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import Callable
 from os import PathLike
@@ -16,6 +17,10 @@ from isthmus._util.checks import check_integer, check_real
 __all__ = ["create_app", "serve"]
 
 SHORTEST_TOKEN = 16
+
+KEEP_ALIVE = 75
+"""Seconds for which a connection may rest: longer than proxies keep theirs, which would otherwise
+send a request into one that is just being closed."""
 
 
 def create_app(
@@ -113,11 +118,15 @@ def serve(
     app = create_app(model, items=items, token=token, num_threads=num_threads)
     with _naming_extra():
         import uvicorn
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         address = f"[{host}]" if ":" in host else host
         started(f"http://{address}:{listener.getsockname()[1]}")
         config = uvicorn.Config(
-            app, log_config=None, log_level=logging.WARNING, timeout_graceful_shutdown=5
+            app,
+            log_config=None,
+            log_level=logging.WARNING,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=5,
         )
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
@@ -150,9 +159,23 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        # with the protocol, without which asyncio does not know that it is TCP's, and leaves small
+        # writes to wait for one another (Nagle's algorithm)
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        if os.name == "posix":  # elsewhere it would share the port with whoever has it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen()
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise OSError(f"{host}, port {port}, cannot be listened at: {error.strerror}.") from None
+    return listener

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from threadpoolctl import threadpool_limits
 
 from isthmus._util.threads import resolve_num_threads
 from isthmus.serving._explorer import Explorer, UnknownId
@@ -62,12 +63,14 @@ class _Service:
 
     @asynccontextmanager
     async def running(self, _: Starlette) -> AsyncIterator[None]:
-        watching = asyncio.create_task(self._explorer.watch())
-        yield
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        # BLAS would start as many threads again for each of the pool's
+        with threadpool_limits(1):
+            watching = asyncio.create_task(self._explorer.watch())
+            yield
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def about(self, _: Request) -> Response:
         return _answer(self._explorer.current.about())

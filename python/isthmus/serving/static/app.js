@@ -11,6 +11,7 @@ const state = {
   results: [],
   listed: [],
   picked: null,
+  user: null, // of the training data, whose list is shown in place of one's own
   n: STEP,
 };
 
@@ -50,7 +51,8 @@ async function ask(purpose, path, body) {
   return answer;
 }
 
-const query = (path, fields) => `${path}?${new URLSearchParams(fields)}`;
+const query = (path, fields) => `${path}?${new URLSearchParams(Object.entries(fields).flatMap(
+  ([name, value]) => [value].flat().map((one) => [name, one])))}`;
 
 function askForToken() {
   if (!at("ask-token").open) at("ask-token").showModal();
@@ -170,6 +172,7 @@ function unhide(item) {
 }
 
 function changed() {
+  state.user = null;
   showResults();
   showHistory();
   showHidden();
@@ -218,25 +221,45 @@ function showResults() {
 
 async function recommend() {
   running.reasons?.abort();
-  const body = { history: told(), n: state.n, exclude: [...state.hidden.keys()], order: at("order").value };
-  const answer = await attempt(() => ask("list", "api/recommend", body));
+  const { user } = state;
+  const choice = { n: state.n, exclude: [...state.hidden.keys()], order: at("order").value };
+  const answer = await attempt(() => user === null
+    ? ask("list", "api/recommend", { history: told(), ...choice })
+    : ask("list", query("api/recommend", { user, ...choice })));
   if (!answer) return;
   state.listed = answer.items;
   showList();
   showReasons();
 }
 
+// Models of ratings do not keep how a user rated, and so cannot say why.
+const hasReasons = () => (state.user === null ? state.history.size > 0 : !state.model.rates);
+
+function askWhy(purpose, item, n) {
+  return state.user === null
+    ? ask(purpose, "api/explain", { history: told(), item, n })
+    : ask(purpose, query("api/explain", { user: state.user, item, n }));
+}
+
+function whence() {
+  const { history, listed, model, user } = state;
+  if (!listed.length) return "Nothing is left to recommend.";
+  if (user !== null) return `${listed.length} from what user ${user} had in training.`;
+  if (!history.size) return "What the model recommends to somebody it knows nothing of.";
+  const kind = model.rates ? "rating" : "like";
+  return `${listed.length} from your ${history.size} ${kind}${history.size > 1 ? "s" : ""}; first ${listed[0].title}.`;
+}
+
 function showList() {
-  const { history, listed, model } = state;
+  const { listed, model, user } = state;
+  at("list-title").textContent = user === null ? "For you" : `For user ${user}`;
+  at("own").hidden = user === null;
   at("more").hidden = listed.length < state.n;
-  const counted = model.rates ? `${history.size} rating${history.size > 1 ? "s" : ""}` : `${history.size} like${history.size > 1 ? "s" : ""}`;
-  at("status").textContent = !listed.length ? "Nothing is left to recommend."
-    : history.size ? `${listed.length} from your ${counted}; first ${listed[0].title}.`
-    : `What the model recommends to somebody it knows nothing of.`;
+  at("status").textContent = whence();
   const rows = listed.map((item) => {
     const score = model.rates ? [make("span", { className: "score", title: "Predicted rating" }, item.score.toFixed(1))] : [];
     const reason = make("p", { className: "reason" });
-    const why = history.size
+    const why = hasReasons()
       ? [button("Why?", `Why ${item.title}?`, "why", (event) => explain(item, event.currentTarget))] : [];
     const actions = make("div", { className: "actions" }, rater(item), ...why, button("Hide", `Hide ${item.title}`, "hide", () => hide(item)));
     return row(item, ...score, reason, actions);
@@ -247,14 +270,14 @@ function showList() {
 
 // Say of each item which rating speaks for it most, one after another so that the server is free for others.
 async function showReasons() {
-  if (!state.history.size) return;
+  if (!hasReasons()) return;
   const rows = [...at("recommended").children];
   for (const [place, item] of state.listed.entries()) {
     try {
-      const { effects } = await ask("reasons", "api/explain", { history: told(), item: item.item, n: 5 });
+      const { effects } = await askWhy("reasons", item.item, 5);
       if (!rows[place].isConnected) return;
       const first = effects.find(({ effect }) => effect > 0);
-      rows[place].querySelector(".reason").append(...(first ? because(first) : ["No single one of yours speaks for it."]));
+      rows[place].querySelector(".reason").append(...(first ? because(first) : ["Nothing speaks for it alone."]));
     } catch {
       return; // a new list is on its way, or an error is shown already
     }
@@ -263,6 +286,7 @@ async function showReasons() {
 
 function because({ title, rating }) {
   const name = make("cite", { dir: "auto" }, title);
+  if (state.user !== null) return ["because of ", name];
   return state.model.rates ? ["because you rated ", name, ` ${rating}`] : ["because you like ", name];
 }
 
@@ -274,7 +298,7 @@ async function explain(item, control) {
     open.remove();
     return;
   }
-  const found = await attempt(() => ask(`why ${item.item}`, "api/explain", { history: told(), item: item.item, n: 6 }));
+  const found = await attempt(() => askWhy(`why ${item.item}`, item.item, 6));
   if (!found || !place.isConnected) return;
   const largest = Math.max(...found.effects.map(({ effect }) => Math.abs(effect)), 1e-9);
   const digits = state.model.rates ? 2 : 3;
@@ -287,7 +311,7 @@ async function explain(item, control) {
       make("span", { className: "effect" }, signed(one.effect)), make("span", { className: "track" }, bar));
   });
   const score = `${state.model.rates ? "Predicted rating" : "Score"} ${found.score.toFixed(digits)}.`;
-  const whole = `${score} It would fall (+) or rise (−) by so much without each of yours:`;
+  const whole = `${score} It would fall (+) or rise (−) by so much without each of these:`;
   place.append(make("div", { className: "why", role: "status" }, make("p", {}, whole), make("ul", {}, ...lines)));
 }
 
@@ -372,6 +396,16 @@ async function start() {
 
 at("query").oninput = later(search, 120);
 at("order").onchange = recommend;
+at("user-form").onsubmit = (event) => {
+  event.preventDefault();
+  state.user = at("user").value.trim() || null;
+  recommend();
+};
+at("own").onclick = () => {
+  state.user = null;
+  at("list-title").focus();
+  recommend();
+};
 at("more").onclick = () => {
   state.n += STEP;
   recommend();
