@@ -227,9 +227,18 @@ async function recommend() {
     ? ask("list", "api/recommend", { history: told(), ...choice })
     : ask("list", query("api/recommend", { user, ...choice })));
   if (!answer) return;
-  state.listed = answer.items;
+  const differ = new Set(answer.items.map(({ score }) => score)).size > 1 || answer.items.length < 2;
+  const known = differ ? answer : await attempt(bestKnown);
+  if (!known) return;
+  state.listed = known.items;
   showList();
   showReasons();
+}
+
+// What many have had, for somebody of whom a model such as EASE says nothing.
+async function bestKnown() {
+  const { items } = await ask("list", query("api/items", { n: Math.min(state.n + state.hidden.size, 1000) }));
+  return { items: items.filter(({ item }) => !state.hidden.has(item)).slice(0, state.n) };
 }
 
 // Models of ratings do not keep how a user rated, and so cannot say why.
@@ -245,7 +254,7 @@ function whence() {
   const { history, listed, model, user } = state;
   if (!listed.length) return "Nothing is left to recommend.";
   if (user !== null) return `${listed.length} from what user ${user} had in training.`;
-  if (!history.size) return "What the model recommends to somebody it knows nothing of.";
+  if (!history.size) return "For somebody of whom nothing is known.";
   const kind = model.rates ? "rating" : "like";
   return `${listed.length} from your ${history.size} ${kind}${history.size > 1 ? "s" : ""}; first ${listed[0].title}.`;
 }
@@ -257,7 +266,7 @@ function showList() {
   at("more").hidden = listed.length < state.n;
   at("status").textContent = whence();
   const rows = listed.map((item) => {
-    const score = model.rates ? [make("span", { className: "score", title: "Predicted rating" }, item.score.toFixed(1))] : [];
+    const score = model.rates ? [make("span", { className: "score", title: "Predicted rating" }, item.score?.toFixed(1) ?? "")] : [];
     const reason = make("p", { className: "reason" });
     const why = hasReasons()
       ? [button("Why?", `Why ${item.title}?`, "why", (event) => explain(item, event.currentTarget))] : [];
