@@ -4,8 +4,9 @@
 
 Needs the extra `serve`. The server is a process of its own, and so is this client, which holds its
 connections open: each sends a request, waits for the answer, and sends the next. Histories are of 1
-to 20 items drawn at random. /healthz, which computes nothing, is what Starlette and uvicorn can do.
-Half-way through the longest run the model file is replaced by another.
+to 20 items drawn at random. Two limits are beside: /healthz, which computes nothing, is what
+Starlette and uvicorn can do, and the model alone is called in a loop, without a server. Half-way
+through the longest run the model file is replaced by another.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from benchmarks.common import load, parser, print_table, write_results
 from isthmus import AutoRec, Ratings
@@ -137,16 +139,12 @@ async def ask(port: int, requests: Requests, at_once: int, total: int) -> dict[s
         if isinstance(end, BaseException):
             print(f"a connection ended: {end!r}", file=sys.stderr)
     elapsed = time.perf_counter() - start
-    p50, p95, p99 = (1e3 * float(q) for q in np.quantile(seconds, (0.5, 0.95, 0.99)))
     return {
         "at_once": at_once,
         "requests": total,
         "lost": total - len(seconds),
         "per_second": len(seconds) / elapsed,
-        "p50_ms": p50,
-        "p95_ms": p95,
-        "p99_ms": p99,
-        "max_ms": 1e3 * max(seconds),
+        **quantiles(seconds),
     }
 
 
@@ -165,6 +163,34 @@ async def replace_when_half(
     os.replace(other, model)
     while served.reloads() == before:
         await asyncio.sleep(0.05)
+
+
+def alone(model: Path, n_items: int, calls: int = 1_000) -> dict[str, Any]:
+    """Ask the model itself, one call after another in this process, by one thread."""
+    recommender = AutoRec.load(model).set_params(num_threads=1)
+    rng, seconds = np.random.default_rng(0), []
+    for _ in range(calls + 1):
+        items = np.sort(rng.choice(n_items, int(rng.integers(1, 21)), replace=False))
+        ends = np.array([0, len(items)])
+        row = sparse.csr_array((1.0 + items % 5, items, ends), shape=(1, n_items))
+        start = time.perf_counter()
+        recommender.recommend(ratings=row)
+        seconds.append(time.perf_counter() - start)
+    del seconds[0]  # which computes what the others keep
+    return {
+        "path": "the model alone",
+        "at_once": 1,
+        "requests": calls,
+        "lost": 0,
+        "per_second": calls / sum(seconds),
+        **quantiles(seconds),
+    }
+
+
+def quantiles(seconds: list[float]) -> dict[str, float]:
+    """Latencies, in milliseconds."""
+    found = np.quantile(seconds, (0.5, 0.95, 0.99, 1)) * 1e3
+    return dict(zip(("p50_ms", "p95_ms", "p99_ms", "max_ms"), found.tolist(), strict=True))
 
 
 class Counted(Requests):
@@ -210,9 +236,11 @@ def main() -> None:
         model, other = Path(folder, "m.safetensors"), Path(folder, "other.safetensors")
         train(ratings, model, 0)
         train(ratings, other, 1)
+        rows = [alone(model, ratings.n_items)]
         with server(model, args.threads) as served:
             measured = measure(served, model, other, ratings.n_items, args.requests)
-            rows, memory = asyncio.run(measured)
+            found, memory = asyncio.run(measured)
+            rows += found
             reloads = served.reloads()
     header = ["request", "at once", "requests", "lost", "a second", "p50", "p95", "p99", "max, ms"]
     cells = [
