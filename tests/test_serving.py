@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -118,6 +119,25 @@ class TestAnswers:
         for left in ([], [501]):
             body = {"history": HISTORY, "candidates": left}
             assert client.post("/api/recommend", body) == (200, {"items": []})
+
+    def test_are_the_same_whatever_else_is_asked_meanwhile(self, client):
+        rng = np.random.default_rng(0)
+        chosen = [rng.choice(np.arange(500, 540), 4, replace=False).tolist() for _ in range(60)]
+        bodies = [
+            {
+                "history": [{"item": one, "rating": 1 + one % 5} for one in items[1:]],
+                "item": items[0],
+            }
+            for items in chosen
+        ]
+
+        def answers(body):
+            listing = {"history": body["history"]}
+            return client.post("/api/recommend", listing), client.post("/api/explain", body)
+
+        alone = list(map(answers, bodies))
+        with ThreadPoolExecutor(12) as pool:
+            assert list(pool.map(answers, bodies)) == alone
 
     def test_finds_similar_items(self, client, model):
         _, content = client.get("/api/similar?item=507&n=4")

@@ -144,7 +144,10 @@ class Explorer:
     def _mapped(self) -> dict[str, Any]:
         shown_items = self._catalogue.by_count[:ON_THE_MAP]
         vectors = self._model._item_vectors()
-        plane = plane_of(vectors[shown_items]).round(4).tolist()
+        # of EASE, whose vectors are as long as there are items, the part that is about those shown
+        is_square = vectors.shape[0] == vectors.shape[1]
+        vectors = vectors[np.ix_(shown_items, shown_items)] if is_square else vectors[shown_items]
+        plane = plane_of(vectors).round(4).tolist()
         return {
             "items": [
                 {**self._catalogue.describe(at), "x": x, "y": y, "users": users}
