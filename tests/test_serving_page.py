@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from isthmus import EASE, AutoRec, Recommender, read_items, synthetic_ratings
+from isthmus import EASE, AutoRec, Ratings, Recommender, read_items, synthetic_ratings
 
 pytest.importorskip("starlette", reason="needs the extra serve")
 pytest.importorskip("uvicorn", reason="needs the extra serve")
@@ -37,6 +37,8 @@ def folder(tmp_path_factory):
     (folder / "movies.dat").write_text("\n".join(titles))
     AutoRec(hidden_units=(10,), epochs=10, random_state=0).fit(ratings).save(folder / "rates.st")
     EASE(regularization=5.0).fit(ratings.binarize(3)).save(folder / "ranks.st")
+    tens = Ratings.from_matrix(2 * ratings.to_matrix())
+    AutoRec(hidden_units=(4,), epochs=2, random_state=0).fit(tens).save(folder / "tens.st")
     return folder
 
 
@@ -46,9 +48,11 @@ def servers(folder):
     with (
         running(folder / "rates.st", **titles) as rates,
         running(folder / "ranks.st", **titles) as ranks,
+        running(folder / "tens.st", **titles) as tens,
         running(folder / "ranks.st", token=TOKEN) as guarded,
     ):
-        yield {"rates": rates.address, "ranks": ranks.address, "guarded": guarded.address}
+        served = {"rates": rates, "ranks": ranks, "tens": tens, "guarded": guarded}
+        yield {name: client.address for name, client in served.items()}
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +337,7 @@ def test_every_control_has_a_name(visit):
     assert nameless == []
 
 
-@pytest.mark.parametrize("server", ["rates", "ranks"])
+@pytest.mark.parametrize("server", ["rates", "ranks", "tens"])
 def test_fits_a_phone(visit, server):
     page = visit(server, PHONE)
     assert page.evaluate(WIDEST) == 390

@@ -125,6 +125,7 @@ def serve(
             app,
             log_config=None,
             log_level=logging.WARNING,
+            server_header=False,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=5,
         )

@@ -2,6 +2,7 @@
 import { ItemMap } from "./map.js";
 
 const STEP = 12; // items that a list grows by
+const SLOW = 1500; // milliseconds for a reason
 const at = (id) => document.getElementById(id);
 
 const state = {
@@ -281,9 +282,13 @@ function showList() {
 async function showReasons() {
   if (!hasReasons()) return;
   const rows = [...at("recommended").children];
+  let slow = false; // as an RBM is: who wants to know asks by "Why?"
   for (const [place, item] of state.listed.entries()) {
+    if (slow) return;
     try {
+      const start = performance.now();
       const { effects } = await askWhy("reasons", item.item, 5);
+      slow = performance.now() - start > SLOW;
       if (!rows[place].isConnected) return;
       const first = effects.find(({ effect }) => effect > 0);
       rows[place].querySelector(".reason").append(...(first ? because(first) : ["Nothing speaks for it alone."]));
