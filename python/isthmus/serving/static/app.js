@@ -56,6 +56,7 @@ const query = (path, fields) => `${path}?${new URLSearchParams(Object.entries(fi
   ([name, value]) => [value].flat().map((one) => [name, one])))}`;
 
 function askForToken() {
+  at("token-title").textContent = token ? "That is not this server's token" : "This server needs its token";
   if (!at("ask-token").open) at("ask-token").showModal();
 }
 
@@ -66,7 +67,7 @@ async function attempt(work) {
     at("error").hidden = true;
     return found;
   } catch (error) {
-    if (error.name !== "AbortError") {
+    if (error.name !== "AbortError" && !at("ask-token").open) {
       at("error").textContent = error instanceof TypeError ? "The server cannot be reached." : error.message;
       at("error").hidden = false;
     }
