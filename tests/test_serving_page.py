@@ -57,6 +57,7 @@ def servers(folder):
 
 @pytest.fixture(scope="module")
 def browser():
+    playwright.expect.set_options(timeout=120_000)  # of machines with much else to do
     with playwright.sync_playwright() as started:
         # Chromium refuses to be root in its sandbox
         arguments = ["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
@@ -84,7 +85,7 @@ def visit(browser, servers):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(120_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", report)
         page.on(

@@ -19,7 +19,7 @@ class Client:
         self.address = f"http://127.0.0.1:{port}"
 
     def ask(self, method, path, body=None, headers=None, **options):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         try:
             connection.request(method, path, body, headers or {}, **options)
             answer = connection.getresponse()
@@ -62,7 +62,7 @@ def running(model, **options):
             thread.join()
 
 
-def until(done, seconds=60):
+def until(done, seconds=300):
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not done():
