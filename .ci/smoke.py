@@ -14,7 +14,9 @@ MOST_MEGABYTES = 6  # of a wheel
 
 USE = """
 import sys
+from importlib.resources import files
 import isthmus
+assert (files("isthmus") / "serving" / "static" / "index.html").is_file(), "the page is missing"
 assert "scipy.optimize" not in sys.modules, "import isthmus imports scipy.optimize"
 train, test = isthmus.train_test_split(
     isthmus.synthetic_ratings(200, 100, 5000, random_state=0), random_state=0

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from isthmus._util.files import TEMPORARY, atomic_write
-from isthmus.data.io import read_items, read_ratings, write_ratings
+from isthmus.data.io import read_ratings, write_ratings
+from isthmus.data.items import ItemText, read_item_texts, read_items
 from isthmus.data.ratings import Ratings
 
 
@@ -551,6 +552,25 @@ class TestItems:
     @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
     def test_encodings_are_found(self, write, encoding):
         assert read_items(write("1::Am\xe9lie::Comedy\n".encode(encoding))) == {1: "Am\xe9lie"}
+
+    @pytest.mark.parametrize(
+        ("text", "title", "detail"),
+        [
+            ("7::Heat (1995)::Action|Crime\n", "Heat (1995)", "Action · Crime"),
+            ("movieId,title,genres\n7,Heat,Action|Crime\n", "Heat", "Action · Crime"),
+            (
+                "book_id,isbn,authors,title,year,url,count\n7,019,A. Author,Heat,1995,https://a,12345\n",
+                *("Heat", "A. Author · 1995"),
+            ),
+            ("item_id:token\tyear:token\tmovie_title:token_seq\n7\t1995\tHeat\n", "Heat", "1995"),
+            ("7|Heat (1995)|01-Jan-1995||http://a|0|1" + 17 * "|0" + "\n", "Heat (1995)", "Action"),
+            ("7,Heat\n", "Heat", ""),
+            ("7,Heat," + 200 * "x" + "\n", "Heat", 120 * "x" + "…"),
+        ],
+    )
+    def test_other_columns_are_a_detail(self, write, text, title, detail):
+        assert read_item_texts(write(text)) == {7: ItemText(title, detail)}
+        assert read_items(write(text)) == {7: title}
 
     def test_errors(self, write):
         with pytest.raises(ValueError, match=r"line 2: there must be an id and a title .* '2'\."):

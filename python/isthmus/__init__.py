@@ -5,7 +5,8 @@ from importlib.metadata import version as _version
 from isthmus import _core
 from isthmus._util.build import build_info
 from isthmus.data.content import Content
-from isthmus.data.io import read_items, read_ratings, write_ratings
+from isthmus.data.io import read_ratings, write_ratings
+from isthmus.data.items import read_items
 from isthmus.data.lint import Finding, lint
 from isthmus.data.ratings import Ratings
 from isthmus.data.sharding import shard

@@ -14,10 +14,11 @@ import numpy as np
 
 from isthmus._util.files import atomic_write
 from isthmus.data._reading import check_unpacked, name_file, refuse_damage
-from isthmus.data.io import read_items, read_ratings
+from isthmus.data.io import read_ratings
+from isthmus.data.items import read_items
 from isthmus.data.ratings import Ratings
 
-__all__ = ["NAMES", "fetch", "fetch_items", "folder", "licence"]
+__all__ = ["NAMES", "fetch", "fetch_items", "folder", "items_file", "licence"]
 
 
 class _DataSet(NamedTuple):
@@ -154,10 +155,15 @@ def fetch_items(name: str) -> dict[Any, str]:
     ConnectionError, ImportError, ValueError
         As `fetch` does; ValueError as well for a data set without titles.
     """
+    return read_items(items_file(name))
+
+
+def items_file(name: str) -> Path:
+    """Download a data set, unless it was before, and return the file that `fetch_items` reads."""
     found = _find(name)
     if found.items is None:
         raise ValueError(f"name must be of a data set with titles, but {name} has none.")
-    return read_items(_file_of(name, found.items))
+    return _file_of(name, found.items)
 
 
 def licence(name: str) -> str:

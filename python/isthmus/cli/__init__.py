@@ -1,4 +1,4 @@
-"""The program `isthmus`: train, evaluate, predict, recommend and explain from a shell."""
+"""The program `isthmus`: train, evaluate, predict, recommend, explain and serve from a shell."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -12,6 +12,7 @@ from isthmus.cli import (
     predict,
     recommend,
     report,
+    serve,
     shard,
     train,
     update,
@@ -29,7 +30,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (*(train, update, predict, recommend, explain, report, verify, shard, info, demo),):
+for module in (
+    *(train, update, predict, recommend, explain, report, serve),
+    *(verify, shard, info, demo),
+):
     module.register(app)
 
 

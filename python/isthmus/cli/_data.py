@@ -22,7 +22,8 @@ from isthmus.data._reading import name_file, refuse_damage
 from isthmus.data._text import read_text
 from isthmus.data._values import warn_of_values
 from isthmus.data.content import Content
-from isthmus.data.io import read_items, read_ratings
+from isthmus.data.io import read_ratings
+from isthmus.data.items import is_integer, read_items, with_keys_like
 from isthmus.data.ratings import CSR, Ratings
 from isthmus.data.shards import Shards, is_shards
 from isthmus.evaluation.evaluate import ERRORS, error_of
@@ -32,6 +33,7 @@ from isthmus.models.base import Recommender
 __all__ = [
     "check_output",
     "describe",
+    "file_of_items",
     "format_metrics",
     "ids_from_text",
     "load",
@@ -194,7 +196,7 @@ def ids_from_text(written: Sequence[str], known: IdArray, option: str) -> IdArra
     """Turn ids written in a shell into the type of those that a model knows."""
     if known.dtype.kind != "i":
         return np.array(written, np.str_)
-    wrong = [text for text in written if not _is_integer(text)]
+    wrong = [text for text in written if not is_integer(text)]
     if wrong:
         raise ValueError(
             f"{option} must be an integer, as the model's ids are "
@@ -215,8 +217,12 @@ def with_ids_like(ratings: Ratings, users: IdArray, items: IdArray) -> Ratings:
 
 def read_titles(path: Path, known: IdArray) -> dict[Any, str]:
     """Read titles of items from a file, or fetch those of a data set, by ids like a model's."""
-    titles = datasets.fetch_items(str(path)) if _is_data_set(path) else read_items(path)
-    return _titles_like(titles, known)
+    return with_keys_like(read_items(file_of_items(path)), known)
+
+
+def file_of_items(path: Path) -> Path:
+    """Return a file with titles of items: that of a data set by its name, or the path itself."""
+    return datasets.items_file(str(path)) if _is_data_set(path) else path
 
 
 def _is_data_set(path: Path) -> bool:
@@ -295,7 +301,7 @@ def _has_pairs(path: Path, items: IdArray) -> bool:
         return True
     path.open("rb").close()  # which says more of a file that is not there
     first = next((line.strip() for _, line in read_lines(path, "utf-8")), "")
-    is_id = _is_integer(first) if items.dtype.kind == "i" else first in items
+    is_id = is_integer(first) if items.dtype.kind == "i" else first in items
     return not is_id and any(separator in first for separator in (*",;|\t", "::"))
 
 
@@ -328,17 +334,6 @@ def read_content(path: Path, items: IdArray) -> Content:
         ) from None
     with name_file(path):
         return Content(matrix)
-
-
-def _titles_like(titles: dict[Any, str], known: IdArray) -> dict[Any, str]:
-    """Let the ids of titles be of the type of a model's."""
-    if known.dtype.kind != "i":
-        return {str(name): title for name, title in titles.items()}
-    return {int(name): title for name, title in titles.items() if _is_integer(str(name))}
-
-
-def _is_integer(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 20
 
 
 def _like(ids: IdArray, known: IdArray) -> IdArray:

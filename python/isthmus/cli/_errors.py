@@ -65,6 +65,7 @@ OPTIONS = {
     "exclude_seen=False": "--include-seen",
     'order must be "likely"': "--order must be likely",
     "ratings must be given to explain": "--ratings must be given to explain",
+    "token must be": "--token must be",
     "implicit=True": "--implicit",
     'duplicates="mean", "sum" or "last" to Ratings.from_matrix, or to what else makes ratings,': (
         "--duplicates mean, sum or last"

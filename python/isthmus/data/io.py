@@ -1,6 +1,5 @@
-"""Ratings and titles from files, and ratings to files."""
+"""Ratings from files, and to files."""
 
-import codecs
 import re
 from collections.abc import Sequence
 from os import PathLike
@@ -16,16 +15,15 @@ from numpy.typing import NDArray
 from isthmus._util.arrays import as_values, check_same_length
 from isthmus._util.checks import check_bool, check_choice, shown
 from isthmus._util.files import atomic_write
-from isthmus.data._columns import FIELDS, field_of, resolve_columns
+from isthmus.data._columns import FIELDS, resolve_columns
 from isthmus.data._csr import row_numbers
 from isthmus.data._ids import IdArray, as_ids
 from isthmus.data._json_lines import read_json_lines
-from isthmus.data._layout import check_encoding, find_separator, read_lines, split_line
 from isthmus.data._matrices import check_named
 from isthmus.data._netflix import read_netflix
 from isthmus.data._npz import as_shape, names_in_npz, read_arrays, read_matrix
 from isthmus.data._parquet import names_in_parquet, read_parquet
-from isthmus.data._reading import Unpacked, name_file, printable, refuse_damage
+from isthmus.data._reading import Unpacked, name_file, printable
 from isthmus.data._text import read_text
 from isthmus.data._values import as_missing, is_rating, warn_of_values
 from isthmus.data.ratings import Duplicates, Ratings
@@ -35,7 +33,6 @@ __all__ = [
     "SEPARATORS",
     "existing_file",
     "format_of",
-    "read_items",
     "read_ratings",
     "write_ratings",
 ]
@@ -44,7 +41,6 @@ Format = Literal["csv", "tsv", "dat", "parquet", "npz", "jsonl", "netflix"]
 
 SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
 _FORMATS = (*SEPARATORS, "parquet", "npz", "jsonl", "netflix")
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def read_ratings(
@@ -310,81 +306,6 @@ def _as_positions(array: NDArray[Any], name: str) -> NDArray[np.int64]:
         raise TypeError(f"the array {name} must hold integers, but its dtype is {array.dtype}.")
     ids: Any = as_ids(array, name)
     return ids  # type: ignore[no-any-return]
-
-
-def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dict[Any, str]:
-    r"""Read the titles of items from a text file.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        A file whose first two fields are id and title, such as MovieLens' ``movies.csv``,
-        ``movies.dat`` and ``u.item``. The separator is found, and so is a header.
-    encoding : str, optional
-        By default UTF-8 or, where the bytes are not, Latin-1.
-
-    Returns
-    -------
-    dict of int or str to str
-        Titles by id; ids are integers under the same condition as in `read_ratings`.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        If there is no such file.
-    ValueError
-        If a line has no title or repeats an id.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> _ = Path("movies.dat").write_text("1::Toy Story (1995)::Comedy\n2::Heat (1995)::Crime\n")
-    >>> read_items("movies.dat")
-    {1: 'Toy Story (1995)', 2: 'Heat (1995)'}
-    """
-    path = existing_file(path)
-    check_encoding(encoding or "utf-8")
-    with refuse_damage(path, "a file of titles"):
-        titles = _read_titles(path, encoding or _encoding_of(path))
-    if not titles:
-        raise ValueError(f"{path} must hold at least one item, but it is empty.")
-    if all(_INTEGER.fullmatch(name) and int(name) < 2**63 for name in titles):
-        return {int(name): title for name, title in titles.items()}
-    return titles
-
-
-def _encoding_of(path: Path) -> str:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with Unpacked(path) as stream:
-        try:
-            while block := stream.read(1 << 20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return "latin-1"
-    return "utf-8"
-
-
-def _read_titles(path: Path, encoding: str) -> dict[str, str]:
-    separator = ""
-    titles: dict[str, str] = {}
-    for number, line in read_lines(path, encoding):
-        is_first = not separator
-        separator = separator or find_separator(line, path)
-        name, *rest = split_line(line, separator)
-        if is_first and field_of(name, plainly=True) == "item":
-            continue
-        if not rest or not name.strip():
-            raise ValueError(
-                f"{path}, line {number}: there must be an id and a title separated by "
-                f"{separator!r}, but there is {line[:80]!r}."
-            )
-        if name.strip() in titles:
-            raise ValueError(f"{path}, line {number}: the id {shown(name)} was there before.")
-        if re.search("[\udc80-\udcff]", line):
-            raise ValueError(f"{path}, line {number}: there must be {encoding} text.")
-        titles[name.strip()] = rest[0].strip()
-    return titles
 
 
 def write_ratings(

@@ -336,6 +336,9 @@ class EASE(Recommender):
         rows = CSR(np.arange(n + 1), items.astype(np.int32), ones, (n, len(self._items)))
         return Products(rows, self._weights)
 
+    def _item_vectors(self) -> Floats:
+        return self._weights
+
     def _saved_parameters(self) -> dict[str, Any]:
         own = {"regularization": self._parameter, "weights": self._rule}
         return {**super()._saved_parameters(), **own}
