@@ -2,6 +2,7 @@
 
     python -m benchmarks.precision accuracy     # five splits or seeds of each protocol
     python -m benchmarks.precision speed        # epochs on ml-1m, by turns
+    python -m benchmarks.precision speed --only Mult    # of these names alone
 
 Models have their defaults but for what `speed` names. RecBole's protocol is that of
 `benchmarks.topn_protocols`.
@@ -67,7 +68,7 @@ def recbole() -> Iterator[Parts]:
         yield train, test
 
 
-def compare_errors(threads: int) -> list[tuple[str, ...]]:
+def compare_errors(threads: int, only: str) -> list[tuple[str, ...]]:
     """Test metrics of each model, by its precision."""
     explicit: list[tuple[str, Callable[[], Iterable[Parts]]]] = [
         ("ml-1m", random_splits),
@@ -86,6 +87,8 @@ def compare_errors(threads: int) -> list[tuple[str, ...]]:
     ]
     rows = []
     for name, parts, metric, make in cases:
+        if only not in name:
+            continue
         found: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         for seed, (train, test) in enumerate(parts()):
             for precision, values in found.items():
@@ -110,11 +113,13 @@ def epoch_seconds(model: Any, train: Ratings) -> list[float]:
     return list(np.diff(at))
 
 
-def compare_seconds(threads: int, rounds: int) -> list[tuple[str, ...]]:
+def compare_seconds(threads: int, rounds: int, only: str) -> list[tuple[str, ...]]:
     """Processor seconds of an epoch, the median over all rounds."""
     train, _ = train_test_split(load("ml-1m")[0], test_size=0.1, random_state=0)
     rows = []
     for name, (kind, settings) in EPOCHS.items():
+        if only not in name:
+            continue
         taken: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         for _ in range(rounds):
             for precision, seconds in taken.items():
@@ -136,12 +141,13 @@ def main() -> None:
     p = parser(__doc__)
     p.add_argument("part", choices=["accuracy", "speed"])
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--only", default="", metavar="NAME", help="part of a row's name (default: all)")
     args = p.parse_args()
     if args.part == "accuracy":
-        rows = compare_errors(args.threads)
+        rows = compare_errors(args.threads, args.only)
         header = ("data, model", "metric", *PRECISIONS, "spread", "moved by, spreads")
     else:
-        rows = compare_seconds(args.threads, args.rounds)
+        rows = compare_seconds(args.threads, args.rounds, args.only)
         header = ("epochs", *(f"{p}, s" for p in PRECISIONS), "times as fast")
     print_table(header, rows)
     write_results(f"precision_{args.part}", {"threads": args.threads, "rows": rows})

@@ -130,6 +130,32 @@ def test_weights_are_whole_between_epochs_and_after_an_interruption(core, optimi
         assert_array_equal(array, reached[1][name], err_msg=name)
 
 
+@pytest.mark.parametrize("optimizer", RATES)
+def test_reading_weights_between_epochs_changes_no_bit(core, optimizer):
+    # an epoch leaves weights split, in two halves of their bits
+    rows = data()
+
+    def run(reads):
+        model = core_model(core, reference.Autoencoder(rows.cols, (40,), "sigmoid", seed=1))
+        trainer = core_trainer(core, model, rows, optimizer=optimizer, precision="bfloat16")
+        codes = core.Matrix(np.zeros((len(rows.indptr) - 1, 40), np.float32))
+        for epoch in range(3):
+            trainer.run_epoch(core_rows(core, rows), epoch, RATES[optimizer])
+            if reads:
+                trainer.encode(core_rows(core, rows), codes)
+                trainer.keep_best()
+        trainer.encode(core_rows(core, rows), codes)
+        if reads:
+            trainer.run_epoch(core_rows(core, rows), 3, RATES[optimizer])
+            trainer.restore_best()
+        trainer.finish()
+        expected = model.encode(core_rows(core, rows))
+        np.testing.assert_allclose(codes.array, expected.array, rtol=1e-4, atol=1e-6)
+        return {name: array.tobytes() for name, array in snapshot(model).items()}
+
+    assert run(reads=True) == run(reads=False)
+
+
 def test_what_only_float32_can_do_is_refused(core):
     rows = data()
     model = core_model(core, reference.Autoencoder(60, (4,)))

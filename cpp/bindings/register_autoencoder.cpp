@@ -225,7 +225,8 @@ void register_autoencoder(py::module_& module) {
 
     py::class_<Trainer>(module, "Trainer", py::module_local(),
                         "Trains an Autoencoder, whose columns are in an order of the trainer's "
-                        "own until finish().")
+                        "own until finish(). In bfloat16 an epoch leaves its weights split, which "
+                        "encode(), keep_best(), restore_best() and finish() join.")
         .def(py::init(&make_autoencoder_trainer), py::keep_alive<1, 2>(), py::arg("model"),
              py::arg("popularity"), py::arg("rows"), py::kw_only(), py::arg("optimizer"),
              py::arg("momentum"), py::arg("regularization"), py::arg("batch_size"),
@@ -254,7 +255,7 @@ void register_autoencoder(py::module_& module) {
              "their order of columns.")
         .def(
             "encode",
-            [](const Trainer& trainer, const Rows& rows, Matrix& codes) {
+            [](Trainer& trainer, const Rows& rows, Matrix& codes) {
                 require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
                 require(codes.rows() == rows.matrix.rows && codes.cols() == trainer.code_size(),
                         "codes must have a row per row and a column per unit of the last layer");

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "isthmus/batches/column_layout.hpp"
+#include "isthmus/core/bfloat16.hpp"
 #include "isthmus/core/csr.hpp"
 #include "isthmus/core/types.hpp"
 
@@ -81,6 +82,18 @@ inline Matrix random_matrix(index_t rows, index_t cols, unsigned seed) {
         for (index_t c = 0; c < cols; ++c) matrix.row(r)[c] = uniform(random);
     }
     return matrix;
+}
+
+// Of numbers that bfloat16 holds.
+inline Matrix random_halves(index_t rows, index_t cols, unsigned seed) {
+    Matrix m = random_matrix(rows, cols, seed);
+    for (index_t r = 0; r < rows; ++r) {
+        for (index_t c = 0; c < m.width(); c += isthmus::kLanes) {
+            const isthmus::Words words = isthmus::split(isthmus::load(m.row(r) + c)) & 0xFFFF0000u;
+            isthmus::store(m.row(r) + c, (isthmus::Floats)words);
+        }
+    }
+    return m;
 }
 
 inline std::vector<std::int32_t> first_integers(index_t count) {

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "check.hpp"
-#include "isthmus/core/bfloat16.hpp"
 #include "random_data.hpp"
 
 using isthmus::PackedPanels;
@@ -12,6 +11,7 @@ using isthmus::PackedWords;
 using testing::Doubles;
 using testing::index_t;
 using testing::Matrix;
+using testing::random_halves;
 
 namespace {
 
@@ -22,26 +22,16 @@ struct Shape {
 constexpr Shape kShapes[] = {{1, 1, 1},     {8, 32, 48},  {9, 33, 49},
                              {23, 47, 130}, {40, 16, 17}, {5, 129, 16}};
 
-// A random matrix of halves.
-Matrix halves(index_t rows, index_t cols, std::uint32_t seed) {
-    Matrix m = testing::random_matrix(rows, cols, seed);
-    for (index_t r = 0; r < rows; ++r) {
-        for (index_t c = 0; c < m.width(); c += isthmus::kLanes) {
-            const isthmus::Words words = isthmus::split(isthmus::load(m.row(r) + c)) & 0xFFFF0000u;
-            isthmus::store(m.row(r) + c, (isthmus::Floats)words);
-        }
-    }
-    return m;
-}
-
 double element(const Matrix& m, index_t r, index_t c, bool transposed) {
     return double{transposed ? m.row(c)[r] : m.row(r)[c]};
 }
 
 // Checks out = op(a) op(b), or out += op(a) op(b), with the operands packed before in other shapes.
 void check_product(const Shape& s, bool transpose_a, bool transpose_b, bool adds) {
-    const Matrix a = transpose_a ? halves(s.inner, s.rows, 1) : halves(s.rows, s.inner, 1);
-    const Matrix b = transpose_b ? halves(s.cols, s.inner, 2) : halves(s.inner, s.cols, 2);
+    const Matrix a =
+        transpose_a ? random_halves(s.inner, s.rows, 1) : random_halves(s.rows, s.inner, 1);
+    const Matrix b =
+        transpose_b ? random_halves(s.cols, s.inner, 2) : random_halves(s.inner, s.cols, 2);
     Matrix out = testing::random_matrix(s.rows, s.cols, 3);
     Doubles expected(out.view());
     for (index_t r = 0; r < s.rows; ++r) {
@@ -55,9 +45,9 @@ void check_product(const Shape& s, bool transpose_a, bool transpose_b, bool adds
     }
     PackedWords words(a.rows() + 3, a.cols() + 40);
     PackedPanels panels(b.rows() + 40, b.cols() + 3);
-    words.pack(halves(a.rows() + 3, a.cols() + 40, 4).view());
-    panels.pack(halves(b.rows() + 40, b.cols() + 3, 5).view(), true);
-    const PackedRows rows = transpose_a ? words.pack_transposed(a.view()) : words.pack(a.view());
+    words.pack(random_halves(a.rows() + 3, a.cols() + 40, 4).view());
+    panels.pack(random_halves(b.rows() + 40, b.cols() + 3, 5).view(), true);
+    const PackedRows rows = transpose_a ? words.pack_transposed(a.view()) : words.pack(a.view(), 3);
     if (transpose_b) {
         panels.pack_transposed(b.view());
     } else {

@@ -101,6 +101,7 @@ void Trainer::finish() {
     for (Parameter* parameter : {&trained_.encoder, &trained_.decoder}) {
         for (Matrix& state : parameter->state) state = Matrix();
     }
+    join_weights();
     permute_columns(model_, back(layout_));
 }
 
@@ -137,7 +138,7 @@ EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& tran
                                  const std::vector<float>& rates, const Poll& poll,
                                  const Reduction& reduce, float* predictions) {
     EpochResult result;
-    change_weights(split_rows);
+    split_weights();
     const auto train = [&](const EpochBatch& batch) {
         const float rate =
             rates.size() == 1 ? rates[0] : rates[static_cast<std::size_t>(batch.number)];
@@ -309,7 +310,6 @@ void Trainer::settle() {
                             catch_up_columns({begin, end}, trained, steps_.data(), steps());
                         });
     }
-    change_weights(join_rows);
     steps_.clear();
     for (Parameter* parameter : {&trained_.encoder, &trained_.decoder}) {
         std::fill(parameter->taken.begin(), parameter->taken.end(), 0);
@@ -317,11 +317,19 @@ void Trainer::settle() {
     phases_.settle += watch.lap();
 }
 
-// Splits the weights, or joins them, where they are read as halves.
-void Trainer::change_weights(void (*change)(MatrixView, int)) {
-    if (!in_halves()) return;
+// Splits the weights, where they are read as halves.
+void Trainer::split_weights() {
+    if (options_.precision == Precision::float32 || std::exchange(split_, true)) return;
     for (Matrix* weights : {&model_.encoder, &model_.decoder}) {
-        change(weights->view(), options_.num_threads);
+        split_rows(weights->view(), options_.num_threads);
+    }
+}
+
+// Makes them whole again.
+void Trainer::join_weights() {
+    if (!std::exchange(split_, false)) return;
+    for (Matrix* weights : {&model_.encoder, &model_.decoder}) {
+        join_rows(weights->view(), options_.num_threads);
     }
 }
 
@@ -418,8 +426,9 @@ void Trainer::backward(float hidden_decay, const Reduction& reduce) {
 }
 
 void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform,
-                            MatrixView codes) const {
+                            MatrixView codes) {
     require_unfinished();
+    join_weights();
     isthmus::encode_matrix(model_, layout_, matrix, transform, options_.num_threads, codes);
 }
 
@@ -432,11 +441,13 @@ std::vector<Matrix*> Trainer::gradients() {
 
 void Trainer::keep_best() {
     require_unfinished();
+    join_weights();
     best_.keep(model_.parameters());
 }
 
 void Trainer::restore_best() {
     require_unfinished();
+    join_weights();
     best_.restore(model_.parameters());
 }
 

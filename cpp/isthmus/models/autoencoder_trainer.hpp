@@ -76,7 +76,8 @@ struct Evaluation {
 
 class Trainer {
 public:
-    // Reorders the model's columns by the layout until finish().
+    // Reorders the model's columns by the layout until finish(). In bfloat16 an epoch leaves the
+    // model's weights split, which encode_matrix(), keep_best(), restore_best() and finish() join.
     Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
             TrainingOptions options);
     ~Trainer();
@@ -112,8 +113,7 @@ public:
     std::vector<Matrix*> gradients();
 
     // Codes of every row, uncorrupted, by the model as it stands.
-    void encode_matrix(const CsrView& matrix, const RowTransform& transform,
-                       MatrixView codes) const;
+    void encode_matrix(const CsrView& matrix, const RowTransform& transform, MatrixView codes);
 
     const PhaseSeconds& phases() const { return phases_; }
 
@@ -148,7 +148,8 @@ private:
     void decode(index_t block, Range rows, MatrixView dh, double* squared_error);
     void update_encoder(index_t block);
     void update_decoder(index_t block);
-    void change_weights(void (*change)(MatrixView, int));
+    void split_weights();
+    void join_weights();
     bool in_halves() const { return options_.precision == Precision::bfloat16; }
     TrainedMatrix decoder();
     void settle();
@@ -166,6 +167,7 @@ private:
     std::vector<OptimizerStep> steps_;  // since all columns had last caught up
     ColumnLists before_;                // of the batch whose step the encoder has yet to take
     bool encoder_waits_ = false;
+    bool split_ = false;  // whether the encoder's and the decoder's weights are
     bool finished_ = false;
 };
 

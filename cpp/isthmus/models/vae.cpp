@@ -23,20 +23,19 @@ RowTransform unit_rows() {
 }
 
 // Layers after the first, from the activations of the first, for rows [begin, end). Calls
-// code(before, after) to fill in z from the code's means and log-variances.
-template <class Code>
+// multiply(l, inputs, out) for the product with hidden layer l's weights, and code(before, after)
+// to fill in z from the code's means and log-variances.
+template <class Multiply, class Code>
 void forward_rows(const MultinomialAutoencoder& model, std::vector<Matrix>& before,
-                  std::vector<Matrix>& after, index_t begin, index_t end, const Code& code) {
+                  std::vector<Matrix>& after, index_t begin, index_t end, const Multiply& multiply,
+                  const Code& code) {
     const MultinomialShape& shape = model.shape;
     for (index_t l = 0; l < shape.layers(); ++l) {
         const auto at = static_cast<std::size_t>(l);
         Matrix& z = before[at];
         Matrix& h = after[at];
         const float* bias = l == 0 ? model.encoder_bias.row(0) : model.hidden[at - 1].bias.row(0);
-        if (l > 0) {
-            multiply_rows(after[at - 1].view(), model.hidden[at - 1].weights.view(), begin, end,
-                          z.view());
-        }
+        if (l > 0) multiply(at - 1, std::as_const(after[at - 1]).view(), z.view());
         if (shape.is_code(l)) {
             for (index_t r = begin; r < end; ++r) add_row(bias, z.row(r), z.width());
             code(std::as_const(z), h);
@@ -91,7 +90,9 @@ MultinomialTrainer::MultinomialTrainer(MultinomialAutoencoder& model, index_t ro
         error_.emplace_back(batch_rows_, shape.units(l));
     }
     for (std::size_t layer = 0; layer < model.hidden.size(); ++layer) {
-        const index_t units = model.hidden[layer].weights.rows();
+        const Matrix& weights = model.hidden[layer].weights;
+        products_.emplace_back(batch_rows_, weights.rows(), weights.cols(), options.precision);
+        const index_t units = weights.rows();
         for (index_t begin = 0; begin < units; begin += kWeightRowsPerPiece) {
             weight_pieces_.push_back({layer, begin, std::min(begin + kWeightRowsPerPiece, units)});
         }
@@ -172,16 +173,31 @@ void MultinomialTrainer::step(const Items& items, const EpochBatch& batch, float
     result.rows += batch.count;
 }
 
+// Calls body(layer) for each hidden layer after the first.
+template <class Body>
+void MultinomialTrainer::for_each_hidden(const Body& body) {
+    parallel_for(static_cast<index_t>(products_.size()), options_.num_threads,
+                 [&](index_t layer) { body(static_cast<std::size_t>(layer)); });
+}
+
 void MultinomialTrainer::forward(const Items& items, const EpochBatch& batch) {
     const ConstMatrixView v = std::as_const(*items.encoder->weights).view();
     const Philox draw(options_.seed, Stream::latent, static_cast<std::uint32_t>(batch.epoch));
-    parallel_ranges(
-        batch_.rows(), kRowsPerPiece, options_.num_threads, [&](index_t begin, index_t end) {
-            encode_rows(batch_, {begin, end}, v, before_.front().view());
-            forward_rows(model_, before_, after_, begin, end, [&](const Matrix& code, Matrix& z) {
-                codes_.sample(draw, batch.ids, options_.noise, code, begin, end, z);
-            });
-        });
+    for_each_hidden([&](std::size_t layer) {
+        products_[layer].read_weights(std::as_const(model_.hidden[layer].weights).view());
+    });
+    parallel_ranges(batch_.rows(), kRowsPerPiece, options_.num_threads,
+                    [&](index_t begin, index_t end) {
+                        encode_rows(batch_, {begin, end}, v, before_.front().view());
+                        forward_rows(
+                            model_, before_, after_, begin, end,
+                            [&](std::size_t layer, ConstMatrixView inputs, MatrixView out) {
+                                products_[layer].forward(inputs, {begin, end}, out);
+                            },
+                            [&](const Matrix& code, Matrix& z) {
+                                codes_.sample(draw, batch.ids, options_.noise, code, begin, end, z);
+                            });
+                    });
 }
 
 void MultinomialTrainer::backward(const Items& items, float beta, const OptimizerStep& step) {
@@ -193,6 +209,10 @@ void MultinomialTrainer::backward(const Items& items, float beta, const Optimize
         (l == 0 ? trained_.encoder_bias : trained_.hidden_bias[l - 1])
             .step(trained_.bias_gradient[l], step.with_decay(0.0f));
     }
+    for_each_hidden([&](std::size_t layer) {
+        products_[layer].read_batch(rows_of(after_[layer].view(), {0, rows}),
+                                    rows_of(error_[layer + 1].view(), {0, rows}));
+    });
     const ConstMatrixView error = std::as_const(error_.front()).view();
     const TrainedMatrix encoder = items.encoder->view();
     // one loop over all layers, so that no thread waits between them
@@ -211,15 +231,10 @@ void MultinomialTrainer::backward(const Items& items, float beta, const Optimize
 
 // The gradient of some rows of a hidden layer's weights, and their step.
 void MultinomialTrainer::update_weights(const WeightPiece& piece, const OptimizerStep& step) {
-    Matrix& gradient = trained_.hidden_gradient[piece.layer];
-    const ConstMatrixView error = std::as_const(error_[piece.layer + 1]).view();
-    ConstMatrixView inputs = std::as_const(after_[piece.layer]).view();
-    inputs.data += piece.begin;
-    inputs.cols = piece.end - piece.begin;
-    MatrixView out = gradient.view();
-    out.data += piece.begin * out.stride;
-    out.rows = inputs.cols;
-    multiply_columns(inputs, error, batch_.rows(), 0, error.cols, out);
+    const Range units{piece.begin, piece.end};
+    const MatrixView gradient = trained_.hidden_gradient[piece.layer].view();
+    products_[piece.layer].gradient(units, gradient);
+    const MatrixView out = rows_of(gradient, units);
     trained_.hidden[piece.layer].step(out.data, piece.begin * out.stride, out.rows * out.stride,
                                       step);
 }
@@ -240,8 +255,7 @@ void MultinomialTrainer::propagate_error(index_t layer, float kl) {
                 // the next layer's error was taken through its activation; into the outputs of this
                 MatrixView into = error.view();
                 into.cols = shape.outputs(layer);
-                multiply_rows_transposed(error_[at + 1].view(), model_.hidden[at].weights.view(),
-                                         begin, end, into);
+                products_[at].backward(error_[at + 1].view(), {begin, end}, into);
             }
             if (shape.is_code(layer)) {
                 codes_.propagate(before_[at], kl, begin, end, error);
@@ -268,9 +282,16 @@ void encode_multinomial(const MultinomialAutoencoder& model, const CsrView& matr
     }
     const auto encode = [&](const Batch& batch, const std::int32_t*, index_t begin, index_t end) {
         encode_rows(batch, {begin, end}, model.encoder.view(), before.front().view());
-        forward_rows(model, before, after, begin, end, [&](const Matrix& code, Matrix& z) {
-            for (index_t r = begin; r < end; ++r) std::copy_n(code.row(r), shape.latent, z.row(r));
-        });
+        forward_rows(
+            model, before, after, begin, end,
+            [&](std::size_t layer, ConstMatrixView inputs, MatrixView out) {
+                multiply_rows(inputs, model.hidden[layer].weights.view(), begin, end, out);
+            },
+            [&](const Matrix& code, Matrix& z) {
+                for (index_t r = begin; r < end; ++r) {
+                    std::copy_n(code.row(r), shape.latent, z.row(r));
+                }
+            });
     };
     encode_in_batches(matrix, unit_rows(), kRowsPerPiece, num_threads, after.back(), codes, encode);
 }

@@ -28,6 +28,7 @@
 #include "isthmus/nn/activations.hpp"
 #include "isthmus/nn/epoch.hpp"
 #include "isthmus/nn/gaussian_codes.hpp"
+#include "isthmus/nn/hidden_products.hpp"
 #include "isthmus/nn/layers.hpp"
 #include "isthmus/nn/optimizers.hpp"
 #include "isthmus/nn/output_layer.hpp"
@@ -66,7 +67,7 @@ struct MultinomialOptions {
     Likelihood likelihood = Likelihood::multinomial;
     index_t sampled_items = 0;  // drawn for a batch's softmax; 0: it is over all items
     float noise = 1.0f;         // standard deviation of the code's noise before it is scaled
-    Precision precision = Precision::float32;  // of the output layer's products
+    Precision precision = Precision::float32;  // of dense products
     std::uint64_t seed = 0;
     int num_threads = 1;
 };
@@ -119,6 +120,8 @@ private:
     void scatter_sample();
     void step(const Items& items, const EpochBatch& batch, float beta, float rate,
               MultinomialResult& result);
+    template <class Body>
+    void for_each_hidden(const Body& body);
     void forward(const Items& items, const EpochBatch& batch);
     void backward(const Items& items, float beta, const OptimizerStep& step);
     void propagate_error(index_t layer, float kl);
@@ -131,6 +134,7 @@ private:
     index_t batch_rows_;
     std::vector<Matrix> before_, after_, error_;  // per layer: rows x units (after_: outputs)
     GaussianCodes codes_;
+    std::vector<HiddenProducts> products_;  // per hidden layer after the first
     OutputLayer output_;
     std::unique_ptr<Sampling> sampling_;  // null: all items
     TrainedStack trained_;

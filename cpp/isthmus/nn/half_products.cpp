@@ -131,9 +131,11 @@ void PackedPanels::pack(ConstMatrixView m, bool transposed) {
 
 PackedWords::PackedWords(index_t rows, index_t cols) : words_(rows, round_up(cols, kPairHalves)) {}
 
-PackedRows PackedWords::pack(ConstMatrixView m) {
-    for (index_t r = 0; r < m.rows; ++r) to_words(m.row(r), m.width(), words_of(words_.row(r)));
-    return {words_of(words_.data()), m.rows, pairs_of(m.cols), words_.stride(), 1};
+PackedRows PackedWords::pack(ConstMatrixView m, index_t first) {
+    for (index_t r = 0; r < m.rows; ++r) {
+        to_words(m.row(r), m.width(), words_of(words_.row(first + r)));
+    }
+    return {words_of(words_.row(first)), m.rows, pairs_of(m.cols), words_.stride(), 1};
 }
 
 PackedRows PackedWords::pack_transposed(ConstMatrixView m) {

@@ -47,8 +47,8 @@ public:
     // For matrices of at most rows x cols, packed in any way.
     PackedWords(index_t rows, index_t cols);
 
-    // a = m, with pairs of columns.
-    PackedRows pack(ConstMatrixView m);
+    // a = m, with pairs of columns, in the rows from `first` on.
+    PackedRows pack(ConstMatrixView m, index_t first = 0);
     // a = m^T, with pairs of rows, of which a last one without a partner goes with zeros.
     PackedRows pack_transposed(ConstMatrixView m);
 

@@ -174,9 +174,10 @@ class Learner:
 
     def arrays(self) -> PartVectors:
         """Return codes of the rows, and weights and biases of the columns, as they are now."""
+        codes = self._encode()  # which makes weights whole
         weights, places = self._network.weights(), self.column_places
         bias = weights["decoder.bias"][0, places]
-        return self._encode().array, weights["decoder.weights"][places], bias
+        return codes.array, weights["decoder.weights"][places], bias
 
     def is_zero(self) -> bool:
         """Return whether all outputs are 0, as before training beside biases."""

@@ -246,9 +246,9 @@ class MultDAE(_Multinomial):
         Users in a mini-batch. "auto" is a tenth of the users who have cells, and from 50 to 500.
     epochs : int, default 60
     precision : {"auto", "float32", "bfloat16"}, default "auto"
-        Of what the products with the decoder's weights multiply: nearly all of an epoch. Weights,
-        sums and the optimizer's state are in float32 either way. "auto" is "bfloat16" where the
-        processor multiplies it (AVX-512 BF16).
+        Of what the products of dense layers, all but the sparse first one, multiply: nearly all of
+        an epoch. Weights, sums and the optimizer's state are in float32 either way. "auto" is
+        "bfloat16" where the processor multiplies it (AVX-512 BF16).
     validation_fraction : float, optional
         Share of each user's cells that `fit` holds out as validation data, where it is given none.
     validation_metric : str, default "ndcg@10"
@@ -391,9 +391,9 @@ class MultVAE(_Multinomial):
         Users in a mini-batch. "auto" is a tenth of the users who have cells, and from 50 to 500.
     epochs : int, default 50
     precision : {"auto", "float32", "bfloat16"}, default "auto"
-        Of what the products with the decoder's weights multiply: nearly all of an epoch. Weights,
-        sums and the optimizer's state are in float32 either way. "auto" is "bfloat16" where the
-        processor multiplies it (AVX-512 BF16).
+        Of what the products of dense layers, all but the sparse first one, multiply: nearly all of
+        an epoch. Weights, sums and the optimizer's state are in float32 either way. "auto" is
+        "bfloat16" where the processor multiplies it (AVX-512 BF16).
     validation_fraction : float, optional
         Share of each user's cells that `fit` holds out as validation data, where it is given none.
     validation_metric : str, default "ndcg@10"
