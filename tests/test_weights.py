@@ -169,6 +169,12 @@ class TestOfTopNModels:
             with pytest.raises(ValueError, match="ratings must be at least 0 with weights='log1p'"):
                 model.recommend(ratings=bad)
 
+    def test_are_counted_in_an_update(self, make, plays):
+        model = make(weights="log1p").fit(plays.select(np.arange(plays.nnz) % 10 > 0))
+        equal = make().fit(plays.select(np.arange(plays.nnz) % 10 > 0))
+        lists = [m.update(plays).recommend()[1] for m in (model, equal)]
+        assert not np.array_equal(*lists)
+
     def test_are_needed_for_explanations(self, make, plays):
         model = make(weights="log1p").fit(plays)
         user, item = plays.user_ids[0], plays.item_ids[0]
@@ -402,6 +408,11 @@ class TestOfAutoRec:
         again.fit(ratings, weights=ones).partial_fit(ratings, weights=ones)
         assert_same_bits(again, expected)
         assert differ(model, expected)
+
+    def test_are_not_dropped_by_an_update(self, ratings, weights):
+        model = AutoRec(hidden_units=(6,), **EPOCHS).fit(ratings, weights=weights)
+        with pytest.raises(ValueError, match="trained with weights, which update does not take"):
+            model.update(ratings)
 
     def test_are_in_the_receipt(self, ratings, weights, tmp_path):
         model = AutoRec(hidden_units=(4,), epochs=2, random_state=0)

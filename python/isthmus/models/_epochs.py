@@ -169,6 +169,11 @@ class EpochModel(Recommender, abstract=True):
         if epochs is not None:
             check_integer("epochs", epochs, low=1)
         callbacks = as_callbacks(callbacks)
+        if self._receipt is not None and self._receipt.weights is not None:
+            raise ValueError(
+                f"This {type(self).__name__} was trained with weights, which update does not take: "
+                f"fold_in what is new, then call partial_fit with weights for all ratings."
+            )
         type(self)(**vars(self._next_structure()))._check_parameters()
         part, held_out = self._hold_out(ratings, validation, self._seed)
         self._check_ratings(part, anew=False)
