@@ -211,9 +211,10 @@ class Learner:
 
     def snapshot(self) -> Autoencoder:
         """Return what training would come to if it ended now, and go on."""
+        codes = _core.Matrix(self._encode().array)  # which makes weights whole
         places, threads = self.column_places, self._num_threads
         network = network_of(self._network, places, self._settings, num_threads=threads)
-        return self._with(network, _core.Matrix(self._encode().array))
+        return self._with(network, codes)
 
     def _with(self, network: _core.Autoencoder, codes: _core.Matrix) -> Autoencoder:
         """Return it of weights whose columns are in their own order."""
