@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import demo, explain, info, predict, recommend, report, shard, train, verify
+from isthmus.cli import (
+    auto,
+    demo,
+    explain,
+    info,
+    predict,
+    recommend,
+    report,
+    shard,
+    train,
+    verify,
+)
 from isthmus.cli._errors import Group
 
 __all__ = ["app"]
@@ -18,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, predict, recommend, explain, report, verify, shard, info, demo):
+for module in (train, auto, predict, recommend, explain, report, verify, shard, info, demo):
     module.register(app)
 
 

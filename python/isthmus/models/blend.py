@@ -144,8 +144,8 @@ class Blend(Recommender):
     ) -> tuple[list[RatingModel], tuple[NDArray[np.float64], float]]:
         """Return the fitted models, and their weights and constant."""
         if self.weights is not None:
-            models, weights = self._fit_copies(ratings), np.array(self.weights, np.float64)
-            return models, (weights, (1 - float(weights.sum())) * ratings.mean)
+            given = np.array(self.weights, np.float64)
+            return self._fit_copies(ratings), (given, (1 - float(given.sum())) * ratings.mean)
         if validation is not None:
             models = self._fit_copies(ratings)
             return models, self._fit_weights(models, as_ratings(validation))

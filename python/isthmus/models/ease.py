@@ -32,7 +32,7 @@ from isthmus.models.base import Recommender
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EASE"]
+__all__ = ["EASE", "check_memory"]
 
 
 class EASE(Recommender):
@@ -128,7 +128,7 @@ class EASE(Recommender):
         """
         self._check_parameters()
         ratings = as_ratings(in_memory(X))
-        _check_memory(ratings.n_items)
+        check_memory(ratings.n_items)
         with recorded(self, ratings, None, None):
             self._compute(ratings)
         return self
@@ -259,7 +259,7 @@ class EASE(Recommender):
             raise ValueError("users must leave at least one user of training, but they do not.")
         if len(gone) == 0:
             return left
-        _check_memory(len(self._items))
+        check_memory(len(self._items))
         if len(gone) > len(self._items) * FEW:
             weights = self._weights_of(with_ones(select_rows(self._seen, trained)))
         else:
@@ -306,7 +306,8 @@ class EASE(Recommender):
         self._regularization = float(tensors["regularization"][0])
 
 
-def _check_memory(n_items: int) -> None:
+def check_memory(n_items: int) -> None:
+    """Refuse so many items that memory has no place for the weights between them."""
     needed = 4 * n_items * (n_items + 2 * 256 + 32)
     available = available_memory()
     if available is not None and needed > available:
