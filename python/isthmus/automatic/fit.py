@@ -46,6 +46,8 @@ class AutoFit:
     ----------
     model : Recommender
         Fitted: to all ratings but those of `test`, unless `retrained` is False.
+    choice : str
+        What it is, as "a blend of 0.61 DualAutoRec + 0.36 AutoRec".
     trials : list of Trial
         Every setting that was tried, in order.
     metric : str
@@ -66,6 +68,7 @@ class AutoFit:
     """
 
     model: Recommender
+    choice: str
     trials: list[Trial]
     metric: str
     value: float
@@ -74,6 +77,19 @@ class AutoFit:
     train: Ratings | None
     findings: list[Finding]
     seconds: float
+
+    def table(self) -> str:
+        """Return the trials as text, a line each."""
+        return "\n".join([_line(None, self.metric), *map(_line, self.trials)])
+
+    def summary(self) -> str:
+        """Return how the model was chosen, in a sentence."""
+        fits = sum(not np.isnan(trial.value) for trial in self.trials)
+        trained = "and then trained on these as well" if self.retrained else "and left as it was"
+        return (
+            f"The model is {self.choice}, the best of {fits} fits and their blends by "
+            f"{_shown(self.metric, self.value)} on ratings held out to choose by, {trained}."
+        )
 
 
 def auto_fit(
@@ -164,10 +180,14 @@ def run(
     trials: int = 100,
     random_state: int | np.random.Generator | None = None,
     num_threads: int = 0,
-    closing: float = 0.0,
+    closing: Callable[[Sequence[Recommender]], float] = lambda models: 0.0,
     say: Callable[[str], None],
 ) -> AutoFit:
-    """Do what `auto_fit` does within a budget that may have begun, and keep `closing` seconds."""
+    """Do what `auto_fit` does within a budget that may have begun.
+
+    `closing` returns the seconds to keep for what the caller does then, once there is a model of
+    each kind.
+    """
     if implicit is not None:
         check_bool("implicit", implicit)
     check_bool("hold_out_test", hold_out_test)
@@ -197,7 +217,7 @@ def run(
         IMPLICIT if implicit else RATING,
         budget,
         growth=known.nnz / train.nnz,
-        closing=closing + CLOSING * budget.seconds,
+        closing=lambda models: closing(models) + CLOSING * budget.seconds,
         trials=trials,
         seed=seed,
         num_threads=num_threads,
@@ -208,12 +228,13 @@ def run(
     if interrupted:
         say("interrupted: this is the best model so far")
     ending = _Ending(search, known, seed, num_threads, say)
-    model, value, retrained = ending.best_as_it_is() if interrupted else ending.best()
+    model, choice, retrained = ending.best_as_it_is() if interrupted else ending.best()
     return AutoFit(
         model,
+        str(choice),
         search.trials,
         task.metric,
-        value,
+        choice.value,
         retrained,
         test,
         known if hold_out_test else None,
@@ -259,12 +280,11 @@ class _Ending(NamedTuple):
     num_threads: int
     say: Callable[[str], None]
 
-    def best(self) -> tuple[Recommender, float, bool]:
-        """Return the best model, its metric on validation data, and whether it was retrained."""
-        ranked, task = self.search.ranked(), self.search.task
-        choices = [_Choice(ranked[:1], np.ones(1), ranked[0].value)]
+    def best(self) -> tuple[Recommender, _Choice, bool]:
+        """Return the best model, what it is, and whether it was trained again."""
+        task, choices = self.search.task, [self._single()]
         if not task.implicit:
-            blend = _blended(ranked, task.validation.values, self.seed)
+            blend = _blended(self.search.ranked(), task.validation.values, self.seed)
             choices = [blend, *choices] if len(blend.members) > 1 else choices
         for choice in choices:
             self.say(f"{choice}: {_shown(task.metric, choice.value)} on the held-out ratings")
@@ -280,15 +300,18 @@ class _Ending(NamedTuple):
                 break
             taken = budget.spent - start
             self.say(f"trained again on all {self.ratings.nnz:,} ratings in {taken:.1f} s")
-            return model, choice.value, True
+            return model, choice, True
         return self.best_as_it_is()
 
-    def best_as_it_is(self) -> tuple[Recommender, float, bool]:
+    def best_as_it_is(self) -> tuple[Recommender, _Choice, bool]:
         """Return the best single model, as it was fitted to the training part."""
-        fit = self.search.ranked()[0]
-        part = self.search.task.train.nnz
-        self.say(f"{fit.family.name} as it was trained, on {part:,} of the ratings")
-        return fit.model, fit.value, False
+        choice, part = self._single(), self.search.task.train.nnz
+        self.say(f"{choice}, as it was trained on {part:,} of the ratings")
+        return choice.members[0].model, choice, False
+
+    def _single(self) -> _Choice:
+        best = self.search.ranked()[0]
+        return _Choice([best], np.ones(1), best.value)
 
     def _retrained(self, choice: _Choice) -> Recommender:
         models: list[Any] = [
