@@ -109,15 +109,13 @@ class Search:
         except MemoryError as error:
             self._skip(family, f"not tried: {error}")
             return
-        for _ in range(2):  # a second time where the first epoch is slower than it promised
-            epochs = self._affordable(family)
-            if not epochs:
-                pace = self._pace[family.name]
-                what = "an epoch" if family.epochs else "a fit"
-                self._skip(family, f"not tried: {what} takes about {pace:.1f} s")
-                return
-            if self._fit(family, {}, epochs, limit=self.closing, whole=True) is not None:
-                return
+        epochs = self._affordable(family)
+        if not epochs:
+            pace = self._pace[family.name]
+            what = "an epoch" if family.epochs else "a fit"
+            self._skip(family, f"not tried: {what} takes about {pace:.1f} s")
+            return
+        self._fit(family, {}, epochs, limit=self.closing, whole=True)
 
     def _affordable(self, family: Family) -> int:
         """Return how many epochs, or fits, there is time for, and for as many on all ratings."""
@@ -210,7 +208,8 @@ class Search:
             training: dict[str, Any] = {"validation": held_out, "callbacks": [watch]}
             model.fit(task.train, **(training if family.epochs else {}))
             if watch.too_slow:
-                self._pace[family.name] = self.budget.spent - start
+                pace = self._pace[family.name] = self.budget.spent - start
+                self._skip(family, f"given up: an epoch takes {pace:.1f} s")
                 return None
             value, predicted = task.measure(model)
         except (ConvergenceError, MemoryError) as error:

@@ -33,6 +33,9 @@ __all__ = ["register"]
 REPORT_SECONDS = 10.0
 """Kept for a report's figures and pictures."""
 
+REPORT_SHARE = 0.25
+"""Of the time, at most, that is kept for a report. Better a late report than a worse model."""
+
 REASONS = 50
 """Explanations in a report, whose time is measured."""
 
@@ -53,7 +56,14 @@ def auto(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the model.")],
-    minutes: Annotated[float, typer.Option(help="Time for everything, at most.", min=0.05)] = 5.0,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            help="Time for everything, at most; a report that takes more than a quarter of it "
+            "comes late.",
+            min=0.05,
+        ),
+    ] = 5.0,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -98,7 +108,11 @@ def auto(
         trials=trials,
         random_state=random_state,
         num_threads=num_threads,
-        closing=lambda models: 0.0 if report is None else _report_seconds(models, everything),
+        closing=lambda models: (
+            0.0
+            if report is None
+            else min(REPORT_SHARE * budget.seconds, _report_seconds(models, everything))
+        ),
         say=lambda line: print(line, flush=True),
     )
     if found.test is not None:
