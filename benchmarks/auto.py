@@ -163,7 +163,7 @@ def main() -> None:
             [(model, f"{value:.4f}", f"{seconds:.1f}") for model, value, seconds in rows],
         )
         results[name] = {"load": load, "choice": choice, "rows": rows}
-    write_results("auto", {"minutes": options.minutes, "sets": results})
+        write_results("auto", {"minutes": options.minutes, "sets": results})
 
 
 if __name__ == "__main__":

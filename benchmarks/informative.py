@@ -3,14 +3,15 @@
     python -m benchmarks.informative
     python -m benchmarks.informative ml-100k --seeds 5 --models BiasedMF
 
-A tenth of the users with 40 ratings or more are newcomers. Half of each one's ratings, drawn at
-random, are to be predicted; of the other half, the newcomer can answer. Each list is made from the
-other users alone: the model is trained on them, and informative_items tries its questions on
-them. Everybody is asked down the same list: n questions, of which an item that is not in the
-answerable half has no answer, or until there are k answers. What is answered is folded in.
+300 users with 40 ratings or more, or a tenth of all if that is less, are newcomers. Half of each
+one's ratings, drawn at random, are to be predicted; of the other half, the newcomer can answer.
+Each list is made from the other users alone, on whom the model is trained. Everybody is asked down
+the same list: n questions, of which an item that is not in the answerable half has no answer, or
+until there are k answers. What is answered is folded in.
 
 RMSE is of all ratings to be predicted, NDCG@10 of those of 4 and more, ranked among all items but
-those answered.
+those of the answerable half, answered or not: otherwise a list of popular items would do well for
+taking these out of the ranking.
 """
 
 import copy
@@ -28,7 +29,8 @@ from isthmus.metrics import rmse
 
 LEAST = 40
 """Ratings of a newcomer."""
-LONGEST = 200
+NEWCOMERS = 300
+LONGEST = 100
 """Of a list of questions."""
 QUESTIONS = (10, 30)
 ANSWERS = (5, 10)
@@ -54,7 +56,7 @@ def split(ratings: Ratings, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     often = np.flatnonzero(np.diff(ratings.indptr) >= LEAST)
     new = np.zeros(ratings.n_users, np.bool_)
-    new[rng.choice(often, ratings.n_users // 10, replace=False)] = True
+    new[rng.choice(often, min(NEWCOMERS, ratings.n_users // 10), replace=False)] = True
     of_new = new[row_numbers(ratings.indptr)]
     known = np.bincount(ratings.indices[~of_new], minlength=ratings.n_items)[ratings.indices] > 0
     half = rng.random(ratings.nnz) < 0.5
@@ -77,11 +79,10 @@ def lists(train: Ratings, model: Any) -> dict[str, NDArray[np.int64]]:
         "popularity": counts,
         "entropy": entropy,
         "log popularity x entropy": np.log(np.maximum(counts, 1)) * entropy,
-        "popularity x entropy": counts * entropy,
     }
     found = {name: np.argsort(-score, kind="stable") for name, score in scores.items()}
     start = perf_counter()
-    found["informative_items"] = np.asarray(model.informative_items(LONGEST, ratings=train))
+    found["informative_items"] = np.asarray(model.informative_items(LONGEST))
     print(f"{LONGEST} of informative_items in {perf_counter() - start:.1f} s", flush=True)
     return {name: order[:LONGEST] for name, order in found.items()}
 
@@ -120,7 +121,8 @@ def measure(model: Any, parts: Split, given: Ratings) -> tuple[float, float, flo
     grown = copy.copy(model).fold_in(rows)
     who, what, truth, _ = test.to_arrays()
     error = rmse(truth, grown.predict(who, what))
-    found = model.evaluate(test.binarize(POSITIVE), "ndcg@10", ratings=rows)
+    had = users_of(parts.answerable, users, parts.train.n_users)
+    found = model.evaluate(test.binarize(POSITIVE), "ndcg@10", ratings=rows, exclude=had)
     return error, found["ndcg@10"], rows.nnz / len(users)
 
 
