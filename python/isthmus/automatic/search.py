@@ -112,8 +112,8 @@ class Search:
         epochs = self._affordable(family)
         if not epochs:
             pace = self._pace[family.name]
-            what = "an epoch" if family.epochs else "a fit"
-            self._skip(family, f"not tried: {what} takes about {pace:.1f} s")
+            least = f"{family.epochs // 3} epochs" if family.epochs else "a fit"
+            self._skip(family, f"not tried: no time for {least} of about {pace:.2g} s")
             return
         self._fit(family, {}, epochs, limit=self.closing, whole=True)
 
