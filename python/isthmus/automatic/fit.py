@@ -180,14 +180,10 @@ def run(
     trials: int = 100,
     random_state: int | np.random.Generator | None = None,
     num_threads: int = 0,
-    closing: Callable[[Sequence[Recommender]], float] = lambda models: 0.0,
+    closing: float = 0.0,
     say: Callable[[str], None],
 ) -> AutoFit:
-    """Do what `auto_fit` does within a budget that may have begun.
-
-    `closing` returns the seconds to keep for what the caller does then, once there is a model of
-    each kind.
-    """
+    """Do what `auto_fit` does within a budget that may have begun, and keep `closing` seconds."""
     if implicit is not None:
         check_bool("implicit", implicit)
     check_bool("hold_out_test", hold_out_test)
@@ -217,7 +213,7 @@ def run(
         IMPLICIT if implicit else RATING,
         budget,
         growth=known.nnz / train.nnz,
-        closing=lambda models: closing(models) + CLOSING * budget.seconds,
+        closing=closing + CLOSING * budget.seconds,
         trials=trials,
         seed=seed,
         num_threads=num_threads,

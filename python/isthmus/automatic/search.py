@@ -13,7 +13,6 @@ from isthmus.automatic.trials import Fitted, Task, Trial
 from isthmus.data._csr import column_counts, row_numbers
 from isthmus.data.ratings import Ratings
 from isthmus.exceptions import ConvergenceError
-from isthmus.models.base import Recommender
 from isthmus.models.ease import check_memory
 from isthmus.training.loop import Epoch
 
@@ -45,9 +44,8 @@ class Search:
     budget : Budget
     growth : float
         How many times the ratings of the task all ratings are, which the end may train on.
-    closing : callable
-        Returns the seconds to keep for what comes after the last fit; it is called with no model,
-        and with those of the defaults.
+    closing : float
+        Seconds to keep for what comes after the last fit.
     trials : int
         Fits at most.
     seed, num_threads : int
@@ -63,14 +61,14 @@ class Search:
         budget: Budget,
         *,
         growth: float,
-        closing: Callable[[Sequence[Recommender]], float],
+        closing: float,
         trials: int,
         seed: int,
         num_threads: int,
         note: Callable[[Trial], None],
     ) -> None:
         self.task, self.families, self.budget = task, families, budget
-        self.growth, self._closing_of, self.closing = growth, closing, closing([])
+        self.growth, self.closing = growth, closing
         self.trials: list[Trial] = []
         self.best: dict[str, Fitted] = {}
         """By the family's name."""
@@ -85,7 +83,6 @@ class Search:
             self._try_default(family)
         if not self.best:
             self._try_quickest()
-        self.closing = self._closing_of([fit.model for fit in self.best.values()])
         turn = 0
         while len(self.trials) < self._most and (chosen := self._next(turn)) is not None:
             self._halve(*chosen, width=WIDTH / (1 + turn / 8))

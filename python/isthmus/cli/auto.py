@@ -1,11 +1,8 @@
 """`isthmus auto`."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from isthmus.automatic.budget import Budget
@@ -21,23 +18,15 @@ from isthmus.cli._data import (
 )
 from isthmus.cli._options import command_with
 from isthmus.cli.predict import Threads
-from isthmus.data._csr import column_counts
-from isthmus.data.ratings import Ratings
 from isthmus.datasets import NAMES
-from isthmus.models.base import Recommender
 from isthmus.reporting import write_report
 from isthmus.reporting._svg import require_plot
 
 __all__ = ["register"]
 
-REPORT_SECONDS = 10.0
-"""Kept for a report's figures and pictures."""
-
-REPORT_SHARE = 0.25
-"""Of the time, at most, that is kept for a report. Better a late report than a worse model."""
-
-REASONS = 50
-"""Explanations in a report, whose time is measured."""
+REPORT_SECONDS = 30.0
+"""Kept for a report, or a quarter of the time if that is less: better a late report than a worse
+model."""
 
 
 def register(app: typer.Typer) -> None:
@@ -108,11 +97,7 @@ def auto(
         trials=trials,
         random_state=random_state,
         num_threads=num_threads,
-        closing=lambda models: (
-            0.0
-            if report is None
-            else min(REPORT_SHARE * budget.seconds, _report_seconds(models, everything))
-        ),
+        closing=0.0 if report is None else min(REPORT_SECONDS, budget.seconds / 4),
         say=lambda line: print(line, flush=True),
     )
     if found.test is not None:
@@ -131,14 +116,3 @@ def auto(
         )
         print(f"wrote {report} ({report.stat().st_size / 1e6:.1f} MB)", flush=True)
     print(f"{budget.spent / 60:.1f} of {minutes:g} minutes")
-
-
-def _report_seconds(models: Sequence[Recommender], ratings: Ratings) -> float:
-    """Return about how long a report of a blend of models takes."""
-    counts = np.diff(ratings.indptr)
-    user = int(np.argsort(counts)[3 * len(counts) // 4])
-    item = int(np.argmax(column_counts(ratings.indices, ratings.n_items)))
-    start = perf_counter()
-    for model in models:
-        model.explain(ratings.user_ids[user], ratings.item_ids[item], ratings=ratings)
-    return REPORT_SECONDS + REASONS * (perf_counter() - start)
