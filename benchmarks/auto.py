@@ -82,7 +82,8 @@ def implicit_als(train: Ratings, test: Ratings, threads: int) -> float:
     from scipy.sparse import csr_matrix
 
     model = AlternatingLeastSquares(random_state=0, num_threads=threads)
-    model.fit(csr_matrix(train.to_matrix()), show_progress=False)
+    # which writes to what it is given
+    model.fit(csr_matrix(train.to_matrix(), copy=True), show_progress=False)
     scores = Vectors(
         np.ascontiguousarray(model.user_factors), np.ascontiguousarray(model.item_factors)
     )

@@ -230,11 +230,15 @@ class TestSplits:
         assert np.diff(rest.indptr).max() == 1
         assert rest.nnz > 100
 
-    @pytest.mark.parametrize("times", ["none", "all the same", "one for each user"])
+    @pytest.mark.parametrize("times", ["none", "all the same", "one for each user", "few"])
     def test_do_not_go_by_times_that_tell_nothing(self, ratings, times):
         users, *_ = ratings.to_arrays()
-        stamps = {"none": None, "all the same": np.full(ratings.nnz, 9)}.get(times, users)
-        assert not has_times(with_times(ratings, stamps))
+        few = np.where(np.arange(ratings.nnz) % 10 == 0, np.arange(ratings.nnz), -1)
+        stamps = {"none": None, "all the same": np.full(ratings.nnz, 9), "few": few}
+        assert not has_times(with_times(ratings, stamps.get(times, users)))
+
+    def test_go_by_times_of_days(self, ratings):
+        assert has_times(with_times(ratings, np.arange(ratings.nnz) // 3 * 86_400))
 
 
 class TestInterruption:

@@ -14,21 +14,25 @@ SHARE = 0.1
 """Of ratings that are held out."""
 
 TOLD = 0.9
-"""Share of the ratings whose users must have rated at more than one time."""
+"""Share of the ratings whose users must have rated at several times."""
 
 
 def has_times(ratings: Ratings) -> bool:
-    """Return whether the ratings' times tell which of a user's came last."""
+    """Return whether the ratings' times tell which of a user's came last.
+
+    They do where no more than half of a user's ratings are of one time.
+    """
     stamps = ratings.timestamps
     if stamps is None:
         return False
-    rows = row_numbers(ratings.indptr)
-    filled = np.flatnonzero(np.diff(ratings.indptr))
-    first = np.zeros(ratings.n_users, np.int64)
-    first[filled] = stamps[ratings.indptr[filled]]
-    differ = np.bincount(rows, stamps != first[rows], minlength=ratings.n_users) > 0
-    alone = np.diff(ratings.indptr) == 1
-    return bool(np.mean((differ | alone)[rows]) >= TOLD)
+    rows, counts = row_numbers(ratings.indptr), np.diff(ratings.indptr)
+    stamps = stamps[np.lexsort((stamps, rows))]
+    changes = (stamps[1:] != stamps[:-1]) | (rows[1:] != rows[:-1])
+    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
+    longest = np.zeros(ratings.n_users, np.int64)
+    np.maximum.at(longest, rows[starts], np.diff(np.append(starts, len(stamps))))
+    told = (2 * longest <= counts) | (counts == 1)
+    return bool(counts[told].sum() >= TOLD * ratings.nnz)
 
 
 def hold_out(ratings: Ratings, *, name: str, seed: int, by_time: bool) -> tuple[Ratings, Ratings]:
