@@ -102,6 +102,13 @@ class TestBudget:
         assert found.retrained
         assert clock.time > 400
 
+    def test_is_kept_for_training_the_best_again(self, monkeypatch, ratings):
+        # of 100 s, BiasedMF takes 40, and 44 or more to be trained again
+        clock = Clock(monkeypatch)
+        found = run(ratings, Budget(111, clock), say=str)
+        assert found.retrained
+        assert [trial.model for trial in found.trials if trial.epochs] == ["BiasedMF"]
+
     def test_leaves_time_for_what_follows(self, monkeypatch, ratings):
         clock = Clock(monkeypatch)
         run(ratings, Budget(400, clock), closing=150.0, say=str)
@@ -258,7 +265,11 @@ class TestInterruption:
         assert not found.retrained
         assert found.value == min(trial.value for trial in found.trials)
         assert "interrupted: this is the best model so far" in lines
-        found.model.recommend(n=3)
+        # not even what was held out is recommended
+        listed, _ = found.model.recommend(n=80)
+        for row, items in enumerate(listed):
+            own = ratings.indices[ratings.indptr[row] : ratings.indptr[row + 1]]
+            assert not np.isin(ratings.item_ids[own], items).any()
 
     def test_before_any_model_is_passed_on(self, monkeypatch, ratings):
         def interrupt(self, *arguments, **options):

@@ -303,7 +303,9 @@ class _Ending(NamedTuple):
         """Return the best single model, as it was fitted to the training part."""
         choice, part = self._single(), self.search.task.train.nnz
         self.say(f"{choice}, as it was trained on {part:,} of the ratings")
-        return choice.members[0].model, choice, False
+        model = choice.members[0].model
+        model._see(self.ratings)  # what was held out is not to be recommended either
+        return model, choice, False
 
     def _single(self) -> _Choice:
         best = self.search.ranked()[0]

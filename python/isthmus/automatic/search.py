@@ -122,14 +122,21 @@ class Search:
             least = f"{family.epochs // 3} epochs" if family.epochs else "a fit"
             self._skip(family, f"not tried: no time for {least} of about {pace:.2g} s")
             return
-        self._fit(family, {}, epochs, limit=self.closing, whole=True)
+        self._fit(family, {}, epochs, limit=self._limit(), whole=True)
 
     def _affordable(self, family: Family) -> int:
-        """Return how many epochs, or fits, there is time for, and for as many on all ratings."""
-        room = self.budget.left - self.closing
-        most = family.epochs or 1
-        epochs = min(most, int(room / (self._pace[family.name] * (1 + SAFETY * self.growth))))
+        """Return how many epochs, or fits, there is time for.
+
+        And for the best model so far on all ratings then, or for as many epochs of this one.
+        """
+        room, most = self.budget.left - self.closing, family.epochs or 1
+        seconds = min(room / (1 + SAFETY * self.growth), self.budget.left - self._limit())
+        epochs = min(most, int(seconds / self._pace[family.name]))
         return epochs if epochs >= max(1, most / 3) else 0
+
+    def _limit(self) -> float:
+        """Return the seconds to keep for the end, and to train the best model on all ratings."""
+        return self.closing + self.refit_seconds(self.ranked()[:1])
 
     def _try_quickest(self) -> None:
         """Fit what is quickest, for as long as there is time: something must come out of it."""
