@@ -11,6 +11,7 @@ from isthmus import (
     Ratings,
     synthetic_ratings,
     train_test_split,
+    verify,
 )
 
 QUICK = {"hidden_units": (10,), "epochs": 10, "batch_size": 16, "random_state": 0, "num_threads": 1}
@@ -64,6 +65,28 @@ class TestWeights:
         twins = [BiasedMF(factors=3, random_state=1), BiasedMF(factors=3, random_state=1)]
         weights = Blend(twins, random_state=0).fit(parts[0]).weights_
         assert weights[0] == pytest.approx(weights[1], rel=1e-6)
+
+    def test_that_are_given_are_taken_and_each_model_is_fitted_once_to_everything(self, parts):
+        blend = Blend(models(), weights=[0.5, 0.4, 0.3]).fit(parts[0])
+        assert blend.weights_.tolist() == [0.5, 0.4, 0.3]
+        assert blend.constant_ == pytest.approx(-0.2 * parts[0].mean)
+        users, items, *_ = parts[1].to_arrays()
+        members = [model.fit(parts[0]).predict(users, items) for model in models()]
+        expected = blend.constant_ + np.tensordot(blend.weights_, members, 1)
+        np.testing.assert_allclose(
+            blend.predict(users, items), expected.clip(parts[0].min, parts[0].max), rtol=1e-6
+        )
+
+    def test_that_are_given_outlive_a_file(self, parts, tmp_path):
+        blend = Blend(models()[:1], weights=np.array([0.9])).fit(parts[0])
+        blend.save(tmp_path / "blend")
+        assert Blend.load(tmp_path / "blend").weights_.tolist() == [0.9]
+        assert verify(tmp_path / "blend", parts[0])
+
+    @pytest.mark.parametrize("weights", [[1.0], 1.0, [1, 2, "x"], [1, 2, np.nan]], ids=str)
+    def test_must_be_a_number_for_each_model(self, parts, weights):
+        with pytest.raises((ValueError, TypeError), match="weights must be a"):
+            Blend(models(), weights=weights).fit(parts[0])
 
     def test_of_equal_ratings_give_that_rating(self):
         ratings = Ratings.from_arrays(

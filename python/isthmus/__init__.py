@@ -4,6 +4,7 @@ from importlib.metadata import version as _version
 
 from isthmus import _core
 from isthmus._util.build import build_info
+from isthmus.automatic.fit import AutoFit, auto_fit
 from isthmus.data.content import Content
 from isthmus.data.io import read_ratings, write_ratings
 from isthmus.data.items import read_items
@@ -45,6 +46,7 @@ __all__ = [
     "CVAE",
     "EASE",
     "RBM",
+    "AutoFit",
     "AutoRec",
     "BiasedMF",
     "Blend",
@@ -68,6 +70,7 @@ __all__ = [
     "UserSplit",
     "Verification",
     "__version__",
+    "auto_fit",
     "build_info",
     "hold_out_users",
     "kfold",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli import (
+    auto,
     demo,
     explain,
     info,
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    *(train, update, predict, recommend, explain, report, serve),
+    *(train, update, auto, predict, recommend, explain, report, serve),
     *(verify, shard, info, demo),
 ):
     module.register(app)

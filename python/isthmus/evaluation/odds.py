@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus.data._csr import CSR, as_scipy, column_counts, select_rows
 from isthmus.evaluation.scores import Floats, Vectors
 
-__all__ = ["Odds", "rated_odds"]
+__all__ = ["Odds", "leading_directions", "rated_odds"]
 
 FACTORS = 64
 """Of the co-occurrence of items. The first, which popularity explains, is left out."""
@@ -82,21 +83,42 @@ def _sample(seen: CSR) -> CSR:
 
 
 def _right_singular(cells: CSR, scales: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the greatest singular values, decreasing, and their vectors of items.
-
-    By subspace iteration. Neither BLAS nor LAPACK has a part in it: their sums depend on the number
-    of threads.
-    """
+    """Return the greatest singular values, decreasing, and their vectors of items."""
     weights = as_scipy(cells).astype(np.float32)
     rows = np.diff(cells.indptr)
     weights.data[:] = np.repeat(1 / np.sqrt(rows + DAMPING), rows) * scales[cells.indices]
     by_item = weights.T.tocsr()
-    width = min(FACTORS, *cells.shape)
-    basis = np.random.default_rng(0).standard_normal((cells.shape[1], width), np.float32)
+    return leading_directions(
+        *(lambda basis: weights @ basis, lambda basis: by_item @ basis),
+        *(cells.shape[1], min(FACTORS, *cells.shape)),
+    )
+
+
+def leading_directions(
+    apply: Callable[[Floats], Floats],
+    apply_transposed: Callable[[Floats], Floats],
+    columns: int,
+    width: int,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a matrix's greatest singular values, decreasing, and their right vectors.
+
+    By subspace iteration. Neither BLAS nor LAPACK has a part in it: their sums depend on the number
+    of threads.
+
+    Parameters
+    ----------
+    apply, apply_transposed : callable
+        Multiply the matrix, and its transpose, with a matrix of `width` columns.
+    columns : int
+        Of the matrix.
+    width : int
+        How many are looked for; those that are next to nothing are left out.
+    """
+    basis = np.random.default_rng(0).standard_normal((columns, width), np.float32)
     for _ in range(PASSES):
-        basis = by_item @ (weights @ basis)
+        basis = apply_transposed(apply(basis))
         basis = _times(basis, _whitening(_gram(basis)))
-    values, rotation = _eigen(_gram(weights @ basis))
+    values, rotation = _eigen(_gram(apply(basis)))
     kept = values > 1e-6 * values[0]
     return np.sqrt(values[kept]), _times(basis, rotation[:, kept])
 

@@ -317,6 +317,7 @@ class AutoRec(RatingModel):
     def fit(
         self,
         X: Any,
+        y: Any = None,
         *,
         validation: Any = None,
         callbacks: Iterable[Callback] = (),
@@ -328,7 +329,10 @@ class AutoRec(RatingModel):
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
-            matrix's positions become the ids.
+            matrix's positions become the ids. Shards are trained on out of core, and need
+            `validation` in place of `validation_fraction`.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings or scipy.sparse array or matrix, optional
             Ratings to measure the RMSE on after each epoch, with users and items of `X`.
         callbacks : iterable of callable, optional

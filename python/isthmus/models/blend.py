@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._util.checks import check_share, shown
+from isthmus._util.checks import check_real, check_share, shown
 from isthmus._util.interrupts import uninterrupted
 from isthmus._util.random import seed_from
 from isthmus.data._csr import CSR
@@ -26,7 +26,7 @@ from isthmus.training.loop import Callback
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Blend"]
+__all__ = ["Blend", "fit_weights"]
 
 PENALTY = 10.0
 """Ridge on the weights' distance from equal ones: it weighs as much as so many ratings."""
@@ -52,6 +52,9 @@ class Blend(Recommender):
     validation_fraction : float, default 0.1
         Share of the ratings that `fit` holds out, at random, to fit the weights, in (0, 1), where
         it is given no validation data.
+    weights : sequence of float, optional
+        Of the models, one each, where they are known: nothing is held out then, and the constant is
+        (1 - sum of weights) times the mean rating. By default `fit` finds them.
     random_state : int, numpy.random.Generator or None, default None
         Seed of what is held out; the models have seeds of their own.
     num_threads : int, default 0
@@ -93,11 +96,13 @@ class Blend(Recommender):
         models: Sequence[RatingModel],
         *,
         validation_fraction: float = 0.1,
+        weights: Sequence[float] | None = None,
         random_state: int | np.random.Generator | None = None,
         num_threads: int = 0,
     ) -> None:
         self.models = models
         self.validation_fraction = validation_fraction
+        self.weights = weights
         self.random_state = random_state
         self.num_threads = num_threads
 
@@ -141,17 +146,20 @@ class Blend(Recommender):
         self, ratings: Ratings, validation: Any, seed: int
     ) -> tuple[list[RatingModel], tuple[NDArray[np.float64], float]]:
         """Return the fitted models, and their weights and constant."""
+        if self.weights is not None:
+            given = np.array(self.weights, np.float64)
+            return self._fit_copies(ratings), (given, (1 - float(given.sum())) * ratings.mean)
         if validation is not None:
-            models = [model.fit(ratings) for model in self._copies()]
+            models = self._fit_copies(ratings)
             return models, self._fit_weights(models, as_ratings(validation))
         if ratings.nnz * self.validation_fraction < 1:  # nothing speaks for any of the models
-            models = [model.fit(ratings) for model in self._copies()]
+            models = self._fit_copies(ratings)
             return models, (np.full(len(models), 1 / len(models)), 0.0)
         part, held_out = train_test_split(
             ratings, test_size=self.validation_fraction, random_state=seed
         )
-        weights = self._fit_weights([model.fit(part) for model in self._copies()], held_out)
-        return [model.fit(ratings) for model in self._copies()], weights
+        weights = self._fit_weights(self._fit_copies(part), held_out)
+        return self._fit_copies(ratings), weights
 
     def _check_parameters(self) -> None:
         if isinstance(self.models, RatingModel) or len(self.models) == 0:
@@ -166,26 +174,31 @@ class Blend(Recommender):
                 )
             model._check_parameters()
         check_share("validation_fraction", self.validation_fraction)
+        if self.weights is not None:
+            self._check_weights(self.weights)
         self._num_threads()
+
+    def _check_weights(self, weights: Sequence[float]) -> None:
+        if np.ndim(weights) != 1 or len(weights) != len(self.models):
+            raise ValueError(
+                f"weights must be a list of one number for each of {len(self.models)} models, but "
+                f"it was {shown(weights)}."
+            )
+        for weight in weights:
+            check_real("every entry of weights", weight)
 
     def _copies(self) -> list[RatingModel]:
         return [type(model)(**model.get_params()) for model in self.models]
+
+    def _fit_copies(self, ratings: Ratings) -> list[RatingModel]:
+        return [model.fit(ratings) for model in self._copies()]
 
     def _fit_weights(
         self, models: list[RatingModel], held_out: Ratings
     ) -> tuple[NDArray[np.float64], float]:
         """Return the weights and the constant that do best on held-out ratings."""
         users, items, values, _ = held_out.to_arrays()
-        predicted = np.column_stack([m.predict(users, items) for m in models]).astype(np.float64)
-        truth = values.astype(np.float64)
-        centred = predicted - predicted.mean(axis=0)
-        equal = np.full(len(models), 1 / len(models))
-        ridge = np.sqrt(PENALTY * centred.var(axis=0).mean())
-        design = np.vstack([centred, ridge * np.eye(len(models))])
-        # of the weights' distance from equal ones, so that the penalty pulls towards these
-        rest = np.concatenate([truth - truth.mean() - centred @ equal, np.zeros(len(models))])
-        weights = equal + np.linalg.lstsq(design, rest, rcond=None)[0]
-        return weights, float(truth.mean() - predicted.mean(axis=0) @ weights)
+        return fit_weights(np.column_stack([m.predict(users, items) for m in models]), values)
 
     # Prediction
 
@@ -287,7 +300,8 @@ class Blend(Recommender):
 
     def _saved_parameters(self) -> dict[str, Any]:
         models = [_files.description(model) for model in self.models_]
-        return {**self.get_params(), "models": models}
+        weights = None if self.weights is None else [float(weight) for weight in self.weights]
+        return {**self.get_params(), "models": models, "weights": weights}
 
     @classmethod
     def _from_saved(cls, parameters: dict[str, Any]) -> Self:
@@ -325,6 +339,23 @@ class Blend(Recommender):
             model._range = check_range(tensors[f"{number}.range"])
             model._restore(_part(tensors, number))
             model._fitted = True
+
+
+def fit_weights(predicted: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """Return the weights and the constant that do best on ratings that no model has seen.
+
+    `predicted` has a row for each of them and a column for each model.
+    """
+    predicted, truth = predicted.astype(np.float64), truth.astype(np.float64)
+    models = predicted.shape[1]
+    centred = predicted - predicted.mean(axis=0)
+    equal = np.full(models, 1 / models)
+    ridge = np.sqrt(PENALTY * centred.var(axis=0).mean())
+    design = np.vstack([centred, ridge * np.eye(models)])
+    # of the weights' distance from equal ones, so that the penalty pulls towards these
+    rest = np.concatenate([truth - truth.mean() - centred @ equal, np.zeros(models)])
+    weights = equal + np.linalg.lstsq(design, rest, rcond=None)[0]
+    return weights, float(truth.mean() - predicted.mean(axis=0) @ weights)
 
 
 def _part(tensors: Tensors, number: int) -> Tensors:

@@ -40,7 +40,7 @@ from isthmus.models.base import Recommender
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EASE"]
+__all__ = ["EASE", "check_memory"]
 
 
 class EASE(Recommender):
@@ -156,7 +156,7 @@ class EASE(Recommender):
         self._check_parameters()
         ratings = as_ratings(in_memory(X))
         check_values(ratings.values, self.weights)
-        _check_memory(ratings.n_items)
+        check_memory(ratings.n_items)
         with recorded(self, ratings, None, None):
             self._compute(ratings)
         return self
@@ -310,7 +310,7 @@ class EASE(Recommender):
             raise ValueError("users must leave at least one user of training, but they do not.")
         if len(gone) == 0:
             return left
-        _check_memory(len(self._items))
+        check_memory(len(self._items))
         if self._rule is not None:
             mean = mean_of(np.square(select_rows(seen, trained).values))
             if mean == 0:
@@ -379,7 +379,8 @@ class EASE(Recommender):
         self._regularization = float(tensors["regularization"][0])
 
 
-def _check_memory(n_items: int) -> None:
+def check_memory(n_items: int) -> None:
+    """Refuse so many items that memory has no place for the weights between them."""
     needed = 4 * n_items * (n_items + 2 * 256 + 32)
     available = available_memory()
     if available is not None and needed > available:

@@ -1,0 +1,1 @@
+"""A model from ratings and a number of minutes."""
