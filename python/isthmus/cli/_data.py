@@ -23,6 +23,7 @@ from isthmus.data._text import read_text
 from isthmus.data.content import Content
 from isthmus.data.io import read_items, read_ratings
 from isthmus.data.ratings import CSR, Ratings
+from isthmus.data.shards import Shards
 from isthmus.evaluation.evaluate import ERRORS, error_of
 from isthmus.evaluation.ranking import parse_metrics
 from isthmus.models.base import Recommender
@@ -134,10 +135,11 @@ def check_output(output: Path, *inputs: Path | None, option: str = "--output") -
             )
 
 
-def describe(ratings: Ratings) -> str:
+def describe(ratings: Ratings | Shards) -> str:
     """Return how many ratings there are, of what."""
+    users, items = ratings.shape
     return (
-        f"{ratings.n_users:,} users x {ratings.n_items:,} items, "
+        f"{users:,} users x {items:,} items, "
         f"{ratings.nnz:,} ratings from {ratings.min:g} to {ratings.max:g}"
     )
 

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from isthmus.data._reading import printable
 
-__all__ = ["Group"]
+__all__ = ["FAILED", "Group", "sentence"]
 
 FAILED = 1
 INTERRUPTED = 130  # what a shell says of a program that SIGINT ended
@@ -44,7 +44,7 @@ class Group(TyperGroup):
                 raise
             if ctx.params["traceback"]:
                 raise
-            print(f"isthmus: error: {_sentence(error)}", file=sys.stderr)
+            print(f"isthmus: error: {sentence(error)}", file=sys.stderr)
             raise typer.Exit(FAILED) from None
 
 
@@ -55,7 +55,7 @@ def _shown_warnings() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
 
         def show(message: Any, *_: Any) -> None:
-            print(f"isthmus: warning: {_sentence(message)}", file=sys.stderr)
+            print(f"isthmus: warning: {sentence(message)}", file=sys.stderr)
 
         warnings.showwarning = show  # type: ignore[assignment]
         yield
@@ -78,7 +78,7 @@ OPTIONS = {
 """What messages call arguments of Python's, and the program's options for them."""
 
 
-def _sentence(error: Any) -> str:
+def sentence(error: Any) -> str:
     """Return what went wrong in one line."""
     text = " ".join(str(error).split())
     for argument, option in OPTIONS.items():
