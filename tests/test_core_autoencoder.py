@@ -723,11 +723,36 @@ def test_the_reduction_sees_the_encoding_and_the_error_once_a_batch(core, hidden
     trainer = core_trainer(core, model, data, batch_size=8)
     rows_with_cells = np.count_nonzero(np.diff(data.indptr))
     shapes = []
-    trainer.run_epoch(
-        core_rows(core, data), 0, 0.0, reduce=lambda block: shapes.append(block.shape)
-    )
+
+    def reduce(sums, parts):
+        assert sums.flags.c_contiguous  # as MPI wants it
+        shapes.append(sums.shape)
+
+    trainer.run_epoch(core_rows(core, data), 0, 0.0, reduce=reduce)
     batches = [min(8, rows_with_cells - start) for start in range(0, rows_with_cells, 8)]
-    assert shapes == [(rows, k) for rows in batches for k in (hidden[0], hidden[-1])]
+    first, last = ((-(-k // 16) | 1) * 16 for k in (hidden[0], hidden[-1]))  # padded
+    assert shapes == [shape for rows in batches for shape in ((rows, first), (rows + 1, last))]
+
+
+def test_by_slices_the_reduction_gets_the_share_of_each(core):
+    data = ratings(20, 40, density=0.5)
+    whole, sliced = [], []
+    for blocks, slice_of in ((whole, None), (sliced, np.arange(40, dtype=np.int32) % 3)):
+        model = core_model(core, reference.Autoencoder(40, (5,)))
+
+        def reduce(sums, parts, blocks=blocks):
+            if parts:
+                sums[:, : parts[0].shape[1]] = sum(parts)
+            blocks.append((len(parts), sums.copy()))
+
+        trainer = core_trainer(core, model, data, batch_size=8, slice_of=slice_of)
+        trainer.run_epoch(core_rows(core, data), 0, 0.0, reduce=reduce)
+        if slice_of is not None:
+            assert len(trainer.slice_errors) == 3
+    assert [n for n, _ in whole] == [0] * len(whole)
+    assert [n for n, _ in sliced] == [3] * len(whole)
+    for (_, one), (_, other) in zip(whole, sliced, strict=True):
+        assert_close(other, one, 1e-5)
 
 
 def test_the_first_reduction_is_of_the_input_times_the_encoder(core):
@@ -736,9 +761,12 @@ def test_the_first_reduction_is_of_the_input_times_the_encoder(core):
     encoder = snapshot(model)["encoder.weights"]
     blocks = []
     core_trainer(core, model, data).run_epoch(
-        core_rows(core, data), 0, 0.0, reduce=lambda block: blocks.append(block.copy())
+        core_rows(core, data), 0, 0.0, reduce=lambda sums, parts: blocks.append(sums.copy())
     )
-    assert_close(blocks[0], [2 * encoder[1] + 4 * encoder[3]], 1e-6)
+    assert_close(blocks[0][:, :3], [2 * encoder[1] + 4 * encoder[3]], 1e-6)
+    # the second is of the hidden errors, with a row that tells of a loss that is not finite
+    assert len(blocks[1]) == 2
+    assert_array_equal(blocks[1][1], 0)
 
 
 class Exchange:
@@ -749,12 +777,13 @@ class Exchange:
         self.barrier = threading.Barrier(parties, timeout=60)
 
     def reduction(self, party):
-        def reduce(block):
-            self.blocks[party] = block.copy()
+        def reduce(sums, parts):
+            assert not parts
+            self.blocks[party] = sums.copy()
             self.barrier.wait()
             total = sum(self.blocks[1:], self.blocks[0])
             self.barrier.wait()
-            block[:] = total
+            sums[:] = total
 
         return reduce
 
@@ -794,15 +823,26 @@ def test_two_trainers_with_half_the_columns_each_train_as_one(core, optimizer, h
     expected, expected_results = train(core, whole, data, rate, 3, **options)
 
     exchange = Exchange(2)
+    numbers = [np.arange(25, dtype=np.int32), np.arange(25, 40, dtype=np.int32)]
     models = [
-        core_model(core, reference.Autoencoder(n, hidden, "sigmoid", seed=1)) for n in (25, 15)
+        core.Autoencoder(
+            len(columns),
+            hidden,
+            hidden_activation="sigmoid",
+            output_activation="identity",
+            seed=1,
+            columns=columns,
+            all_columns=40,
+        )
+        for columns in numbers
     ]
-    for model, columns in zip(models, (slice(0, 25), slice(25, 40)), strict=True):
+    first = core_model(core, reference.Autoencoder(40, hidden, "sigmoid", seed=1)).weights()
+    for model, columns in zip(models, numbers, strict=True):
         for name in ("encoder.weights", "decoder.weights"):
-            model.weights()[name][:] = whole.weights[name][columns]
+            assert_array_equal(model.weights()[name], first[name][columns])
 
     def run(party):
-        split = {"num_threads": 2, "first_column": (0, 25)[party]}
+        split = {"num_threads": 2, "columns": numbers[party]}
         trainer = core_trainer(core, models[party], parts[party], **options, **split)
         rows, reduce = core_rows(core, parts[party]), exchange.reduction(party)
         results = [trainer.run_epoch(rows, e, rate, reduce=reduce, filled=filled) for e in range(3)]

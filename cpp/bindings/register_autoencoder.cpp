@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -68,12 +69,24 @@ Corruption corruption_from_name(const std::string& name) {
     throw std::invalid_argument("unknown corruption '" + name + "': choose none, mask or gaussian");
 }
 
+// A number of at least 0 for each column, or nothing.
+std::vector<std::int32_t> of_columns(const OptionalArray<std::int32_t>& array, index_t cols,
+                                     const char* name) {
+    if (!array) return {};
+    const std::int32_t* const values = data_or_null(array, cols, name);
+    require(*std::min_element(values, values + cols) >= 0,
+            std::string(name) + " must not be below 0");
+    return {values, values + cols};
+}
+
 std::unique_ptr<Trainer> make_autoencoder_trainer(
     Autoencoder& model, const Array<std::int64_t>& popularity, index_t rows,
     const std::string& optimizer, float momentum, float regularization, index_t batch_size,
     const std::string& corruption, float corruption_level, float dropout, std::uint64_t seed,
-    int num_threads, std::int32_t first_column, std::optional<float> hidden_regularization,
-    bool transposed, float bias_regularization, const std::string& precision) {
+    int num_threads, std::optional<float> hidden_regularization, bool transposed,
+    float bias_regularization, const std::string& precision,
+    const OptionalArray<std::int32_t>& columns, const OptionalArray<std::int32_t>& rounding,
+    const OptionalArray<std::int32_t>& slice_of) {
     require(popularity.size() == model.shape.inputs, "popularity must have a value per input");
     require(batch_size >= 1, "batch_size must be at least 1");
     require(num_threads >= 1, "num_threads must be at least 1");
@@ -88,25 +101,66 @@ std::unique_ptr<Trainer> make_autoencoder_trainer(
     options.dropout = dropout;
     options.seed = seed;
     options.num_threads = num_threads;
-    options.first_column = first_column;
     options.transposed = transposed;
     options.precision = precision_from_name(precision);
     options.bias_regularization = bias_regularization;
+    options.columns = of_columns(columns, model.shape.inputs, "columns");
+    options.rounding = of_columns(rounding, model.shape.inputs, "rounding");
+    options.slice_of = of_columns(slice_of, model.shape.inputs, "slice_of");
     const std::vector<std::int64_t> counts(popularity.data(),
                                            popularity.data() + popularity.size());
     const py::gil_scoped_release release;
     return std::make_unique<Trainer>(model, counts, rows, options);
 }
 
-Reduction make_reduction(const py::object& reduce) {
+// A view of the core's own rows, of `cols` floats each.
+py::array_t<float> rows_array(const MatrixView& block, index_t cols) {
+    constexpr py::ssize_t item = sizeof(float);
+    return py::array_t<float>({block.rows, cols}, {block.stride * item, item}, block.data,
+                              py::capsule(block.data, [](void*) {}));
+}
+
+Reduction make_reduction(const py::object& reduce, const Trainer& trainer) {
     if (reduce.is_none()) return {};
-    return [&reduce](MatrixView block) {
+    const auto add = [&reduce](MatrixView sums, const std::vector<MatrixView>& parts) {
         const py::gil_scoped_acquire acquire;
-        constexpr py::ssize_t item = sizeof(float);
-        // a view of the core's own block: the caller sums it in place
-        reduce(py::array_t<float>({block.rows, block.cols}, {block.stride * item, item}, block.data,
-                                  py::capsule(block.data, [](void*) {})));
+        py::list shares;
+        for (const MatrixView& part : parts) shares.append(rows_array(part, part.cols));
+        reduce(rows_array(sums, sums.stride), shares);  // contiguous, as all libraries want it
     };
+    return {add, trainer.by_slices()};
+}
+
+// NumPy views of what belongs to the weights, in their order, by their names.
+std::vector<std::string> weight_names(std::size_t count) {
+    std::vector<std::string> names = {"encoder.weights", "encoder.bias", "decoder.weights",
+                                      "decoder.bias"};
+    for (std::size_t i = names.size(); i < count; ++i) {
+        names.push_back("hidden." + std::to_string((i - 4) / 2 + 1) +
+                        (i % 2 == 0 ? ".weights" : ".bias"));
+    }
+    return names;
+}
+
+py::dict arrays_by_weight(const std::vector<Matrix*>& matrices, const py::object& owner) {
+    const std::vector<std::string> names = weight_names(matrices.size());
+    py::dict arrays;
+    for (std::size_t i = 0; i < matrices.size(); ++i) {
+        arrays[py::str(names[i])] = matrix_array(*matrices[i], owner);
+    }
+    return arrays;
+}
+
+py::dict optimizer_state(const py::object& self) {
+    const std::vector<Matrix*> states = self.cast<Trainer&>().state();
+    const std::vector<std::string> names = weight_names(states.size() / 2);
+    py::dict arrays;
+    for (std::size_t i = 0; i < states.size(); ++i) {
+        if (states[i]->empty()) continue;
+        const std::string name = names[i / 2] + "." + std::to_string(i % 2);
+        arrays[py::str(name)] = matrix_array(*states[i], self);
+    }
+    return arrays;
 }
 
 py::tuple run_autoencoder_epoch(Trainer& trainer, const Rows& rows, index_t epoch,
@@ -137,7 +191,7 @@ py::tuple run_autoencoder_epoch(Trainer& trainer, const Rows& rows, index_t epoc
     EpochResult result;
     {
         const auto poll = make_poll(progress);
-        const auto reduction = make_reduction(reduce);
+        const auto reduction = make_reduction(reduce, trainer);
         const py::gil_scoped_release release;
         result = trainer.run_epoch(rows.matrix, rows.transform, epoch, rates, poll, reduction,
                                    chosen, stored);
@@ -158,18 +212,7 @@ py::tuple bind_evaluate(Trainer& trainer, const Rows& rows, index_t epoch,
 }
 
 py::dict bind_gradients(const py::object& self) {
-    const std::vector<Matrix*> found = self.cast<Trainer&>().gradients();
-    const std::vector<std::string> outer = {"encoder.weights", "encoder.bias", "decoder.weights",
-                                            "decoder.bias"};
-    py::dict arrays;
-    for (std::size_t i = 0; i < found.size(); ++i) {
-        const std::string name = i < outer.size()
-                                     ? outer[i]
-                                     : "hidden." + std::to_string((i - outer.size()) / 2 + 1) +
-                                           (i % 2 == 0 ? ".weights" : ".bias");
-        arrays[py::str(name)] = matrix_array(*found[i], self);
-    }
-    return arrays;
+    return arrays_by_weight(self.cast<Trainer&>().gradients(), self);
 }
 
 void register_autoencoder(py::module_& module) {
@@ -196,14 +239,21 @@ void register_autoencoder(py::module_& module) {
                             "Sparse input, dense hidden layers, masked output.")
         .def(py::init([](index_t inputs, const std::vector<index_t>& hidden,
                          const std::string& hidden_activation, const std::string& output_activation,
-                         std::uint64_t seed, int num_threads) {
+                         std::uint64_t seed, int num_threads,
+                         const OptionalArray<std::int32_t>& columns, index_t all_columns) {
                  const AutoencoderShape shape =
                      autoencoder_shape(inputs, hidden, hidden_activation, output_activation);
+                 const InputShare share{of_columns(columns, inputs, "columns"), all_columns};
+                 require(!columns || all_columns >= inputs,
+                         "all_columns must be at least as many as columns");
                  const py::gil_scoped_release release;
-                 return std::make_unique<Autoencoder>(shape, seed, num_threads);
+                 return std::make_unique<Autoencoder>(shape, seed, num_threads, share);
              }),
              py::arg("inputs"), py::arg("hidden"), py::kw_only(), py::arg("hidden_activation"),
-             py::arg("output_activation"), py::arg("seed"), py::arg("num_threads") = 1)
+             py::arg("output_activation"), py::arg("seed"), py::arg("num_threads") = 1,
+             py::arg("columns") = py::none(), py::arg("all_columns") = 0,
+             "If columns are split over machines, `columns` are the numbers of this one's among "
+             "`all_columns`, and the first weights are their share of what one machine draws.")
         .def("weights", &layer_weights<Autoencoder>,
              "NumPy views of the weights, by name; writing changes the model.")
         .def(
@@ -223,6 +273,17 @@ void register_autoencoder(py::module_& module) {
             py::arg("rows"), py::kw_only(), py::arg("num_threads") = 1,
             "Codes (rows x last hidden layer) of uncorrupted rows.");
 
+    module.def(
+        "column_order",
+        [](const Array<std::int64_t>& popularity) {
+            const std::vector<std::int64_t> counts(popularity.data(),
+                                                   popularity.data() + popularity.size());
+            const ColumnLayout layout(counts, 1, 1);
+            return py::array_t<std::int32_t>(layout.cols(), layout.internal());
+        },
+        py::arg("popularity"),
+        "Where a trainer keeps each column, by the columns' numbers of cells.");
+
     py::class_<Trainer>(module, "Trainer", py::module_local(),
                         "Trains an Autoencoder, whose columns are in an order of the trainer's "
                         "own until finish(). In bfloat16 an epoch leaves its weights split, which "
@@ -231,9 +292,13 @@ void register_autoencoder(py::module_& module) {
              py::arg("popularity"), py::arg("rows"), py::kw_only(), py::arg("optimizer"),
              py::arg("momentum"), py::arg("regularization"), py::arg("batch_size"),
              py::arg("corruption"), py::arg("corruption_level"), py::arg("dropout"),
-             py::arg("seed"), py::arg("num_threads"), py::arg("first_column") = 0,
-             py::arg("hidden_regularization") = py::none(), py::arg("transposed") = false,
-             py::arg("bias_regularization") = 0.0f, py::arg("precision") = "float32")
+             py::arg("seed"), py::arg("num_threads"), py::arg("hidden_regularization") = py::none(),
+             py::arg("transposed") = false, py::arg("bias_regularization") = 0.0f,
+             py::arg("precision") = "float32", py::arg("columns") = py::none(),
+             py::arg("rounding") = py::none(), py::arg("slice_of") = py::none(),
+             "If columns are split over machines, there are, for each of this one's: its number "
+             "among all, by which corruption is drawn; the number by which its optimizer's state "
+             "is rounded; and its slice, if sums are to be taken by slices.")
         .def(
             "run_epoch", &run_autoencoder_epoch, py::arg("rows"), py::arg("epoch"),
             py::arg("learning_rate"), py::kw_only(), py::arg("progress") = py::none(),
@@ -243,7 +308,8 @@ void register_autoencoder(py::module_& module) {
             "the number of cells it is over. `learning_rate` is one, or an array of one for each "
             "batch; `predictions` gets each cell's output while it was trained on. `progress` is "
             "called with the rows done before each "
-            "batch; `reduce` sums a block in place over machines that share the columns.")
+            "batch; `reduce(sums, parts)` adds a block up over machines that share the columns: "
+            "in place, or, by slices, from the parts of this one's.")
         .def(
             "evaluate", &bind_evaluate, py::arg("rows"), py::kw_only(), py::arg("epoch") = 0,
             py::arg("progress") = py::none(),
@@ -255,14 +321,29 @@ void register_autoencoder(py::module_& module) {
              "their order of columns.")
         .def(
             "encode",
-            [](Trainer& trainer, const Rows& rows, Matrix& codes) {
+            [](Trainer& trainer, const Rows& rows, Matrix& codes, const py::object& reduce) {
                 require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
                 require(codes.rows() == rows.matrix.rows && codes.cols() == trainer.code_size(),
                         "codes must have a row per row and a column per unit of the last layer");
+                const auto reduction = make_reduction(reduce, trainer);
                 const py::gil_scoped_release release;
-                trainer.encode_matrix(rows.matrix, rows.transform, codes.view());
+                trainer.encode_matrix(rows.matrix, rows.transform, codes.view(), reduction);
             },
-            py::arg("rows"), py::arg("codes"), "Fills codes with those of uncorrupted rows.")
+            py::arg("rows"), py::arg("codes"), py::kw_only(), py::arg("reduce") = py::none(),
+            "Fills codes with those of uncorrupted rows.")
+        .def(
+            "state", &optimizer_state,
+            "Views of the optimizer's state, as \"encoder.weights.0\", of columns in the trainer's "
+            "order. In bfloat16, that of encoder and decoder are pairs of halves.")
+        .def(
+            "best",
+            [](const py::object& self) {
+                return arrays_by_weight(self.cast<Trainer&>().best(), self);
+            },
+            "Views of the weights that were kept, of columns in the trainer's order; or none.")
+        .def_property_readonly("slice_errors", &Trainer::slice_errors,
+                               "The squared error of the last epoch in each slice of columns.")
+        .def_property("step", &Trainer::step, &Trainer::set_step, "Steps taken so far.")
         .def_property_readonly(
             "phase_seconds",
             [](const Trainer& trainer) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "cells.hpp"
 #include "column_prior.hpp"
 #include "convert.hpp"
@@ -69,6 +71,28 @@ Array<double> bind_fit_row_biases(const BoundCells& cells, double mean,
     return rows;
 }
 
+Array<double> bind_sum_residuals(const BoundCells& cells, double mean,
+                                 const Array<double>& column_bias,
+                                 const Array<std::int32_t>& slice_of, index_t slices,
+                                 int num_threads) {
+    require(num_threads >= 1, "num_threads must be at least 1");
+    const index_t rows = cells.view.rows, cols = cells.view.cols;
+    require(column_bias.size() == cols, "column_bias must have a value per column");
+    require(slice_of.size() == cols, "slice_of must have a value per column");
+    const std::int32_t* const s = slice_of.data();
+    require(
+        std::all_of(s, s + cols, [=](std::int32_t slice) { return 0 <= slice && slice < slices; }),
+        "slice_of must lie in [0, slices)");
+    Array<double> sums({slices, rows});
+    double* const out = sums.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        std::fill_n(out, slices * rows, 0.0);
+        sum_residuals(cells.view, mean, column_bias.data(), s, num_threads, out);
+    }
+    return sums;
+}
+
 void register_matrix(py::module_& module) {
     py::class_<Matrix>(module, "Matrix", py::module_local(),
                        "Rows of float32 in the core's own layout: aligned and padded.")
@@ -112,6 +136,11 @@ void register_matrix(py::module_& module) {
     module.def("fit_row_biases", &bind_fit_row_biases, py::arg("cells"), py::arg("mean"),
                py::arg("column_bias"), py::kw_only(), py::arg("damping"), py::arg("num_threads"),
                "Biases of rows, given those of columns.");
+    module.def(
+        "sum_residuals", &bind_sum_residuals, py::arg("cells"), py::arg("mean"),
+        py::arg("column_bias"), py::arg("slice_of"), py::kw_only(), py::arg("slices"),
+        py::arg("num_threads"),
+        "What is left of each row's cells, summed in each slice of columns (slices x rows).");
 }
 
 const Registration registration_of_matrix(&register_matrix, Registration::Turn::first);

@@ -1,4 +1,4 @@
-"""Lists for all users on many machines, by Ray Data."""
+"""Training and lists for all users on many machines, by Ray Train and Ray Data."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from isthmus._util.files import check_writable
 from isthmus.data._cells import Duplicates
+from isthmus.data.ratings import Ratings
+from isthmus.data.shards import Shards
+from isthmus.distributed import TorchCommunicator
 from isthmus.lists import Lister
+from isthmus.models._checkpoints import Checkpoint
+from isthmus.models.autorec import AutoRec
 from isthmus.models.base import Recommender
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "fit"]
 
 
 class Scorer(Lister):
@@ -107,3 +113,129 @@ class Scorer(Lister):
             unknown_items=unknown_items,
             duplicates=duplicates,
         )
+
+
+def fit(
+    model: AutoRec,
+    shards: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    workers: int | tuple[int, int],
+    cpus: int = 1,
+    validation: Ratings | None = None,
+    slices: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 1,
+    resume: bool = False,
+    max_failures: int = 0,
+    storage: str | os.PathLike[str] | None = None,
+) -> AutoRec:
+    """Train a model on Ray's workers, with their columns split over them.
+
+    A train function for Ray Train's ``TorchTrainer``, which starts the workers and their
+    torch.distributed group, and starts them anew where one fails; what each does is
+    ``model.fit(Shards(shards), comm=TorchCommunicator())``.
+
+    Parameters
+    ----------
+    model : AutoRec
+        Whose parameters count; it is left as it is.
+    shards : str or os.PathLike
+        What `shard` wrote, on a path that every machine has, as all of these.
+    output : str or os.PathLike
+        Where rank 0 writes the model.
+    workers : int or (int, int)
+        How many, or the fewest and the most of an elastic job.
+    cpus : int, default 1
+        Of each worker, which is its number of threads where ``num_threads`` is 0.
+    validation, slices, checkpoint, every, resume
+        As for `AutoRec.fit`. With a checkpoint, workers that are started anew go on from it.
+    max_failures : int, default 0
+        How often to start them anew.
+    storage : str or os.PathLike, optional
+        Where Ray keeps what it notes of the run; ``~/ray_results`` by default.
+
+    Returns
+    -------
+    AutoRec
+        What was written to `output`.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        If an argument is not as above, before Ray is asked for anything.
+    ray.train.TrainingFailedError
+        If the workers fail once more than `max_failures`.
+
+    Notes
+    -----
+    Needs Ray Train and torch (``pip install 'ray[train]' torch``).
+
+    Examples
+    --------
+    On a cluster::
+
+        from isthmus import AutoRec
+        from isthmus.ray import fit
+
+        model = fit(
+            AutoRec(random_state=0),
+            "/data/shards",
+            "/models/m.safetensors",
+            workers=8,
+            cpus=16,
+            checkpoint="/data/checkpoint",
+            max_failures=3,
+        )
+    """
+    if not isinstance(model, AutoRec):
+        raise TypeError(f"model must be an AutoRec, but it is a {type(model).__name__}.")
+    Shards(shards)
+    check_writable(output)
+    if checkpoint is not None and not resume and Checkpoint.newest(checkpoint) is not None:
+        raise ValueError(
+            f"checkpoint must be a folder without checkpoints unless resume=True, but {checkpoint} "
+            f"has one."
+        )
+    try:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+    except ImportError as error:
+        raise ImportError("Ray Train needs torch: pip install 'ray[train]' torch") from error
+    parameters = model.get_params()
+    if not parameters["num_threads"]:
+        parameters["num_threads"] = cpus
+    scale: Any = {"num_workers": workers, "resources_per_worker": {"CPU": cpus}}
+    TorchTrainer(
+        _train,
+        train_loop_config={
+            "parameters": parameters,
+            "shards": os.path.abspath(shards),
+            "output": os.path.abspath(output),
+            "options": {
+                "validation": validation,
+                "slices": slices,
+                "checkpoint": None if checkpoint is None else os.path.abspath(checkpoint),
+                "every": every,
+                "resume": checkpoint is not None,
+            },
+        },
+        torch_config=TorchConfig(backend="gloo"),
+        scaling_config=ScalingConfig(**scale),
+        run_config=RunConfig(
+            failure_config=FailureConfig(max_failures=max_failures),
+            storage_path=None if storage is None else os.path.abspath(storage),
+        ),
+    ).fit()
+    return AutoRec.load(output)
+
+
+def _train(config: dict[str, Any]) -> None:
+    """Do a worker's part."""
+    comm = TorchCommunicator()
+    model = AutoRec(**config["parameters"])
+    model.fit(Shards(config["shards"]), comm=comm, **config["options"])
+    whole = model.gather(comm)
+    if whole is not None:
+        whole.save(config["output"])
+    comm.barrier()

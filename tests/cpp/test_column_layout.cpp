@@ -103,6 +103,35 @@ void blocks_of_rare_columns_have_a_cell_for_most_rows() {
     check_blocks_and_slices(none, 2000);
 }
 
+// Whatever other slices there are, as machines have some of them each.
+void a_slice_is_laid_out_by_its_columns_alone() {
+    std::vector<std::int64_t> popularity(3000);
+    std::vector<std::int32_t> slice_of(3000);
+    for (std::size_t c = 0; c < popularity.size(); ++c) {
+        popularity[c] = static_cast<std::int64_t>(c * 7919 % 3001);
+        slice_of[c] = static_cast<std::int32_t>(c * 31 % 4);
+    }
+    const ColumnLayout all(popularity, 900, 64, slice_of);
+    CHECK_EQUAL(all.slices(), 4);
+    std::vector<std::int64_t> own;
+    std::vector<std::size_t> columns;
+    for (std::size_t c = 0; c < popularity.size(); ++c) {
+        if (slice_of[c] != 2) continue;
+        own.push_back(popularity[c]);
+        columns.push_back(c);
+    }
+    const ColumnLayout alone(own, 900, 64, std::vector<std::int32_t>(own.size(), 0));
+    const Range blocks = all.slice_blocks(2);
+    CHECK_EQUAL(alone.blocks(), blocks.size());
+    const index_t begin = all.block(blocks.begin).begin;
+    for (index_t b = 0; b < alone.blocks(); ++b) {
+        CHECK_EQUAL(alone.block(b).size(), all.block(blocks.begin + b).size());
+    }
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+        CHECK_EQUAL(alone.internal()[i], all.internal()[columns[i]] - begin);
+    }
+}
+
 void columns_may_stay_in_order() {
     for (const index_t cols : {1, 512, 513, 2000}) {
         const ColumnLayout layout = ColumnLayout::in_order(cols);
@@ -122,6 +151,7 @@ int main() {
     columns_are_dealt_by_popularity();
     blocks_of_popular_columns_are_smaller();
     blocks_of_rare_columns_have_a_cell_for_most_rows();
+    a_slice_is_laid_out_by_its_columns_alone();
     columns_may_stay_in_order();
     return check::result();
 }

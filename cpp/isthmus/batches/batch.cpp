@@ -130,7 +130,6 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
     const bool masks = corruption.kind == Corruption::mask && corruption.level > 0.0f;
     const bool noisy = corruption.kind == Corruption::gaussian && corruption.level > 0.0f;
     const Philox mask(corruption.seed, Stream::corruption, corruption.epoch);
-    const auto shift = static_cast<std::uint32_t>(corruption.first_column);
     const Philox noise(corruption.seed, Stream::noise, corruption.epoch);
     const float survivor_scale =
         masks && corruption.level < 1.0f ? 1.0f / (1.0f - corruption.level) : 1.0f;
@@ -139,6 +138,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
     std::uint32_t* back = front + blocks;
     std::uint32_t words[kStrip];
     float unit_values[kStrip];
+    std::int32_t numbers[kStrip];
 
     for (index_t r = rows.begin; r < rows.end; ++r) {
         const std::int32_t ahead = ids[std::min(r + kRowsAhead, rows.end - 1)];
@@ -157,6 +157,11 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
         for (index_t strip = row_begin; strip < row_end; strip += kStrip) {
             const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
             const std::int32_t* columns = matrix.indices + strip;
+            const std::int32_t* drawn_by = columns;
+            if (corruption.columns && (masks || noisy)) {
+                for (index_t i = 0; i < size; ++i) numbers[i] = corruption.columns[columns[i]];
+                drawn_by = numbers;
+            }
             const float* values = transform.unit_rows ? unit_values : matrix.values + strip;
             if (transform.unit_rows) {
                 for (index_t i = 0; i < size; ++i) {
@@ -165,9 +170,9 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
                 }
             }
             if (masks && corruption.transposed) {
-                mask.words_of_rows(columns, size, static_cast<std::uint32_t>(id), words, shift);
+                mask.words_of_rows(drawn_by, size, static_cast<std::uint32_t>(id), words);
             } else if (masks) {
-                mask.words(static_cast<std::uint32_t>(id), columns, size, words, shift);
+                mask.words(static_cast<std::uint32_t>(id), drawn_by, size, words);
             }
             for (index_t i = 0; i < size; ++i) {
                 const float value = values[i];
@@ -177,7 +182,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
                 float input = (value - input_offset) * input_scale;
                 if (noisy) {
                     auto row = static_cast<std::uint32_t>(id);
-                    auto column = static_cast<std::uint32_t>(columns[i]) + shift;
+                    auto column = static_cast<std::uint32_t>(drawn_by[i]);
                     if (corruption.transposed) std::swap(row, column);
                     input += corruption.level * noise.normal(row, column);
                 }

@@ -47,7 +47,7 @@ struct CorruptionPlan {
     float level = 0.0f;  // probability (mask) or standard deviation (gaussian)
     std::uint64_t seed = 0;
     std::uint32_t epoch = 0;
-    std::int32_t first_column = 0;  // of the matrix, among the columns of all machines
+    const std::int32_t* columns = nullptr;  // their numbers among all machines'; null: their own
     // Draws for (column, row) what is drawn for (row, column) otherwise, so that a matrix and its
     // transpose have the same cells corrupted.
     bool transposed = false;

@@ -23,28 +23,43 @@ constexpr index_t kMostBlockColumns = 512;
 constexpr double kWantedCellsPerRow = 4.0;
 constexpr double kLeastCellsPerRow = 1.0;
 
+// The columns of each slice, most popular first.
+std::vector<std::vector<std::int32_t>> deal(const std::vector<std::int64_t>& popularity,
+                                            const std::vector<std::int32_t>& slice_of) {
+    std::vector<std::int32_t> by_popularity(popularity.size());
+    std::iota(by_popularity.begin(), by_popularity.end(), 0);
+    const auto count = [&](std::int32_t c) { return popularity[static_cast<std::size_t>(c)]; };
+    std::stable_sort(by_popularity.begin(), by_popularity.end(),
+                     [&](std::int32_t a, std::int32_t b) { return count(a) > count(b); });
+    const auto cols = static_cast<index_t>(popularity.size());
+    const index_t slices = slice_of.empty()
+                               ? std::clamp(cols / kLeastSliceColumns, index_t{1}, kMostSlices)
+                               : index_t{*std::max_element(slice_of.begin(), slice_of.end())} + 1;
+    std::vector<std::vector<std::int32_t>> dealt(static_cast<std::size_t>(slices));
+    for (index_t rank = 0; rank < cols; ++rank) {
+        const std::int32_t column = by_popularity[static_cast<std::size_t>(rank)];
+        // dealt like cards: every slice gets its share of popular and of rare columns
+        const index_t slice =
+            slice_of.empty() ? rank % slices : slice_of[static_cast<std::size_t>(column)];
+        dealt[static_cast<std::size_t>(slice)].push_back(column);
+    }
+    return dealt;
+}
+
 }  // namespace
 
 ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows,
-                           index_t batch_rows) {
-    const index_t cols = static_cast<index_t>(popularity.size());
+                           index_t batch_rows, const std::vector<std::int32_t>& slice_of) {
     const double all_rows = static_cast<double>(std::max<index_t>(rows, 1));
     const double share = static_cast<double>(std::min(batch_rows, rows)) / all_rows;
-    std::vector<std::int32_t> by_popularity(popularity.size());
-    std::iota(by_popularity.begin(), by_popularity.end(), 0);
-    std::stable_sort(by_popularity.begin(), by_popularity.end(),
-                     [&](std::int32_t a, std::int32_t b) { return popularity[a] > popularity[b]; });
-
-    const index_t slices = std::clamp(cols / kLeastSliceColumns, index_t{1}, kMostSlices);
     internal_.resize(popularity.size());
     places_.resize(popularity.size());
     slice_blocks_ = {0};
     block_start_ = {0};
     index_t next = 0;
-    for (index_t slice = 0; slice < slices; ++slice) {
+    for (const std::vector<std::int32_t>& slice : deal(popularity, slice_of)) {
         double cells = 0.0, columns_read = 0.0;
-        // dealt like cards: every slice gets its share of popular and of rare columns
-        for (index_t rank = slice; rank < cols; rank += slices) {
+        for (const std::int32_t column : slice) {
             const index_t size = next - block_start_.back();
             const bool fits_no_more =
                 columns_read >= double{kMostBlockColumns} && cells >= kLeastCellsPerRow * all_rows;
@@ -54,7 +69,6 @@ ColumnLayout::ColumnLayout(const std::vector<std::int64_t>& popularity, index_t 
                 block_start_.push_back(next);
                 cells = columns_read = 0.0;
             }
-            const std::int32_t column = by_popularity[static_cast<std::size_t>(rank)];
             internal_[static_cast<std::size_t>(column)] = static_cast<std::int32_t>(next);
             places_[static_cast<std::size_t>(column)] = {
                 static_cast<std::int32_t>(next),

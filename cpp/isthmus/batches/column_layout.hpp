@@ -19,8 +19,10 @@ public:
     ColumnLayout() = default;
 
     // popularity: stored cells of each column; rows: rows of the matrix that hold any; batch_rows:
-    // rows of a batch.
-    ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows, index_t batch_rows);
+    // rows of a batch; slice_of: the slice of each column, from 0 on and none without a column, if
+    // they are not to be dealt here. The layout inside a slice follows from its columns alone.
+    ColumnLayout(const std::vector<std::int64_t>& popularity, index_t rows, index_t batch_rows,
+                 const std::vector<std::int32_t>& slice_of = {});
 
     // Keeps the columns' order, in one slice. Blocks are wide enough that a row of this many cells
     // has one in most of them.

@@ -95,24 +95,22 @@ void Philox::Vectors::draw(const Philox& philox, const Words (&rows)[N],
 }
 
 void Philox::words(std::uint32_t row, const std::int32_t* positions, index_t count,
-                   std::uint32_t* out, std::uint32_t shift) const {
+                   std::uint32_t* out) const {
     const Words rows[kVectors] = {row - Words{}, row - Words{}};
     for (index_t first = 0; first < count; first += kDrawn) {
         Words at[kVectors] = {}, drawn[4][kVectors];
         copy_words(positions + first, at, count - first);
-        for (Words& vector : at) vector += shift;
         Vectors::draw(*this, rows, at, drawn);
         copy_words(drawn[0], out + first, count - first);
     }
 }
 
 void Philox::words_of_rows(const std::int32_t* rows, index_t count, std::uint32_t position,
-                           std::uint32_t* out, std::uint32_t shift) const {
+                           std::uint32_t* out) const {
     const Words positions[kVectors] = {position - Words{}, position - Words{}};
     for (index_t first = 0; first < count; first += kDrawn) {
         Words at[kVectors] = {}, drawn[4][kVectors];
         copy_words(rows + first, at, count - first);
-        for (Words& vector : at) vector += shift;
         Vectors::draw(*this, at, positions, drawn);
         copy_words(drawn[0], out + first, count - first);
     }

@@ -74,15 +74,14 @@ public:
         return std::sqrt(-2.0f * std::log(u)) * std::cos(6.28318530717958647692f * v);
     }
 
-    // Draws the first word at each of `count` positions of a row, in vectors; `shift` is added to
-    // the positions.
-    void words(std::uint32_t row, const std::int32_t* positions, index_t count, std::uint32_t* out,
-               std::uint32_t shift = 0) const;
+    // Draws the first word at each of `count` positions of a row, in vectors.
+    void words(std::uint32_t row, const std::int32_t* positions, index_t count,
+               std::uint32_t* out) const;
 
-    // The same at each of `count` rows, to which `shift` is added, of one position: what words()
-    // draws, for a matrix that is stored transposed.
+    // The same at each of `count` rows of one position: what words() draws, for a matrix that is
+    // stored transposed.
     void words_of_rows(const std::int32_t* rows, index_t count, std::uint32_t position,
-                       std::uint32_t* out, std::uint32_t shift = 0) const;
+                       std::uint32_t* out) const;
 
     // Draws all words at the `count` positions of a row from `first` on, in vectors: the first
     // words of all positions, then the second ones, and so on.

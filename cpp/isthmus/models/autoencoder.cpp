@@ -39,8 +39,10 @@ std::vector<LayerStack::Size> sizes(const AutoencoderShape& shape) {
 
 }  // namespace
 
-Autoencoder::Autoencoder(AutoencoderShape shape_, std::uint64_t seed, int num_threads)
-    : LayerStack(shape_.inputs, sizes(shape_), seed, num_threads), shape(std::move(shape_)) {}
+Autoencoder::Autoencoder(AutoencoderShape shape_, std::uint64_t seed, int num_threads,
+                         const InputShare& share)
+    : LayerStack(shape_.inputs, sizes(shape_), seed, num_threads, share),
+      shape(std::move(shape_)) {}
 
 Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, index_t rows,
                      bool trains, bool drops, Precision precision_)
@@ -48,12 +50,12 @@ Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, 
     const index_t first = shape.hidden.front();
     const index_t last = shape.hidden.back();
     for (index_t s = 0; s < layout.slices(); ++s) {
-        partial.emplace_back(rows, trains ? std::max(first, last) : first);
+        partial.emplace_back(rows + 1, trains ? std::max(first, last) : first);
     }
     for (const index_t units : shape.hidden) {
         before.emplace_back(rows, units);
         after.emplace_back(rows, units);
-        if (trains) error.emplace_back(rows, units);
+        if (trains) error.emplace_back(rows + 1, units);
         if (drops) kept.emplace_back(rows, units);
     }
     if (trains) squared_error.resize(static_cast<std::size_t>(layout.slices() * rows));
@@ -61,6 +63,20 @@ Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, 
         codes = HalfMatrix(rows, last);
         first_error = HalfMatrix(rows, first);
     }
+}
+
+void sum_parts(std::vector<Matrix>& parts, index_t rows, Matrix& sums, const Reduction& reduce,
+               int num_threads) {
+    std::vector<MatrixView> shares;
+    if (reduce.by_slices) {
+        for (Matrix& part : parts)
+            shares.push_back({part.data(), rows, sums.width(), part.stride()});
+    } else {
+        parallel_ranges(rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
+            for (index_t r = begin; r < end; ++r) sum_rows(parts, r, sums.row(r), sums.width());
+        });
+    }
+    if (reduce) reduce.add({sums.data(), rows, sums.cols(), sums.stride()}, shares);
 }
 
 void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
@@ -90,15 +106,7 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
     };
     walk_blocks(batch, num_threads, before, add_block, [](index_t) {});
 
-    Matrix& z0 = work.before.front();
-    parallel_ranges(rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-        for (index_t r = begin; r < end; ++r) sum_rows(work.partial, r, z0.row(r), width);
-    });
-    if (reduce) {
-        MatrixView sums = z0.view();
-        sums.rows = rows;
-        reduce(sums);
-    }
+    sum_parts(work.partial, rows, work.before.front(), reduce, num_threads);
     parallel_ranges(rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
         for (std::size_t l = 0; l < model.shape.hidden.size(); ++l) {
             Matrix& z = work.before[l];
@@ -122,12 +130,13 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
 }
 
 void encode_matrix(const Autoencoder& model, const ColumnLayout& layout, const CsrView& matrix,
-                   const RowTransform& transform, int num_threads, MatrixView codes) {
+                   const RowTransform& transform, int num_threads, MatrixView codes,
+                   const Reduction& reduce) {
     const index_t step = rows_at_once(matrix);
     Workspace work(model.shape, layout, step, false, false);
     for_each_batch(work.batch, matrix, step, layout, transform, num_threads,
                    [&](const std::int32_t* ids, index_t first, index_t count) {
-                       encode(model, work, ids, {}, {}, num_threads);
+                       encode(model, work, ids, {}, reduce, num_threads);
                        const Matrix& h = work.after.back();
                        for (index_t r = 0; r < count; ++r) {
                            std::copy_n(h.row(r), codes.width(), codes.row(first + r));

@@ -31,14 +31,23 @@ struct Autoencoder : LayerStack {
     AutoencoderShape shape;
 
     Autoencoder() = default;
-    Autoencoder(AutoencoderShape shape, std::uint64_t seed, int num_threads);
+    Autoencoder(AutoencoderShape shape, std::uint64_t seed, int num_threads,
+                const InputShare& share = {});
 
     index_t code_size() const { return shape.hidden.back(); }
 };
 
-// Sums a block over the machines that each hold some of the columns. On one machine there is
+// Sums blocks over the machines that each hold some of the columns. On one machine there is
 // nothing to add, and the function is empty.
-using Reduction = std::function<void(MatrixView)>;
+struct Reduction {
+    // add(sums, parts): of `sums`, all floats of all rows belong to the block. They hold this
+    // machine's sum, and `parts` is empty; or, by slices, `parts` has the share of each slice of
+    // this machine, as wide as the sums are, and the sums are to be overwritten.
+    std::function<void(MatrixView sums, const std::vector<MatrixView>& parts)> add;
+    bool by_slices = false;
+
+    explicit operator bool() const { return static_cast<bool>(add); }
+};
 
 struct Dropout {
     float rate = 0.0f;
@@ -55,9 +64,11 @@ public:
               bool drops, Precision precision = Precision::float32);
 
     Batch batch;
-    std::vector<Matrix> partial;        // per slice: its columns' share of X V, then of dH
+    // Per slice: its columns' share of X V, then of dH, and a row more for what goes with it to
+    // other machines.
+    std::vector<Matrix> partial;
     std::vector<Matrix> before, after;  // per hidden layer: z and g(z)
-    std::vector<Matrix> error;          // per hidden layer: dloss/dz
+    std::vector<Matrix> error;          // per hidden layer: dloss/dz, and a row more
     std::vector<Matrix> kept;           // per hidden layer, with dropout: 0 or 1 / (1 - rate)
     Precision precision;
     HalfMatrix codes, first_error;      // in bfloat16: after.back() and error.front()
@@ -71,9 +82,14 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
             const Dropout& dropout, const Reduction& reduce, int num_threads,
             const std::function<void(index_t)>& prepare = {});
 
+// sums = the slices' parts, over all machines, of the first `rows` rows.
+void sum_parts(std::vector<Matrix>& parts, index_t rows, Matrix& sums, const Reduction& reduce,
+               int num_threads);
+
 // Codes (rows x last hidden layer) of every row of `matrix`, uncorrupted. Rows without a stored
 // cell get the code of an empty input.
 void encode_matrix(const Autoencoder& model, const ColumnLayout& layout, const CsrView& matrix,
-                   const RowTransform& transform, int num_threads, MatrixView codes);
+                   const RowTransform& transform, int num_threads, MatrixView codes,
+                   const Reduction& reduce = {});
 
 }  // namespace isthmus

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <numeric>
 #include <utility>
 
 #include "isthmus/batches/block_walk.hpp"
@@ -81,13 +83,17 @@ std::vector<std::int32_t> back(const ColumnLayout& layout) {
 Trainer::Trainer(Autoencoder& model, const std::vector<std::int64_t>& popularity, index_t rows,
                  TrainingOptions options)
     : model_(model),
-      layout_(popularity, rows, options.batch_size),
-      options_(options),
-      work_(model.shape, layout_, std::min(options.batch_size, std::max<index_t>(rows, 1)), true,
-            options.dropout > 0.0f, options.precision),
-      trained_(model, options.optimizer.kind, options.precision) {
+      layout_(popularity, rows, options.batch_size, options.slice_of),
+      options_(std::move(options)),
+      work_(model.shape, layout_, std::min(options_.batch_size, std::max<index_t>(rows, 1)), true,
+            options_.dropout > 0.0f, options_.precision),
+      trained_(model, options_.optimizer.kind, options_.precision) {
     for (Parameter* late : {&trained_.encoder, &trained_.decoder}) {
         late->taken.resize(static_cast<std::size_t>(layout_.cols()));
+        late->number.resize(options_.rounding.size());
+        for (std::size_t c = 0; c < options_.rounding.size(); ++c) {
+            late->number[static_cast<std::size_t>(layout_.internal()[c])] = options_.rounding[c];
+        }
     }
     permute_columns(model_, forth(layout_));
 }
@@ -138,14 +144,18 @@ EpochResult Trainer::run_batches(const CsrView& matrix, const RowTransform& tran
                                  const std::vector<float>& rates, const Poll& poll,
                                  const Reduction& reduce, float* predictions) {
     EpochResult result;
+    slice_errors_.assign(static_cast<std::size_t>(layout_.slices()), 0.0);
     split_weights();
     const auto train = [&](const EpochBatch& batch) {
         const float rate =
             rates.size() == 1 ? rates[0] : rates[static_cast<std::size_t>(batch.number)];
         result.cells += train_batch(matrix, transform, batch, rate, reduce, predictions);
         const double loss = batch_loss(batch.count);
-        batch.require_finite(loss);
+        batch.require_finite(diverged_ ? std::numeric_limits<double>::quiet_NaN() : loss);
         result.squared_error += loss;
+        for (index_t s = 0; s < layout_.slices(); ++s) {
+            slice_errors_[static_cast<std::size_t>(s)] += slice_loss(s, batch.count);
+        }
     };
     train_in_batches(order, batch_rows(), epoch, options_.num_threads, poll, train,
                      [this] { settle(); });
@@ -204,6 +214,11 @@ double Trainer::squared_norm(const Matrix& weights) const {
     return squares;
 }
 
+double Trainer::slice_loss(index_t slice, index_t rows) const {
+    const double* part = work_.squared_error.data() + slice * batch_rows();
+    return std::accumulate(part, part + rows, 0.0);
+}
+
 double Trainer::batch_loss(index_t rows) const {
     double loss = 0.0;
     for (index_t s = 0; s < layout_.slices(); ++s) {
@@ -216,9 +231,10 @@ double Trainer::batch_loss(index_t rows) const {
 index_t Trainer::train_batch(const CsrView& matrix, const RowTransform& transform,
                              const EpochBatch& batch, float rate, const Reduction& reduce,
                              float* predictions) {
-    const CorruptionPlan corruption{options_.corruption,   options_.corruption_level,
-                                    options_.seed,         static_cast<std::uint32_t>(batch.epoch),
-                                    options_.first_column, options_.transposed};
+    CorruptionPlan corruption{options_.corruption, options_.corruption_level, options_.seed,
+                              static_cast<std::uint32_t>(batch.epoch)};
+    corruption.transposed = options_.transposed;
+    if (!options_.columns.empty()) corruption.columns = options_.columns.data();
     Stopwatch watch;
     work_.batch.assemble(matrix, batch.ids, batch.count, layout_, transform, corruption,
                          options_.num_threads, predictions != nullptr);
@@ -387,13 +403,17 @@ void Trainer::backward(float hidden_decay, const Reduction& reduce) {
     const Activation activation = model_.shape.hidden_activation;
 
     Matrix& last = work_.error.back();
-    parallel_ranges(rows, kRowsPerPiece, threads, [&](index_t begin, index_t end) {
-        for (index_t r = begin; r < end; ++r) sum_rows(work_.partial, r, last.row(r), last.width());
-    });
     if (reduce) {
-        MatrixView sums = last.view();
-        sums.rows = rows;
-        reduce(sums);
+        // a row more tells all machines of a loss that is not finite on one
+        for (index_t s = 0; s < layout_.slices(); ++s) {
+            float* flags = work_.partial[static_cast<std::size_t>(s)].row(rows);
+            std::fill_n(flags, last.width(), 0.0f);
+            if (!std::isfinite(slice_loss(s, rows))) flags[0] = 1.0f;
+        }
+        sum_parts(work_.partial, rows + 1, last, reduce, threads);
+        diverged_ = last.row(rows)[0] > 0.0f;
+    } else {
+        sum_parts(work_.partial, rows, last, reduce, threads);
     }
     for (std::size_t l = layers; l-- > 0;) {
         Matrix& error = work_.error[l];
@@ -425,11 +445,21 @@ void Trainer::backward(float hidden_decay, const Reduction& reduce) {
     }
 }
 
-void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform,
-                            MatrixView codes) {
+void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform, MatrixView codes,
+                            const Reduction& reduce) {
     require_unfinished();
     join_weights();
-    isthmus::encode_matrix(model_, layout_, matrix, transform, options_.num_threads, codes);
+    isthmus::encode_matrix(model_, layout_, matrix, transform, options_.num_threads, codes, reduce);
+}
+
+std::vector<Matrix*> Trainer::state() {
+    require_unfinished();
+    join_weights();
+    std::vector<Matrix*> all;
+    for (Parameter* parameter : trained_.parameters()) {
+        for (Matrix& state : parameter->state) all.push_back(&state);
+    }
+    return all;
 }
 
 std::vector<Matrix*> Trainer::gradients() {

@@ -48,9 +48,10 @@ struct TrainingOptions {
     bool transposed = false;
     std::uint64_t seed = 0;
     int num_threads = 1;
-    // Where the matrix's columns begin among all, if they are split over machines: corruption is
-    // drawn by a column's place among all.
-    std::int32_t first_column = 0;
+    // If columns are split over machines, for each of this one's: its number among all, by which
+    // corruption is drawn; the number by which its state is rounded; and, for sums by slices,
+    // its slice.
+    std::vector<std::int32_t> columns, rounding, slice_of;
 };
 
 struct EpochResult {
@@ -101,6 +102,12 @@ public:
                           const std::optional<std::vector<std::int32_t>>& filled = {},
                           float* predictions = nullptr);
 
+    // Whether columns come in slices whose sums other machines add.
+    bool by_slices() const { return !options_.slice_of.empty(); }
+
+    // The squared error of the last epoch in each slice of columns.
+    const std::vector<double>& slice_errors() const { return slice_errors_; }
+
     // The loss over all rows, and its gradient in gradients(), for optimizers outside of the core.
     // The weights stay, so long as the loss is finite. Throws std::logic_error unless the trainer's
     // optimizer is momentum, in float32, without corruption and dropout. `epoch` is what Diverged
@@ -113,7 +120,8 @@ public:
     std::vector<Matrix*> gradients();
 
     // Codes of every row, uncorrupted, by the model as it stands.
-    void encode_matrix(const CsrView& matrix, const RowTransform& transform, MatrixView codes);
+    void encode_matrix(const CsrView& matrix, const RowTransform& transform, MatrixView codes,
+                       const Reduction& reduce);
 
     const PhaseSeconds& phases() const { return phases_; }
 
@@ -123,6 +131,14 @@ public:
     // Keeps a copy of the weights; restores it.
     void keep_best();
     void restore_best();
+
+    // Between epochs, what goes on with the weights: the optimizer's state, up to two matrices a
+    // parameter and in the order of the model's parameters; the steps taken so far; the weights
+    // that were kept, or none.
+    std::vector<Matrix*> state();
+    std::vector<Matrix*> best() { return best_.copies(); }
+    index_t step() const { return step_; }
+    void set_step(index_t step) { step_ = step; }
 
     // Restores the order of the columns. All of the above throws std::logic_error afterwards.
     void finish();
@@ -141,6 +157,7 @@ private:
                            const EpochBatch& batch, float* predictions) const;
     double penalty() const;
     double squared_norm(const Matrix& weights) const;
+    double slice_loss(index_t slice, index_t rows) const;
     double batch_loss(index_t rows) const;
     void encode_batch(const EpochBatch& batch, const Reduction& reduce);
     void decode_and_update();
@@ -167,7 +184,9 @@ private:
     std::vector<OptimizerStep> steps_;  // since all columns had last caught up
     ColumnLists before_;                // of the batch whose step the encoder has yet to take
     bool encoder_waits_ = false;
-    bool split_ = false;  // whether the encoder's and the decoder's weights are
+    bool split_ = false;     // whether the encoder's and the decoder's weights are
+    bool diverged_ = false;  // on any machine
+    std::vector<double> slice_errors_;
     bool finished_ = false;
 };
 

@@ -10,9 +10,16 @@
 
 namespace isthmus {
 
+// Which of all machines' inputs a stack has.
+struct InputShare {
+    std::vector<std::int32_t> numbers;  // of the stack's inputs among all; empty: it has them all
+    index_t total = 0;                  // inputs of all machines, if there are numbers
+};
+
 // Weights of a layer uniform in +-sqrt(6 / (rows + cols)) (Glorot, Bengio, AISTATS 2010), drawn by
-// (seed, layer) alone.
-void initialize_uniform(Matrix& weights, std::uint64_t seed, int layer, int num_threads);
+// (seed, layer) alone. With a share, they are those rows of all machines' weights.
+void initialize_uniform(Matrix& weights, std::uint64_t seed, int layer, int num_threads,
+                        const InputShare& share = {});
 
 // The same for weights from N(0, deviation^2).
 void initialize_normal(Matrix& weights, float deviation, std::uint64_t seed, int layer,
@@ -40,8 +47,8 @@ struct LayerStack {
     LayerStack() = default;
 
     // Uniform weights, biases 0. At least one hidden layer.
-    LayerStack(index_t inputs, const std::vector<Size>& layers, std::uint64_t seed,
-               int num_threads);
+    LayerStack(index_t inputs, const std::vector<Size>& layers, std::uint64_t seed, int num_threads,
+               const InputShare& share = {});
 
     // Encoder, its bias, decoder, its bias, and each hidden layer's weights and bias.
     std::vector<Matrix*> parameters();

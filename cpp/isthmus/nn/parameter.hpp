@@ -22,13 +22,16 @@ struct TrainedMatrix {
     float* bias = nullptr;
     float* bias_state[2] = {};
     Precision precision = Precision::float32;
+    // What rounding draws a row's noise by; null: its place.
+    const std::int32_t* number = nullptr;
 };
 
 struct Parameter {
     Matrix* weights = nullptr;
     Matrix state[2];  // as many as the optimizer has
     Precision precision = Precision::float32;
-    std::vector<std::int32_t> taken;  // steps that each row has taken, if rows may skip them
+    std::vector<std::int32_t> taken;   // steps that each row has taken, if rows may skip them
+    std::vector<std::int32_t> number;  // see TrainedMatrix; empty for none
 
     Parameter() = default;
     Parameter(Matrix& weights, OptimizerKind kind, Precision precision = Precision::float32);
@@ -37,6 +40,7 @@ struct Parameter {
         TrainedMatrix trained{weights->view(), {state[0].view(), state[1].view()}};
         trained.precision = precision;
         if (!taken.empty()) trained.taken = taken.data();
+        if (!number.empty()) trained.number = number.data();
         return trained;
     }
 
@@ -54,6 +58,12 @@ public:
 
     // Restores the last kept copies, if there are any.
     void restore(const std::vector<Matrix*>& weights) const;
+
+    std::vector<Matrix*> copies() {
+        std::vector<Matrix*> all;
+        for (Matrix& copy : copies_) all.push_back(&copy);
+        return all;
+    }
 
 private:
     std::vector<Matrix> copies_;

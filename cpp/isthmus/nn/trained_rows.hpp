@@ -53,7 +53,7 @@ public:
     // `noise` differs from step to step.
     ISTHMUS_INLINE HalfWeights(const TrainedMatrix& trained, index_t row, std::uint32_t noise)
         : weights_(trained.weights.row(row), trained.weights.width()),
-          seeds_(hash(lane_numbers() * 0x85EBCA77u + noise + static_cast<std::uint32_t>(row))) {
+          seeds_(hash(lane_numbers() * 0x85EBCA77u + noise + number_of(trained, row))) {
         for (int i = 0; i < 2; ++i) {
             const MatrixView& state = trained.state[i];
             state_[i] = state.data ? reinterpret_cast<half_t*>(state.row(row)) : nullptr;
@@ -108,6 +108,10 @@ public:
     }
 
 private:
+    static ISTHMUS_INLINE std::uint32_t number_of(const TrainedMatrix& trained, index_t row) {
+        return static_cast<std::uint32_t>(trained.number ? trained.number[row] : row);
+    }
+
     // Random words, one for each of a vector's units: their upper bits are random enough.
     ISTHMUS_INLINE Words noise(index_t at) const {
         return (seeds_ + static_cast<std::uint32_t>(at)) * 0x9E3779B1u;

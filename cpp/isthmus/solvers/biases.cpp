@@ -45,6 +45,19 @@ void fit_row_biases(const CsrView& matrix, double mean, const double* column_bia
     });
 }
 
+void sum_residuals(const CsrView& matrix, double mean, const double* column_bias,
+                   const std::int32_t* slice_of, int num_threads, double* sums) {
+    parallel_ranges(matrix.rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) {
+            for (index_t i = matrix.indptr[r]; i < matrix.indptr[r + 1]; ++i) {
+                const std::int32_t column = matrix.indices[i];
+                sums[slice_of[column] * matrix.rows + r] +=
+                    double{matrix.values[i]} - (mean + column_bias[column]);
+            }
+        }
+    });
+}
+
 double fit_biases(const CsrView& matrix, double mean, double row_damping, double column_damping,
                   index_t sweeps, int num_threads, double* row_bias, double* column_bias) {
     const auto cols = static_cast<std::size_t>(matrix.cols);

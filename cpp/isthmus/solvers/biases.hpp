@@ -7,6 +7,8 @@
 // which is the minimum of the squared error with a penalty of damping x bias^2, the mean and the
 // columns' biases held (Koren, KDD 2008).
 
+#include <cstdint>
+
 #include "isthmus/core/csr.hpp"
 #include "isthmus/core/types.hpp"
 
@@ -15,6 +17,11 @@ namespace isthmus {
 // Biases of rows, given those of columns, or null for 0. `bias` has room for every row.
 void fit_row_biases(const CsrView& matrix, double mean, const double* column_bias, double damping,
                     int num_threads, double* bias);
+
+// sums[s * rows + r] = sum over row r's cells in columns of slice s of (value - mean - bias of the
+// column): what machines that split the columns add up. `slice_of` has each column's slice.
+void sum_residuals(const CsrView& matrix, double mean, const double* column_bias,
+                   const std::int32_t* slice_of, int num_threads, double* sums);
 
 // Biases of rows and of columns by `sweeps` over both in turn, columns first, and the mean that
 // goes with them, which is returned; it starts as `mean`.

@@ -55,6 +55,15 @@ def fit_biases(
 def fit_row_biases(
     cells: Cells, mean: float, column_bias: _Doubles, *, damping: float, num_threads: int
 ) -> _Doubles: ...
+def sum_residuals(
+    cells: Cells,
+    mean: float,
+    column_bias: _Doubles,
+    slice_of: _Ints,
+    *,
+    slices: int,
+    num_threads: int,
+) -> _Doubles: ...
 
 class ColumnPrior(metaclass=_PybindType):
     def __init__(
@@ -167,9 +176,15 @@ class Autoencoder(metaclass=_PybindType):
         output_activation: str,
         seed: int,
         num_threads: int = 1,
+        columns: _Ints | None = None,
+        all_columns: int = 0,
     ) -> None: ...
     def weights(self) -> dict[str, _Floats]: ...
     def encode(self, rows: Rows, *, num_threads: int = 1) -> Matrix: ...
+
+_Reduce = Callable[[_Floats, list[_Floats]], object]
+
+def column_order(popularity: _Positions) -> _Ints: ...
 
 class Trainer(metaclass=_PybindType):
     def __init__(
@@ -187,11 +202,13 @@ class Trainer(metaclass=_PybindType):
         dropout: float,
         seed: int,
         num_threads: int,
-        first_column: int = 0,
         hidden_regularization: float | None = None,
         transposed: bool = False,
         bias_regularization: float = 0.0,
         precision: str = "float32",
+        columns: _Ints | None = None,
+        rounding: _Ints | None = None,
+        slice_of: _Ints | None = None,
     ) -> None: ...
     def run_epoch(
         self,
@@ -200,7 +217,7 @@ class Trainer(metaclass=_PybindType):
         learning_rate: float | _Floats,
         *,
         progress: Callable[[int], object] | None = None,
-        reduce: Callable[[_Floats], object] | None = None,
+        reduce: _Reduce | None = None,
         filled: _Ints | None = None,
         predictions: _Floats | None = None,
     ) -> tuple[float, int]: ...
@@ -208,7 +225,12 @@ class Trainer(metaclass=_PybindType):
         self, rows: Rows, *, epoch: int = 0, progress: Callable[[int], object] | None = None
     ) -> tuple[float, float, int]: ...
     def gradients(self) -> dict[str, _Floats]: ...
-    def encode(self, rows: Rows, codes: Matrix) -> None: ...
+    def encode(self, rows: Rows, codes: Matrix, *, reduce: _Reduce | None = None) -> None: ...
+    def state(self) -> dict[str, _Floats]: ...
+    def best(self) -> dict[str, _Floats]: ...
+    step: int
+    @property
+    def slice_errors(self) -> list[float]: ...
     @property
     def phase_seconds(self) -> dict[str, float]: ...
     @property

@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TEMPORARY", "atomic_folder", "atomic_write", "check_new_folder", "check_writable"]
+__all__ = [
+    "TEMPORARY",
+    "atomic_folder",
+    "atomic_write",
+    "check_new_folder",
+    "check_writable",
+    "flush_folder",
+    "flush_to_disk",
+]
 
 TEMPORARY = (".isthmus-", ".tmp")
 """How the names of temporary files begin and end; short, since names end at 255 bytes."""
@@ -60,14 +68,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             if target.exists():
                 temporary.chmod(target.stat().st_mode & 0o7777)
-            _flush_to_disk(temporary, os.O_RDWR)
+            flush_to_disk(temporary, os.O_RDWR)
             temporary.replace(target)
         except BaseException as error:
             _remove(temporary)
             if isinstance(error, OSError) and error.filename in (None, str(temporary)):
                 error.filename = str(target)  # which is what the caller knows
             raise
-    _flush_folder(target.parent)
+    flush_folder(target.parent)
 
 
 @contextmanager
@@ -109,15 +117,15 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
-                    _flush_to_disk(file, os.O_RDWR)
-            _flush_folder(temporary)
+                    flush_to_disk(file, os.O_RDWR)
+            flush_folder(temporary)
             if target.exists():
                 target.rmdir()
             temporary.replace(target)
         except BaseException:
             _remove(temporary)
             raise
-    _flush_folder(target.parent)
+    flush_folder(target.parent)
 
 
 def check_new_folder(path: str | os.PathLike[str]) -> Path:
@@ -200,12 +208,14 @@ def _check_parent(target: Path, path: str | os.PathLike[str]) -> None:
         )
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Write to disk which files a folder has."""
     if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, nor need it be
-        _flush_to_disk(folder, os.O_RDONLY | os.O_DIRECTORY)
+        flush_to_disk(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _flush_to_disk(path: Path, flags: int) -> None:
+def flush_to_disk(path: Path, flags: int) -> None:
+    """Write to disk what the system has of a file, opened with these flags."""
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

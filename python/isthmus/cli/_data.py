@@ -154,10 +154,11 @@ def check_output(output: Path, *inputs: Path | None, option: str = "--output") -
             )
 
 
-def describe(ratings: Ratings) -> str:
+def describe(ratings: Ratings | Shards) -> str:
     """Return how many ratings there are, of what."""
+    users, items = ratings.shape
     return (
-        f"{ratings.n_users:,} users x {ratings.n_items:,} items, "
+        f"{users:,} users x {items:,} items, "
         f"{ratings.nnz:,} ratings from {ratings.min:g} to {ratings.max:g}"
     )
 

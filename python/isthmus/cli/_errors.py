@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from isthmus.data._reading import printable
 
-__all__ = ["Group", "sentence"]
+__all__ = ["FAILED", "Group", "sentence"]
 
 FAILED = 1
 INTERRUPTED = 130  # what a shell says of a program that SIGINT ended

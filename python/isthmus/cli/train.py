@@ -20,10 +20,11 @@ from isthmus.cli._data import (
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
+from isthmus.cli._ranks import Job
 from isthmus.cli.predict import Metrics
 from isthmus.data.io import check_format, write_ratings
 from isthmus.data.ratings import Ratings
-from isthmus.data.shards import is_shards
+from isthmus.data.shards import Shards, is_shards
 from isthmus.data.splits import train_test_split
 from isthmus.datasets import NAMES
 from isthmus.evaluation.evaluate import ERRORS, error_of
@@ -158,11 +159,62 @@ def train(
             show_default=False,
         ),
     ] = None,
+    mpi: Annotated[
+        bool,
+        typer.Option(
+            "--mpi",
+            help="Train with the other processes that mpiexec started: mpiexec -n 8 python -m "
+            "mpi4py -m isthmus train shards/ --mpi -o model.safetensors. Rank 0 writes the model.",
+        ),
+    ] = False,
+    slices: Annotated[
+        int | None,
+        typer.Option(
+            help="Sum over so many fixed slices, for the same bits on any number of ranks that "
+            "divides it.",
+            min=1,
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Folder to save the training in as it goes, which all ranks see."),
+    ] = None,
+    every: Annotated[int, typer.Option(help="Epochs from one checkpoint to the next.", min=1)] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")
+    ] = False,
 ) -> None:
     """Train a model on a file of ratings and write it to a file.
 
     `isthmus train ratings.csv --test-size 0.1 --output model.safetensors`
     """
+    job = Job.of(
+        MODELS[model], mpi=mpi, checkpoint=checkpoint, slices=slices, every=every, resume=resume
+    )
+    traceback = context.find_root().params["traceback"]
+    with job.failing_together(traceback=traceback):
+        _train(
+            *(job, context.obj, ratings, output, model, test_size, metrics, split),
+            *(split_seed, split_by, validation, content, scratch, progress),
+        )
+
+
+def _train(
+    job: Job,
+    options: Any,
+    ratings: Path,
+    output: Path | None,
+    model: str,
+    test_size: float | None,
+    metrics: Any,
+    split: tuple[Path, Path] | None,
+    split_seed: int,
+    split_by: SplitBy,
+    validation: Path | None,
+    content: Path | None,
+    scratch: Path | None,
+    progress: bool | None,
+) -> None:
     if split is not None and test_size is None:
         raise typer.BadParameter("--split must come with --test-size, which says what to hold out.")
     if output is None and test_size is None:
@@ -174,50 +226,58 @@ def train(
         raise typer.BadParameter("--metrics must come with --test-size, which holds out a test.")
     if scratch is not None and not is_shards(ratings):
         raise typer.BadParameter(f"--scratch must come with shards, but {ratings} holds none.")
-    if output is not None:
-        check_output(output, ratings, validation, content)
-    for part in split or ():
-        check_output(part, ratings, validation, content, option="--split")
-        check_format(part)
-    reading, preparing, parameters = context.obj
+    reading, preparing, parameters = options
     weighted = parameters.get("weights") is not None
-    for name, options in (("implicit", reading), ("threshold", preparing)):
-        if weighted and options.get(name):
+    for name, given in (("implicit", reading), ("threshold", preparing)):
+        if weighted and given.get(name):
             raise typer.BadParameter(
                 f"--weights must not come with --{name}, which makes all values 1."
             )
-    recommender = MODELS[model](**parameters)
-    recommender._check_parameters()
-    recommender._wanted_metrics(metrics, "--metrics")
-
-    everything = read_prepared(
-        ratings, reading, preparing, counts=weighted, mmap=True, scratch=scratch
-    )
-    print(f"{ratings}: {describe(everything)}", flush=True)
+    with job.reading():
+        if output is not None:
+            check_output(output, ratings, validation, content)
+        for part in split or ():
+            check_output(part, ratings, validation, content, option="--split")
+            check_format(part)
+        recommender = MODELS[model](**parameters)
+        recommender._check_parameters()
+        recommender._wanted_metrics(metrics, "--metrics")
+        everything: Any = job.shards_at(ratings, {**reading, **preparing})
+        if everything is None:
+            everything = read_prepared(
+                ratings, reading, preparing, counts=weighted, mmap=True, scratch=scratch
+            )
+        elif test_size is not None:
+            raise ValueError("--test-size must not come with shards that ranks read.")
+    job.say(f"{ratings}: {describe(everything)}")
     known, test = everything, None
     if test_size is not None:
         size = int(test_size) if test_size >= 1 and test_size == int(test_size) else test_size
         known, test = train_test_split(
             everything, test_size=size, random_state=split_seed, by=split_by.value
         )
-        print(f"{test.nnz:,} of them are held out to test on", flush=True)
+        job.say(f"{test.nnz:,} of them are held out to test on")
         for written, path in zip((known, test), split or (), strict=False):
-            write_ratings(written, path)
-            print(f"wrote {path} ({written.nnz:,} ratings)", flush=True)
+            if job.speaks:
+                write_ratings(written, path)
+            job.say(f"wrote {path} ({written.nnz:,} ratings)")
     held_out = None
     if validation is not None:
-        held_out = read_prepared(validation, reading, preparing, counts=weighted)
-        held_out = with_ids_like(held_out, everything.user_ids, everything.item_ids)
-        print(f"{validation}: {describe(held_out)}", flush=True)
+        with job.reading():
+            held_out = read_prepared(validation, reading, preparing, counts=weighted)
+            held_out = with_ids_like(held_out, everything.user_ids, everything.item_ids)
+        job.say(f"{validation}: {describe(held_out)}")
 
     data = {}
     if content is not None:
         data["content"] = read_content(content, everything.item_ids)
         print(f"{content}: {data['content']!r}", flush=True)
 
-    print(f"training {recommender!r}", flush=True)
+    job.say(f"training {recommender!r}")
     recommender.set_params(verbose=sys.stderr.isatty() if progress is None else progress)
-    recommender.fit(known, validation=held_out, **data)
+    recommender = job.fit(recommender, known, validation=held_out, **data)
+    if recommender is None:
+        return
     print(_training(recommender, known), flush=True)
     if test is not None:
         measured = recommender.evaluate(test, metrics)
@@ -231,7 +291,7 @@ def train(
         print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
-def _training(model: Any, ratings: Ratings) -> str:
+def _training(model: Any, ratings: Ratings | Shards) -> str:
     """Return how training went."""
     epochs = getattr(model, "history_", [])
     if not epochs:

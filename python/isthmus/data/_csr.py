@@ -145,6 +145,16 @@ def row_sums(matrix: CSR) -> NDArray[np.float64]:
     return sums
 
 
+class RowTotals(NamedTuple):
+    """How many cells the rows have, and what their values add up to.
+
+    They are those of rows whose cells are on several machines, over all of them.
+    """
+
+    counts: NDArray[np.int64]
+    sums: NDArray[np.float64]
+
+
 def row_numbers(indptr: NDArray[np.int64]) -> NDArray[np.int32]:
     """Row number of every stored cell."""
     return np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus.data._csr import CSR, column_counts, row_numbers, row_sums
+from isthmus.data._csr import CSR, RowTotals, column_counts, row_numbers, row_sums
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.explanation import without_each
 from isthmus.evaluation.scores import Floats, Vectors
@@ -93,12 +94,26 @@ class Reader:
             counts = np.diff(ratings.indptr)
         else:
             counts = column_counts(ratings.indices, ratings.n_items)
-        typical_row = float(np.sum(np.square(counts, dtype=np.float64)) / counts.sum())
+        limits = ratings.min, ratings.max
+        return cls.measured(settings, counts, ratings.mean, limits, lambda: deviation_of(ratings))
+
+    @classmethod
+    def measured(
+        cls,
+        settings: SimpleNamespace,
+        row_counts: NDArray[np.int64],
+        mean: float,
+        limits: tuple[float, float],
+        deviation: Callable[[], float],
+    ) -> Reader:
+        """Make it from what was measured of the ratings."""
+        squares = np.sum(np.square(row_counts, dtype=np.float64))
+        typical_row = float(squares / row_counts.sum())
         zero, factor = 0.0, 1.0
         if settings.rating_scale == "standard":
-            factor = SPREAD / deviation_of(ratings)
-            zero = ratings.mean - INPUT_MEAN / factor
-        return cls(settings, ratings.mean, ratings.min, ratings.max, zero, factor, typical_row)
+            factor = SPREAD / deviation()
+            zero = mean - INPUT_MEAN / factor
+        return cls(settings, mean, *limits, zero, factor, typical_row)
 
     def renewed(self, ratings: Ratings, settings: SimpleNamespace) -> Reader:
         """Return it for further training, on other ratings, of weights that fit its inputs."""
@@ -135,14 +150,20 @@ class Reader:
         )
 
     def fitted(
-        self, matrix: CSR, *, biases: Biases | None = None, num_threads: int
+        self,
+        matrix: CSR,
+        *,
+        biases: Biases | None = None,
+        totals: RowTotals | None = None,
+        num_threads: int,
     ) -> tuple[Reader, Offsets]:
         """Return a reader for training, and what is subtracted from ratings to give targets.
 
-        `biases` are fitted unless given, if they are subtracted at all.
+        `biases` are fitted unless given, if they are subtracted at all; `totals` are of the
+        matrix's own cells unless given.
         """
         if self.settings.target_centering != "biases":
-            return self, Offsets(self._row_offset(matrix), None)
+            return self, Offsets(self._row_offset(matrix, totals), None)
         mean, row, column = biases or self.biases(matrix, num_threads=num_threads)
         return replace(self, mean=mean), Offsets(_single(mean + row), _single(column))
 
@@ -192,11 +213,12 @@ class Reader:
         offsets: Offsets,
         cell_offset: Floats | None = None,
         cell_weight: Floats | None = None,
+        totals: RowTotals | None = None,
     ) -> _core.Rows:
         """Return rows for the core.
 
         `cell_offset` is subtracted from each cell's target, and its loss counts `cell_weight`
-        times.
+        times. `totals` are those of the rows' cells on all ranks.
         """
         centering = self.settings.input_centering
         return _core.Rows(
@@ -204,9 +226,9 @@ class Reader:
             matrix.indices,
             matrix.values,
             matrix.shape[1],
-            input_offset=self._offset(matrix, centering, self.zero),
+            input_offset=self._offset(matrix, centering, self.zero, totals),
             input_scale=self.factor,
-            input_factor=self._row_factors(matrix),
+            input_factor=self._row_factors(matrix, totals),
             target_offset=offsets.row,
             column_offset=offsets.column,
             target_scale=self.target_factor,
@@ -249,25 +271,25 @@ class Reader:
             return self.zero
         return self.low if activation == "sigmoid" else (self.low + self.high) / 2
 
-    def _row_offset(self, matrix: CSR) -> Floats | None:
+    def _row_offset(self, matrix: CSR, totals: RowTotals | None = None) -> Floats | None:
         if not _has_offset(self.settings):
             return None
-        return self._offset(matrix, self.settings.target_centering, self._target_zero())
+        return self._offset(matrix, self.settings.target_centering, self._target_zero(), totals)
 
-    def _offset(self, matrix: CSR, centering: str, zero: float) -> Floats:
+    def _offset(self, matrix: CSR, centering: str, zero: float, totals: RowTotals | None) -> Floats:
         if centering == "row":
-            counts = np.diff(matrix.indptr)
-            means = (row_sums(matrix) + MEAN_DAMPING * self.mean) / (counts + MEAN_DAMPING)
+            counts, sums = totals or RowTotals(np.diff(matrix.indptr), row_sums(matrix))
+            means = (sums + MEAN_DAMPING * self.mean) / (counts + MEAN_DAMPING)
         else:
             means = np.full(matrix.shape[0], self.mean if centering == "global" else zero)
         offset: Floats = means.astype(np.float32)
         return offset
 
-    def _row_factors(self, matrix: CSR) -> Floats | None:
+    def _row_factors(self, matrix: CSR, totals: RowTotals | None) -> Floats | None:
         power = self.settings.row_scaling
         if power == 0:
             return None
-        counts = np.maximum(np.diff(matrix.indptr), 1)
+        counts = np.maximum(totals.counts if totals else np.diff(matrix.indptr), 1)
         factors: Floats = ((counts / self.typical_row) ** -power).astype(np.float32)
         return factors
 
@@ -294,12 +316,19 @@ def cell_outputs(
 
 
 def make_network(
-    columns: int, settings: SimpleNamespace, *, seed: int, num_threads: int
+    columns: int,
+    settings: SimpleNamespace,
+    *,
+    numbers: NDArray[np.int32] | None = None,
+    all_columns: int = 0,
+    seed: int,
+    num_threads: int,
 ) -> _core.Autoencoder:
     """Make a network that is not trained yet.
 
     Beside biases of users and items it begins with outputs of 0: a column with few ratings would
-    otherwise keep much of the noise that it was initialised with.
+    otherwise keep much of the noise that it was initialised with. `numbers` are those of its
+    columns among all of several machines'.
     """
     made = _core.Autoencoder(
         columns,
@@ -308,6 +337,8 @@ def make_network(
         output_activation=settings.decoder_activation,
         seed=seed,
         num_threads=num_threads,
+        columns=numbers,
+        all_columns=all_columns,
     )
     if settings.target_centering == "biases" and settings.initial_deviation is None:
         made.weights()["decoder.weights"][...] = 0.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.checks import is_auto
-from isthmus.data._csr import CSR, column_counts, count_filled
+from isthmus.data._csr import CSR, RowTotals, column_counts, count_filled
 from isthmus.evaluation.scores import Floats
 from isthmus.models._autoencoder import Autoencoder, PartVectors, Reader, network_of
 from isthmus.models._biases import Biases
@@ -19,7 +20,7 @@ from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
 from isthmus.training.schedule import learning_rates
 
-__all__ = ["LbfgsLearner", "Learner", "regularization_of"]
+__all__ = ["Counts", "LbfgsLearner", "Learner", "regularization_of"]
 
 REGULARIZATION = 0.45
 """Of automatic regularization, times the root of the number of ratings."""
@@ -42,6 +43,16 @@ def regularization_of(value: float | str, ratings: int, sides: int = 1) -> float
     return REGULARIZATION * sides * float(np.sqrt(ratings))
 
 
+class Counts(NamedTuple):
+    """How much there is to train on, on all machines."""
+
+    cells: int
+    rows: int
+    """With a rating."""
+    columns: int
+    """With a rating."""
+
+
 class Learner:
     """Train a network on rows.
 
@@ -62,6 +73,12 @@ class Learner:
         Where they are fitted already.
     transposed : bool, default False
         Whether cells are masked as in the transposed matrix.
+    counts : Counts, optional
+        Where the matrix has but some of the columns.
+    totals : RowTotals, optional
+        Likewise.
+    split : dict, optional
+        What the core's trainer is to know of the columns, likewise.
     seed, num_threads : int
     """
 
@@ -76,22 +93,30 @@ class Learner:
         outputs: Floats | None = None,
         biases: Biases | None = None,
         transposed: bool = False,
+        counts: Counts | None = None,
+        totals: RowTotals | None = None,
+        split: dict[str, Any] | None = None,
         seed: int,
         num_threads: int,
     ) -> None:
-        reader, self.offsets = reader.fitted(matrix, biases=biases, num_threads=num_threads)
+        reader, self.offsets = reader.fitted(
+            matrix, biases=biases, totals=totals, num_threads=num_threads
+        )
         self.reader = reader
         self.matrix = matrix
         self._network = network
         self._settings = settings = reader.settings
         self._num_threads = num_threads
-        self._rows = reader.rows(matrix, self.offsets, cell_offset, cell_weight)
+        self._rows = reader.rows(matrix, self.offsets, cell_offset, cell_weight, totals)
         self._cell_offset = cell_offset
         self._outputs = outputs
         self._popularity = popularity = column_counts(matrix.indices, matrix.shape[1])
-        self._nnz = len(matrix.indices)
+        if counts is None:
+            columns = int(np.count_nonzero(popularity))
+            counts = Counts(len(matrix.indices), count_filled(matrix), columns)
+        self._nnz, filled, self._columns = counts
         self._n_rows = matrix.shape[0]
-        self._filled = filled = count_filled(matrix)
+        self._filled = filled
         self._batch_size = min(self._batch_rows(), max(filled, 1))
         self.regularization = self._regularization()
         self._trainer = _core.Trainer(
@@ -111,6 +136,7 @@ class Learner:
             transposed=transposed,
             bias_regularization=self._bias_regularization(),
             precision=precision_of(settings.precision, settings.optimizer),
+            **(split or {}),
         )
         self._codes: _core.Matrix | None = None
         self._encoded = False
@@ -147,8 +173,7 @@ class Learner:
             return self._filled
         if not is_auto(batch_size):
             return int(batch_size)
-        columns = max(int(np.count_nonzero(self._popularity)), 1)
-        steps = max(self._nnz, STEPS_OF_ALL) // columns
+        steps = max(self._nnz, STEPS_OF_ALL) // max(self._columns, 1)
         steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
         rows = min(max(self._nnz // RATINGS_PER_ROW, FEWEST_ROWS), MOST_ROWS)
         return max(rows, -(-self._filled // steps))
@@ -163,14 +188,17 @@ class Learner:
             epoch=index,
             batches=-(-self._filled // self._batch_size),
         )
-        squared_error, cells = self._trainer.run_epoch(
-            self._rows,
-            index,
-            rates,
-            progress=by_rows(progress, self._nnz, self._filled),
-            predictions=self._outputs,
-        )
+        report = by_rows(progress, self._nnz, self._filled)
+        squared_error, cells = self._pass(index, rates, report)
         return squared_error / cells / self.reader.target_factor**2
+
+    def _pass(
+        self, index: int, rates: Floats, report: Callable[[int], None] | None
+    ) -> tuple[float, int]:
+        """Train on all rows; return the squared error and the number of cells."""
+        return self._trainer.run_epoch(
+            self._rows, index, rates, progress=report, predictions=self._outputs
+        )
 
     def arrays(self) -> PartVectors:
         """Return codes of the rows, and weights and biases of the columns, as they are now."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,13 @@ from isthmus._util.checks import (
 )
 from isthmus.data._csr import CSR, as_matrix, transpose
 from isthmus.data.ratings import Ratings
+from isthmus.distributed import Communicator
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import LbfgsLearner, Learner
 from isthmus.models._precision import check_precision
 from isthmus.models._pretraining import inner_layers
+from isthmus.models._rank_fit import fit_over_ranks, gather
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors
 from isthmus.training.loop import Callback
@@ -203,6 +206,10 @@ class AutoRec(RatingModel):
     """
 
     _in_core = ("_network", "_reader", "_trained")
+
+    _rank_columns: NDArray[np.int32] | None = None
+    """If it has the columns of a rank alone, their numbers among all."""
+
     _structural = (
         *("orientation", "hidden_units", "encoder_activation", "decoder_activation"),
         *("rating_scale", "row_scaling", "input_centering", "target_centering"),
@@ -322,28 +329,54 @@ class AutoRec(RatingModel):
         validation: Any = None,
         callbacks: Iterable[Callback] = (),
         weights: Any = None,
+        comm: Communicator | None = None,
+        slices: int | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        every: int = 1,
+        resume: bool = False,
     ) -> Self:
-        """Train on ratings.
+        """Train on ratings, on this machine or on the ranks of a job.
 
         Parameters
         ----------
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
             matrix's positions become the ids. Shards are trained on out of core, and need
-            `validation` in place of `validation_fraction`.
+            `validation` in place of `validation_fraction`. With `comm`, shards whose buckets the
+            ranks share (rank r reads every ``size``-th from r on), or the ratings of this rank's
+            columns alone (`isthmus.distributed.part_of`), as `Ratings`.
         y : ignored
             Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings or scipy.sparse array or matrix, optional
-            Ratings to measure the RMSE on after each epoch, with users and items of `X`.
+            Ratings to measure the RMSE on after each epoch, with users and items of `X`. With
+            `comm`, the same `Ratings` on all ranks.
         callbacks : iterable of callable, optional
-            Each is called with an `Epoch` after it; training ends if one returns True.
+            Each is called with an `Epoch` after it; training ends if one returns True. With
+            `comm`, each is called on all ranks, with the same loss and metrics, and one that
+            returns True on any rank ends training on all.
         weights : Ratings or scipy.sparse array or matrix, shape (n_users, n_items), optional
             How often the squared error of each rating counts, as by how recent it is: a value of at
             least 0 for each cell of `X`, and no other cells. They are divided by their mean, so
             that their unit does not matter and `regularization` keeps its meaning; all are 1 by
             default. A rating of weight 0 is an input, and is not reconstructed. Means, biases and
             the scale that ratings are brought to do not depend on weights, nor do the errors of
-            `evaluate` and of validation, or what is fitted to new users and items.
+            `evaluate` and of validation, or what is fitted to new users and items. Not with `comm`.
+        comm : Communicator, optional
+            Train together with other ranks, which all make this call with the same parameters;
+            see `isthmus.distributed`. The columns (users, with ``orientation="item"``) are split,
+            and a step is that of one machine. Afterwards this model has this rank's columns;
+            `gather` makes a whole one.
+        slices : int, optional
+            With `comm`: sum over so many fixed slices of the columns, in their order, so that the
+            weights are the same to the bit on any number of ranks that divides it. By default
+            sums are the engine's, and differ in the last place with the number of ranks.
+        checkpoint : str or os.PathLike, optional
+            With `comm`: a folder that all ranks see, to save the training in as it goes.
+        every : int, default 1
+            Epochs from one checkpoint to the next.
+        resume : bool, default False
+            Whether to go on from the checkpoint in the folder, if there is one: as if training had
+            not been broken off, to the bit on the same number of ranks.
 
         Returns
         -------
@@ -355,11 +388,16 @@ class AutoRec(RatingModel):
             If a parameter or the data is invalid.
         ConvergenceError
             If the loss is no longer finite; the model is then not fitted.
+        RuntimeError
+            If another rank failed.
         KeyboardInterrupt
             On Ctrl-C, between batches; the model is fitted, with the weights of the last batch.
+            With `comm`, the job ends.
 
         Examples
         --------
+        Ratings that count less the older they are:
+
         >>> import numpy as np
         >>> from isthmus import AutoRec, Ratings
         >>> users, items, stars = [1, 1, 2, 2], [5, 6, 5, 6], [3, 4, 2, 5]
@@ -369,7 +407,39 @@ class AutoRec(RatingModel):
         >>> model = AutoRec(hidden_units=(3,), epochs=2, random_state=0)
         >>> model.fit(ratings, weights=weights).predict(1, 5).shape
         ()
+
+        Training over two ranks:
+
+        >>> from isthmus import synthetic_ratings
+        >>> from isthmus.distributed import part_of, run_in_threads
+        >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+        >>> def train(comm):
+        ...     model = AutoRec(hidden_units=(10,), epochs=2, num_threads=1, random_state=0)
+        ...     model.fit(part_of(ratings, comm.rank, comm.size), comm=comm)
+        ...     return model.gather(comm)
+        >>> model, _ = run_in_threads(2, train)
+        >>> model.predict([0, 1], [5, 6]).shape
+        (2,)
         """
+        if comm is not None:
+            if weights is not None:
+                raise ValueError("weights must be None with comm: ranks train without any.")
+            fit_over_ranks(
+                *(self, X, comm),
+                slices=slices,
+                validation=validation,
+                callbacks=callbacks,
+                checkpoint=checkpoint,
+                every=every,
+                resume=resume,
+            )
+            return self
+        if slices is not None or checkpoint is not None or resume:
+            raise ValueError(
+                "slices, checkpoint and resume must come with comm; for a job of one rank, "
+                "comm=isthmus.distributed.ThreadCommunicator()."
+            )
+        self._rank_columns = None
         return self._start(X, self.epochs, validation, callbacks, weights=weights)
 
     def partial_fit(
@@ -396,6 +466,22 @@ class AutoRec(RatingModel):
         """
         return self._go_on(X, epochs, validation, callbacks, weights)
 
+    def gather(self, comm: Communicator) -> Self | None:
+        """Make a whole model of what all ranks of a job have trained.
+
+        Parameters
+        ----------
+        comm : Communicator
+            The one that the model was fitted with; all ranks must call this.
+
+        Returns
+        -------
+        AutoRec or None
+            On rank 0, a model as one machine would have made it, but for a receipt; on others,
+            None.
+        """
+        return cast("Self | None", gather(self, comm))
+
     @property
     def _course_depends_on_epochs(self) -> bool:  # type: ignore[override]
         return self.learning_rate_schedule == "linear"
@@ -407,22 +493,36 @@ class AutoRec(RatingModel):
 
     def _initialize(self, ratings: Ratings, cell_weights: CSR | None = None) -> None:
         columns = ratings.n_users if self.orientation == "item" else ratings.n_items
-        self._reader = Reader.of(ratings, self._structure)
+        self._set_up(Reader.of(ratings, self._structure), columns)
+        if self.pretraining_epochs:
+            self._pretrain(ratings, cell_weights)
+
+    def _set_up(
+        self, reader: Reader, columns: int, numbers: NDArray[np.int32] | None = None
+    ) -> None:
+        """Make a network of so many columns, or of those of them that a rank has."""
+        self._reader = reader
         self._network = make_network(
-            columns, self._structure, seed=self._seed, num_threads=self._num_threads()
+            columns if numbers is None else len(numbers),
+            self._structure,
+            numbers=numbers,
+            all_columns=columns,
+            seed=self._seed,
+            num_threads=self._num_threads(),
         )
         weights = self._network.weights()
         if self.initial_deviation is not None:
             for name, array in weights.items():
                 if name.endswith("weights"):
                     # the core draws uniformly, with a variance of 2 / (inputs + outputs)
-                    array *= np.float32(self.initial_deviation * np.sqrt(sum(array.shape) / 2))
+                    inputs, outputs = array.shape
+                    n = outputs + (inputs if name.startswith("hidden") else columns)
+                    array *= np.float32(self.initial_deviation * np.sqrt(n / 2))
         if self.target_centering == "none":  # training need not find the mean
-            weights["decoder.bias"][...] = self._reader.mean_target()
-        if self.pretraining_epochs:
-            self._pretrain(ratings, cell_weights)
+            weights["decoder.bias"][...] = reader.mean_target()
 
     def _learner(self, ratings: Ratings, cell_weights: CSR | None = None) -> Learner:
+        self._check_whole()
         kind = LbfgsLearner if self._structure.optimizer == "lbfgs" else Learner
         return kind(
             self._network,
@@ -603,6 +703,7 @@ class AutoRec(RatingModel):
         """Return the codes and offsets of new rows, or the weights and biases of new columns."""
         structure, num_threads = self._structure, self._num_threads()
         if axis == structure.orientation:
+            self._check_whole()
             codes, offset = self._trained.encode(ratings, num_threads=num_threads)
             return {"codes": codes.array, "row_offset": offset}
         if structure.decoder_activation != "identity":
@@ -654,7 +755,15 @@ class AutoRec(RatingModel):
 
     # Files
 
+    def _check_whole(self) -> None:
+        if self._rank_columns is not None:
+            raise ValueError(
+                "This model must be whole for that, but it has the columns of one rank: gather() "
+                "makes a whole one."
+            )
+
     def _tensors(self) -> Tensors:
+        self._check_whole()
         return {**self._trained.tensors(), **self._training_tensors()}
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:

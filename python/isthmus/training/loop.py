@@ -14,7 +14,16 @@ from tqdm.auto import tqdm
 from isthmus._util.checks import shown
 from isthmus._util.interrupts import uninterrupted
 
-__all__ = ["Callback", "Epoch", "Learner", "SelfPacedLearner", "as_callbacks", "by_rows", "train"]
+__all__ = [
+    "Callback",
+    "Epoch",
+    "Learner",
+    "SelfPacedLearner",
+    "as_callbacks",
+    "by_rows",
+    "is_true",
+    "train",
+]
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     verbose: bool = False,
     history: list[Epoch],
+    resumed: Sequence[Epoch] = (),
 ) -> None:
     """Run epochs until their number, the patience or a callback ends it.
 
@@ -106,11 +116,14 @@ def train(
     `validate` measures the model as it stands; its first metric is what early stopping watches.
     With `patience`, training ends after so many epochs without a better first metric, and the
     weights of the best epoch are restored, however training ends. The epochs are appended to
-    `history`, which is complete also where an exception ends it.
+    `history`, which is complete also where an exception ends it. `resumed` are those of the same
+    training before it was broken off, after which the learner is as it was.
     """
     with _progress_bar(len(course), ratings, verbose) as bar:
         run = _Run(learner, validate, patience, higher_is_better, callbacks, bar, history)
         try:
+            if any(run.is_out_of_patience(epoch, keep=False) for epoch in resumed):
+                return
             if isinstance(learner, SelfPacedLearner):
                 learner.run_epochs(course[0], len(course), run.finish_epoch)
             else:
@@ -151,26 +164,29 @@ class _Run:
         if self.bar:
             self.bar.finish_epoch(epoch, self.done)
         self.done += 1
-        out_of_patience = self._is_out_of_patience(epoch)
+        out_of_patience = self.is_out_of_patience(epoch)
         # every callback is called, whatever an earlier one returned
-        stops = [_is_true(callback(epoch)) for callback in self.callbacks]
+        stops = [is_true(callback(epoch)) for callback in self.callbacks]
         self.started = perf_counter()
         return any(stops) or out_of_patience
 
-    def _is_out_of_patience(self, epoch: Epoch) -> bool:
+    def is_out_of_patience(self, epoch: Epoch, *, keep: bool = True) -> bool:
+        """Keep the weights if they are the best so far, and count the epochs if not."""
         if self.patience is None:
             return False
         value = next(iter(epoch.metrics.values()))
         value = -value if self.higher_is_better else value
         if value < self.best:
             self.best, self.waited = value, 0
-            self.learner.keep_best()
+            if keep:
+                self.learner.keep_best()
         else:
             self.waited += 1
         return self.waited >= self.patience
 
 
-def _is_true(value: Any) -> bool:
+def is_true(value: Any) -> bool:
+    """Return whether a callback returned True, be it NumPy's."""
     return isinstance(value, bool | np.bool_) and bool(value)
 
 

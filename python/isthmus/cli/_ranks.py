@@ -1,0 +1,108 @@
+"""How `isthmus train` trains: alone, or as one rank of a job."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from isthmus.cli._errors import FAILED, sentence
+from isthmus.data.ratings import Ratings
+from isthmus.data.shards import MANIFEST, Shards
+from isthmus.distributed import (
+    Communicator,
+    MPICommunicator,
+    ThreadCommunicator,
+    agreed,
+    part_of,
+)
+from isthmus.models.autorec import AutoRec
+from isthmus.models.base import Recommender
+
+__all__ = ["Job"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What trains a model: this process alone, or with other ranks, of which the first speaks.
+
+    Parameters
+    ----------
+    comm : Communicator or None
+        None for training as ever.
+    options : dict
+        What `AutoRec.fit` takes with it.
+    """
+
+    comm: Communicator | None
+    options: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, model: type[Recommender], *, mpi: bool, checkpoint: Path | None, **options: Any
+    ) -> "Job":
+        """Make it of the program's options, or refuse them."""
+        alone = not mpi and options["slices"] is None and checkpoint is None
+        if alone and options["resume"]:
+            raise typer.BadParameter("--resume must come with --checkpoint.")
+        if alone:
+            return cls(None, {})
+        if model is not AutoRec:
+            raise typer.BadParameter(
+                "--mpi, --slices and --checkpoint go with --model autorec alone."
+            )
+        comm = MPICommunicator() if mpi else ThreadCommunicator()
+        return cls(comm, {**options, "checkpoint": checkpoint})
+
+    @property
+    def speaks(self) -> bool:
+        """Return whether this process prints and writes."""
+        return self.comm is None or self.comm.rank == 0
+
+    def say(self, text: str) -> None:
+        """Print a line, once a job."""
+        if self.speaks:
+            print(text, flush=True)
+
+    def shards_at(self, path: Path, prepared: dict[str, Any]) -> Shards | None:
+        """Return shards, of which each rank reads its own, where a path has them."""
+        if self.comm is None or not (path / MANIFEST).is_file():
+            return None
+        if prepared:
+            raise ValueError(
+                f"{path} holds shards, which ranks read as they are: there must be no options for "
+                f"preparing ratings, but there is --{next(iter(prepared)).replace('_', '-')}."
+            )
+        return Shards(path)
+
+    @contextmanager
+    def failing_together(self, *, traceback: bool) -> Iterator[None]:
+        """Print what went wrong once, and end all ranks."""
+        try:
+            yield
+        except Exception as error:
+            if self.comm is None or traceback or hasattr(error, "exit_code"):
+                raise
+            if self.speaks:
+                print(f"isthmus: error: {sentence(error)}", file=sys.stderr, flush=True)
+            self.comm.barrier()  # until then, the end of another rank could end this one
+            raise typer.Exit(FAILED) from None
+
+    def reading(self) -> Any:
+        """Let all ranks fail where one cannot read its files."""
+        return nullcontext() if self.comm is None else agreed(self.comm)
+
+    def fit(
+        self, model: Any, X: Ratings | Shards, *, validation: Ratings | None, **data: Any
+    ) -> Any:
+        """Train; return the whole model, or None on a rank that has but a part of it."""
+        if self.comm is None:
+            return model.fit(X, validation=validation, **data)
+        axis: Any = "user" if model.orientation == "item" else "item"
+        if isinstance(X, Ratings):
+            X = part_of(X, self.comm.rank, self.comm.size, axis=axis)
+        model.fit(X, validation=validation, comm=self.comm, **self.options)
+        return model.gather(self.comm)

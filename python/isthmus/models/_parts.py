@@ -1,0 +1,424 @@
+"""A rank's part of ratings whose columns are split over ranks, and sums over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+from isthmus._util.arrays import blocks
+from isthmus.data._csr import CSR, RowTotals, column_counts, row_numbers, row_sums, transpose
+from isthmus.data._ids import IdArray
+from isthmus.data.ratings import Ratings
+from isthmus.data.shards import Shards
+from isthmus.distributed import Communicator
+from isthmus.evaluation.scores import Floats
+from isthmus.models._autorec_learners import Counts
+from isthmus.models._biases import SWEEPS, Biases, cells_of
+
+__all__ = ["Part", "Share", "held_out_cells", "read_part", "share_of"]
+
+Doubles = NDArray[np.float64]
+
+MOST_HASH = 2.0**64
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which columns a rank has, and how their sums are added up.
+
+    Parameters
+    ----------
+    comm : Communicator
+    numbers : ndarray of int32
+        Of its columns among those of all ranks, increasing.
+    n_columns : int
+        Of all ranks.
+    slice_of : ndarray of int32
+        The slice of each of its columns, counted from 0 on this rank. Slices are the same whatever
+        the number of ranks if they are `fixed`; otherwise a rank's columns are one.
+    slices : int
+        How many of them the rank has.
+    fixed : bool
+    """
+
+    comm: Communicator
+    numbers: NDArray[np.int32]
+    n_columns: int
+    slice_of: NDArray[np.int32]
+    slices: int
+    fixed: bool
+
+    def total(self, parts: Doubles) -> Doubles:
+        """Add up what each of the rank's slices comes to (slices x n), over all ranks' slices."""
+        if not self.fixed:
+            sums: Doubles = np.ascontiguousarray(parts.sum(axis=0))
+            self.comm.allreduce(sums)
+            return sums
+        sums = np.empty((parts.shape[1], 1))
+        self._add_in_order(sums, [part[:, np.newaxis] for part in parts])
+        return sums[:, 0]
+
+    def total_of_columns(self, values: Doubles) -> float:
+        """Add up a value of every column."""
+        parts = np.bincount(self.slice_of, values, self.slices).astype(np.float64)
+        return float(self.total(parts[:, np.newaxis])[0])
+
+    def total_counts(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add up counts over all ranks; they are exact, in whatever order."""
+        sums = counts.astype(np.float64)
+        self.comm.allreduce(sums)
+        return sums.astype(np.int64)
+
+    def reduce(self, sums: Floats, parts: Sequence[Floats]) -> None:
+        """Add up a block of the core's over all ranks; see its `Trainer.run_epoch`."""
+        with np.errstate(all="ignore"):  # the core tells of what is not finite
+            if self.fixed:
+                self._add_in_order(sums, parts)
+            else:
+                self.comm.allreduce(sums)
+
+    def _add_in_order(self, sums: NDArray[Any], parts: Sequence[NDArray[Any]]) -> None:
+        """Fill `sums` with the sum of all ranks' parts, in the order of their slices.
+
+        Slice s is the one number ``s // size`` of rank ``s % size``. Each rank adds up some of the
+        rows, so that all together send no more than an allreduce does, if each has one slice.
+        """
+        size = self.comm.size
+        rows, width = parts[0].shape
+        share = -(-rows // size)
+        sent = np.zeros((size, len(parts), share, width), sums.dtype)
+        for rank in range(size):
+            own = slice(rank * share, min((rank + 1) * share, rows))
+            for at, part in enumerate(parts):
+                taken = part[own]
+                sent[rank, at, : len(taken)] = taken
+        received = self.comm.alltoall(sent)
+        total = received[0, 0]
+        for at in range(len(parts)):
+            for rank in range(size):
+                if at or rank:
+                    total += received[rank, at]
+        everything = self.comm.alltoall(
+            np.ascontiguousarray(np.broadcast_to(total, (size, share, width)))
+        )
+        sums[:, :width] = everything.reshape(size * share, width)[:rows]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rank's columns of the ratings, with all their rows, and what all ranks' come to.
+
+    Parameters
+    ----------
+    share : Share
+    ratings : Ratings
+        Of the rank's columns; the ids of the rows are those of all ranks, sorted.
+    matrix, columns : CSR
+        The ratings by rows and by columns of the model.
+    orientation : {"item", "user"}
+        Whose ratings are the rows.
+    """
+
+    share: Share
+    ratings: Ratings
+    matrix: CSR
+    columns: CSR
+    orientation: str
+    totals: RowTotals
+    counts: Counts
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, share: Share, ratings: Ratings, orientation: str, *, num_threads: int) -> Part:
+        """Measure all ranks' ratings."""
+        by_user = CSR(ratings.indptr, ratings.indices, ratings.values, ratings.shape)
+        by_item = transpose(by_user, num_threads)
+        matrix, columns = (by_item, by_user) if orientation == "item" else (by_user, by_item)
+        n = matrix.shape[1]
+        counts = share.total_counts(np.diff(matrix.indptr))
+        sums = share.total(
+            _core.sum_residuals(
+                *(cells_of(matrix), 0.0, np.zeros(n), share.slice_of),
+                slices=share.slices,
+                num_threads=num_threads,
+            )
+        )
+        filled = int(share.total_counts(np.array([np.count_nonzero(np.diff(columns.indptr))]))[0])
+        cells = int(counts.sum())
+        mean = share.total_of_columns(row_sums(columns)) / cells
+        ends = share.comm.allgather((ratings.min, ratings.max))
+        return cls(
+            *(share, ratings, matrix, columns, orientation),
+            RowTotals(counts, sums),
+            Counts(cells, int(np.count_nonzero(counts)), filled),
+            mean,
+            min(low for low, _ in ends),
+            max(high for _, high in ends),
+        )
+
+    def deviation(self) -> float:
+        """Return the standard deviation of all ratings."""
+        squares = np.square(self.columns.values - self.mean, dtype=np.float64)
+        total = self.share.total_of_columns(row_sums(self.columns._replace(values=squares)))
+        return float(np.sqrt(total / self.counts.cells))
+
+    def biases(self, *, row_damping: float, column_damping: float, num_threads: int) -> Biases:
+        """Fit a mean, and biases of rows and columns, as `fit_biases` does on one machine."""
+        share, mean = self.share, self.mean
+        by_row, by_column = cells_of(self.matrix), cells_of(self.columns)
+        rows, columns = (np.zeros(n) for n in self.matrix.shape)
+        filled_rows, filled_columns = self.totals.counts > 0, np.diff(self.columns.indptr) > 0
+        for _ in range(SWEEPS):
+            average = float(np.sum(rows) / self.counts.rows)
+            rows[filled_rows] -= average
+            mean += average
+            average = share.total_of_columns(columns) / self.counts.columns
+            columns[filled_columns] -= average
+            mean += average
+            columns = _core.fit_row_biases(
+                by_column, mean, rows, damping=column_damping, num_threads=num_threads
+            )
+            left = _core.sum_residuals(
+                *(by_row, mean, columns, share.slice_of),
+                slices=share.slices,
+                num_threads=num_threads,
+            )
+            rows = share.total(left) / (self.totals.counts + row_damping)
+        return Biases(mean, rows, columns)
+
+    def filled_rows(self) -> NDArray[np.int32]:
+        """Return the rows that have a rating on any rank."""
+        return np.flatnonzero(self.totals.counts).astype(np.int32)
+
+    def rounding(self) -> NDArray[np.int32]:
+        """Return where one machine would keep each column, by which it would round its state."""
+        share = self.share
+        own = np.diff(self.columns.indptr)
+        counts = np.zeros(share.n_columns, np.int64)
+        for numbers, others in share.comm.allgather((share.numbers, own)):
+            counts[numbers] = others
+        return _core.column_order(counts)[share.numbers]
+
+
+def held_out_cells(
+    ratings: Ratings, share: Share, axis: str, fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Choose ratings by a hash of seed, user and item, on whatever rank they are."""
+    own = share.numbers.astype(np.uint64)
+    mask = np.empty(ratings.nnz, np.bool_)
+    users = row_numbers(ratings.indptr)
+    for cells in blocks(ratings.nnz):
+        user, item = users[cells].astype(np.uint64), ratings.indices[cells].astype(np.uint64)
+        if axis == "user":
+            user = own[user]
+        else:
+            item = own[item]
+        mask[cells] = _hash(np.uint64(seed), user, item) < fraction * MOST_HASH
+    return mask
+
+
+def _hash(seed: np.uint64, user: NDArray[np.uint64], item: NDArray[np.uint64]) -> Doubles:
+    """Mix 64 bits of each three (Steele, Lea, Flood, OOPSLA 2014), and return them as floats."""
+    mixed = _mix(_mix(_mix(np.array([seed])) + user) + item)
+    return mixed.astype(np.float64)
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = z + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
+
+
+# What a rank is given
+
+
+@dataclass(frozen=True)
+class Given:
+    """A rank's ratings as they come, and what the ranks must tell each other of them."""
+
+    ratings: Ratings
+    numbers: NDArray[np.int32] | None
+    """Of the columns among those of all ranks, if they are known: those of shards are."""
+    n_columns: int
+    slice_of: NDArray[np.int64] | None
+    """Of all slices, if their number is fixed and the ranks need not tell."""
+
+
+def read_part(X: Any, comm: Communicator, axis: str, slices: int | None) -> Given:
+    """Read a rank's ratings, and refuse what they may not be."""
+    if slices is not None and slices % comm.size:
+        raise ValueError(
+            f"slices must be a multiple of the number of ranks, {comm.size}, but it was {slices}."
+        )
+    if isinstance(X, Shards):
+        return _read_shards(X, comm, axis, slices)
+    if not isinstance(X, Ratings):
+        raise TypeError(
+            f"X must be Shards, or the Ratings of this rank's {axis}s, with comm, but it is a "
+            f"{type(X).__name__}."
+        )
+    return Given(X, None, 0, None)
+
+
+def _read_shards(shards: Shards, comm: Communicator, axis: str, slices: int | None) -> Given:
+    """Read every ``size``-th bucket."""
+    if shards.axis != axis:
+        raise ValueError(
+            f"X must be shards of {axis}s, which are the columns of this model, but they are of "
+            f"{shards.axis}s: isthmus shard --axis {axis}, or another orientation."
+        )
+    if shards.n_buckets < comm.size:
+        raise ValueError(
+            f"X must have a bucket for each of {comm.size} ranks, but it has {shards.n_buckets}."
+        )
+    if slices is not None and slices > shards.n_buckets:
+        raise ValueError(
+            f"slices must be at most as many as buckets, {shards.n_buckets}, but it was {slices}."
+        )
+    by_user = axis == "user"
+    n_rows = shards.shape[1 if by_user else 0]
+    pieces, owned, slice_of = [], [], []
+    for number in range(comm.rank, shards.n_buckets, comm.size):
+        bucket = shards.bucket(number)
+        columns = transpose(bucket.cells, num_threads=1)
+        pieces.append((np.diff(columns.indptr), bucket.rows[columns.indices], columns.values))
+        owned.append(bucket.columns)
+        slice_of.append(np.full(len(bucket.columns), number % (slices or 1)))
+    numbers = np.concatenate(owned)
+    order = np.argsort(numbers)
+    numbers = numbers[order]
+    by_column = _joined(pieces, order, n_rows)
+    ids = (shards.user_ids, shards.item_ids)
+    own: IdArray = ids[0 if by_user else 1][numbers]
+    csr = by_column if by_user else transpose(by_column, num_threads=1)
+    ratings = Ratings(
+        csr,
+        user_ids=own if by_user else ids[0],
+        item_ids=ids[1] if by_user else own,
+    )
+    n_columns = shards.shape[0 if by_user else 1]
+    return Given(ratings, numbers, n_columns, np.concatenate(slice_of)[order] if slices else None)
+
+
+def _joined(pieces: list[Any], order: NDArray[np.int64], n_rows: int) -> CSR:
+    """Bring columns of several buckets, by columns, in one order."""
+    counts = np.concatenate([counts for counts, _, _ in pieces])
+    indptr = np.concatenate(([0], np.cumsum(counts[order])))
+    starts = np.empty(len(order), np.int64)
+    starts[order] = indptr[:-1]
+    indices, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+    done = 0
+    for counts, rows, cells in pieces:
+        own = starts[done : done + len(counts)]
+        places = np.repeat(own - (np.cumsum(counts) - counts), counts) + np.arange(len(rows))
+        indices[places], values[places] = rows, cells
+        done += len(counts)
+    return CSR(indptr, indices, values, (len(order), n_rows))
+
+
+def share_of(
+    given: Given, comm: Communicator, axis: str, slices: int | None
+) -> tuple[Share, Ratings, str | None]:
+    """Let the ranks agree on the numbers of rows and columns.
+
+    Returns
+    -------
+    Share, Ratings
+        The latter with all ranks' rows.
+    str or None
+        What is wrong with all ranks' ratings together: the same on all of them.
+    """
+    ratings, numbers, n_columns, slice_of = (
+        given.ratings,
+        given.numbers,
+        given.n_columns,
+        given.slice_of,
+    )
+    wrong = None
+    if numbers is None:
+        ratings, numbers, n_columns, wrong = _number(ratings, comm, axis)
+        if slices is not None and wrong is None:
+            slice_of, wrong = _deal(ratings, numbers, n_columns, comm, axis, slices)
+    if slice_of is None:
+        slice_of = np.zeros(len(numbers), np.int64)
+    local = (slice_of // comm.size).astype(np.int32)
+    own = 1 if slices is None else slices // comm.size
+    return Share(comm, numbers, n_columns, local, own, slices is not None), ratings, wrong
+
+
+def _number(
+    ratings: Ratings, comm: Communicator, axis: str
+) -> tuple[Ratings, NDArray[np.int32], int, str | None]:
+    """Give rows and columns numbers by the sorted ids of all ranks."""
+    column_ids, row_ids = ratings.user_ids, ratings.item_ids
+    if axis == "item":
+        column_ids, row_ids = row_ids, column_ids
+    told = comm.allgather((row_ids, column_ids))
+    if len({ids.dtype.kind for both in told for ids in both[:1]}) > 1 or (
+        len({both[1].dtype.kind for both in told}) > 1
+    ):
+        return ratings, np.zeros(0, np.int32), 0, "X must have ids of one type on all ranks."
+    rows: Any = np.unique(np.concatenate([both[0] for both in told]))
+    columns: Any = np.concatenate([both[1] for both in told])
+    every, counts = np.unique(columns, return_counts=True)
+    if len(every) < len(columns):
+        twice = every[counts > 1][0].item()
+        wrong = f"X must have each {axis} on one rank alone, but {axis} {twice!r} is on several."
+        return ratings, np.zeros(0, np.int32), 0, wrong
+    numbers = np.searchsorted(every, column_ids).astype(np.int32)
+    return _on_rows(ratings, rows, numbers, axis), np.sort(numbers), len(every), None
+
+
+def _on_rows(ratings: Ratings, rows: IdArray, numbers: NDArray[np.int32], axis: str) -> Ratings:
+    """Return the ratings with all ranks' rows, and columns in order of their numbers."""
+    order = np.argsort(numbers)
+    by_user = axis == "user"
+    users = ratings.user_ids[order] if by_user else rows
+    items = rows if by_user else ratings.item_ids[order]
+    if np.array_equal(users, ratings.user_ids) and np.array_equal(items, ratings.item_ids):
+        return ratings
+    cells_users = ratings.user_ids[row_numbers(ratings.indptr)]
+    return Ratings.from_arrays(
+        *(cells_users, ratings.item_ids[ratings.indices], ratings.values),
+        user_ids=users,
+        item_ids=items,
+    )
+
+
+def _deal(
+    ratings: Ratings,
+    numbers: NDArray[np.int32],
+    n_columns: int,
+    comm: Communicator,
+    axis: str,
+    slices: int,
+) -> tuple[NDArray[np.int64], str | None]:
+    """Deal columns to slices in order of their numbers of ratings, as `part_of` does to ranks."""
+    if slices > n_columns:
+        wrong = f"slices must be at most the number of {axis}s, {n_columns}, but it was {slices}."
+        return np.zeros(len(numbers), np.int64), wrong
+    if axis == "user":
+        own = np.diff(ratings.indptr)
+    else:
+        own = column_counts(ratings.indices, ratings.n_items)
+    counts = np.zeros(n_columns, np.int64)
+    for theirs, count in comm.allgather((numbers, own)):
+        counts[theirs] = count
+    place = np.empty(n_columns, np.int64)
+    place[np.argsort(-counts, kind="stable")] = np.arange(n_columns)
+    slice_of = place[numbers] % slices
+    if any(comm.allgather(bool((slice_of % comm.size != comm.rank).any()))):
+        return slice_of, (
+            "X must be what part_of() gives each rank, or Shards, with slices: each rank needs "
+            "whole ones."
+        )
+    return slice_of, None

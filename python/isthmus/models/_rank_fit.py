@@ -1,0 +1,413 @@
+"""AutoRec over ranks: from each one's ratings to each one's model, and to a whole one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from os import PathLike
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core
+from isthmus._util.arrays import is_finite
+from isthmus._util.checks import check_bool, check_integer
+from isthmus._util.random import seed_from
+from isthmus.data._csr import CSR, transpose
+from isthmus.data._ids import IdIndex
+from isthmus.data.ratings import Ratings
+from isthmus.distributed import Communicator, aborting, agreed
+from isthmus.exceptions import ConvergenceError
+from isthmus.models._autoencoder import Offsets, Reader, make_network
+from isthmus.models._checkpoints import Checkpoint, Progress
+from isthmus.models._parts import Part, Share, held_out_cells, read_part, share_of
+from isthmus.models._precision import precision_of
+from isthmus.models._rank_learner import BY_COLUMN, RankLearner
+from isthmus.models._rating_model import LEAST_DEVIATION, HeldOut
+from isthmus.models._tensors import MAX_WEIGHT
+from isthmus.training.loop import Callback, Epoch, as_callbacks, is_true, train
+from isthmus.training.weights import load_weights
+
+__all__ = ["fit_over_ranks", "gather"]
+
+ROWS_AT_ONCE = 1 << 16
+"""Sent to rank 0 by each of the others."""
+
+OF_EACH_RANK = ("num_threads", "verbose", "random_state")
+"""Parameters that ranks may differ in; rank 0's seed counts."""
+
+
+def fit_over_ranks(
+    model: Any,
+    X: Any,
+    comm: Communicator,
+    *,
+    slices: int | None,
+    validation: Any,
+    callbacks: Iterable[Callback],
+    checkpoint: str | PathLike[str] | None,
+    every: int,
+    resume: bool,
+) -> None:
+    """Train a model's columns of a rank together with the other ranks."""
+    progress = None
+    with agreed(comm):
+        _check(model, slices, checkpoint, every, resume, validation)
+        callbacks = as_callbacks(callbacks)
+        axis = "user" if model.orientation == "item" else "item"
+        given = read_part(X, comm, axis, slices)
+        own_seed = seed_from(model.random_state)
+        if checkpoint is not None:
+            progress = Checkpoint.newest(checkpoint)
+            if progress is not None and not resume:
+                raise ValueError(
+                    f"checkpoint must be a folder without checkpoints unless resume=True, but "
+                    f"there is {progress.folder}."
+                )
+    with aborting(comm):
+        same = {k: v for k, v in model.get_params().items() if k not in OF_EACH_RANK}
+        told = comm.allgather((own_seed, f"{same}, {slices}, {checkpoint}, {every}", progress))
+        share, ratings, wrong = share_of(given, comm, axis, slices)
+    if len({text for _, text, _ in told}) > 1:
+        wrong = "All ranks must be given the same parameters and options, but they differ."
+    if wrong is not None:
+        raise ValueError(wrong)
+    job = _Job(model, share, axis, told[0][0], told[0][2])
+    _warn_of_binding(model, comm)
+    with aborting(comm):
+        part, held_out, wrong = job.split(ratings, validation)
+    if wrong is not None:
+        raise ValueError(wrong)
+    with aborting(comm):
+        job.fit(part, ratings, held_out, callbacks, checkpoint, every)
+
+
+def _check(
+    model: Any, slices: Any, checkpoint: Any, every: Any, resume: Any, validation: Any
+) -> None:
+    model._check_parameters()
+    for name, needed in (("optimizer", "any but lbfgs"), ("pretraining_epochs", "0")):
+        value = getattr(model, name)
+        if value == "lbfgs" or (name == "pretraining_epochs" and value):
+            raise ValueError(f"{name} must be {needed} with comm, but it was {value!r}.")
+    if slices is not None:
+        check_integer("slices", slices, low=1)
+    check_integer("every", every, low=1)
+    check_bool("resume", resume)
+    if resume and checkpoint is None:
+        raise ValueError("resume must come with checkpoint, which says from where.")
+    if validation is not None and not isinstance(validation, Ratings):
+        raise TypeError(
+            f"validation must be Ratings, the same on all ranks, with comm, but it is a "
+            f"{type(validation).__name__}."
+        )
+    if model.patience is not None and validation is None and model.validation_fraction is None:
+        raise ValueError(
+            "patience needs validation data: pass validation=... to fit, or set "
+            "validation_fraction."
+        )
+
+
+class _Job:
+    """One rank's part of training a model."""
+
+    def __init__(
+        self, model: Any, share: Share, axis: str, seed: int, progress: Progress | None
+    ) -> None:
+        self._model = model
+        self._share = share
+        self._comm = share.comm
+        self._axis = axis
+        self._progress = progress
+        self._seed = seed if progress is None else progress.seed
+        drawn = isinstance(model.random_state, np.random.Generator | None)
+        self._given_seed = self._seed if drawn else seed
+
+    def split(
+        self, ratings: Ratings, validation: Ratings | None
+    ) -> tuple[Part | None, HeldOut | None, str | None]:
+        """Hold ratings out, and measure the others; last is what is wrong on all ranks."""
+        model, share = self._model, self._share
+        held_out, wrong = None, None
+        known = ratings
+        if validation is not None:
+            held_out = _cells_of(validation, ratings)
+            n = share.total_counts(np.array([len(held_out.values)]))[0]
+            if n != validation.nnz:
+                wrong = (
+                    f"validation must have users and items of X alone, but {validation.nnz - n:,} "
+                    f"of its {validation.nnz:,} ratings are of others."
+                )
+        elif model.validation_fraction is not None:
+            mask = held_out_cells(ratings, share, self._axis, model.validation_fraction, self._seed)
+            held_out = _cells_under(ratings, mask)
+            n_out, n = share.total_counts(np.array([mask.sum(), ratings.nnz]))
+            if not 0 < n_out < n:
+                wrong = "validation_fraction must leave ratings in both parts, but it does not."
+            else:
+                known = ratings.select(~mask)
+        if wrong is not None:
+            return None, None, wrong
+        threads = model._num_threads()
+        return Part.of(share, known, model.orientation, num_threads=threads), held_out, None
+
+    def fit(
+        self,
+        part: Part | None,
+        everything: Ratings,
+        held_out: HeldOut | None,
+        callbacks: list[Callback],
+        folder: str | PathLike[str] | None,
+        every: int,
+    ) -> None:
+        assert part is not None
+        model, comm = self._model, self._comm
+        saved = None
+        if folder is not None:
+            saved = Checkpoint(folder, comm, self._what(part))
+            if self._progress is not None:
+                saved.check(self._progress)
+        model._forget()
+        model._seed = self._seed
+        model._structure = model._current_structure()
+        model.history_ = []
+        model._receipt = None
+        self._remember(part)
+        learner = self._learner(part)
+        if self._progress is not None:
+            learner.go_on(self._progress.files(comm.rank, comm.size), self._progress.step)
+            model.history_ = self._progress.history
+
+        def after(epoch: Epoch) -> bool:
+            if saved is not None and (epoch.index + 1) % every == 0:
+                saved.save(
+                    learner.state(), seed=self._seed, step=learner.step, history=model.history_
+                )
+            # every callback is called, on every rank
+            stops = [is_true(callback(epoch)) for callback in callbacks]
+            return any(comm.allgather(any(stops)))
+
+        try:
+            train(
+                learner,
+                validate=dict if held_out is None else lambda: self._measure(learner, held_out),
+                course=range(len(model.history_), model.epochs),
+                ratings=part.counts.cells,
+                patience=model.patience,
+                callbacks=[after],
+                verbose=model.verbose and comm.rank == 0,
+                history=model.history_,
+                resumed=list(model.history_),
+            )
+            with np.errstate(over="ignore", invalid="ignore"):
+                model._finish(learner)
+            self._check_finite()
+        except _core.Diverged as error:
+            model._forget()
+            raise ConvergenceError(f"{error}. {model._remedy()}") from None
+        model._see(everything)
+        model._rank_columns = None if comm.size == 1 else self._share.numbers
+        model._fitted = True
+
+    def _what(self, part: Part) -> dict[str, Any]:
+        """Return what must be alike to go on from a checkpoint."""
+        structure = self._model._current_structure()
+        precision = precision_of(structure.precision, structure.optimizer)
+        rows = hashlib.blake2b(part.totals.counts.astype("<i8").tobytes(), digest_size=16)
+        own = {k: v for k, v in vars(structure).items() if k not in OF_EACH_RANK}
+        return {
+            **own,
+            "precision": precision,
+            # halves lie in another order in another core's rows
+            "instruction set": _core.build_info()["isa"] if precision == "bfloat16" else "any",
+            "random_state": self._given_seed,
+            "slices": self._share.slices * self._comm.size if self._share.fixed else None,
+            "columns": self._share.n_columns,
+            "ratings of the rows": rows.hexdigest(),
+        }
+
+    def _remember(self, part: Part) -> None:
+        model, rows = self._model, part.orientation
+        model._remember(part.ratings)
+        model._range = (part.low, part.high)
+        setattr(model, f"_{rows}s_trained", part.totals.counts > 0)
+
+    def _learner(self, part: Part) -> RankLearner:
+        model, share = self._model, self._share
+
+        def deviation() -> float:
+            found = part.deviation()
+            return found if found > LEAST_DEVIATION else 1.0
+
+        reader = Reader.measured(
+            *(model._structure, part.totals.counts, part.mean, (part.low, part.high)), deviation
+        )
+        model._set_up(reader, share.n_columns, share.numbers)
+        model._mean = part.mean
+        threads = model._num_threads()
+        return RankLearner(model._network, reader, part, seed=self._seed, num_threads=threads)
+
+    def _measure(self, learner: RankLearner, held_out: HeldOut) -> dict[str, float]:
+        """Return the error on all ranks' held-out ratings."""
+        model, share = self._model, self._share
+        vectors = learner.reader.vectors(*learner.arrays(), learner.offsets)
+        scores = vectors.scorer().score_pairs(
+            held_out.users.astype(np.int32),
+            held_out.items.astype(np.int32),
+            num_threads=model._num_threads(),
+        )
+        predicted = model._finish_predictions(scores, held_out.users, held_out.items)
+        with np.errstate(all="ignore"):
+            squares = np.square(held_out.values - predicted, dtype=np.float64)
+            if not is_finite(scores):
+                squares[:1] = np.nan
+        columns = held_out.users if self._axis == "user" else held_out.items
+        n = int(share.total_counts(np.array([len(squares)]))[0])
+        total = share.total_of_columns(
+            np.bincount(columns, weights=squares, minlength=len(share.numbers)).astype(np.float64)
+        )
+        if not np.isfinite(total):
+            raise _core.Diverged(
+                f"training diverged in epoch {len(model.history_) + 1}: a prediction is no longer "
+                f"finite"
+            )
+        return {"rmse": float(np.sqrt(total / n))}
+
+    def _check_finite(self) -> None:
+        tensors = self._model._trained.tensors().values()
+        bad = any(a.dtype.kind == "f" and not is_finite(a, limit=MAX_WEIGHT) for a in tensors)
+        if any(self._comm.allgather(bad)):
+            raise _core.Diverged(
+                f"training diverged in epoch {len(self._model.history_)}: a weight is beyond "
+                f"{MAX_WEIGHT:g}, or not a number"
+            )
+
+
+def _warn_of_binding(model: Any, comm: Communicator) -> None:
+    """Tell of ranks that are bound to a core each, as Open MPI binds two of them."""
+    bound = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1
+    if model.num_threads == 0 and bound and comm.rank == 0 and comm.size < (os.cpu_count() or 1):
+        warnings.warn(
+            "num_threads=0 means 1 here, as this process is bound to one CPU of "
+            f"{os.cpu_count()}; with Open MPI, mpiexec --bind-to none lifts that.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _cells_under(ratings: Ratings, mask: NDArray[np.bool_]) -> HeldOut:
+    at = np.flatnonzero(mask)
+    users = np.searchsorted(ratings.indptr, at, side="right") - 1
+    return HeldOut(users, ratings.indices[at].astype(np.int64), ratings.values[at])
+
+
+def _cells_of(validation: Ratings, ratings: Ratings) -> HeldOut:
+    """Return the ratings to validate on that are of a rank's columns."""
+    users = ratings._users.find(validation.user_ids, "users of validation")
+    items = ratings._items.find(validation.item_ids, "items of validation")
+    rows = np.repeat(users, np.diff(validation.indptr))
+    columns = items[validation.indices]
+    own = (rows >= 0) & (columns >= 0)
+    return HeldOut(rows[own], columns[own], validation.values[own])
+
+
+# From all ranks' columns to one model
+
+
+def gather(model: Any, comm: Communicator) -> Any:
+    """Make a whole model of all ranks' columns, on rank 0."""
+    with agreed(comm):
+        model._check_fitted()
+    if comm.size == 1:
+        return model
+    with agreed(comm):
+        if model._rank_columns is None:
+            raise ValueError("gather must be called on a model that was fitted with this comm.")
+    with aborting(comm):
+        return _gather(model, comm)
+
+
+def _gather(model: Any, comm: Communicator) -> Any:
+    trained, numbers = model._trained, model._rank_columns
+    by_item = model._structure.orientation == "item"
+    sizes = comm.allgather(len(numbers))
+    send = _Sender(comm, numbers, sum(sizes), max(sizes))
+    own = trained.network.weights()
+    tensors = {
+        name: send.columns(own[name], axis) if (axis := BY_COLUMN.get(name)) is not None else a
+        for name, a in own.items()
+    }
+    offset = trained.offsets.column
+    column_offset = None if offset is None else send.columns(offset)
+    ids = send.columns(model._users.ids if by_item else model._items.ids)
+    known = send.columns(model._users_trained if by_item else model._items_trained)
+    seen = model._seen
+    if not by_item:
+        seen = transpose(seen._replace(values=np.zeros(len(seen.indices), np.float32)), 1)
+    seen = send.rows(seen)
+    if comm.rank > 0:
+        return None
+    whole = type(model)(**model.get_params())
+    whole.__dict__.update({k: v for k, v in model.__dict__.items() if not k.startswith("_known")})
+    structure: SimpleNamespace = model._structure
+    network = make_network(len(ids), structure, seed=0, num_threads=model._num_threads())
+    load_weights(network.weights(), tensors)
+    offsets = Offsets(trained.offsets.row, column_offset)
+    whole._keep(replace(trained, network=network, offsets=offsets))
+    index = IdIndex(ids, "user" if by_item else "item")
+    if by_item:
+        whole._users, whole._users_trained = index, known
+    else:
+        whole._items, whole._items_trained = index, known
+        values = np.zeros(len(seen.indices), np.float32)
+        seen = transpose(seen._replace(values=values), model._num_threads())
+    whole._seen = seen._replace(values=np.empty(0, np.float32))
+    whole._rank_columns = None
+    return whole
+
+
+class _Sender:
+    """Brings what ranks have of columns to rank 0, some at a time."""
+
+    def __init__(
+        self, comm: Communicator, numbers: NDArray[np.int32], total: int, most: int
+    ) -> None:
+        self._comm = comm
+        self._numbers = numbers
+        self._total = total
+        self._slices = [slice(at, at + ROWS_AT_ONCE) for at in range(0, most, ROWS_AT_ONCE)]
+
+    def columns(self, array: NDArray[Any], axis: int = 0) -> Any:
+        """Return all ranks' columns of a tensor, in order, on rank 0; elsewhere nothing."""
+        dtype = np.result_type(*self._comm.allgather(array.dtype))
+        own = np.moveaxis(array, axis, 0)
+        whole = None
+        if self._comm.rank == 0:
+            whole = np.empty((self._total, *own.shape[1:]), dtype)
+        for at in self._slices:
+            pieces = self._comm.gather((self._numbers[at], np.ascontiguousarray(own[at])))
+            for numbers, piece in pieces or ():
+                whole[numbers] = piece  # type: ignore[index]
+        return None if whole is None else np.moveaxis(whole, 0, axis)
+
+    def rows(self, pattern: CSR) -> CSR:
+        """Return the pattern of all ranks' columns, which are rows here."""
+        counts = self.columns(np.diff(pattern.indptr))
+        whole = pattern
+        if counts is not None:
+            indptr = np.concatenate(([0], np.cumsum(counts)))
+            shape = (self._total, pattern.shape[1])
+            whole = CSR(indptr, np.empty(indptr[-1], np.int32), np.empty(0, np.float32), shape)
+        for at in self._slices:
+            ends = pattern.indptr[: len(self._numbers) + 1][at.start : at.stop + 1]
+            own = slice(ends[0], ends[-1]) if len(ends) else slice(0, 0)
+            pieces = self._comm.gather((self._numbers[at], np.diff(ends), pattern.indices[own]))
+            for numbers, lengths, indices in pieces or ():
+                starts = whole.indptr[numbers] - (np.cumsum(lengths) - lengths)
+                whole.indices[np.repeat(starts, lengths) + np.arange(len(indices))] = indices
+        return whole
