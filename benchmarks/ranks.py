@@ -122,7 +122,7 @@ def run(size: int, config: dict[str, Any]) -> dict[str, Any]:
     if config["engine"] == "mpi":
         command = ["mpiexec", "-n", str(size), *command]
     elif config["engine"] == "torch":
-        torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(size)]
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
         command = [sys.executable, *torchrun, *command[1:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -450,7 +450,8 @@ def launcher(engine, size):
         return [mpiexec, *more, "-n", str(size), sys.executable]
     if find_spec("torch") is None:
         pytest.skip("there is no torch")
-    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(size)]
+    torchrun = ["-m", "torch.distributed.run", "--standalone"]  # on a free port
+    return [sys.executable, *torchrun, "--nproc-per-node", str(size)]
 
 
 @pytest.fixture(scope="module")

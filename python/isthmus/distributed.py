@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -154,6 +155,7 @@ class TorchCommunicator:
             raise ImportError("TorchCommunicator needs torch: pip install torch") from error
         if not distributed.is_initialized():
             distributed.init_process_group("gloo")
+            atexit.register(_leave_group, distributed)  # whose threads would end the process badly
         self._torch, self._distributed, self._group = torch, distributed, group
         self.rank: int = distributed.get_rank(group)
         self.size: int = distributed.get_world_size(group)
@@ -165,8 +167,8 @@ class TorchCommunicator:
     def alltoall(self, array: NDArray[Any]) -> NDArray[Any]:
         """Send ``array[r]`` to rank r, and return what came from each."""
         received = np.empty_like(array)
-        both = (self._torch.from_numpy(each) for each in (received, array))
-        self._distributed.all_to_all_single(*both, group=self._group)
+        to, of = self._torch.from_numpy(received), self._torch.from_numpy(array)
+        self._distributed.all_to_all_single(to, of, group=self._group)
         return received
 
     def allgather(self, value: Any) -> list[Any]:
@@ -189,7 +191,12 @@ class TorchCommunicator:
         """Print the message and leave the group, on which the others' calls fail."""
         print(message, file=sys.stderr, flush=True)
         if self._group is None:
-            self._distributed.destroy_process_group()
+            _leave_group(self._distributed)
+
+
+def _leave_group(distributed: Any) -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 class _Shared:

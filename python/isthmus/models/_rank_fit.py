@@ -350,6 +350,7 @@ def _gather(model: Any, comm: Communicator) -> Any:
     if not by_item:
         seen = transpose(seen._replace(values=np.zeros(len(seen.indices), np.float32)), 1)
     seen = send.rows(seen)
+    comm.barrier()  # nobody leaves before all has come
     if comm.rank > 0:
         return None
     whole = type(model)(**model.get_params())
