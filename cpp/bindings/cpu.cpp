@@ -30,11 +30,16 @@ bool supports_avx512() {
 // With the products of bfloat16.
 bool supports_avx512bf16() { return supports_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
+// Whether training in bfloat16 takes less time than in float32. AMD's processors start two products
+// of bfloat16 a cycle; on an Intel Xeon, which starts one, it takes up to 1.3 times as long.
+bool gains_by_bfloat16() { return __builtin_cpu_is("amd"); }
+
 #else
 
 bool supports_avx2() { return false; }
 bool supports_avx512() { return false; }
 bool supports_avx512bf16() { return false; }
+bool gains_by_bfloat16() { return false; }
 
 #endif
 
@@ -42,8 +47,9 @@ py::tuple supported() {
     py::list names;
     names.append("baseline");
     if (supports_avx2()) names.append("avx2");
+    if (supports_avx512bf16() && !gains_by_bfloat16()) names.append("avx512bf16");
     if (supports_avx512()) names.append("avx512");
-    if (supports_avx512bf16()) names.append("avx512bf16");
+    if (supports_avx512bf16() && gains_by_bfloat16()) names.append("avx512bf16");
     return py::tuple(names);
 }
 

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from isthmus._core import _cpu
 
-_NAMES = ("baseline", "avx2", "avx512", "avx512bf16")  # slowest first
+_NAMES = ("baseline", "avx2", "avx512", "avx512bf16")
 
 
 def _built() -> tuple[str, ...]:
@@ -21,8 +21,8 @@ def _built() -> tuple[str, ...]:
 
 def available() -> tuple[str, ...]:
     """Return the instruction sets that are built and that this CPU supports, slowest first."""
-    supported = _cpu.supported()
-    return tuple(isa for isa in _built() if isa in supported)
+    built = _built()
+    return tuple(isa for isa in _cpu.supported() if isa in built)
 
 
 def load_core(isa: str) -> ModuleType:

@@ -137,9 +137,9 @@ class AutoRec(RatingModel):
     precision : {"auto", "float32", "bfloat16"}, default "auto"
         What training reads and multiplies: weights, codes and errors as they are, or rounded to
         bfloat16. Either way weights are kept, and sums added up, in float32; with "bfloat16" the
-        optimizer's state is in 16 bits too, rounded at random. "auto" is "bfloat16" where the
-        processor multiplies it (AVX-512 BF16), but "float32" with ``optimizer="lbfgs"`` or
-        "rprop", which need it.
+        optimizer's state is in 16 bits too, rounded at random. "auto" is "bfloat16" with the
+        core for AVX-512 BF16, the default on AMD's processors that have it, but "float32" with
+        ``optimizer="lbfgs"`` or "rprop", which need it.
     default_rating : float, optional
         What `predict` gives where the user or the item had no rating in training (the paper: 3);
         `recommend` ranks by the model alone. By default,

@@ -248,7 +248,7 @@ class MultDAE(_Multinomial):
     precision : {"auto", "float32", "bfloat16"}, default "auto"
         Of what the products of dense layers, all but the sparse first one, multiply: nearly all of
         an epoch. Weights, sums and the optimizer's state are in float32 either way. "auto" is
-        "bfloat16" where the processor multiplies it (AVX-512 BF16).
+        "bfloat16" with the core for AVX-512 BF16, the default on AMD's processors that have it.
     validation_fraction : float, optional
         Share of each user's cells that `fit` holds out as validation data, where it is given none.
     validation_metric : str, default "ndcg@10"
@@ -393,7 +393,7 @@ class MultVAE(_Multinomial):
     precision : {"auto", "float32", "bfloat16"}, default "auto"
         Of what the products of dense layers, all but the sparse first one, multiply: nearly all of
         an epoch. Weights, sums and the optimizer's state are in float32 either way. "auto" is
-        "bfloat16" where the processor multiplies it (AVX-512 BF16).
+        "bfloat16" with the core for AVX-512 BF16, the default on AMD's processors that have it.
     validation_fraction : float, optional
         Share of each user's cells that `fit` holds out as validation data, where it is given none.
     validation_metric : str, default "ndcg@10"
