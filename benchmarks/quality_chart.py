@@ -205,7 +205,7 @@ def main() -> None:
         ],
     )
     draw(args.chart, panels)
-    write_results("quality_chart", {"arguments": vars(args), "panels": panels})
+    write_results("quality_chart", {"threads": args.threads, "panels": panels})
 
 
 if __name__ == "__main__":
