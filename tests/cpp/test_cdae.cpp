@@ -107,7 +107,7 @@ void a_step_follows_the_gradient_of_the_loss() {
     plain.corruption = 0.0f;
     const float rate = 0.1f;
     CdaeTrainer trainer(model, plain);
-    const CdaeResult result = trainer.run_epoch(data.view(), 0, rate, {});
+    const CdaeResult result = trainer.run_epoch(data.pattern(), 0, rate, {});
 
     Doubles new_w = w, new_v = v, new_out = out;
     Doubles new_bias(1, units), new_out_bias(1, items);
@@ -175,7 +175,7 @@ Run run(bool tied, OptimizerKind optimizer, int num_threads) {
     Run result{Cdae({60, 500, 20, Activation::tanh, !tied, tied}, 3, num_threads), {}, {60, 20}};
     CdaeTrainer trainer(result.model, options(optimizer, num_threads));
     for (index_t epoch = 0; epoch < 3; ++epoch) {
-        result.losses.push_back(trainer.run_epoch(positives().view(), epoch, 0.01f, {}).loss);
+        result.losses.push_back(trainer.run_epoch(positives().pattern(), epoch, 0.01f, {}).loss);
     }
     encode_cdae(result.model, positives().view(), true, num_threads, result.codes.view());
     return result;
@@ -211,9 +211,9 @@ void users_move_on_in_batches_that_they_are_not_in() {
         CdaeOptions momentum = options(OptimizerKind::momentum, 3);
         momentum.regularization = 0.0f;
         CdaeTrainer trainer(model, momentum);
-        trainer.run_epoch(positives().view(), 0, 0.01f, {});
+        trainer.run_epoch(positives().pattern(), 0, 0.01f, {});
         const Matrix before = model.users.copy();
-        CHECK_THROWS(trainer.run_epoch(positives().view(), 1, second_rate, stop),
+        CHECK_THROWS(trainer.run_epoch(positives().pattern(), 1, second_rate, stop),
                      std::runtime_error);
         index_t moved = 0;
         for (index_t u = 0; u < 60; ++u) {
@@ -244,16 +244,16 @@ void training_can_be_stopped_and_diverges_with_an_error() {
     const auto stop = [](index_t done) {
         if (done > 0) throw std::runtime_error("stop");
     };
-    CHECK_THROWS(trainer.run_epoch(positives().view(), 0, 0.01f, stop), std::runtime_error);
+    CHECK_THROWS(trainer.run_epoch(positives().pattern(), 0, 0.01f, stop), std::runtime_error);
     trainer.keep_best();
     const Matrix kept = model.decoder.copy();
-    CHECK(std::isfinite(trainer.run_epoch(positives().view(), 1, 0.01f, {}).loss));
+    CHECK(std::isfinite(trainer.run_epoch(positives().pattern(), 1, 0.01f, {}).loss));
     CHECK(!same_bits(kept, model.decoder));
     trainer.restore_best();
     CHECK(same_bits(kept, model.decoder));
     const auto ruin = [&] {
         for (index_t epoch = 2; epoch < 6; ++epoch) {
-            trainer.run_epoch(positives().view(), epoch, 1e30f, {});
+            trainer.run_epoch(positives().pattern(), epoch, 1e30f, {});
         }
     };
     CHECK_THROWS(ruin(), isthmus::Diverged);

@@ -44,17 +44,15 @@ void words_of_many_rows_are_those_of_the_transposed_matrix() {
     std::vector<std::int32_t> rows(37);
     std::iota(rows.begin(), rows.end(), 3);
     rows.back() = 2147483000;
-    for (const std::uint32_t shift : {0u, 600u}) {
-        std::vector<std::uint32_t> words(rows.size() + 1, 42);
-        draw.words_of_rows(rows.data(), 37, 5, words.data(), shift);
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-            const std::int32_t position = 5;
-            std::uint32_t word = 0;
-            draw.words(static_cast<std::uint32_t>(rows[i]) + shift, &position, 1, &word);
-            CHECK_EQUAL(words[i], word);
-        }
-        CHECK_EQUAL(words.back(), 42u);
+    std::vector<std::uint32_t> words(rows.size() + 1, 42);
+    draw.words_of_rows(rows.data(), 37, 5, words.data());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const std::int32_t position = 5;
+        std::uint32_t word = 0;
+        draw.words(static_cast<std::uint32_t>(rows[i]), &position, 1, &word);
+        CHECK_EQUAL(words[i], word);
     }
+    CHECK_EQUAL(words.back(), 42u);
 }
 
 void all_words_at_many_positions_are_theirs() {

@@ -121,7 +121,7 @@ public:
 
     // Codes of every row, uncorrupted, by the model as it stands.
     void encode_matrix(const CsrView& matrix, const RowTransform& transform, MatrixView codes,
-                       const Reduction& reduce);
+                       const Reduction& reduce = {});
 
     const PhaseSeconds& phases() const { return phases_; }
 

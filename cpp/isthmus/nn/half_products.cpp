@@ -100,7 +100,7 @@ void PackedPanels::pack_transposed(ConstMatrixView m) {
     alignas(64) std::uint32_t rows[4][kLanes];
     // columns up to a whole line are 0, and others are not read
     for (index_t r = 0; r < round_up(m.rows, kLineFloats); r += 4) {
-        for (index_t p = 0; p < m.width(); p += kPairHalves) {
+        for (index_t p = 0; p < 2 * pairs_; p += kPairHalves) {
             const index_t width = std::min(kPairHalves, m.width() - p);
             for (index_t i = 0; i < 4; ++i) {
                 if (r + i < m.rows) {
