@@ -20,7 +20,7 @@ from isthmus.data.ratings import InFiles, Ratings, as_ratings, mapped
 from isthmus.data.splits import split_off
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._cell_weights import aligned_weights, weights_among
-from isthmus.models._receipts import recorded, went_on
+from isthmus.models._receipts import Receipt, recorded, went_on
 from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
 from isthmus.models._updating import new_items, new_users
 from isthmus.models.base import Recommender
@@ -96,9 +96,9 @@ class EpochModel(Recommender, abstract=True):
         self._seed = seed
         self._structure = self._current_structure()
         self.history_ = []
-        with recorded(self, ratings, validation, seed, given):
+        with recorded(self, ratings, validation, seed, given) as receipt:
             self._initialize(part, **data, **counted)
-            self._train(ratings, part, range(epochs), held_out, callbacks, counted)
+            self._train(ratings, part, range(epochs), held_out, callbacks, counted, receipt)
         return self
 
     def partial_fit(
@@ -228,8 +228,12 @@ class EpochModel(Recommender, abstract=True):
         held_out: Any,
         callbacks: Sequence[Callback],
         counted: dict[str, Any],
+        receipt: Callable[[], Receipt] | None = None,
     ) -> Self:
-        """Train on a part of the ratings; what prediction needs is taken however it ends."""
+        """Train on a part of the ratings; what prediction needs is taken however it ends.
+
+        `receipt` is that of a snapshot; by default the model's, once training goes on.
+        """
         before = dict(self.__dict__)
         learner = None
         try:
@@ -239,7 +243,7 @@ class EpochModel(Recommender, abstract=True):
                 learner = self._learner(part, **counted)
                 self._receipt = went_on(self, "partial_fit")["_receipt"]
                 self._fitted = False  # callbacks would see weights and codes that do not match
-                self._copy_now = partial(self._as_it_stands, learner, ratings)
+                self._copy_now = partial(self._as_it_stands, learner, ratings, receipt)
             train(
                 learner,
                 validate=dict if held_out is None else partial(self._validate, learner, held_out),
@@ -303,10 +307,14 @@ class EpochModel(Recommender, abstract=True):
         self._check_fitted()
         return copy.deepcopy(self)
 
-    def _as_it_stands(self, learner: Learner, ratings: Ratings) -> Self:
+    def _as_it_stands(
+        self, learner: Learner, ratings: Ratings, receipt: Callable[[], Receipt] | None
+    ) -> Self:
         """Return a copy that is fitted, in the midst of training."""
         shown = object.__new__(type(self))
         shown.__dict__.update(self.__dict__, _copy_now=None)
+        if receipt is not None:
+            shown._receipt = receipt()
         shown._show(learner)
         shown._see(ratings)
         try:
