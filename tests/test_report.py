@@ -210,6 +210,22 @@ def test_says_why_there_are_no_reasons(parts, tmp_path):
     assert "There are no reasons: new users can be folded into an AutoRec" in page.text
 
 
+def test_gives_reasons_of_models_with_weights(parts, tmp_path):
+    train, test = parts
+    model = EASE(regularization=5.0, weights="values").fit(train)
+    page = page_of(model, tmp_path / "a", test, train=train)
+    assert "no reasons" not in page.text
+    assert "Reasons need" in page_of(model, tmp_path / "b", test).text
+
+
+def test_shows_that_there_were_weights(parts, tmp_path):
+    train, test = parts
+    model = AutoRec(hidden_units=(3,), epochs=1, random_state=0).fit(train, weights=train)
+    page = page_of(model, tmp_path / "a", test)
+    assert "weights' fingerprint" in page.text
+    assert model.receipt_.weights in page.text
+
+
 def test_takes_sparse_matrices(ranked, parts, tmp_path):
     train, test = parts
     write_report(ranked, tmp_path / "a", test=test, train=train)

@@ -75,6 +75,11 @@ class Recommender(Estimator):
         if not abstract:
             Recommender._models[cls.__name__] = cls
 
+    @property
+    def _reads_values(self) -> bool:
+        """Whether scores depend on the values of a user's cells, which the model does not keep."""
+        return self._rates or getattr(self, "weights", None) is not None
+
     # What training leaves behind
 
     _fitted = False
