@@ -47,6 +47,7 @@ __all__ = [
     "read_prepared",
     "read_titles",
     "reading_options",
+    "refuse_ones",
     "with_ids_like",
 ]
 
@@ -136,6 +137,15 @@ def read_prepared(
         else:
             ratings = read_ratings(path, **reading)
     return prepared(ratings, **preparing)
+
+
+def refuse_ones(reading: dict[str, Any], preparing: dict[str, Any], weighted: str) -> None:
+    """Refuse options that make all values 1 beside what takes them for weights."""
+    for name, given in (("implicit", reading), ("threshold", preparing)):
+        if given.get(name):
+            raise typer.BadParameter(
+                f"{weighted} must not come with --{name}, which makes all values 1."
+            )
 
 
 def load(path: Path, num_threads: int | None, *, mmap: bool = False) -> Recommender:

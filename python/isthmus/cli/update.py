@@ -13,6 +13,7 @@ from isthmus.cli._data import (
     preparing_options,
     read_prepared,
     reading_options,
+    refuse_ones,
     with_ids_like,
 )
 from isthmus.cli._options import command_with
@@ -60,7 +61,10 @@ def update(
     """
     check_output(output, ratings)
     known = load(model, num_threads)
-    read = read_prepared(ratings, *context.obj)
+    weighted = known._reads_values and not known._rates
+    if weighted:
+        refuse_ones(*context.obj, "A model with weights")
+    read = read_prepared(ratings, *context.obj, counts=weighted)
     now = with_ids_like(read, known.user_ids_, known.item_ids_)
     print(f"{ratings}: {describe(now)}", flush=True)
     before = len(known.user_ids_), len(known.item_ids_)
