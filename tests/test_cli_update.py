@@ -56,6 +56,9 @@ def test_values_stay_the_weights_that_they_were(run, tmp_path):
     code, _, err = run("update", file, tmp_path / "plays.csv", "--output", file)
     assert (code, err) == (0, "")  # also no warning that these look like counts
     np.testing.assert_allclose(Recommender.load(file).item_weights_, model.item_weights_, atol=1e-5)
+    code, out, err = run("verify", file, tmp_path / "plays.csv")
+    assert (code, err) == (0, "")
+    assert "gave the same bits" in out
     for option in (["--implicit"], ["--threshold", "2"]):
         code, _, err = run("update", file, tmp_path / "plays.csv", "--output", file, *option)
         assert code == 2

@@ -42,6 +42,7 @@ __all__ = [
     "preparing_options",
     "read_choice",
     "read_content",
+    "read_for",
     "read_id_file",
     "read_pairs",
     "read_prepared",
@@ -137,6 +138,14 @@ def read_prepared(
         else:
             ratings = read_ratings(path, **reading)
     return prepared(ratings, **preparing)
+
+
+def read_for(
+    model: Recommender, path: Path, reading: dict[str, Any], preparing: dict[str, Any]
+) -> Ratings:
+    """Read ratings as `read_prepared` does, with ids like a model's."""
+    read = read_prepared(path, reading, preparing, counts=model._weighs_values)
+    return with_ids_like(read, model.user_ids_, model.item_ids_)
 
 
 def refuse_ones(reading: dict[str, Any], preparing: dict[str, Any], weighted: str) -> None:
