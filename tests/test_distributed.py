@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from isthmus import AutoRec, Ratings, shard, synthetic_ratings, train_test_split, write_ratings
+from isthmus import (
+    AutoRec,
+    Ratings,
+    shard,
+    synthetic_ratings,
+    train_test_split,
+    verify,
+    write_ratings,
+)
 from isthmus.data.shards import Shards
 from isthmus.distributed import Communicator, ThreadCommunicator, part_of, run_in_threads
 from isthmus.exceptions import ConvergenceError
@@ -324,6 +332,13 @@ def test_a_refused_fit_leaves_a_part_what_it_was():
         parts[0].set_params(validation_fraction=None).save("part.safetensors")
     parts[0].fit(RATINGS)
     assert_same_bits(parts[0], AutoRec(**QUICK).fit(RATINGS))
+
+
+def test_a_model_of_ranks_has_no_receipt_and_is_told_of(tmp_path):
+    whole, _ = over_ranks(2)
+    assert whole.receipt_ is None
+    whole.save(tmp_path / "m")
+    assert "no receipt, as after training over ranks" in str(verify(tmp_path / "m", RATINGS))
 
 
 def test_a_callback_of_ranks_has_no_snapshot():
