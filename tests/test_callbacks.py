@@ -74,6 +74,14 @@ def test_a_snapshot_of_training_with_weights_refuses_an_update_without(parts):
         shots[0].update(parts[1])
 
 
+def test_partial_fit_with_weights_refuses_an_update_without(parts):
+    model = AutoRec(hidden_units=(3,), epochs=1, random_state=0).fit(parts[1])
+    model.partial_fit(parts[1], weights=parts[1]).partial_fit(parts[1])
+    assert model.receipt_.steps == ("fit", "partial_fit")
+    with pytest.raises(ValueError, match="was trained with weights"):
+        model.update(parts[1])
+
+
 def test_a_snapshot_during_an_update_is_of_the_new_model(parts):
     model = BiasedMF(factors=3, epochs=4, random_state=0).fit(parts[1])
     shots, users = [], []

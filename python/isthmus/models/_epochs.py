@@ -98,7 +98,8 @@ class EpochModel(Recommender, abstract=True):
         self.history_ = []
         with recorded(self, ratings, validation, seed, given) as receipt:
             self._initialize(part, **data, **counted)
-            self._train(ratings, part, range(epochs), held_out, callbacks, counted, receipt)
+            course = range(epochs)
+            self._train(ratings, part, course, held_out, callbacks, counted, receipt=receipt)
         return self
 
     def partial_fit(
@@ -152,7 +153,7 @@ class EpochModel(Recommender, abstract=True):
         counted = _weights_of(part, given)
         first = len(self.history_)
         course = range(first, first + epochs)
-        return self._train(ratings, part, course, held_out, callbacks, counted)
+        return self._train(ratings, part, course, held_out, callbacks, counted, weights=given)
 
     def _check_files(self, X: Any, validation: Any) -> None:
         """Refuse to hold out a part of ratings in files, which both parts would be copied from."""
@@ -228,11 +229,13 @@ class EpochModel(Recommender, abstract=True):
         held_out: Any,
         callbacks: Sequence[Callback],
         counted: dict[str, Any],
+        *,
         receipt: Callable[[], Receipt] | None = None,
+        weights: Ratings | None = None,
     ) -> Self:
         """Train on a part of the ratings; what prediction needs is taken however it ends.
 
-        `receipt` is that of a snapshot; by default the model's, once training goes on.
+        `receipt` is that of a snapshot; by default the model's, which names the `weights`.
         """
         before = dict(self.__dict__)
         learner = None
@@ -241,7 +244,7 @@ class EpochModel(Recommender, abstract=True):
                 self._structure = self._next_structure()
                 self._remember(part)
                 learner = self._learner(part, **counted)
-                self._receipt = went_on(self, "partial_fit")["_receipt"]
+                self._receipt = went_on(self, "partial_fit", weights)["_receipt"]
                 self._fitted = False  # callbacks would see weights and codes that do not match
                 self._copy_now = partial(self._as_it_stands, learner, ratings, receipt)
             train(

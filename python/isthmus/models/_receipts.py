@@ -36,7 +36,7 @@ class Receipt:
     validation : str or None
         Fingerprint of the validation data that `fit` was given.
     weights : str or None
-        Fingerprint of the weights of the ratings that `fit` was given.
+        Fingerprint of the weights of the ratings that `fit`, or `partial_fit` after it, was given.
     seed : int or None
         The one that was used, also where `random_state` was None or a generator; None where nothing
         is drawn.
@@ -147,7 +147,12 @@ def recorded(
         model._receipt = replace(receipt, steps=("fit",)) if done else receipt
 
 
-def went_on(model: Any, step: str) -> dict[str, Any]:
-    """Return an attribute: a model's receipt with a further step, or None if it has none."""
+def went_on(model: Any, step: str, weights: Ratings | None = None) -> dict[str, Any]:
+    """Return an attribute: a model's receipt with a further step, or None if it has none.
+
+    `weights` are those of the ratings in that step; without any, those before stay.
+    """
     receipt = model._receipt
+    if receipt is not None and weights is not None:
+        receipt = replace(receipt, weights=fingerprint(weights))
     return {"_receipt": None if receipt is None else receipt.then(step)}
