@@ -77,12 +77,12 @@ class Recommender(Estimator):
 
     @property
     def _weighs_values(self) -> bool:
-        """Whether the values of cells, as of plays, say how often each counts."""
+        """Return whether the values of cells, as of plays, say how often each counts."""
         return not self._rates and getattr(self, "weights", None) is not None
 
     @property
     def _reads_values(self) -> bool:
-        """Whether scores depend on the values of a user's cells, which the model does not keep."""
+        """Return whether scores depend on values of a user's cells, which it does not keep."""
         return self._rates or self._weighs_values
 
     # What training leaves behind
