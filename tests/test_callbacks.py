@@ -55,6 +55,33 @@ def test_a_snapshot_afterwards_is_a_copy(model, parts):
     assert len(model.history_) == 3
 
 
+def test_a_snapshot_has_the_receipt_of_its_own_data(model, parts):
+    earlier, now = parts
+    shots = []
+    model.fit(earlier).fit(now, callbacks=[lambda epoch: shots.append(model.snapshot())])
+    for shot in shots:
+        assert shot.receipt_.data == model.receipt_.data
+        assert shot.receipt_.steps == ("fit", "interruption")
+        assert 0 < shot.receipt_.wall_seconds <= model.receipt_.wall_seconds
+    assert model.receipt_.steps == ("fit",)
+
+
+def test_a_snapshot_of_training_with_weights_refuses_an_update_without(parts):
+    model = AutoRec(hidden_units=(3,), epochs=1, random_state=0)
+    shots = []
+    model.fit(parts[1], weights=parts[1], callbacks=[lambda _: shots.append(model.snapshot())])
+    with pytest.raises(ValueError, match="was trained with weights"):
+        shots[0].update(parts[1])
+
+
+def test_partial_fit_with_weights_refuses_an_update_without(parts):
+    model = AutoRec(hidden_units=(3,), epochs=1, random_state=0).fit(parts[1])
+    model.partial_fit(parts[1], weights=parts[1]).partial_fit(parts[1])
+    assert model.receipt_.steps == ("fit", "partial_fit")
+    with pytest.raises(ValueError, match="was trained with weights"):
+        model.update(parts[1])
+
+
 def test_a_snapshot_during_an_update_is_of_the_new_model(parts):
     model = BiasedMF(factors=3, epochs=4, random_state=0).fit(parts[1])
     shots, users = [], []

@@ -42,3 +42,24 @@ def test_refuses_epochs_of_a_model_without_any(run, now, tmp_path):
     assert code == 1
     assert "epochs and callbacks must not be given for EASE" in err
     assert file.read_bytes() == before
+
+
+def test_values_stay_the_weights_that_they_were(run, tmp_path):
+    made = synthetic_ratings(40, 30, 500, random_state=1)
+    users, items, _, _ = made.to_arrays()
+    plays = np.round(np.exp(np.random.default_rng(0).normal(2, 2, 500))) + 1
+    counts = Ratings.from_arrays(users, items, plays)
+    write_ratings(counts, tmp_path / "plays.csv")
+    file = tmp_path / "model.safetensors"
+    model = EASE(regularization=5.0, weights="log1p").fit(counts)
+    model.save(file)
+    code, _, err = run("update", file, tmp_path / "plays.csv", "--output", file)
+    assert (code, err) == (0, "")  # also no warning that these look like counts
+    np.testing.assert_allclose(Recommender.load(file).item_weights_, model.item_weights_, atol=1e-5)
+    code, out, err = run("verify", file, tmp_path / "plays.csv")
+    assert (code, err) == (0, "")
+    assert "gave the same bits" in out
+    for option in (["--implicit"], ["--threshold", "2"]):
+        code, _, err = run("update", file, tmp_path / "plays.csv", "--output", file, *option)
+        assert code == 2
+        assert f"A model with weights must not come with {option[0]}" in " ".join(err.split())

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from isthmus import AutoRec, Ratings, shard, synthetic_ratings, train_test_split, write_ratings
+from isthmus import (
+    AutoRec,
+    Ratings,
+    shard,
+    synthetic_ratings,
+    train_test_split,
+    verify,
+    write_ratings,
+)
 from isthmus.data.shards import Shards
 from isthmus.distributed import Communicator, ThreadCommunicator, part_of, run_in_threads
 from isthmus.exceptions import ConvergenceError
@@ -316,6 +324,35 @@ def test_parts_and_shards_that_do_not_fit_are_refused_on_all_ranks(shards):
         AutoRec().fit(RATINGS, slices=2)
 
 
+def test_a_refused_fit_leaves_a_part_what_it_was():
+    _, parts = over_ranks(2)
+    with pytest.raises(ValueError, match="validation_fraction must"):
+        parts[0].set_params(validation_fraction=2.0).fit(RATINGS)
+    with pytest.raises(ValueError, match="gather\\(\\) makes a whole one"):
+        parts[0].set_params(validation_fraction=None).save("part.safetensors")
+    parts[0].fit(RATINGS)
+    assert_same_bits(parts[0], AutoRec(**QUICK).fit(RATINGS))
+
+
+def test_a_model_of_ranks_has_no_receipt_and_is_told_of(tmp_path):
+    whole, _ = over_ranks(2)
+    assert whole.receipt_ is None
+    whole.save(tmp_path / "m")
+    assert "no receipt, as after training over ranks" in str(verify(tmp_path / "m", RATINGS))
+
+
+def test_a_callback_of_ranks_has_no_snapshot():
+    def train(comm):
+        model = AutoRec(**QUICK)
+        part = part_of(RATINGS, comm.rank, comm.size)
+        with pytest.raises(ValueError, match="snapshot must not be called while ranks train"):
+            model.fit(part, comm=comm, callbacks=[lambda epoch: model.snapshot()])
+        model.fit(part, comm=comm)
+        assert_array_equal(model.snapshot().decoder_weights_, model.decoder_weights_)
+
+    run_in_threads(1, train)
+
+
 # Checkpoints
 
 
@@ -516,6 +553,14 @@ def test_the_program_goes_on_from_a_checkpoint_in_one_process(run, tmp_path):
     assert "--resume must come with --checkpoint" in error
     code, _, error = run(*train, "--model", "biased-mf")
     assert code == 2
+
+
+def test_the_program_refuses_a_folder_that_ranks_do_not_use(run, shards, tmp_path):
+    path = shards["user"].path
+    train = ["train", path, "-o", tmp_path / "m", "--slices", "2", "--scratch", tmp_path]
+    code, _, error = run(*train)
+    assert code == 2
+    assert "--scratch must not come with --mpi, --slices or" in " ".join(error.split())
 
 
 def test_a_rank_that_is_bound_to_one_cpu_is_warned_of(monkeypatch):

@@ -210,6 +210,33 @@ def test_says_why_there_are_no_reasons(parts, tmp_path):
     assert "There are no reasons: new users can be folded into an AutoRec" in page.text
 
 
+def test_gives_reasons_of_models_with_weights(parts, tmp_path):
+    train, test = parts
+    model = EASE(regularization=5.0, weights="values").fit(train)
+    page = page_of(model, tmp_path / "a", test, train=train)
+    assert "no reasons" not in page.text
+    assert "Reasons need" in page_of(model, tmp_path / "b", test).text
+
+
+def test_counts_are_odd_where_large_ones_outweigh_the_others(tmp_path):
+    users, items, _, _ = synthetic_ratings(60, 40, 900, random_state=1).to_arrays()
+    plays = np.round(np.exp(np.random.default_rng(0).normal(2, 2, 900))) + 1
+    train, test = train_test_split(Ratings.from_arrays(users, items, plays), random_state=0)
+    rated = AutoRec(hidden_units=(3,), epochs=1, random_state=0).fit(train)
+    weighed = [EASE(regularization=5.0, weights=rule).fit(train) for rule in ("values", "log1p")]
+    for model, there in ((rated, True), (weighed[0], True), (weighed[1], False)):
+        page = page_of(model, tmp_path / "a", test, train=train)
+        assert ("look like counts" in page.text) == there
+
+
+def test_shows_that_there_were_weights(parts, tmp_path):
+    train, test = parts
+    model = AutoRec(hidden_units=(3,), epochs=1, random_state=0).fit(train, weights=train)
+    page = page_of(model, tmp_path / "a", test)
+    assert "weights' fingerprint" in page.text
+    assert model.receipt_.weights in page.text
+
+
 def test_takes_sparse_matrices(ranked, parts, tmp_path):
     train, test = parts
     write_report(ranked, tmp_path / "a", test=test, train=train)

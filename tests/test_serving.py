@@ -160,6 +160,20 @@ class TestAnswers:
         expected = Recommender.load(folder / "ranks.st").explain(107, 520, n=3)
         assert [one["item"] for one in content["effects"]] == expected.ids.tolist()
 
+    def test_explains_by_a_history_alone_where_values_are_weights(self, ratings, tmp_path):
+        model = EASE(regularization=5.0, weights="values").fit(ratings)
+        model.save(tmp_path / "weighted.st")
+        explorer = Explorer(tmp_path / "weighted.st")
+        assert not explorer.about()["explains_users"]
+        with pytest.raises(ValueError, match="had, but not how often: POST the ratings"):
+            explorer.explain(_requests.Asked(user=107, item=520, n=2))
+        history = _requests.History(
+            [one["item"] for one in HISTORY], [one["rating"] for one in HISTORY]
+        )
+        found = explorer.explain(_requests.Asked(history=history, item=520, n=2))
+        expected = model.explain(0, 520, n=2, ratings=row_of(HISTORY))
+        assert found["score"] == pytest.approx(expected.score)
+
     def test_likes_need_no_rating(self, implicit, folder):
         likes = [{"item": 501}, {"item": 502}]
         _, content = implicit.post("/api/recommend", {"history": likes})
@@ -197,10 +211,12 @@ class TestAnswers:
             "items": 40,
             "titled": True,
             "rates": True,
+            "explains_users": False,
             "scale": [1.0, 5.0],
             "levels": [1.0, 2.0, 3.0, 4.0, 5.0],
         }
-        assert implicit.get("/api/model")[1]["rates"] is False
+        about = implicit.get("/api/model")[1]
+        assert (about["rates"], about["explains_users"]) == (False, True)
         assert client.get("/healthz")[1] == {"status": "ok"}
 
     def test_ids_are_titles_without_a_file_of_them(self, folder):

@@ -101,7 +101,10 @@ def verify(
         return Verification(
             None,
             None,
-            ("Nothing can be checked: the file has no receipt, as those of older versions.",),
+            (
+                "Nothing can be checked: the file has no receipt, as after training over ranks or "
+                "from older versions.",
+            ),
         )
     given = as_ratings(in_memory(ratings))
     found = fingerprint(given)

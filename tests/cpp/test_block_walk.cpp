@@ -1,6 +1,8 @@
 #include "isthmus/batches/block_walk.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <numeric>
 #include <vector>
 
 #include "check.hpp"
@@ -72,6 +74,19 @@ int main() {
             for (int turn = 0; turn < 10; ++turn) check_walk(layout, batch, threads);
         }
         if (cols == 3000) CHECK(layout.blocks() >= 2 * 5);  // threads follow one another
+
+        // Three slices of their own sizes, of which the second has no column.
+        std::vector<std::int32_t> slice_of(static_cast<std::size_t>(cols), 2);
+        for (std::size_t c = 0; c < slice_of.size(); c += 5) slice_of[c] = 0;
+        const ColumnLayout sliced(sparse.popularity(), kRows, 60, slice_of);
+        CHECK_EQUAL(sliced.slices(), 3);
+        CHECK_EQUAL(sliced.slice_blocks(1).size(), 0);
+        for (const index_t rows : {kRows, index_t{4}, index_t{1}}) {  // the fourth row is empty
+            Batch some;
+            some.assemble(sparse.view(), ids.data() + 3, std::min(rows, kRows - 3), sliced, {}, {},
+                          1);
+            for (const int threads : {1, 2, 3, 4, 8, 16}) check_walk(sliced, some, threads);
+        }
     }
     return check::result();
 }

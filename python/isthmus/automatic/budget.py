@@ -25,10 +25,10 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return self.now() - self._start
 
     @property
     def left(self) -> float:
-        """Seconds to the end; below 0 after it."""
+        """Return the seconds to the end; below 0 after it."""
         return self.seconds - self.spent

@@ -75,7 +75,7 @@ class Task(NamedTuple):
 
     @property
     def metric(self) -> str:
-        """What models are compared by."""
+        """Return what models are compared by."""
         return "ndcg@10" if self.implicit else "rmse"
 
     def measure(self, model: Recommender) -> tuple[float, NDArray[np.float32]]:

@@ -42,11 +42,13 @@ __all__ = [
     "preparing_options",
     "read_choice",
     "read_content",
+    "read_for",
     "read_id_file",
     "read_pairs",
     "read_prepared",
     "read_titles",
     "reading_options",
+    "refuse_ones",
     "with_ids_like",
 ]
 
@@ -136,6 +138,23 @@ def read_prepared(
         else:
             ratings = read_ratings(path, **reading)
     return prepared(ratings, **preparing)
+
+
+def read_for(
+    model: Recommender, path: Path, reading: dict[str, Any], preparing: dict[str, Any]
+) -> Ratings:
+    """Read ratings as `read_prepared` does, with ids like a model's."""
+    read = read_prepared(path, reading, preparing, counts=model._weighs_values)
+    return with_ids_like(read, model.user_ids_, model.item_ids_)
+
+
+def refuse_ones(reading: dict[str, Any], preparing: dict[str, Any], weighted: str) -> None:
+    """Refuse options that make all values 1 beside what takes them for weights."""
+    for name, given in (("implicit", reading), ("threshold", preparing)):
+        if given.get(name):
+            raise typer.BadParameter(
+                f"{weighted} must not come with --{name}, which makes all values 1."
+            )
 
 
 def load(path: Path, num_threads: int | None, *, mmap: bool = False) -> Recommender:

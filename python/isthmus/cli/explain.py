@@ -10,10 +10,9 @@ from isthmus.cli._data import (
     ids_from_text,
     load,
     preparing_options,
-    read_prepared,
+    read_for,
     read_titles,
     reading_options,
-    with_ids_like,
 )
 from isthmus.cli._options import command_with
 from isthmus.cli.predict import ModelFile, Threads
@@ -64,8 +63,7 @@ def explain(
     recommender = load(model, num_threads)
     options: dict[str, Any] = {"n": n, "axis": axis.value}
     if ratings is not None:
-        there = read_prepared(ratings, *context.obj)
-        options["ratings"] = with_ids_like(there, recommender.user_ids_, recommender.item_ids_)
+        options["ratings"] = read_for(recommender, ratings, *context.obj)
     titles = {} if items is None else read_titles(items, recommender.item_ids_)
     explanation = recommender.explain(
         ids_from_text([user], recommender.user_ids_, "--user")[0].item(),

@@ -18,10 +18,9 @@ from isthmus.cli._data import (
     of_users,
     parse_metric_names,
     preparing_options,
+    read_for,
     read_pairs,
-    read_prepared,
     reading_options,
-    with_ids_like,
 )
 from isthmus.cli._options import command_with
 from isthmus.cli._output import write_csv
@@ -100,8 +99,7 @@ def evaluate(
     recommender = load(model, num_threads)
 
     def read(path: Path) -> Ratings:
-        there = read_prepared(path, *context.obj)
-        return with_ids_like(there, recommender.user_ids_, recommender.item_ids_)
+        return read_for(recommender, path, *context.obj)
 
     test = read(ratings)
     options: dict[str, Any] = {"exclude_seen": not include_seen, "order": order.value}

@@ -17,10 +17,9 @@ from isthmus.cli._data import (
     load,
     preparing_options,
     read_choice,
-    read_prepared,
+    read_for,
     read_titles,
     reading_options,
-    with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
 from isthmus.cli._output import escape_json, write_csv
@@ -162,8 +161,7 @@ def recommend(
         options["unknown_items"] = "skip" if skip_unknown else "error"
         options["duplicates"] = context.obj[0].get("duplicates", "error")
     elif ratings is not None:
-        new = read_prepared(ratings, *context.obj)
-        new = with_ids_like(new, recommender.user_ids_, recommender.item_ids_)
+        new = read_for(recommender, ratings, *context.obj)
         users, options["ratings"] = new.user_ids, new
     elif user:
         users = options["users"] = ids_from_text(user, recommender.user_ids_, "--user")

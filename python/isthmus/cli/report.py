@@ -10,6 +10,7 @@ from isthmus.cli._data import (
     check_output,
     load,
     preparing_options,
+    read_for,
     read_prepared,
     read_titles,
     reading_options,
@@ -70,8 +71,7 @@ def report(
     recommender = load(model, num_threads)
 
     def read(path: Path) -> Ratings:
-        there = read_prepared(path, *context.obj)
-        return with_ids_like(there, recommender.user_ids_, recommender.item_ids_)
+        return read_for(recommender, path, *context.obj)
 
     write_report(
         recommender,

@@ -17,6 +17,7 @@ from isthmus.cli._data import (
     read_content,
     read_prepared,
     reading_options,
+    refuse_ones,
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
@@ -226,13 +227,15 @@ def _train(
         raise typer.BadParameter("--metrics must come with --test-size, which holds out a test.")
     if scratch is not None and not is_shards(ratings):
         raise typer.BadParameter(f"--scratch must come with shards, but {ratings} holds none.")
+    if scratch is not None and job.comm is not None:
+        raise typer.BadParameter(
+            "--scratch must not come with --mpi, --slices or --checkpoint: ranks read their shards "
+            "into memory."
+        )
     reading, preparing, parameters = options
     weighted = parameters.get("weights") is not None
-    for name, given in (("implicit", reading), ("threshold", preparing)):
-        if weighted and given.get(name):
-            raise typer.BadParameter(
-                f"--weights must not come with --{name}, which makes all values 1."
-            )
+    if weighted:
+        refuse_ones(reading, preparing, "--weights")
     with job.reading():
         if output is not None:
             check_output(output, ratings, validation, content)

@@ -11,9 +11,9 @@ from isthmus.cli._data import (
     describe,
     load,
     preparing_options,
-    read_prepared,
+    read_for,
     reading_options,
-    with_ids_like,
+    refuse_ones,
 )
 from isthmus.cli._options import command_with
 from isthmus.cli.predict import ModelFile, Threads
@@ -60,8 +60,10 @@ def update(
     """
     check_output(output, ratings)
     known = load(model, num_threads)
-    read = read_prepared(ratings, *context.obj)
-    now = with_ids_like(read, known.user_ids_, known.item_ids_)
+    reading, preparing = context.obj
+    if known._weighs_values:
+        refuse_ones(reading, preparing, "A model with weights")
+    now = read_for(known, ratings, reading, preparing)
     print(f"{ratings}: {describe(now)}", flush=True)
     before = len(known.user_ids_), len(known.item_ids_)
     if hasattr(known, "verbose"):

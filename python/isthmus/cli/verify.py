@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli._data import preparing_options, read_prepared, reading_options, with_ids_like
+from isthmus.cli._data import preparing_options, read_for, reading_options
 from isthmus.cli._options import command_with
 from isthmus.cli.predict import ModelFile, Threads
 from isthmus.data._reading import printable
@@ -51,8 +51,7 @@ def verify(
     known = Recommender.load(model)
 
     def read(path: Path) -> Ratings:
-        there = read_prepared(path, *context.obj)
-        return with_ids_like(there, known.user_ids_, known.item_ids_)
+        return read_for(known, path, *context.obj)
 
     held_out = None if validation is None else read(validation)
     found = check(model, read(ratings), validation=held_out, num_threads=num_threads)

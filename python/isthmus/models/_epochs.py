@@ -20,7 +20,7 @@ from isthmus.data.ratings import InFiles, Ratings, as_ratings, mapped
 from isthmus.data.splits import split_off
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._cell_weights import aligned_weights, weights_among
-from isthmus.models._receipts import recorded, went_on
+from isthmus.models._receipts import Receipt, recorded, went_on
 from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
 from isthmus.models._updating import new_items, new_users
 from isthmus.models.base import Recommender
@@ -96,9 +96,10 @@ class EpochModel(Recommender, abstract=True):
         self._seed = seed
         self._structure = self._current_structure()
         self.history_ = []
-        with recorded(self, ratings, validation, seed, given):
+        with recorded(self, ratings, validation, seed, given) as receipt:
             self._initialize(part, **data, **counted)
-            self._train(ratings, part, range(epochs), held_out, callbacks, counted)
+            course = range(epochs)
+            self._train(ratings, part, course, held_out, callbacks, counted, receipt=receipt)
         return self
 
     def partial_fit(
@@ -152,7 +153,7 @@ class EpochModel(Recommender, abstract=True):
         counted = _weights_of(part, given)
         first = len(self.history_)
         course = range(first, first + epochs)
-        return self._train(ratings, part, course, held_out, callbacks, counted)
+        return self._train(ratings, part, course, held_out, callbacks, counted, weights=given)
 
     def _check_files(self, X: Any, validation: Any) -> None:
         """Refuse to hold out a part of ratings in files, which both parts would be copied from."""
@@ -228,8 +229,14 @@ class EpochModel(Recommender, abstract=True):
         held_out: Any,
         callbacks: Sequence[Callback],
         counted: dict[str, Any],
+        *,
+        receipt: Callable[[], Receipt] | None = None,
+        weights: Ratings | None = None,
     ) -> Self:
-        """Train on a part of the ratings; what prediction needs is taken however it ends."""
+        """Train on a part of the ratings; what prediction needs is taken however it ends.
+
+        `receipt` is that of a snapshot; by default the model's, which names the `weights`.
+        """
         before = dict(self.__dict__)
         learner = None
         try:
@@ -237,9 +244,9 @@ class EpochModel(Recommender, abstract=True):
                 self._structure = self._next_structure()
                 self._remember(part)
                 learner = self._learner(part, **counted)
-                self._receipt = went_on(self, "partial_fit")["_receipt"]
+                self._receipt = went_on(self, "partial_fit", weights)["_receipt"]
                 self._fitted = False  # callbacks would see weights and codes that do not match
-                self._copy_now = partial(self._as_it_stands, learner, ratings)
+                self._copy_now = partial(self._as_it_stands, learner, ratings, receipt)
             train(
                 learner,
                 validate=dict if held_out is None else partial(self._validate, learner, held_out),
@@ -303,10 +310,14 @@ class EpochModel(Recommender, abstract=True):
         self._check_fitted()
         return copy.deepcopy(self)
 
-    def _as_it_stands(self, learner: Learner, ratings: Ratings) -> Self:
+    def _as_it_stands(
+        self, learner: Learner, ratings: Ratings, receipt: Callable[[], Receipt] | None
+    ) -> Self:
         """Return a copy that is fitted, in the midst of training."""
         shown = object.__new__(type(self))
         shown.__dict__.update(self.__dict__, _copy_now=None)
+        if receipt is not None:
+            shown._receipt = receipt()
         shown._show(learner)
         shown._see(ratings)
         try:

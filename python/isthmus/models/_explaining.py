@@ -79,7 +79,7 @@ def _rated(model: Any, who: Any, known: Any, ratings: Any, axis: str) -> CSR:
                 f"ratings must be given to explain scores of {type(model).__name__}, which keeps "
                 f"what was rated, but not how high."
             )
-        if getattr(model, "weights", None) is not None:
+        if model._reads_values:
             raise ValueError(
                 f"ratings must be given to explain scores of {type(model).__name__} with "
                 f"weights={model.weights!r}, which keeps what a user had, but not how often."

@@ -48,7 +48,7 @@ class RowLearner:
 
     @property
     def weights(self) -> Floats | None:
-        """Weights of the cells; None where all count 1."""
+        """Return the weights of the cells; None where all count 1."""
         return self.rows.values if len(self.rows.values) else None
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:

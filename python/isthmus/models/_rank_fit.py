@@ -192,6 +192,7 @@ class _Job:
             stops = [is_true(callback(epoch)) for callback in callbacks]
             return any(comm.allgather(any(stops)))
 
+        model._copy_now = _refuse_snapshot
         try:
             train(
                 learner,
@@ -210,6 +211,8 @@ class _Job:
         except _core.Diverged as error:
             model._forget()
             raise ConvergenceError(f"{error}. {model._remedy()}") from None
+        finally:
+            model.__dict__.pop("_copy_now", None)
         model._see(everything)
         model._rank_columns = None if comm.size == 1 else self._share.numbers
         model._fitted = True
@@ -286,6 +289,13 @@ class _Job:
                 f"training diverged in epoch {len(self._model.history_)}: a weight is beyond "
                 f"{MAX_WEIGHT:g}, or not a number"
             )
+
+
+def _refuse_snapshot() -> Any:
+    raise ValueError(
+        "snapshot must not be called while ranks train, each of which has a part of the model: "
+        "checkpoint=... saves the training."
+    )
 
 
 def _warn_of_binding(model: Any, comm: Communicator) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from time import perf_counter, process_time
@@ -36,7 +36,7 @@ class Receipt:
     validation : str or None
         Fingerprint of the validation data that `fit` was given.
     weights : str or None
-        Fingerprint of the weights of the ratings that `fit` was given.
+        Fingerprint of the weights of the ratings that `fit`, or `partial_fit` after it, was given.
     seed : int or None
         The one that was used, also where `random_state` was None or a generator; None where nothing
         is drawn.
@@ -112,18 +112,18 @@ def fingerprint_of(validation: Any) -> str | None:
 @contextmanager
 def recorded(
     model: Any, ratings: Ratings, validation: Any, seed: int | None, weights: Ratings | None = None
-) -> Iterator[None]:
-    """Give a model the receipt of what is done in the block."""
+) -> Iterator[Callable[[], Receipt]]:
+    """Give a model the receipt of what is done in the block.
+
+    What it yields returns the receipt of a fit that is broken off at that moment.
+    """
     data, held_out = fingerprint(ratings), fingerprint_of(validation)
     counted = None if weights is None else fingerprint(weights)
     start = perf_counter(), process_time()
-    steps: tuple[str, ...] = ("fit", "interruption")
-    try:
-        yield
-        steps = ("fit",)
-    finally:
-        build = _core.build_info()
-        model._receipt = Receipt(
+    build = _core.build_info()
+
+    def so_far() -> Receipt:
+        return Receipt(
             data=data,
             users=ratings.n_users,
             items=ratings.n_items,
@@ -135,11 +135,24 @@ def recorded(
             isa=build["isa"],
             wall_seconds=perf_counter() - start[0],
             processor_seconds=process_time() - start[1],
-            steps=steps,
+            steps=("fit", "interruption"),
         )
 
+    done = False
+    try:
+        yield so_far
+        done = True
+    finally:
+        receipt = so_far()
+        model._receipt = replace(receipt, steps=("fit",)) if done else receipt
 
-def went_on(model: Any, step: str) -> dict[str, Any]:
-    """Return an attribute: a model's receipt with a further step, or None if it has none."""
+
+def went_on(model: Any, step: str, weights: Ratings | None = None) -> dict[str, Any]:
+    """Return an attribute: a model's receipt with a further step, or None if it has none.
+
+    `weights` are those of the ratings in that step; without any, those before stay.
+    """
     receipt = model._receipt
+    if receipt is not None and weights is not None:
+        receipt = replace(receipt, weights=fingerprint(weights))
     return {"_receipt": None if receipt is None else receipt.then(step)}

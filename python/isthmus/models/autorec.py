@@ -439,7 +439,6 @@ class AutoRec(RatingModel):
                 "slices, checkpoint and resume must come with comm; for a job of one rank, "
                 "comm=isthmus.distributed.ThreadCommunicator()."
             )
-        self._rank_columns = None
         return self._start(X, self.epochs, validation, callbacks, weights=weights)
 
     def partial_fit(
@@ -492,6 +491,7 @@ class AutoRec(RatingModel):
         return structure
 
     def _initialize(self, ratings: Ratings, cell_weights: CSR | None = None) -> None:
+        self._rank_columns = None
         columns = ratings.n_users if self.orientation == "item" else ratings.n_items
         self._set_up(Reader.of(ratings, self._structure), columns)
         if self.pretraining_epochs:

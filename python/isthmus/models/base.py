@@ -75,6 +75,16 @@ class Recommender(Estimator):
         if not abstract:
             Recommender._models[cls.__name__] = cls
 
+    @property
+    def _weighs_values(self) -> bool:
+        """Return whether the values of cells, as of plays, say how often each counts."""
+        return not self._rates and getattr(self, "weights", None) is not None
+
+    @property
+    def _reads_values(self) -> bool:
+        """Return whether scores depend on values of a user's cells, which it does not keep."""
+        return self._rates or self._weighs_values
+
     # What training leaves behind
 
     _fitted = False
@@ -113,7 +123,7 @@ class Recommender(Estimator):
     def receipt_(self) -> Receipt | None:
         """How the model was trained: its data's fingerprint, the seed, the program, the time.
 
-        None where a file of an older format does not say so.
+        None after training over ranks, or where a file of an older format does not say so.
         """
         self._check_fitted()
         return self._receipt

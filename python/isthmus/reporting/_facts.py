@@ -54,6 +54,7 @@ def receipt_facts(model: Any, train: Ratings | None) -> dict[str, str]:
     return {
         "data's fingerprint": f"{receipt.data}{_compared(receipt.data, train)}",
         "validation's fingerprint": receipt.validation or "none was given",
+        **({} if receipt.weights is None else {"weights' fingerprint": receipt.weights}),
         "seed": seed,
         "isthmus": receipt.version,
         "instruction set": receipt.isa,

@@ -121,12 +121,13 @@ class _Explainer:
 
     def __init__(self, subject: Subject, users: NDArray[np.int64]) -> None:
         self._subject = subject
-        self._ratings = self._ratings_of(users) if subject.rates else None
+        needed = subject.model._reads_values
+        self._ratings = self._ratings_of(users) if needed else None
         parts = getattr(subject.model, "models_", [subject.model])
         slow = any(isinstance(part, _SLOW) for part in parts)
         self.effort = Effort(1, 100) if slow else Effort(ITEMS, 500)
         self.why_not = ""
-        if subject.rates and self._ratings is None:
+        if needed and self._ratings is None:
             self.why_not = "Reasons need the training ratings, which were not given."
 
     def _ratings_of(self, users: NDArray[np.int64]) -> Ratings | None:

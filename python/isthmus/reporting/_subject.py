@@ -52,7 +52,7 @@ class Subject(NamedTuple):
 
     @property
     def rates(self) -> bool:
-        """Whether the model predicts ratings."""
+        """Return whether the model predicts ratings."""
         return self.model._rates
 
     def title(self, position: int) -> str:

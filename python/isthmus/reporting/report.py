@@ -107,7 +107,10 @@ def write_report(
 def _findings(subject: Subject, test: Any, train: Any) -> list[str]:
     """Say what is odd in the data, but for what models of implicit feedback take it for anyway."""
     found = lint(test) if train is None else lint(train, test=test)
-    return [printable(one) for one in found if subject.rates or one.kind != "constant"]
+    taken = set() if subject.rates else {"constant", "counts"}
+    if getattr(subject.model, "weights", None) == "values":  # where large ones outweigh the others
+        taken.discard("counts")
+    return [printable(one) for one in found if one.kind not in taken]
 
 
 def _content(subject: Subject, k: int) -> dict[str, Any]:

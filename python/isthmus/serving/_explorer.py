@@ -108,10 +108,11 @@ class Explorer:
         item = self._known(asked.item, self._model._items, "item")
         if asked.history is None:
             user = self._known(asked.user, self._model._users, "user")
-            if self._model._rates:
+            if self._model._reads_values:
+                kept = "rated, but not how high" if self._model._rates else "had, but not how often"
                 raise ValueError(
-                    f"{type(self._model).__name__} keeps what a user has rated, but not how high: "
-                    f"POST the ratings as a history."
+                    f"{type(self._model).__name__} keeps what a user has {kept}: POST the ratings "
+                    f"as a history."
                 )
             explanation = self._model.explain(user, item, asked.n)
         else:
@@ -137,6 +138,7 @@ class Explorer:
             "items": len(self._model._items),
             "titled": titled,
             "rates": bool(self._model._rates),
+            "explains_users": not self._model._reads_values,
             "scale": [low, high],
             "levels": _levels(low, high) if rates else [1.0],
         }

@@ -102,6 +102,10 @@ SCHEMAS = {
             "items": COUNT,
             "titled": {"type": "boolean"},
             "rates": {"type": "boolean", "description": "Whether scores are ratings."},
+            "explains_users": {
+                "type": "boolean",
+                "description": "Whether scores can be explained to a user without a history.",
+            },
             "scale": {**_list_of(NUMBER), "description": "Lowest and highest rating of training."},
             "levels": {**_list_of(NUMBER), "description": "Ratings to choose from."},
         }

@@ -244,7 +244,7 @@ async function bestKnown() {
 }
 
 // Models of ratings do not keep how a user rated, and so cannot say why.
-const hasReasons = () => (state.user === null ? state.history.size > 0 : !state.model.rates);
+const hasReasons = () => (state.user === null ? state.history.size > 0 : state.model.explains_users);
 
 function askWhy(purpose, item, n) {
   return state.user === null
