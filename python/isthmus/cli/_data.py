@@ -138,6 +138,15 @@ def read_prepared(
     return prepared(ratings, **preparing)
 
 
+def refuse_values_of_one(what: str, reading: dict[str, Any], preparing: dict[str, Any]) -> None:
+    """Refuse options that make all values 1, for what needs the values."""
+    for name, given in (("implicit", reading), ("threshold", preparing)):
+        if given.get(name):
+            raise typer.BadParameter(
+                f"{what} must not come with --{name}, which makes all values 1."
+            )
+
+
 def load(path: Path, num_threads: int | None, *, mmap: bool = False) -> Recommender:
     """Read a model, to be used with another number of threads than it was trained with."""
     model = Recommender.load(path, mmap=mmap)

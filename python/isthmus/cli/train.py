@@ -17,6 +17,7 @@ from isthmus.cli._data import (
     read_content,
     read_prepared,
     reading_options,
+    refuse_values_of_one,
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
@@ -228,11 +229,8 @@ def _train(
         raise typer.BadParameter(f"--scratch must come with shards, but {ratings} holds none.")
     reading, preparing, parameters = options
     weighted = parameters.get("weights") is not None
-    for name, given in (("implicit", reading), ("threshold", preparing)):
-        if weighted and given.get(name):
-            raise typer.BadParameter(
-                f"--weights must not come with --{name}, which makes all values 1."
-            )
+    if weighted:
+        refuse_values_of_one("--weights", reading, preparing)
     with job.reading():
         if output is not None:
             check_output(output, ratings, validation, content)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from isthmus.cli._data import (
@@ -13,6 +14,7 @@ from isthmus.cli._data import (
     preparing_options,
     read_prepared,
     reading_options,
+    refuse_values_of_one,
     with_ids_like,
 )
 from isthmus.cli._options import command_with
@@ -54,15 +56,26 @@ def update(
     ] = None,
     num_threads: Threads = 0,
 ) -> None:
-    """Train a model on with all ratings as they are now, of known and of new users and items.
+    """Bring a model up to date: train on with all ratings, old and new, of any users and items.
 
     `isthmus update model.safetensors ratings.csv --output model.safetensors`
     """
     check_output(output, ratings)
     known = load(model, num_threads)
-    read = read_prepared(ratings, *context.obj)
+    weights = getattr(known, "weights", None)
+    if weights is not None:
+        refuse_values_of_one(f"A model with weights={weights!r}", *context.obj)
+    read = read_prepared(ratings, *context.obj, counts=weights is not None)
     now = with_ids_like(read, known.user_ids_, known.item_ids_)
     print(f"{ratings}: {describe(now)}", flush=True)
+    had = known.user_ids_[np.diff(known._seen.indptr) > 0]
+    lost = len(np.setdiff1d(had, now.user_ids[np.diff(now.indptr) > 0]))
+    if lost:
+        print(
+            f"note: {lost:,} of {len(had):,} users of the model have no ratings in {ratings}, so "
+            "the new model forgets what they had; the file should hold all ratings, old and new.",
+            flush=True,
+        )
     before = len(known.user_ids_), len(known.item_ids_)
     if hasattr(known, "verbose"):
         known.set_params(verbose=sys.stderr.isatty())
