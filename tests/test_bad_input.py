@@ -576,7 +576,7 @@ TABLE = {
     "unknown items": (
         lambda: MODEL.predict(1, [3, 50, 60]),
         ValueError,
-        r"items must be among the 9 item ids of the ratings, but 50 \(and 1 more\) is not",
+        r"items must be among the 9 item ids of the ratings, but 50 \(and 1 more\) are not",
     ),
     "negative user": (lambda: MODEL.predict(-1, 0), ValueError, r"users must be at least 0"),
     "string for an integer": (

@@ -63,3 +63,29 @@ def test_values_stay_the_weights_that_they_were(run, tmp_path):
         code, _, err = run("update", file, tmp_path / "plays.csv", "--output", file, *option)
         assert code == 2
         assert f"A model with weights must not come with {option[0]}" in " ".join(err.split())
+
+
+def test_says_whose_ratings_are_missing(run, now, tmp_path):
+    path, then = now
+    file = tmp_path / "model.safetensors"
+    model = BiasedMF(factors=3, epochs=5, random_state=0).fit(then)
+    model.save(file)
+    had = len(set(then.to_frame()["user"]))
+    _, out, _ = run("update", file, path, "--output", tmp_path / "whole")
+    assert "note:" not in out
+    user, item, value = (array[:1] for array in then.to_arrays()[:3])
+    write_ratings(Ratings.from_arrays(user, item, value), tmp_path / "today.csv")
+    code, out, _ = run("update", file, tmp_path / "today.csv", "--output", file)
+    assert code == 0
+    assert f"note: {had - 1} of {had} users of the model have no ratings in" in out
+    assert Recommender.load(file)._seen.indptr[-1] == 1
+
+
+@pytest.mark.parametrize("option", [["--implicit"], ["--threshold", "4"]])
+def test_refuses_to_take_the_values_from_a_model_with_weights(run, now, tmp_path, option):
+    path, then = now
+    file = tmp_path / "model.safetensors"
+    EASE(regularization=5.0, weights="log1p").fit(then).save(file)
+    code, _, err = run("update", file, path, "--output", file, *option)
+    assert code == 2
+    assert f"must not come with {option[0]}, which makes all values 1" in err

@@ -551,6 +551,9 @@ def test_the_program_goes_on_from_a_checkpoint_in_one_process(run, tmp_path):
     code, _, error = run(*train[:-2], "--resume")
     assert code == 2
     assert "--resume must come with --checkpoint" in error
+    code, _, error = run(*train[:-2], "--every", "2")
+    assert code == 2
+    assert "--every must come with --checkpoint" in error
     code, _, error = run(*train, "--model", "biased-mf")
     assert code == 2
 

@@ -575,7 +575,9 @@ class TestItems:
     def test_errors(self, write):
         with pytest.raises(ValueError, match=r"line 2: there must be an id and a title .* '2'\."):
             read_items(write("1,Alien\n2\n"))
-        with pytest.raises(ValueError, match=r"line 2: the id '1' was there before"):
+        with pytest.raises(
+            ValueError, match=r"line 2: every id must have one line, but '1' has two"
+        ):
             read_items(write("1,Alien\n1,Heat\n"))
 
 

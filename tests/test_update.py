@@ -133,6 +133,8 @@ def test_positions_of_a_matrix_are_ids():
     named = Ratings.from_arrays([3, 5], [1, 2], [1, 2])
     with pytest.raises(TypeError, match=r"^X must be Ratings, which have ids"):
         EASE(regularization=1.0).fit(named).update(matrix)
+    with pytest.raises(TypeError, match=r"^X must be Ratings or a scipy\.sparse array.* is a str"):
+        EASE(regularization=1.0).fit(named).update("ratings.csv")
 
 
 def test_validates_and_stops_early(then, now):

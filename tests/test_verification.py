@@ -242,6 +242,8 @@ def test_what_came_after_fit_cannot_be_checked(ratings, path):
     found = verify(path, ratings)
     assert (found.same_data, found.same_bits) == (True, None)
     assert "after fit there was partial_fit" in str(found)
+    later = verify(path, changed(ratings))
+    assert "not those of what came later: partial_fit." in str(later)
 
 
 def test_a_blend_of_models_without_seeds(ratings, path):

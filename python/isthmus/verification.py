@@ -114,7 +114,7 @@ def verify(
             f"with the fingerprint {found}, and those were {receipt.ratings:,}, with "
             f"{receipt.data}."
         )
-        return Verification(False, False, (other,))
+        return Verification(False, False, (other, *_later(receipt)))
     known = "The ratings are those that the model was trained on."
     counted = None if weights is None else aligned_weights(weights, given)
     why_not = _obstacle(model, receipt, validation, counted)
@@ -132,6 +132,14 @@ def verify(
         return Verification(True, None, (known, reason))
     names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
     return Verification(True, False, (known, f"Training again gave other bits, in {names}."))
+
+
+def _later(receipt: Receipt) -> tuple[str, ...]:
+    """Say what the receipt does not cover, if the model was changed after `fit`."""
+    if receipt.steps == ("fit",):
+        return ()
+    then = ", ".join(receipt.steps[1:])
+    return (f"The file records the ratings of fit, and not those of what came later: {then}.",)
 
 
 def _obstacle(model: Any, receipt: Receipt, validation: Any, weights: Ratings | None) -> str | None:

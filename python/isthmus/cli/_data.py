@@ -48,7 +48,7 @@ __all__ = [
     "read_prepared",
     "read_titles",
     "reading_options",
-    "refuse_ones",
+    "refuse_values_of_one",
     "with_ids_like",
 ]
 
@@ -148,12 +148,12 @@ def read_for(
     return with_ids_like(read, model.user_ids_, model.item_ids_)
 
 
-def refuse_ones(reading: dict[str, Any], preparing: dict[str, Any], weighted: str) -> None:
-    """Refuse options that make all values 1 beside what takes them for weights."""
+def refuse_values_of_one(what: str, reading: dict[str, Any], preparing: dict[str, Any]) -> None:
+    """Refuse options that make all values 1, for what needs the values."""
     for name, given in (("implicit", reading), ("threshold", preparing)):
         if given.get(name):
             raise typer.BadParameter(
-                f"{weighted} must not come with --{name}, which makes all values 1."
+                f"{what} must not come with --{name}, which makes all values 1."
             )
 
 

@@ -46,13 +46,14 @@ class Job:
     ) -> "Job":
         """Make it of the program's options, or refuse them."""
         alone = not mpi and options["slices"] is None and checkpoint is None
-        if alone and options["resume"]:
-            raise typer.BadParameter("--resume must come with --checkpoint.")
+        for option, given in ("--resume", options["resume"]), ("--every", options["every"] != 1):
+            if given and checkpoint is None:
+                raise typer.BadParameter(f"{option} must come with --checkpoint.")
         if alone:
             return cls(None, {})
         if model is not AutoRec:
             raise typer.BadParameter(
-                "--mpi, --slices and --checkpoint go with --model autorec alone."
+                "--mpi, --slices and --checkpoint work with --model autorec only."
             )
         comm = MPICommunicator() if mpi else ThreadCommunicator()
         return cls(comm, {**options, "checkpoint": checkpoint})

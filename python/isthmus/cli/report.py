@@ -95,7 +95,7 @@ def lint(
         Path | None, typer.Option(help="File of the ratings that a model is to be tested on.")
     ] = None,
 ) -> None:
-    """Look for what is wrong with ratings, before anything is learnt from them.
+    """Look for faults in ratings before you train on them.
 
     The exit status is 0 if nothing was found, and 1 if something was.
 

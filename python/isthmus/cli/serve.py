@@ -33,7 +33,7 @@ def serve(
         str | None,
         typer.Option(
             envvar="ISTHMUS_TOKEN",
-            help="What requests must bear: at least 16 characters that nobody guesses.",
+            help="Secret that every request must send: at least 16 characters.",
         ),
     ] = None,
     num_threads: Annotated[

@@ -17,7 +17,7 @@ from isthmus.cli._data import (
     read_content,
     read_prepared,
     reading_options,
-    refuse_ones,
+    refuse_values_of_one,
     with_ids_like,
 )
 from isthmus.cli._options import Source, command_with
@@ -235,7 +235,7 @@ def _train(
     reading, preparing, parameters = options
     weighted = parameters.get("weights") is not None
     if weighted:
-        refuse_ones(reading, preparing, "--weights")
+        refuse_values_of_one("--weights", reading, preparing)
     with job.reading():
         if output is not None:
             check_output(output, ratings, validation, content)

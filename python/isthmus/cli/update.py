@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from isthmus.cli._data import (
@@ -13,7 +14,7 @@ from isthmus.cli._data import (
     preparing_options,
     read_for,
     reading_options,
-    refuse_ones,
+    refuse_values_of_one,
 )
 from isthmus.cli._options import command_with
 from isthmus.cli.predict import ModelFile, Threads
@@ -54,7 +55,7 @@ def update(
     ] = None,
     num_threads: Threads = 0,
 ) -> None:
-    """Train a model on with all ratings as they are now, of known and of new users and items.
+    """Bring a model up to date: train on with all ratings, old and new, of any users and items.
 
     `isthmus update model.safetensors ratings.csv --output model.safetensors`
     """
@@ -62,9 +63,17 @@ def update(
     known = load(model, num_threads)
     reading, preparing = context.obj
     if known._weighs_values:
-        refuse_ones(reading, preparing, "A model with weights")
+        refuse_values_of_one("A model with weights", reading, preparing)
     now = read_for(known, ratings, reading, preparing)
     print(f"{ratings}: {describe(now)}", flush=True)
+    had = known.user_ids_[np.diff(known._seen.indptr) > 0]
+    lost = len(np.setdiff1d(had, now.user_ids[np.diff(now.indptr) > 0]))
+    if lost:
+        print(
+            f"note: {lost:,} of {len(had):,} users of the model have no ratings in {ratings}, so "
+            "the new model forgets what they had; the file should hold all ratings, old and new.",
+            flush=True,
+        )
     before = len(known.user_ids_), len(known.item_ids_)
     if hasattr(known, "verbose"):
         known.set_params(verbose=sys.stderr.isatty())

@@ -188,10 +188,10 @@ class IdIndex:
         found, position = self._find(ids)
         if not found.all():
             unknown = np.flatnonzero(~found)
-            more = f" (and {len(unknown) - 1:,} more)" if len(unknown) > 1 else ""
+            verb = f" (and {len(unknown) - 1:,} more) are" if len(unknown) > 1 else " is"
             raise ValueError(
                 f"{name} must be among the {len(self):,} {self.kind} ids of the ratings, "
-                f"but {shown(ids[unknown[0]].item())}{more} is not."
+                f"but {shown(ids[unknown[0]].item())}{verb} not."
             )
         return position.reshape(array.shape)
 

@@ -129,7 +129,9 @@ def _read_texts(path: Path, encoding: str) -> dict[str, ItemText]:
                 f"{separator!r}, but there is {line[:80]!r}."
             )
         if name.strip() in texts:
-            raise ValueError(f"{path}, line {number}: the id {shown(name)} was there before.")
+            raise ValueError(
+                f"{path}, line {number}: every id must have one line, but {shown(name)} has two."
+            )
         if re.search("[\udc80-\udcff]", line):
             raise ValueError(f"{path}, line {number}: there must be {encoding} text.")
         title = rest.pop(title_at - 1)

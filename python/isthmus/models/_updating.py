@@ -19,9 +19,9 @@ __all__ = ["as_they_are_now", "new_items", "new_users", "refuse_epochs"]
 def as_they_are_now(model: Any, X: Any) -> Ratings:
     """Return ratings of a model's users and items, in its order, and of new ones behind these."""
     data = in_memory(X)
+    ratings = as_ratings(data)
     if not isinstance(data, Ratings):
         _check_positions(model)
-    ratings = as_ratings(data)
     users = _extended(model._users, ratings.user_ids)
     items = _extended(model._items, ratings.item_ids)
     return ratings_among(users, items, ratings, "X")
