@@ -533,7 +533,7 @@ BAD = {
     ),
     "unknown user": (
         lambda: example().user_index([10, 11, 12]),
-        *(ValueError, r"users must be among the 3 user ids .*, but 11 \(and 1 more\) is not"),
+        *(ValueError, r"users must be among the 3 user ids .*, but 11 \(and 1 more\) are not"),
     ),
     "integer for string id": (
         lambda: example().item_index(196),
