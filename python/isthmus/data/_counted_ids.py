@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from isthmus.data import _compute as pc
 from isthmus.data._ids import IdArray, as_ids
 
 __all__ = ["CountedIds"]

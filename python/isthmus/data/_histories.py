@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from isthmus._util.arrays import as_values
+from isthmus.data import _compute as pc
 from isthmus.data._columns import Columns, resolve_columns
 from isthmus.data._frames import distinct_values, numbers
 from isthmus.data._ids import IdArray, as_ids

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from isthmus.data import _compute as pc
 from isthmus.data._reading import check_unpacked, refuse_damage
 
 __all__ = ["iter_parquet", "names_in_parquet", "parquet_files", "read_parquet"]

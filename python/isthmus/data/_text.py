@@ -6,9 +6,9 @@ from os import PathLike
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
+from isthmus.data import _compute as pc
 from isthmus.data._columns import FIELDS
 from isthmus.data._layout import TIMESTAMPS, Layout, find_layout, refuse
 from isthmus.data._reading import Unpacked

@@ -7,10 +7,10 @@ from typing import Any
 import narwhals.stable.v1 as nw
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from isthmus.data import _compute as pc
 from isthmus.data._csr import CSR, check_shape
 from isthmus.data._frames import distinct_values
 from isthmus.data._ids import IdArray, IdIndex, as_ids, as_strings, rank_codes
