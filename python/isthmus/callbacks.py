@@ -6,7 +6,6 @@ projects come to write. Trackers write the loss, the seconds and the metrics of 
 
 from __future__ import annotations
 
-import copy
 import csv
 import weakref
 from collections.abc import Callable
@@ -257,7 +256,7 @@ class _Parameters:
 
     def once(self) -> dict[str, Any]:
         model, self._model = self._model, None
-        return {} if model is None else copy.copy(model.get_params())
+        return {} if model is None else model.get_params()
 
 
 def _figures(epoch: Epoch) -> dict[str, float]:

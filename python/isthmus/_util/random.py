@@ -4,10 +4,11 @@ import numbers
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus._util.checks import shown
 
-__all__ = ["RandomState", "as_generator", "check_seed", "seed_from"]
+__all__ = ["RandomState", "as_generator", "check_seed", "mix_bits", "seed_from"]
 
 RandomState = int | np.integer[Any] | np.random.Generator | None
 
@@ -41,3 +42,11 @@ def check_seed(random_state: Any) -> int:
             f"random_state must lie in [0, 2**64) if it is an integer, but it was {shown(seed)}."
         )
     return seed
+
+
+def mix_bits(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return each number's bits mixed by the last step of SplitMix64: distinct ones stay so."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = bits ^ (bits >> np.uint64(31))
+    return mixed

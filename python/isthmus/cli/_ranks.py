@@ -11,7 +11,7 @@ import typer
 
 from isthmus.cli._errors import FAILED, sentence
 from isthmus.data.ratings import Ratings
-from isthmus.data.shards import MANIFEST, Shards
+from isthmus.data.shards import Shards, is_shards
 from isthmus.distributed import (
     Communicator,
     MPICommunicator,
@@ -70,7 +70,7 @@ class Job:
 
     def shards_at(self, path: Path, prepared: dict[str, Any]) -> Shards | None:
         """Return shards, of which each rank reads its own, where a path has them."""
-        if self.comm is None or not (path / MANIFEST).is_file():
+        if self.comm is None or not is_shards(path):
             return None
         if prepared:
             raise ValueError(

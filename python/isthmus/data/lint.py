@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from isthmus._util.arrays import blocks
+from isthmus._util.random import mix_bits
 from isthmus.data._alignment import ratings_among
 from isthmus.data._csr import CSR, as_scipy, column_counts, row_numbers, select_rows
 from isthmus.data._ids import IdIndex
@@ -175,10 +176,7 @@ def _item_sums(ratings: Ratings) -> NDArray[np.uint64]:
 def _bits(other: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.uint64]:
     """Return random bits, by SplitMix64's last step, of who or what was rated, and how."""
     bits = (other.astype(np.uint64) << np.uint64(32)) | values.view(np.uint32)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = bits ^ (bits >> np.uint64(31))
-    return mixed
+    return mix_bits(bits)
 
 
 def _of_twins(kind: str, counts: Integers, sums: NDArray[np.uint64]) -> Iterator[Finding]:

@@ -55,8 +55,8 @@ def informative_items(model: Any, n: int, candidates: Any) -> IdArray:
 
 def _known(seen: CSR) -> list[NDArray[np.int32]]:
     """Return what some users have rated, evenly spaced, and of that some items."""
-    enough = np.flatnonzero(np.diff(seen.indptr) >= 2)
     counts = np.diff(seen.indptr)
+    enough = np.flatnonzero(counts >= 2)
     return [
         seen.indices[seen.indptr[row] + _spread(int(counts[row]), CELLS)]
         for row in enough[_spread(len(enough), NEWCOMERS)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.arrays import blocks
+from isthmus._util.random import mix_bits
 from isthmus.data._csr import CSR, RowTotals, column_counts, row_numbers, row_sums, transpose
 from isthmus.data._ids import IdArray
 from isthmus.data.ratings import Ratings
@@ -231,11 +232,7 @@ def _hash(seed: np.uint64, user: NDArray[np.uint64], item: NDArray[np.uint64]) -
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    z = z + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
-    return mixed
+    return mix_bits(z + np.uint64(0x9E3779B97F4A7C15))
 
 
 # What a rank is given
