@@ -8,6 +8,7 @@
 
 #include "isthmus/core/parallel.hpp"
 #include "isthmus/core/random.hpp"
+#include "isthmus/core/simd.hpp"
 
 namespace isthmus {
 
@@ -15,6 +16,7 @@ namespace {
 
 constexpr index_t kRowsPerPiece = 16;
 constexpr index_t kRowsAhead = 16;
+constexpr index_t kColumnsAhead = 4;
 constexpr index_t kStrip = 256;  // cells whose random words are drawn at once
 // Scanning this many columns in order takes less time than sorting the column of one cell.
 constexpr index_t kScannedColumnsPerCell = 16;
@@ -22,6 +24,33 @@ constexpr index_t kScannedColumnsPerCell = 16;
 template <class T>
 void grow(std::vector<T>& v, index_t size) {
     if (v.size() < static_cast<std::size_t>(size)) v.resize(static_cast<std::size_t>(size));
+}
+
+// Rows come in a random order, and rare columns too, which the processor cannot foresee: they are
+// fetched ahead. (GCC drops calls of functions that do no more, if it does not inline them.)
+ISTHMUS_INLINE void prefetch_row(const CsrView& matrix, const RowTransform& transform,
+                                 index_t row) {
+    const index_t begin = matrix.indptr[row];
+    __builtin_prefetch(matrix.indices + begin);
+    if (matrix.values) __builtin_prefetch(matrix.values + begin);
+    for (const float* of_row :
+         {transform.input_offset, transform.target_offset, transform.input_factor}) {
+        if (of_row) __builtin_prefetch(of_row + row);
+    }
+    for (const float* of_cell : {transform.cell_offset, transform.cell_weight}) {
+        if (of_cell) __builtin_prefetch(of_cell + begin);
+    }
+}
+
+// The same for what is known of a row's columns: of the first ones, which may be all that it has.
+ISTHMUS_INLINE void prefetch_columns(const CsrView& matrix, index_t row,
+                                     const ColumnLayout::Place* places, const float* offset) {
+    const index_t begin = matrix.indptr[row];
+    const index_t end = std::min(begin + kColumnsAhead, index_t{matrix.indptr[row + 1]});
+    for (index_t i = begin; i < end; ++i) {
+        __builtin_prefetch(places + matrix.indices[i]);
+        if (offset) __builtin_prefetch(offset + matrix.indices[i]);
+    }
 }
 
 // The factor that gives the roots of a row's values, or its ones, the length 1.
@@ -44,7 +73,6 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     index_t cells = 0;
     work_.resize(static_cast<std::size_t>(count + 1));
     for (index_t r = 0; r < count; ++r) {
-        // rows come in a random order, which the processor cannot foresee
         __builtin_prefetch(matrix.indptr + ids[std::min(r + kRowsAhead, count - 1)]);
         const index_t own = matrix.row_nnz(ids[r]);
         cells += own;
@@ -110,8 +138,10 @@ void Batch::count_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
     const ColumnLayout::Place* places = layout_->places();
     const auto blocks = static_cast<std::size_t>(layout_->blocks());
     for (index_t r = rows.begin; r < rows.end; ++r) {
-        const std::int32_t ahead = ids[std::min(r + kRowsAhead, rows.end - 1)];
-        __builtin_prefetch(matrix.indices + matrix.indptr[ahead]);
+        const auto ahead = [&](index_t by) { return ids[std::min(r + by, rows_ - 1)]; };
+        __builtin_prefetch(matrix.indptr + ahead(2 * kRowsAhead));
+        __builtin_prefetch(matrix.indices + matrix.indptr[ahead(kRowsAhead)]);
+        prefetch_columns(matrix, ahead(kRowsAhead / 2), places, nullptr);
         std::fill_n(sizes, blocks, 0);
         for (index_t i = matrix.indptr[ids[r]]; i < matrix.indptr[ids[r] + 1]; ++i) {
             ++sizes[places[matrix.indices[i]].block];
@@ -141,9 +171,10 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
     std::int32_t numbers[kStrip];
 
     for (index_t r = rows.begin; r < rows.end; ++r) {
-        const std::int32_t ahead = ids[std::min(r + kRowsAhead, rows.end - 1)];
-        if (matrix.values) __builtin_prefetch(matrix.values + matrix.indptr[ahead]);
-        if (transform.target_offset) __builtin_prefetch(transform.target_offset + ahead);
+        const auto ahead = [&](index_t by) { return ids[std::min(r + by, rows_ - 1)]; };
+        __builtin_prefetch(matrix.indptr + ahead(2 * kRowsAhead));
+        prefetch_row(matrix, transform, ahead(kRowsAhead));
+        prefetch_columns(matrix, ahead(kRowsAhead / 2), places, transform.column_offset);
         const std::int32_t id = ids[r];
         const float input_offset = transform.input_offset ? transform.input_offset[id] : 0.0f;
         const float input_factor = transform.input_factor ? transform.input_factor[id] : 1.0f;

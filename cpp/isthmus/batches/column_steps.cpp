@@ -2,36 +2,25 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "isthmus/core/chunks.hpp"
 #include "isthmus/nn/optimizer_policies.hpp"
+#include "isthmus/nn/skipped_steps.hpp"
 #include "isthmus/nn/trained_rows.hpp"
 
 namespace isthmus {
 
 namespace {
 
-// How far catching up looks ahead: for whether a column has to, and for its weights and state.
+// How many cells ahead catching up asks whether a column has to.
 constexpr index_t kCellsAhead = 8;
-constexpr index_t kRowsAhead = 2;
-
-void prefetch_row(const MatrixView& matrix, index_t row) {
-    const float* const begin = matrix.row(row);
-    for (index_t p = 0; p < matrix.width(); p += kLineFloats) __builtin_prefetch(begin + p, 1);
-}
-
-// Prefetches a column's weights and state.
-void prefetch_rows(const TrainedMatrix& trained, index_t column) {
-    prefetch_row(trained.weights, column);
-    for (const MatrixView& state : trained.state) {
-        if (state.data) prefetch_row(state, column);
-    }
-}
+// How many columns wait to catch up together, and their weights to come from memory.
+constexpr index_t kWaiting = 16;
 
 // Prefetches the beginning of what a step of a column reads: rare columns come from memory, in an
 // order that the processor cannot foresee.
-void prefetch(const TrainedMatrix& trained, index_t column) {
-    __builtin_prefetch(trained.taken + column);
+ISTHMUS_INLINE void prefetch(const TrainedMatrix& trained, index_t column) {
     __builtin_prefetch(trained.weights.row(column));
     for (const MatrixView& state : trained.state) {
         if (state.data) __builtin_prefetch(state.row(column));
@@ -43,27 +32,25 @@ void prefetch(const TrainedMatrix& trained, index_t column) {
     }
 }
 
-// Calls body(list, the next column that it will be called for, or the same) for the columns of a
-// block that take the batch's step now: those that have a cell or, where none may skip it, all of
-// them.
+// Calls body(list, the column that it will be called for `ahead` calls later, or a nearer one) for
+// the columns of a block that take the batch's step now: those that have a cell or, where none may
+// skip it, all of them.
 template <class Body>
 void for_each_stepping(const ColumnLists& lists, index_t block, Range columns, bool may_skip,
-                       Body&& body) {
+                       index_t ahead, Body&& body) {
     const ColumnLists::Lists all = lists.block(block);
     const ColumnLists::List* next = all.begin();
     if (may_skip) {
-        while (next != all.end()) {
-            const ColumnLists::List& list = *next++;
-            body(list, next != all.end() ? next->column : list.column);
-        }
+        for (; next != all.end(); ++next)
+            body(*next, next[std::min(ahead, all.end() - next - 1)].column);
         return;
     }
     for (index_t c = columns.begin; c < columns.end; ++c) {
-        const index_t following = std::min(c + 1, columns.end - 1);
+        const index_t later = std::min(c + ahead, columns.end - 1);
         if (next != all.end() && next->column == c) {
-            body(*next++, following);
+            body(*next++, later);
         } else {
-            body(ColumnLists::List{static_cast<std::int32_t>(c), 0, 0, 0}, following);
+            body(ColumnLists::List{static_cast<std::int32_t>(c), 0, 0, 0}, later);
         }
     }
 }
@@ -94,16 +81,21 @@ ISTHMUS_INLINE void step_vectors(const Optimizer& optimizer, const Weights& weig
 
 template <class Weights, class Optimizer, class View>
 void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, index_t block,
-                         Range columns, Cells cells, View h, const TrainedMatrix& trained,
-                         const OptimizerStep& step) {
+                         Range columns, Range upcoming, Cells cells, View h,
+                         const TrainedMatrix& trained, const OptimizerStep& step) {
+    constexpr bool kStateless = Optimizer::states == 0;
     const float decay = step.decay;
     const bool may_skip = trained.taken != nullptr;
     const std::int32_t* rows = lists.row();
     const float* values = cells == Cells::input ? lists.input() : lists.error();
 
-    const auto update_column = [&](const ColumnLists::List& list, index_t offset, auto vectors) {
+    const auto for_each = [&](index_t ahead, const auto& body) {
+        for_each_stepping(lists, block, columns, may_skip, ahead, body);
+    };
+    // `later`: the column that is stepped soon; `next`: one whose weights are read after the block.
+    const auto update_column = [&](const ColumnLists::List& list, index_t later, index_t next,
+                                   index_t offset, auto vectors) {
         constexpr int N = decltype(vectors)::value;
-        const index_t c = list.column;
         const index_t end = cells == Cells::input ? list.input_end : list.end;
         if (!may_skip && Optimizer::rests && decay == 0.0f && list.begin == end) return;
         Floats gradient[N] = {};
@@ -111,35 +103,47 @@ void update_columns_with(const Optimizer& optimizer, const ColumnLists& lists, i
                  [&](index_t i) { return h.row(rows[i]) + offset; });
         // a copy, whose constants stay in registers while weights are stored
         const Optimizer own = optimizer;
-        const Weights weights(trained, c, step.noise);
+        const auto row = [&](index_t column) { return Weights(trained, column, step.noise); };
+        const Weights weights = row(list.column), ahead = row(later), after = row(next);
+        const auto step_at = [&](int j, auto together) {
+            constexpr int M = decltype(together)::value;
+            const index_t at = offset + j * kLanes;
+            // a few lines at a time: many at once would hold up what is read now
+            if constexpr (!kStateless) ahead.prefetch(at);
+            after.prefetch_weights(at);
+            step_vectors<Optimizer, Weights, M>(own, weights, at, decay, gradient + j);
+        };
         constexpr int kTogether = Weights::kTogether;
-        const auto at = [offset](int j) { return offset + j * kLanes; };
 #pragma GCC unroll 8
         for (int j = 0; j + kTogether <= N; j += kTogether) {
-            step_vectors<Optimizer, Weights, kTogether>(own, weights, at(j), decay, gradient + j);
+            step_at(j, std::integral_constant<int, kTogether>{});
         }
-        if constexpr (N % kTogether > 0) {
-            step_vectors<Optimizer, Weights, 1>(own, weights, at(N - 1), decay, gradient + N - 1);
-        }
+        if constexpr (N % kTogether > 0) step_at(N - 1, std::integral_constant<int, 1>{});
     };
-    if constexpr (Optimizer::states == 0) {
+    const auto pass = [&](index_t ahead, const auto& update) {
+        index_t next = upcoming.begin;
+        for_each(ahead, [&](const ColumnLists::List& list, index_t later) {
+            update(list, later, next < upcoming.end ? next++ : index_t{list.column});
+        });
+    };
+    if constexpr (kStateless) {
         // a chunk of all the batch's codes stays in the cache while the columns pass by
         for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-            for_each_stepping(lists, block, columns, may_skip, [&](const auto& list, index_t) {
-                update_column(list, offset, vectors);
+            pass(0, [&](const auto& list, index_t later, index_t next) {
+                update_column(list, later, next, offset, vectors);
             });
         });
     } else {
-        // the state comes from memory: by whole rows, the next while one is at work
-        for_each_stepping(lists, block, columns, may_skip, [&](const auto& list, index_t next) {
-            prefetch_rows(trained, next);
+        // the state comes from memory: by whole rows, a chunk or more ahead
+        const index_t ahead = std::max(kChunkFloats / h.width(), index_t{1});
+        pass(ahead, [&](const auto& list, index_t later, index_t next) {
             for_each_chunk(h.width(), [&](index_t offset, auto vectors) {
-                update_column(list, offset, vectors);
+                update_column(list, later, next, offset, vectors);
             });
         });
     }
     if (trained.bias) {
-        for_each_stepping(lists, block, columns, may_skip, [&](const auto& list, index_t) {
+        for_each(0, [&](const auto& list, index_t) {
             float gradient = 0.0f;
             for (index_t i = list.begin; i < list.end; ++i) gradient += values[i];
             gradient += step.bias_decay * trained.bias[list.column];
@@ -162,60 +166,121 @@ ISTHMUS_INLINE bool all_zero(const Floats (&weights)[N], const Floats (&state)[N
     return sum(select(any, broadcast(1.0f), Floats{})) == 0.0f;
 }
 
-// Takes the skipped steps [begin, end) of N vectors of weights that share their steps, and decay
-// by `decay` of each.
-template <class Optimizer, int N>
-ISTHMUS_INLINE void take_skipped(Floats (&weights)[N], Floats (&state)[N][2],
-                                 const OptimizerStep* begin, const OptimizerStep* end,
-                                 float OptimizerStep::* decay) {
-    const OptimizerStep* next = begin;
-    if constexpr (Optimizer::leaps) {
-        if (end - begin > kMostExactSteps) {
-            // Short leaps at first, while the last gradients are being forgotten; one without
-            // decay, as nothing else moves the weights. The last step is left: that of an epoch's
-            // last batch has another decay.
-            index_t length = begin->*decay != 0.0f ? kMostExactSteps / 2 : end - next;
-            for (; end - next > 1; length *= 4) {
-                const Leap leap(next, std::min(length, index_t{end - next - 1}), decay);
-                const Optimizer optimizer(leap.step);
-                for (int j = 0; j < N; ++j) weights[j] = optimizer.leap(weights[j], state[j], leap);
-                next += leap.count;
+// A column, and how many steps it had taken before those that it skipped.
+struct Skipper {
+    std::int32_t column, taken;
+};
+
+// Columns that catch up together.
+struct Skippers {
+    const Skipper* first;
+    index_t size;
+    const OptimizerStep* steps;
+    index_t count;
+
+    const Skipper* begin() const { return first; }
+    const Skipper* end() const { return first + size; }
+    Skippers part(index_t from, index_t most) const {
+        return {first + from, std::min(most, size - from), steps, count};
+    }
+    std::int32_t fewest_taken() const {
+        const auto less = [](const Skipper& a, const Skipper& b) { return a.taken < b.taken; };
+        return std::min_element(begin(), end(), less)->taken;
+    }
+    CatchUp goal(float OptimizerStep::* decay) const { return {steps, count, decay}; }
+};
+
+// Rows of N vectors, as many at a time as make a chunk.
+template <class Optimizer, class Weights, int N>
+void take_steps_of_narrow(const TrainedMatrix& trained, const Skippers& skippers) {
+    constexpr int kStates = Optimizer::states;
+    constexpr int kColumns = kChunkVectors / N;
+    const std::uint32_t noise = skippers.steps[skippers.count - 1].noise;
+    for (index_t from = 0; from < skippers.size; from += kColumns) {
+        const Skippers own = skippers.part(from, kColumns);
+        Floats w[kColumns * N], s[kColumns * N][2];
+        TakenByRow taken[kColumns * N];
+        for (index_t c = 0; c < kColumns; ++c) {
+            const Skipper& skipper = own.first[std::min(c, own.size - 1)];
+            Floats wc[N], sc[N][2];
+            Weights(trained, skipper.column, noise).template load<kStates>(0, wc, sc);
+            for (int j = 0; j < N; ++j) {
+                w[c * N + j] = wc[j];
+                for (int i = 0; i < kStates; ++i) s[c * N + j][i] = sc[j][i];
+                taken[c * N + j] = {skipper.taken};
             }
         }
-    }
-    for (; next < end; ++next) {
-        const Optimizer optimizer(*next);
-        for (int j = 0; j < N; ++j) {
-            weights[j] = optimizer.step(weights[j], (next->*decay) * weights[j], state[j]);
+        if (all_zero(w, s, kStates)) continue;
+        take_skipped<Optimizer>(w, s, taken, own.fewest_taken(), own.goal(&OptimizerStep::decay));
+        for (index_t c = 0; c < own.size; ++c) {
+            Floats wc[N], sc[N][2];
+            for (int j = 0; j < N; ++j) {
+                wc[j] = w[c * N + j];
+                for (int i = 0; i < kStates; ++i) sc[j][i] = s[c * N + j][i];
+            }
+            Weights(trained, own.first[c].column, noise).template store<kStates>(0, wc, sc);
         }
     }
 }
 
-// The skipped steps [begin, end) of one column.
+// Rows one by one; the next comes from memory while one is at work.
 template <class Optimizer, class Weights>
-void take_steps(const TrainedMatrix& trained, index_t column, const OptimizerStep* begin,
-                const OptimizerStep* end) {
+void take_steps_of_wide(const TrainedMatrix& trained, const Skippers& skippers) {
     constexpr int kStates = Optimizer::states;
-    for_each_chunk(trained.weights.width(), [&](index_t offset, auto vectors) {
-        constexpr int N = decltype(vectors)::value;
-        const Weights weights(trained, column, end[-1].noise);
-        Floats w[N], s[N][2];
-        weights.template load<kStates>(offset, w, s);
-        if (all_zero(w, s, kStates)) return;
-        take_skipped<Optimizer>(w, s, begin, end, &OptimizerStep::decay);
-        weights.template store<kStates>(offset, w, s);
-    });
+    const CatchUp goal = skippers.goal(&OptimizerStep::decay);
+    const std::uint32_t noise = skippers.steps[skippers.count - 1].noise;
+    for (const Skipper& own : skippers) {
+        const Skipper& next = &own + 1 == skippers.end() ? own : *(&own + 1);
+        const Weights weights(trained, own.column, noise), ahead(trained, next.column, noise);
+        for_each_chunk(trained.weights.width(), [&](index_t offset, auto vectors) {
+            constexpr int N = decltype(vectors)::value;
+            for (int j = 0; j < N; j += Weights::kTogether) ahead.prefetch(offset + j * kLanes);
+            Floats w[N], s[N][2];
+            weights.template load<kStates>(offset, w, s);
+            if (all_zero(w, s, kStates)) return;
+            TakenByRow taken[N];
+            std::fill_n(taken, N, TakenByRow{own.taken});
+            take_skipped<Optimizer>(w, s, taken, own.taken, goal);
+            weights.template store<kStates>(offset, w, s);
+        });
+    }
 }
 
+template <class Optimizer, class Weights>
+void take_steps(const TrainedMatrix& trained, const Skippers& skippers) {
+    constexpr int kNarrow = kChunkVectors / 2;
+    const index_t vectors = trained.weights.width() / kLanes;
+    if (vectors > kNarrow) {
+        take_steps_of_wide<Optimizer, Weights>(trained, skippers);
+    } else {
+        with_count<kNarrow>(vectors, [&](auto count) {
+            take_steps_of_narrow<Optimizer, Weights, decltype(count)::value>(trained, skippers);
+        });
+    }
+}
+
+// A bias is a lane of a vector.
 template <class Optimizer>
-void take_bias_steps(const TrainedMatrix& trained, index_t column, const OptimizerStep* begin,
-                     const OptimizerStep* end) {
+void take_bias_steps(const TrainedMatrix& trained, const Skippers& skippers) {
     constexpr int kStates = Optimizer::states;
-    Floats w[1] = {broadcast(trained.bias[column])}, s[1][2];
-    for (int i = 0; i < kStates; ++i) s[0][i] = broadcast(trained.bias_state[i][column]);
-    take_skipped<Optimizer>(w, s, begin, end, &OptimizerStep::bias_decay);
-    trained.bias[column] = w[0][0];
-    for (int i = 0; i < kStates; ++i) trained.bias_state[i][column] = s[0][i][0];
+    for (index_t from = 0; from < skippers.size; from += kLanes) {
+        const Skippers own = skippers.part(from, kLanes);
+        Floats w[1], s[1][2];
+        TakenByLane taken[1];
+        for (index_t l = 0; l < kLanes; ++l) {
+            const Skipper& skipper = own.first[std::min(l, own.size - 1)];
+            w[0][l] = trained.bias[skipper.column];
+            for (int i = 0; i < kStates; ++i) s[0][i][l] = trained.bias_state[i][skipper.column];
+            taken[0].taken[l] = skipper.taken;
+        }
+        take_skipped<Optimizer>(w, s, taken, own.fewest_taken(),
+                                own.goal(&OptimizerStep::bias_decay));
+        for (index_t l = 0; l < own.size; ++l) {
+            const index_t column = own.first[l].column;
+            trained.bias[column] = w[0][l];
+            for (int i = 0; i < kStates; ++i) trained.bias_state[i][column] = s[0][i][l];
+        }
+    }
 }
 
 // Calls body(optimizer's policy, null pointer to the type of the weights' rows).
@@ -237,31 +302,47 @@ void with_catch_up(const TrainedMatrix& trained, const OptimizerStep* steps, ind
         const bool weights_rest = Optimizer::rests && steps->decay == 0.0f;
         const bool biases_rest =
             trained.bias == nullptr || (Optimizer::rests && steps->bias_decay == 0.0f);
+        // those that leap apart, as they have more to do
+        struct Waiting {
+            Skipper skippers[kWaiting];
+            index_t size = 0;
+        } waiting[2];
+        const auto take_all = [&](Waiting& group) {
+            const Skippers skippers{group.skippers, std::exchange(group.size, 0), steps, count};
+            if (skippers.size == 0) return;
+            if (!weights_rest) take_steps<Optimizer, Weights>(trained, skippers);
+            if (!biases_rest) take_bias_steps<Optimizer>(trained, skippers);
+        };
         body([&](index_t column) {
-            std::int32_t& taken = trained.taken[column];
+            const std::int32_t taken = trained.taken[column];
             if (taken == count) return;
-            const OptimizerStep *begin = steps + taken, *end = steps + count;
-            if (!weights_rest) take_steps<Optimizer, Weights>(trained, column, begin, end);
-            if (!biases_rest) take_bias_steps<Optimizer>(trained, column, begin, end);
-            taken = static_cast<std::int32_t>(count);
+            prefetch(trained, column);
+            Waiting& group = waiting[count - taken > kMostExactSteps];
+            group.skippers[group.size++] = {static_cast<std::int32_t>(column), taken};
+            trained.taken[column] = static_cast<std::int32_t>(count);
+            if (group.size == kWaiting) take_all(group);
         });
+        for (Waiting& group : waiting) take_all(group);
     });
 }
 
 }  // namespace
 
 void update_columns(const ColumnLists& lists, index_t block, Range columns, Cells cells,
-                    ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step) {
+                    ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step,
+                    Range upcoming) {
     with_optimizer(step, [&](const auto& optimizer) {
-        update_columns_with<FloatWeights>(optimizer, lists, block, columns, cells, h, trained,
-                                          step);
+        update_columns_with<FloatWeights>(optimizer, lists, block, columns, upcoming, cells, h,
+                                          trained, step);
     });
 }
 
 void update_columns(const ColumnLists& lists, index_t block, Range columns, Cells cells,
-                    ConstHalfView h, const TrainedMatrix& trained, const OptimizerStep& step) {
+                    ConstHalfView h, const TrainedMatrix& trained, const OptimizerStep& step,
+                    Range upcoming) {
     with_optimizer(step, [&](const auto& optimizer) {
-        update_columns_with<HalfWeights>(optimizer, lists, block, columns, cells, h, trained, step);
+        update_columns_with<HalfWeights>(optimizer, lists, block, columns, upcoming, cells, h,
+                                         trained, step);
     });
 }
 
@@ -271,10 +352,8 @@ void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trai
     const index_t end = batch.segment(block, batch.rows() - 1).end;
     with_catch_up(trained, steps, count, [&](const auto& catch_up) {
         for (index_t i = begin; i < end; ++i) {
-            if (i + kCellsAhead < end) prefetch(trained, batch.column()[i + kCellsAhead]);
-            if (i + kRowsAhead < end) {
-                const std::int32_t column = batch.column()[i + kRowsAhead];
-                if (trained.taken[column] != count) prefetch_rows(trained, column);
+            if (i + kCellsAhead < end) {
+                __builtin_prefetch(trained.taken + batch.column()[i + kCellsAhead]);
             }
             catch_up(batch.column()[i]);
         }

@@ -16,23 +16,24 @@ enum class Cells { input, error };
 // decay x weights), with the cells' inputs (V's gradient; H is then the hidden error) or their
 // errors (W's gradient, and the bias's) for values. The gradient never leaves the registers. Where
 // columns may skip steps, those without a cell in the batch do. The weights' precision is H's.
+// Those of `upcoming` columns, which are read next, are fetched meanwhile.
 void update_columns(const ColumnLists& lists, index_t block, Range columns, Cells cells,
-                    ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step);
+                    ConstMatrixView h, const TrainedMatrix& trained, const OptimizerStep& step,
+                    Range upcoming = {});
 void update_columns(const ColumnLists& lists, index_t block, Range columns, Cells cells,
-                    ConstHalfView h, const TrainedMatrix& trained, const OptimizerStep& step);
+                    ConstHalfView h, const TrainedMatrix& trained, const OptimizerStep& step,
+                    Range upcoming = {});
 
 // For the columns that have a cell of the batch in a block: takes those of the first `count` of
 // `steps` that they have skipped, along a gradient of decay x weights. Call it before their weights
 // are read. Up to kMostExactSteps in a row give the same bits as if none had been skipped, but that
 // state in halves is rounded once and not at each; more are taken as a few leaps
-// (optimizer_policies.hpp), so that their number hardly matters.
+// (nn/skipped_steps.hpp), so that their number hardly matters.
 void catch_up_block(const Batch& batch, index_t block, const TrainedMatrix& trained,
                     const OptimizerStep* steps, index_t count);
 
 // The same for all columns in a range.
 void catch_up_columns(Range columns, const TrainedMatrix& trained, const OptimizerStep* steps,
                       index_t count);
-
-constexpr index_t kMostExactSteps = 32;
 
 }  // namespace isthmus

@@ -144,6 +144,8 @@ public:
         isthmus::store_pair(upper_ + at, pack_upper(words));
         store_unaligned_pair(lower_ + at, pack_lower(words));
     }
+    ISTHMUS_INLINE void prefetch_upper(index_t at) const { __builtin_prefetch(upper_ + at, 1); }
+    ISTHMUS_INLINE void prefetch_lower(index_t at) const { __builtin_prefetch(lower_ + at, 1); }
     ISTHMUS_INLINE Floats load_last(index_t at) const {
         return join(load_upper(upper_ + at) | load_upper(lower_ + at) >> 16);
     }

@@ -161,7 +161,7 @@ ISTHMUS_INLINE void add_sums(const Floats (&v)[4], float* to) {
 // 1 / (sqrt(b) + epsilon) for b >= 0, to 4 ulp: what Adagrad and Adam multiply by. Where the
 // hardware estimates reciprocals to 14 bits, one Newton step each replaces a square root and a
 // division, which would cost more than the rest of the update.
-ISTHMUS_INLINE Floats inverse_root(Floats b, float epsilon) {
+ISTHMUS_INLINE Floats inverse_root(Floats b, Floats epsilon) {
 #if defined(__AVX512F__)
     const Floats tiny = broadcast(1e-36f);
     const Floats x = max(b, tiny);
@@ -184,9 +184,13 @@ ISTHMUS_INLINE Floats inverse_root(Floats b, float epsilon) {
 #endif
 }
 
+ISTHMUS_INLINE Floats inverse_root(Floats b, float epsilon) {
+    return inverse_root(b, broadcast(epsilon));
+}
+
 // The same to 2^-13, for a b of 16 bits: what the hardware estimates, or the exact one where it
 // does not.
-ISTHMUS_INLINE Floats rough_inverse_root(Floats b, float epsilon) {
+ISTHMUS_INLINE Floats rough_inverse_root(Floats b, Floats epsilon) {
 #if defined(__AVX512F__)
     const Floats x = max(b, broadcast(1e-36f));
     const Floats root =
@@ -195,6 +199,10 @@ ISTHMUS_INLINE Floats rough_inverse_root(Floats b, float epsilon) {
 #else
     return inverse_root(b, epsilon);
 #endif
+}
+
+ISTHMUS_INLINE Floats rough_inverse_root(Floats b, float epsilon) {
+    return rough_inverse_root(b, broadcast(epsilon));
 }
 
 // Both halves of the 64-bit products of words and a factor.

@@ -282,9 +282,12 @@ void Trainer::update_encoder(index_t block) {
 void Trainer::update_decoder(index_t block) {
     Batch& batch = work_.batch;
     batch.list_columns(block);
+    // with more threads than slices, another one has the next block
+    const bool goes_on = options_.num_threads <= layout_.slices() && block + 1 < layout_.blocks();
+    const Range upcoming = goes_on ? layout_.block(block + 1) : Range{};
     const auto update = [&](auto codes) {
         update_columns(batch.lists(), block, layout_.block(block), Cells::error, codes, decoder(),
-                       steps_.back());
+                       steps_.back(), upcoming);
     };
     if (in_halves()) {
         update(std::as_const(work_.codes).view());

@@ -14,25 +14,51 @@
 
 namespace isthmus {
 
-// Takes `count` steps m = momentum x m + decay x weight, weight -= rate x m, by repeated squaring
-// of their matrix.
-ISTHMUS_INLINE void leap_linear(Floats rate, float momentum, float decay, index_t count, Floats& m,
-                                Floats& weight) {
-    Floats mm = broadcast(momentum), mw = broadcast(decay);  // (m, weight) -> m
-    Floats wm = -rate * momentum, ww = 1.0f - rate * decay;  // (m, weight) -> weight
-    for (;;) {
-        if (count & 1) {
-            const Floats before = m;
-            m = multiply_add(mm, before, mw * weight);
-            weight = multiply_add(wm, before, ww * weight);
+// Several steps without a gradient, taken as one: for each lane of a vector a number of its own,
+// with the constants of a step that stands for them.
+struct Leap {
+    Floats rate, epsilon, decay;
+    Floats forget;  // beta2 to the power of count
+    Ints count;     // 0: the lane stays
+    index_t most;   // no lane has a higher count
+    bool decays;    // whether decay is above 0
+    float momentum, beta1, beta2;
+};
+
+// Takes steps m = momentum x m + decay x weight, weight -= rate x m, by repeated squaring of their
+// matrix, of G vectors.
+template <int G>
+ISTHMUS_INLINE void leap_linear(const Floats (&rate)[G], float momentum, const Leap (&leaps)[G],
+                                Floats (&m)[G], Floats (&weight)[G]) {
+    Floats mm[G], mw[G], wm[G], ww[G];  // from m to m, from weight to m, and so on
+    Ints count[G];
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+        mm[g] = broadcast(momentum);
+        mw[g] = leaps[g].decay;
+        wm[g] = -rate[g] * momentum;
+        ww[g] = 1.0f - rate[g] * leaps[g].decay;
+        count[g] = leaps[g].count;
+    }
+    for (index_t most = leaps[0].most;;) {
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) {
+            const Ints odd = (count[g] & 1) != 0;
+            const Floats before = m[g];
+            m[g] = select(odd, multiply_add(mm[g], before, mw[g] * weight[g]), before);
+            weight[g] = select(odd, multiply_add(wm[g], before, ww[g] * weight[g]), weight[g]);
+            count[g] >>= 1;
         }
-        count >>= 1;
-        if (count == 0) return;
-        const Floats cross = mw * wm, trace = mm + ww;
-        mm = multiply_add(mm, mm, cross);
-        ww = multiply_add(ww, ww, cross);
-        mw = mw * trace;
-        wm = wm * trace;
+        most >>= 1;
+        if (most == 0) return;
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) {
+            const Floats cross = mw[g] * wm[g], trace = mm[g] + ww[g];
+            mm[g] = multiply_add(mm[g], mm[g], cross);
+            ww[g] = multiply_add(ww[g], ww[g], cross);
+            mw[g] = mw[g] * trace;
+            wm[g] = wm[g] * trace;
+        }
     }
 }
 
@@ -45,11 +71,17 @@ ISTHMUS_INLINE Floats root_of(Floats b, float epsilon) {
 // The mean of rate / (sqrt(s) + epsilon) over sums of squares s that grow evenly from `first` to
 // `last`, but no more than takes a weight to 0 in one step. Without decay only momentum moves the
 // weight, and is over before s has changed much.
-ISTHMUS_INLINE Floats mean_rate(float rate, Floats first, Floats last, float epsilon, float decay) {
-    const Floats a = inverse_root(first, epsilon);
-    if (decay == 0.0f) return rate * a;
-    const Floats b = inverse_root(last, epsilon);
-    return min(2.0f * rate * a * b / (a + b), broadcast(1.0f / decay));
+ISTHMUS_INLINE Floats mean_rate(const Leap& leap, Floats first, Floats last) {
+    const Floats a = rough_inverse_root(first, leap.epsilon);
+    if (!leap.decays) return leap.rate * a;
+    const Floats b = rough_inverse_root(last, leap.epsilon);
+    return min(2.0f * leap.rate * a * b / (a + b), 1.0f / leap.decay);
+}
+
+// The square of a gradient that is decay alone.
+ISTHMUS_INLINE Floats squared_decay(const Leap& leap, Floats weight) {
+    const Floats gradient = leap.decay * weight;
+    return gradient * gradient;
 }
 
 struct Sgd {
@@ -64,10 +96,12 @@ struct Sgd {
     ISTHMUS_INLINE Floats step(Floats weight, Floats gradient, Floats*) const {
         return multiply_add(-rate, gradient, weight);
     }
-    ISTHMUS_INLINE Floats leap(Floats weight, Floats*, const Leap& leap) const {
-        Floats none{};
-        leap_linear(broadcast(rate), 0.0f, leap.step.decay, leap.count, none, weight);
-        return weight;
+    template <int G>
+    static ISTHMUS_INLINE void leap(Floats (&weights)[G], Floats (&)[G][2],
+                                    const Leap (&leaps)[G]) {
+        Floats none[G] = {}, rate[G];
+        for (int g = 0; g < G; ++g) rate[g] = leaps[g].rate;
+        leap_linear(rate, 0.0f, leaps, none, weights);
     }
 };
 
@@ -84,9 +118,16 @@ struct Momentum {
         state[0] = multiply_add(momentum, state[0], gradient);
         return multiply_add(-rate, state[0], weight);
     }
-    ISTHMUS_INLINE Floats leap(Floats weight, Floats* state, const Leap& leap) const {
-        leap_linear(broadcast(rate), momentum, leap.step.decay, leap.count, state[0], weight);
-        return weight;
+    template <int G>
+    static ISTHMUS_INLINE void leap(Floats (&weights)[G], Floats (&state)[G][2],
+                                    const Leap (&leaps)[G]) {
+        Floats rate[G], m[G];
+        for (int g = 0; g < G; ++g) {
+            rate[g] = leaps[g].rate;
+            m[g] = state[g][0];
+        }
+        leap_linear(rate, leaps[0].momentum, leaps, m, weights);
+        for (int g = 0; g < G; ++g) state[g][0] = m[g];
     }
 };
 
@@ -104,16 +145,21 @@ struct Adagrad {
         state[0] = multiply_add(gradient, gradient, state[0]);
         return multiply_add(-rate * gradient, root_of<Rough>(state[0], epsilon), weight);
     }
-    ISTHMUS_INLINE Floats leap(Floats weight, Floats* state, const Leap& leap) const {
-        const float decay = leap.step.decay;
-        const auto steps = static_cast<float>(leap.count);
-        const Floats square = decay * decay * weight * weight;
-        const Floats own = mean_rate(rate, state[0] + 0.5f * square,
-                                     state[0] + (steps + 0.5f) * square, epsilon, decay);
-        Floats none{};
-        leap_linear(own, 0.0f, decay, leap.count, none, weight);
-        state[0] += 0.5f * steps * (square + decay * decay * weight * weight);
-        return weight;
+    template <int G>
+    static ISTHMUS_INLINE void leap(Floats (&weights)[G], Floats (&state)[G][2],
+                                    const Leap (&leaps)[G]) {
+        Floats none[G] = {}, rate[G], steps[G];
+        for (int g = 0; g < G; ++g) {
+            steps[g] = __builtin_convertvector(leaps[g].count, Floats);
+            const Floats square = squared_decay(leaps[g], weights[g]);
+            rate[g] = mean_rate(leaps[g], state[g][0] + 0.5f * square,
+                                state[g][0] + (steps[g] + 0.5f) * square);
+            state[g][0] += 0.5f * steps[g] * square;
+        }
+        leap_linear(rate, 0.0f, leaps, none, weights);
+        for (int g = 0; g < G; ++g) {
+            state[g][0] += 0.5f * steps[g] * squared_decay(leaps[g], weights[g]);
+        }
     }
 };
 
@@ -136,15 +182,25 @@ struct Adam {
         state[1] = multiply_add(gradient, gradient, beta2 * state[1]);
         return multiply_add(-rate * state[0], root_of<Rough>(state[1], epsilon), weight);
     }
-    ISTHMUS_INLINE Floats leap(Floats weight, Floats* state, const Leap& leap) const {
-        const float decay = leap.step.decay;
-        const float remembered = (1.0f - leap.forget) / (1.0f - beta2);
-        const Floats square = decay * decay * weight * weight, kept = leap.forget * state[1];
-        const Floats own = mean_rate(rate, state[1] + 0.5f * square,
-                                     kept + (remembered + 0.5f) * square, epsilon, decay);
-        leap_linear(own, beta1, decay, leap.count, state[0], weight);
-        state[1] = kept + 0.5f * remembered * (square + decay * decay * weight * weight);
-        return weight;
+    template <int G>
+    static ISTHMUS_INLINE void leap(Floats (&weights)[G], Floats (&state)[G][2],
+                                    const Leap (&leaps)[G]) {
+        Floats rate[G], m[G], remembered[G];
+        for (int g = 0; g < G; ++g) {
+            const Leap& leap = leaps[g];
+            remembered[g] = (1.0f - leap.forget) / (1.0f - leap.beta2);
+            const Floats square = squared_decay(leap, weights[g]);
+            const Floats kept = leap.forget * state[g][1];
+            rate[g] = mean_rate(leap, state[g][1] + 0.5f * square,
+                                kept + (remembered[g] + 0.5f) * square);
+            m[g] = state[g][0];
+            state[g][1] = kept + 0.5f * remembered[g] * square;
+        }
+        leap_linear(rate, leaps[0].beta1, leaps, m, weights);
+        for (int g = 0; g < G; ++g) {
+            state[g][0] = m[g];
+            state[g][1] += 0.5f * remembered[g] * squared_decay(leaps[g], weights[g]);
+        }
     }
 };
 

@@ -42,14 +42,6 @@ OptimizerStep::OptimizerStep(const OptimizerOptions& options, float rate_, index
     epsilon = static_cast<float>(epsilon * root);
 }
 
-// Without decay a weight moves as long as its momentum lasts: for about ten steps.
-Leap::Leap(const OptimizerStep* first, index_t count_, float OptimizerStep::* decay)
-    : step(first[first->*decay != 0.0f ? count_ / 2 : std::min(count_ / 2, index_t{8})]),
-      count(count_),
-      forget(std::pow(step.beta2, static_cast<float>(count_))) {
-    step.decay = step.*decay;
-}
-
 int optimizer_states(OptimizerKind kind) {
     switch (kind) {
         case OptimizerKind::sgd: return Sgd::states;

@@ -46,14 +46,4 @@ struct OptimizerStep {
     std::uint32_t noise = 0;  // what rounding draws from
 };
 
-// Several steps without a gradient, taken as one.
-struct Leap {
-    // `decay` is the one of the steps' that holds.
-    Leap(const OptimizerStep* first, index_t count, float OptimizerStep::* decay);
-
-    OptimizerStep step;  // which stands for all of them
-    index_t count;
-    float forget;  // beta2 to the power of count
-};
-
 }  // namespace isthmus

@@ -39,6 +39,15 @@ struct FloatWeights {
         }
     }
 
+    // Fetch the lines that hold kTogether vectors: of all, or of what is read where nothing steps.
+    ISTHMUS_INLINE void prefetch_weights(index_t at) const { __builtin_prefetch(weights + at); }
+    ISTHMUS_INLINE void prefetch(index_t at) const {
+        __builtin_prefetch(weights + at, 1);
+        for (const float* own : state) {
+            if (own) __builtin_prefetch(own + at, 1);
+        }
+    }
+
     float* weights;
     float* state[2];
 };
@@ -104,6 +113,15 @@ public:
                     store_upper(state_[i] + p, round(s[N - 1][i], a, i));
                 }
             }
+        }
+    }
+
+    ISTHMUS_INLINE void prefetch_weights(index_t at) const { weights_.prefetch_upper(at); }
+    ISTHMUS_INLINE void prefetch(index_t at) const {
+        weights_.prefetch_upper(at);
+        weights_.prefetch_lower(at);
+        for (const half_t* own : state_) {
+            if (own) __builtin_prefetch(own + at, 1);
         }
     }
 
