@@ -25,6 +25,7 @@ from isthmus import (
     synthetic_ratings,
     train_test_split,
 )
+from isthmus._util.docstrings import parameter_entries
 from isthmus.data.splits import HeldOutUsers
 from isthmus.evaluation.scores import dot_vectors
 from isthmus.metrics import mae, rmse
@@ -184,12 +185,15 @@ class TestParameters:
     def test_are_keywords_stored_untouched_and_documented(self, make):
         model = make()
         signature = inspect.signature(type(model).__init__).parameters
-        for name in model.get_params():
+        documented = parameter_entries(type(model).__doc__)
+        assert documented.keys() == model.get_params().keys()
+        for name, entry in documented.items():
+            parameter = signature[name]
             if name != "models":  # what a blend is made of
-                assert signature[name].kind is inspect.Parameter.KEYWORD_ONLY
-            assert (
-                f"\n    {name} : " in type(model).__doc__ or f", {name} : " in type(model).__doc__
-            )
+                assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+                kind = entry.partition("\n")[0]
+                default = None if kind.endswith(", optional") else kind.partition(", default ")[2]
+                assert (default and eval(default)) == parameter.default
         unusual = {name: object() for name in model.get_params()}
         assert type(model)(**unusual).get_params() == unusual
 

@@ -25,6 +25,8 @@ from typing import (
 import typer
 from typer.core import TyperCommand
 
+from isthmus._util.docstrings import parameter_entries
+
 __all__ = ["Source", "command_with", "parse_columns", "parse_integers", "parse_numbers"]
 
 
@@ -132,15 +134,11 @@ def command_with(*sources: Callable[[list[str]], Source]) -> type[TyperCommand]:
 
 def describe_parameters(documentation: str) -> dict[str, tuple[str, str]]:
     """Read types and descriptions out of the Parameters section of a docstring."""
-    text = inspect.cleandoc(documentation)
-    section = re.search(r"^Parameters\n-+\n(.*?)(?=\n\S[^\n]*\n---|\Z)", text, re.M | re.S)
     described = {}
-    for entry in re.split(r"\n(?=\S)", section[1]) if section else ():
+    for name, entry in parameter_entries(documentation).items():
         head, _, body = entry.partition("\n")
-        names, _, kind = head.partition(" : ")
         plain = re.sub(r":\w+:(?=`)|`+", "", " ".join(body.split()))
-        for name in names.split(", "):
-            described[name] = (kind, plain)
+        described[name] = (head.partition(" : ")[2], plain)
     return described
 
 

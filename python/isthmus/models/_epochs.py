@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import field
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +13,7 @@ import numpy as np
 
 from isthmus import _core
 from isthmus._util.arrays import is_finite
-from isthmus._util.checks import check_bool, check_integer, check_share
+from isthmus._util.checks import check_bool, check_integer, check_real, check_share
 from isthmus._util.interrupts import uninterrupted
 from isthmus._util.random import check_seed, seed_from
 from isthmus.data._alignment import ratings_among
@@ -20,6 +21,7 @@ from isthmus.data.ratings import InFiles, Ratings, as_ratings, mapped
 from isthmus.data.splits import split_off
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._cell_weights import aligned_weights, weights_among
+from isthmus.models._estimator import with_parameters
 from isthmus.models._receipts import Receipt, recorded, went_on
 from isthmus.models._tensors import MAX_WEIGHT, Layout, Tensor, Tensors, double
 from isthmus.models._updating import new_items, new_users
@@ -35,12 +37,34 @@ _AT_ONCE = ("default_rating", "clip", "num_threads", "verbose")
 """Parameters that a fitted model reads anew at every call."""
 
 
+@with_parameters
 class EpochModel(Recommender, abstract=True):
     """Base of the models that are trained in epochs.
 
     Beside what `Recommender` asks for, a subclass implements `_prepare`, `_initialize`, `_learner`
-    and `_finish`, and takes the parameters annotated here.
+    and `_finish`. It gives `epochs` and `learning_rate` defaults, and documents them.
+
+    Parameters
+    ----------
+    patience : int, optional
+        Stop after this many epochs without a better RMSE, or metric, on the validation data, and go
+        back to the best of them. Needs validation data.
+    random_state : int, numpy.random.Generator or None, default None
+        Seed of all that `fit` draws: what is held out, the first weights, the order of rows, noise
+        and samples. The same int gives the same bits at any number of threads.
+    num_threads : int, default 0
+        0: all that this process may use.
+    verbose : bool, default False
+        Whether to show a progress bar with loss, RMSE or metric on validation data, and speed.
     """
+
+    epochs: int
+    learning_rate: float
+    validation_fraction: float | None = None
+    patience: int | None = None
+    random_state: int | np.random.Generator | None = None
+    num_threads: int = 0
+    verbose: bool = False
 
     _structural: ClassVar[tuple[str, ...]] = ()
     """Parameters that the fitted arrays depend on, which `partial_fit` leaves as they were."""
@@ -51,24 +75,12 @@ class EpochModel(Recommender, abstract=True):
     _update_share: ClassVar[float] = 0.4
     """How many epochs an update has, of those of training."""
 
-    _course_depends_on_epochs: bool = False
+    _course_depends_on_epochs: ClassVar[bool] = False
     """Whether an epoch depends on how many there are to be, as where the learning rate falls to 0
     at the end of the last."""
 
-    epochs: int
-    learning_rate: float
-    validation_fraction: float | None
-    patience: int | None
-    random_state: int | np.random.Generator | None
-    num_threads: int
-    verbose: bool
-
-    history_: list[Epoch]
-    _seed: int
-    _copy_now: Callable[[], Self] | None = None
+    _copy_now: Callable[[], Self] | None = field(init=False, default=None)
     """What `snapshot` returns while there is a learner."""
-    _structure: SimpleNamespace
-    """The parameters that the model was trained with."""
 
     # Training
 
@@ -95,7 +107,7 @@ class EpochModel(Recommender, abstract=True):
         self._forget()
         self._seed = seed
         self._structure = self._current_structure()
-        self.history_ = []
+        self.history_: list[Epoch] = []
         with recorded(self, ratings, validation, seed, given) as receipt:
             self._initialize(part, **data, **counted)
             course = range(epochs)
@@ -407,9 +419,10 @@ class EpochModel(Recommender, abstract=True):
 
     # Parameters
 
-    def _check_course(self) -> None:
-        """Check the parameters that are annotated here."""
+    def _check_parameters(self) -> None:
+        """Check the parameters that these models share."""
         check_integer("epochs", self.epochs, low=1)
+        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         if self.validation_fraction is not None:
             check_share("validation_fraction", self.validation_fraction)
         if self.patience is not None:
@@ -420,6 +433,7 @@ class EpochModel(Recommender, abstract=True):
         self._num_threads()
 
     def _current_structure(self) -> SimpleNamespace:
+        """Return the parameters, to keep those that the model is trained with."""
         # a caller may go on to change a list of his
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.get_params().items()}
         return SimpleNamespace(**own)

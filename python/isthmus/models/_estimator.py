@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections import ChainMap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from isthmus._util.checks import shown
+from isthmus._util.docstrings import add_entries, parameter_entries
 from isthmus._util.threads import resolve_num_threads
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, dataclass_transform
+else:  # which speaks to type checkers alone
 
-__all__ = ["Estimator"]
+    def dataclass_transform(**_: Any) -> Callable[[Any], Any]:
+        return lambda decorator: decorator
+
+
+__all__ = ["Estimator", "with_parameters"]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
+def with_parameters(cls: type[T]) -> type[T]:
+    """Make the annotated attributes of a class the keyword arguments of its constructor.
+
+    Those of its bases follow its own. A parameter that the class does not document is documented as
+    in the nearest base. Class variables and ``field(init=False)`` are no parameters, and what `fit`
+    leaves is annotated where it is set.
+    """
+    dataclass(kw_only=True, eq=False, repr=False)(cls)
+    signature = inspect.signature(cls.__init__)
+    order = ["self", *(name for base in cls.__mro__ for name in inspect.get_annotations(base))]
+    parameters = sorted(signature.parameters.values(), key=lambda p: (p.kind, order.index(p.name)))
+    cls.__init__.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    own, *bases = (parameter_entries(base.__doc__ or "") for base in cls.__mro__)
+    inherited = ChainMap(*bases)
+    missing = [p.name for p in parameters if p.name not in own and p.name in inherited]
+    cls.__doc__ = add_entries(cls.__doc__ or "", [inherited[name] for name in missing])
+    return cls
 
 
 class Estimator:

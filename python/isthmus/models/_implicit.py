@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus._util.checks import check_integer, check_real
+from isthmus._util.checks import check_integer
 from isthmus.data._alignment import check_apart, check_same_users, pattern_among, rows_among
 from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
@@ -23,6 +24,7 @@ from isthmus.models._cell_weights import (
     weights_by_rule,
 )
 from isthmus.models._epochs import EpochModel
+from isthmus.models._estimator import with_parameters
 from isthmus.models._tensors import Tensors
 from isthmus.models.base import Recommender
 from isthmus.training.loop import Callback, by_rows
@@ -75,12 +77,24 @@ class HeldOut(NamedTuple):
     fold_in: CSR | None
 
 
+@with_parameters
 class ImplicitRecommender(EpochModel, abstract=True):
     """A model of rows of ones that is trained in epochs and scores by users' codes.
 
-    A subclass takes the parameters of `EpochModel`, those annotated here and its own, and
-    implements `_make_network`, `_learner`, `_encode` and `_decoder`.
+    A subclass implements `_make_network`, `_learner`, `_encode` and `_decoder`, gives `batch_size`
+    a default, and may have `weights` for a parameter.
+
+    Parameters
+    ----------
+    validation_fraction : float, optional
+        Share of each user's cells that `fit` holds out as validation data, where it is given none.
+    validation_metric : str, default "ndcg@10"
+        Measured on validation data after each epoch: one of `isthmus.evaluation.ranking.METRICS`.
     """
+
+    batch_size: int | Literal["auto"]
+    weights: str | None = field(init=False, default=None)
+    validation_metric: str = "ndcg@10"
 
     _in_core = ("_network",)
     _default_metrics = Recommender._default_ranking
@@ -88,13 +102,6 @@ class ImplicitRecommender(EpochModel, abstract=True):
     _split_by = "user"
     _update_share = 0.1  # as learning rates do not fall, what is known is soon unlearnt
     _higher_is_better = True
-
-    batch_size: int | Literal["auto"]
-    validation_metric: str
-    weights: str | None = None
-
-    _network: Any
-    _codes: Floats
 
     # What a model is
 
@@ -111,10 +118,9 @@ class ImplicitRecommender(EpochModel, abstract=True):
         raise NotImplementedError
 
     def _check_parameters(self) -> None:
-        self._check_course()
+        super()._check_parameters()
         self._check_batch_size()
         check_rule(self.weights)
-        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         if self._validation_metric().name == "coverage":
             raise ValueError("validation_metric must be a metric of users, not coverage.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Scorable
 from isthmus.metrics import rmse
 from isthmus.models._epochs import EpochModel
+from isthmus.models._estimator import with_parameters
 from isthmus.models._tensors import Layout, Tensor, Tensors, double
 from isthmus.training.loop import Callback
 
@@ -53,23 +55,28 @@ class HeldOut(NamedTuple):
     values: Floats
 
 
+@with_parameters
 class RatingModel(EpochModel, abstract=True):
     """Base of the models that predict ratings.
 
-    A subclass implements what `EpochModel` asks for but `_prepare`, and takes the parameters that
-    are annotated here.
+    A subclass implements what `EpochModel` asks for but `_prepare`, and may have `clip` for a
+    parameter.
+
+    Parameters
+    ----------
+    default_rating : float, optional
+        What `predict` gives where the user or the item had no rating in training.
+    clip : bool, default True
+        Whether to clip predictions to the lowest and highest rating of training.
+    validation_fraction : float, optional
+        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
+        it is given none.
     """
 
+    default_rating: float | None = None
+    clip: bool = field(init=False, default=True)
+
     _rates = True
-
-    default_rating: float | None
-    clip: bool = True
-
-    _mean: float
-    """Of the ratings, or that which biases are relative to."""
-    _users_trained: NDArray[np.bool_]
-    _items_trained: NDArray[np.bool_]
-    """Which users and items had a rating in training, or when they were folded in."""
 
     # Training
 
@@ -111,7 +118,8 @@ class RatingModel(EpochModel, abstract=True):
 
     def _remember(self, ratings: Ratings) -> None:
         super()._remember(ratings)
-        self._mean = ratings.mean
+        self._mean = ratings.mean  # or, later, that which biases are relative to
+        # which had a rating in training, or when they were folded in
         self._users_trained, self._items_trained = self._with_ratings()
 
     def _with_ratings(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -145,8 +153,8 @@ class RatingModel(EpochModel, abstract=True):
 
     # Parameters
 
-    def _check_shared_parameters(self) -> None:
-        self._check_course()
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         self._check_finishing()
 
     def _check_finishing(self) -> None:

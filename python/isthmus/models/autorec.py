@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import field
 from os import PathLike
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -26,6 +27,7 @@ from isthmus.distributed import Communicator
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import LbfgsLearner, Learner
+from isthmus.models._estimator import with_parameters
 from isthmus.models._precision import check_precision
 from isthmus.models._pretraining import inner_layers
 from isthmus.models._rank_fit import fit_over_ranks, gather
@@ -49,6 +51,7 @@ OUTER = ("encoder.weights", "encoder.bias", "decoder.weights", "decoder.bias")
 """Weights that a deep model shares with a shallow one."""
 
 
+@with_parameters
 class AutoRec(RatingModel):
     r"""AutoRec, shallow or deep, item- or user-based, with or without denoising.
 
@@ -144,21 +147,6 @@ class AutoRec(RatingModel):
         What `predict` gives where the user or the item had no rating in training (the paper: 3);
         `recommend` ranks by the model alone. By default,
         what centring leaves of a prediction: the row's mean, or the mean of all ratings.
-    clip : bool, default True
-        Whether to clip predictions to the lowest and highest rating of training.
-    validation_fraction : float, optional
-        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
-        it is given none.
-    patience : int, optional
-        Stop after this many epochs without a better validation RMSE, and go back to the best.
-        Needs validation data.
-    random_state : int, numpy.random.Generator or None, default None
-        Seed of the weights, the order of rows, corruption and dropout. The same int gives the same
-        bits at any number of threads.
-    num_threads : int, default 0
-        0: all that this process may use.
-    verbose : bool, default False
-        Whether to show a progress bar with loss, validation RMSE and ratings per second.
 
     Attributes
     ----------
@@ -205,78 +193,39 @@ class AutoRec(RatingModel):
     (2, 3)
     """
 
+    orientation: str = "item"
+    hidden_units: tuple[int, ...] = (500,)
+    encoder_activation: str = "centered_sigmoid"
+    decoder_activation: str = "identity"
+    regularization: float | Literal["auto"] = "auto"
+    hidden_regularization: float | None = None
+    pretraining_epochs: int = 0
+    initial_deviation: float | None = None
+    optimizer: str = "adam"
+    learning_rate: float = 0.0015
+    learning_rate_schedule: str = "linear"
+    learning_rate_decay: float = 0.95
+    batch_size: int | Literal["auto"] | None = "auto"
+    epochs: int = 15
+    corruption: float = 0.4
+    corruption_kind: str = "mask"
+    dropout: float = 0.0
+    rating_scale: str = "standard"
+    row_scaling: float = 0.5
+    input_centering: str = "none"
+    target_centering: str = "biases"
+    precision: str = "auto"
+    clip: bool = True
+
     _in_core = ("_network", "_reader", "_trained")
 
-    _rank_columns: NDArray[np.int32] | None = None
+    _rank_columns: NDArray[np.int32] | None = field(init=False, default=None)
     """If it has the columns of a rank alone, their numbers among all."""
 
     _structural = (
         *("orientation", "hidden_units", "encoder_activation", "decoder_activation"),
         *("rating_scale", "row_scaling", "input_centering", "target_centering"),
     )
-
-    def __init__(
-        self,
-        *,
-        orientation: str = "item",
-        hidden_units: tuple[int, ...] = (500,),
-        encoder_activation: str = "centered_sigmoid",
-        decoder_activation: str = "identity",
-        regularization: float | Literal["auto"] = "auto",
-        hidden_regularization: float | None = None,
-        pretraining_epochs: int = 0,
-        initial_deviation: float | None = None,
-        optimizer: str = "adam",
-        learning_rate: float = 0.0015,
-        learning_rate_schedule: str = "linear",
-        learning_rate_decay: float = 0.95,
-        batch_size: int | Literal["auto"] | None = "auto",
-        epochs: int = 15,
-        corruption: float = 0.4,
-        corruption_kind: str = "mask",
-        dropout: float = 0.0,
-        rating_scale: str = "standard",
-        row_scaling: float = 0.5,
-        input_centering: str = "none",
-        target_centering: str = "biases",
-        precision: str = "auto",
-        default_rating: float | None = None,
-        clip: bool = True,
-        validation_fraction: float | None = None,
-        patience: int | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.orientation = orientation
-        self.hidden_units = hidden_units
-        self.encoder_activation = encoder_activation
-        self.decoder_activation = decoder_activation
-        self.regularization = regularization
-        self.hidden_regularization = hidden_regularization
-        self.pretraining_epochs = pretraining_epochs
-        self.initial_deviation = initial_deviation
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.learning_rate_schedule = learning_rate_schedule
-        self.learning_rate_decay = learning_rate_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.corruption = corruption
-        self.corruption_kind = corruption_kind
-        self.dropout = dropout
-        self.rating_scale = rating_scale
-        self.row_scaling = row_scaling
-        self.input_centering = input_centering
-        self.target_centering = target_centering
-        self.precision = precision
-        self.default_rating = default_rating
-        self.clip = clip
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.verbose = verbose
 
     @classmethod
     def paper(cls, **parameters: Any) -> Self:
@@ -583,6 +532,7 @@ class AutoRec(RatingModel):
         self._network, self._reader = trained.network, trained.reader
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_choice("orientation", self.orientation, ("item", "user"))
         check_layers("hidden_units", self.hidden_units)
         check_choice("encoder_activation", self.encoder_activation, ACTIVATIONS)
@@ -595,7 +545,6 @@ class AutoRec(RatingModel):
         if self.initial_deviation is not None:
             check_real("initial_deviation", self.initial_deviation, low=0, open_low=True)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_choice("learning_rate_schedule", self.learning_rate_schedule, SCHEDULES)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
         if self.batch_size is not None and not is_auto(self.batch_size):
@@ -619,7 +568,6 @@ class AutoRec(RatingModel):
                 f"but it was {shown(self.target_centering)}."
             )
         check_precision(self.precision, self.optimizer)
-        self._check_shared_parameters()
 
     def _check_pretraining(self) -> None:
         check_integer("pretraining_epochs", self.pretraining_epochs, low=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._column_prior import residual_variance, strength
+from isthmus.models._estimator import with_parameters
 from isthmus.models._mf_learner import Learner, scaled_cells
 from isthmus.models._rating_model import LEAST_DEVIATION, HeldOut, RatingModel, deviation_of
 from isthmus.models._tensors import Layout, Tensors, double, single
@@ -44,6 +46,7 @@ class _Prior(NamedTuple):
     """Mean factor n^alpha on a row's penalty."""
 
 
+@with_parameters
 class BiasedMF(RatingModel):
     r"""Matrix factorisation with biases: the baseline that autoencoders are compared with.
 
@@ -86,21 +89,6 @@ class BiasedMF(RatingModel):
     default_rating : float, optional
         Predicted where the user or the item had no rating in training. By default, what the
         other's bias makes of the mean.
-    clip : bool, default True
-        Whether to clip predictions to the lowest and highest rating of training.
-    validation_fraction : float, optional
-        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
-        it is given none.
-    patience : int, optional
-        Stop after this many epochs without a better validation RMSE, and go back to the best.
-        Needs validation data.
-    random_state : int, numpy.random.Generator or None, default None
-        Seed of the first factors and of the order of ratings. The same int gives the same bits at
-        any number of threads.
-    num_threads : int, default 0
-        0: all that this process may use.
-    verbose : bool, default False
-        Whether to show a progress bar with loss, validation RMSE and ratings per second.
 
     Attributes
     ----------
@@ -145,50 +133,24 @@ class BiasedMF(RatingModel):
     (2,)
     """
 
+    factors: int = 128
+    regularization: float = 0.16
+    bias_regularization: float | Literal["auto"] = "auto"
+    weighted_regularization: bool | float = 0.75
+    optimizer: str = "sgd"
+    learning_rate: float = 0.025
+    learning_rate_decay: float = 0.92
+    epochs: int = 40
+    init_scale: float = 0.1
+    clip: bool = True
+
     _in_core = ("_model", "_loaded")
     _structural = ("factors",)
     _update_share = 0.2
 
-    _model: Any = None
-    _loaded: dict[str, Floats] | None = None
+    _model: Any = field(init=False, default=None)
+    _loaded: dict[str, Floats] | None = field(init=False, default=None)
     """Weights from a file or of a fold-in, until training wants them in the core."""
-
-    def __init__(
-        self,
-        *,
-        factors: int = 128,
-        regularization: float = 0.16,
-        bias_regularization: float | Literal["auto"] = "auto",
-        weighted_regularization: bool | float = 0.75,
-        optimizer: str = "sgd",
-        learning_rate: float = 0.025,
-        learning_rate_decay: float = 0.92,
-        epochs: int = 40,
-        init_scale: float = 0.1,
-        default_rating: float | None = None,
-        clip: bool = True,
-        validation_fraction: float | None = None,
-        patience: int | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.factors = factors
-        self.regularization = regularization
-        self.bias_regularization = bias_regularization
-        self.weighted_regularization = weighted_regularization
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.learning_rate_decay = learning_rate_decay
-        self.epochs = epochs
-        self.init_scale = init_scale
-        self.default_rating = default_rating
-        self.clip = clip
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.verbose = verbose
 
     @classmethod
     def als(cls, **params: Any) -> Self:
@@ -213,6 +175,7 @@ class BiasedMF(RatingModel):
         return cls(**{**best, **params})
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_units("factors", self.factors)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         exact = self.optimizer == "als"
@@ -221,10 +184,8 @@ class BiasedMF(RatingModel):
             check_real("bias_regularization", self.bias_regularization, low=0, besides=' or "auto"')
         if not isinstance(self.weighted_regularization, bool | np.bool_):
             check_real("weighted_regularization", self.weighted_regularization, low=0, high=1)
-        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
         check_real("init_scale", self.init_scale, low=0, open_low=True)
-        self._check_shared_parameters()
 
     # Training
 

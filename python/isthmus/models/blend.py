@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from isthmus.data.ratings import Ratings, as_ratings, in_memory
 from isthmus.data.splits import train_test_split
 from isthmus.evaluation.scores import Floats, Scorable, Weighted, unit_rows
 from isthmus.models import _files
+from isthmus.models._estimator import with_parameters
 from isthmus.models._rating_model import RatingModel
 from isthmus.models._receipts import recorded, went_on
 from isthmus.models._tensors import Layout, Tensors, check_range, double, part_of
@@ -32,6 +34,7 @@ PENALTY = 10.0
 """Ridge on the weights' distance from equal ones: it weighs as much as so many ratings."""
 
 
+@with_parameters
 class Blend(Recommender):
     r"""A weighted sum of several models' predicted ratings.
 
@@ -87,24 +90,11 @@ class Blend(Recommender):
 
     _rates = True
 
-    models_: list[RatingModel]
-    weights_: NDArray[np.float64]
-    constant_: float
-
-    def __init__(
-        self,
-        models: Sequence[RatingModel],
-        *,
-        validation_fraction: float = 0.1,
-        weights: Sequence[float] | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-    ) -> None:
-        self.models = models
-        self.validation_fraction = validation_fraction
-        self.weights = weights
-        self.random_state = random_state
-        self.num_threads = num_threads
+    models: Sequence[RatingModel] = field(kw_only=False)
+    validation_fraction: float = 0.1
+    weights: Sequence[float] | None = None
+    random_state: int | np.random.Generator | None = None
+    num_threads: int = 0
 
     # Training
 

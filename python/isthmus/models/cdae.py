@@ -20,6 +20,7 @@ from isthmus._util.checks import (
 from isthmus.data._csr import CSR, with_ones
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
+from isthmus.models._estimator import with_parameters
 from isthmus.models._implicit import ImplicitRecommender, RowLearner
 from isthmus.models._tensors import Layout, Tensors, network, single
 from isthmus.training.weights import load_weights
@@ -42,6 +43,7 @@ class _Learner(RowLearner):
         return float(loss / cells)
 
 
+@with_parameters
 class CDAE(ImplicitRecommender):
     r"""Collaborative denoising autoencoder.
 
@@ -85,20 +87,6 @@ class CDAE(ImplicitRecommender):
     batch_size : int, default 256
         Users in a mini-batch.
     epochs : int, default 50
-    validation_fraction : float, optional
-        Share of each user's cells that `fit` holds out as validation data, where it is given none.
-    validation_metric : str, default "ndcg@10"
-        Measured on validation data after each epoch: one of `isthmus.evaluation.ranking.METRICS`.
-    patience : int, optional
-        Stop after this many epochs without a better validation metric, and go back to the best.
-        Needs validation data.
-    random_state : int, numpy.random.Generator or None, default None
-        Seed of the weights, the order of users, masks and negatives. The same int gives the same
-        bits at any number of threads.
-    num_threads : int, default 0
-        0: all that this process may use.
-    verbose : bool, default False
-        Whether to show a progress bar.
 
     Attributes
     ----------
@@ -122,50 +110,22 @@ class CDAE(ImplicitRecommender):
     ['ndcg@10', 'precision@10', 'recall@10']
     """
 
+    hidden_units: int = 50
+    encoder_activation: str = "sigmoid"
+    loss: str = "logistic"
+    tied: bool = False
+    regularization: float = 0.0
+    corruption: float = 0.5
+    negatives: int = 5
+    weights: str | None = None
+    optimizer: str = "adagrad"
+    learning_rate: float = 0.1
+    batch_size: int = 256
+    epochs: int = 50
+
     _update_share = 0.2
 
     _structural = ("hidden_units", "encoder_activation", "loss", "tied")
-
-    def __init__(
-        self,
-        *,
-        hidden_units: int = 50,
-        encoder_activation: str = "sigmoid",
-        loss: str = "logistic",
-        tied: bool = False,
-        regularization: float = 0.0,
-        corruption: float = 0.5,
-        negatives: int = 5,
-        weights: str | None = None,
-        optimizer: str = "adagrad",
-        learning_rate: float = 0.1,
-        batch_size: int = 256,
-        epochs: int = 50,
-        validation_fraction: float | None = None,
-        validation_metric: str = "ndcg@10",
-        patience: int | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_units = hidden_units
-        self.encoder_activation = encoder_activation
-        self.loss = loss
-        self.tied = tied
-        self.regularization = regularization
-        self.corruption = corruption
-        self.negatives = negatives
-        self.weights = weights
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.validation_fraction = validation_fraction
-        self.validation_metric = validation_metric
-        self.patience = patience
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.verbose = verbose
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -45,6 +45,7 @@ from isthmus.models._cvae_rounds import (
     encode_content,
     solve,
 )
+from isthmus.models._estimator import with_parameters
 from isthmus.models._implicit import ImplicitRecommender
 from isthmus.models._receipts import went_on
 from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, length_of, single
@@ -60,6 +61,7 @@ LEAST_PENALTY = 1e-12
 """Below, items without content would start so far from 0 that float32 overflows."""
 
 
+@with_parameters
 class CVAE(ImplicitRecommender):
     r"""CVAE: matrix factorisation of implicit feedback, with items' content for a prior.
 
@@ -116,20 +118,8 @@ class CVAE(ImplicitRecommender):
         Items in a mini-batch.
     epochs : int, default 100
         Rounds.
-    validation_fraction : float, optional
-        Share of each user's cells that `fit` holds out as validation data, where it is given none.
     validation_metric : str, default "recall@50"
         Measured on validation data after each round: one of `isthmus.evaluation.ranking.METRICS`.
-    patience : int, optional
-        Stop after this many rounds without a better validation metric, and go back to the best.
-        Needs validation data.
-    random_state : int, numpy.random.Generator or None, default None
-        Seed of the weights, the order of items, corruption and noise. The same int gives the same
-        bits at any number of threads.
-    num_threads : int, default 0
-        0: all that this process may use.
-    verbose : bool, default False
-        Whether to show progress bars.
 
     Attributes
     ----------
@@ -170,60 +160,23 @@ class CVAE(ImplicitRecommender):
     (2, 3)
     """
 
+    hidden_units: tuple[int, ...] = (200, 100)
+    latent_units: int = 50
+    user_regularization: float = 0.1
+    item_regularization: float = 10.0
+    content_weight: float = 1.0
+    positive_weight: float = 1.0
+    other_weight: float = 0.01
+    regularization: float = 0.0002
+    corruption: float = 0.3
+    pretraining_epochs: int = 50
+    pretraining_learning_rate: float = 0.01
+    learning_rate: float = 0.001
+    batch_size: int = 128
+    epochs: int = 100
+    validation_metric: str = "recall@50"
+
     _structural = ("hidden_units", "latent_units")
-
-    _network: _core.ContentNetwork | None
-    _content: CSR
-    _vocabulary: NDArray[np.str_] | None
-    _item_factors: Floats
-    _item_gram: Floats
-    """Sum of the products of the items that had a cell in training."""
-    _losses: list[list[float]]
-
-    def __init__(
-        self,
-        *,
-        hidden_units: tuple[int, ...] = (200, 100),
-        latent_units: int = 50,
-        user_regularization: float = 0.1,
-        item_regularization: float = 10.0,
-        content_weight: float = 1.0,
-        positive_weight: float = 1.0,
-        other_weight: float = 0.01,
-        regularization: float = 0.0002,
-        corruption: float = 0.3,
-        pretraining_epochs: int = 50,
-        pretraining_learning_rate: float = 0.01,
-        learning_rate: float = 0.001,
-        batch_size: int = 128,
-        epochs: int = 100,
-        validation_fraction: float | None = None,
-        validation_metric: str = "recall@50",
-        patience: int | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_units = hidden_units
-        self.latent_units = latent_units
-        self.user_regularization = user_regularization
-        self.item_regularization = item_regularization
-        self.content_weight = content_weight
-        self.positive_weight = positive_weight
-        self.other_weight = other_weight
-        self.regularization = regularization
-        self.corruption = corruption
-        self.pretraining_epochs = pretraining_epochs
-        self.pretraining_learning_rate = pretraining_learning_rate
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.validation_fraction = validation_fraction
-        self.validation_metric = validation_metric
-        self.patience = patience
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.verbose = verbose
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -327,7 +280,7 @@ class CVAE(ImplicitRecommender):
         self._vocabulary = None if content is None else content.vocabulary
         self._content = empty((n_items, 0)) if content is None else content.of_items(ratings._items)
         self._network = self._make_content_network(self._content.shape[1], self._seed)
-        self._losses = []
+        self._losses: list[list[float]] = []
         try:
             self.pretraining_losses_ = self._pretrain()
         except _core.Diverged as error:
@@ -340,10 +293,10 @@ class CVAE(ImplicitRecommender):
         rng = np.random.default_rng(self._seed)
         draws = rng.standard_normal((n_items, latent)) / np.sqrt(float(self.item_regularization))
         known = self._has_content()[:, np.newaxis]
-        self._item_factors = np.where(known, self._encode_content(self._content), draws).astype(
-            np.float32
-        )
-        self._item_gram = np.zeros((latent, latent), np.float32)
+        factors: Floats = np.where(known, self._encode_content(self._content), draws)
+        self._item_factors = factors.astype(np.float32)
+        # the sum of the products of the items that had a cell in training
+        self._item_gram: Floats = np.zeros((latent, latent), np.float32)
         self._codes = np.zeros((ratings.n_users, latent), np.float32)
 
     def _grow(self, ratings: Ratings) -> None:

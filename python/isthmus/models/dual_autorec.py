@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import _core
 from isthmus._util.arrays import read_only
 from isthmus._util.checks import check_integer, check_layers, check_real, is_auto
 from isthmus.data._csr import CSR, count_filled
@@ -18,6 +17,7 @@ from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import regularization_of
 from isthmus.models._dual_learner import SIDES, DualLearner, dual_vectors
+from isthmus.models._estimator import with_parameters
 from isthmus.models._precision import check_precision
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors, part_of
@@ -26,6 +26,7 @@ from isthmus.models.autorec import AutoRec
 __all__ = ["DualAutoRec"]
 
 
+@with_parameters
 class DualAutoRec(RatingModel):
     r"""An autoencoder of items and one of users, fitted together: the lowest error of one model.
 
@@ -68,23 +69,6 @@ class DualAutoRec(RatingModel):
         bfloat16. Either way weights are kept, and sums added up, in float32; with "bfloat16" the
         optimizer's state is in 16 bits too, rounded at random. "auto" is "bfloat16" with the
         core for AVX-512 BF16, the default on AMD's processors that have it.
-    default_rating : float, optional
-        What `predict` gives where the user or the item had no rating in training.
-    clip : bool, default True
-        Whether to clip predictions to the lowest and highest rating of training.
-    validation_fraction : float, optional
-        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
-        it is given none.
-    patience : int, optional
-        Stop after this many epochs without a better validation RMSE, and go back to the best.
-        Needs validation data.
-    random_state : int, numpy.random.Generator or None, default None
-        Seed of the weights, the order of rows and corruption. The same int gives the same bits at
-        any number of threads.
-    num_threads : int, default 0
-        0: all that this process may use.
-    verbose : bool, default False
-        Whether to show a progress bar with loss, validation RMSE and ratings per second.
 
     Attributes
     ----------
@@ -115,57 +99,28 @@ class DualAutoRec(RatingModel):
     ['mae', 'rmse']
     """
 
+    hidden_units: tuple[int, ...] = (500,)
+    regularization: float | Literal["auto"] = "auto"
+    learning_rate: float = 0.0015
+    batch_size: int | Literal["auto"] = "auto"
+    epochs: int = 15
+    corruption: float = 0.4
+    precision: str = "auto"
+    clip: bool = True
+
     _in_core = ("_networks", "_readers", "_parts")
     _structural = ("hidden_units",)
     _course_depends_on_epochs = True
 
-    _parts: dict[str, Autoencoder]
-    _networks: dict[str, _core.Autoencoder]
-    _readers: dict[str, Reader]
-
-    def __init__(
-        self,
-        *,
-        hidden_units: tuple[int, ...] = (500,),
-        regularization: float | Literal["auto"] = "auto",
-        learning_rate: float = 0.0015,
-        batch_size: int | Literal["auto"] = "auto",
-        epochs: int = 15,
-        corruption: float = 0.4,
-        precision: str = "auto",
-        default_rating: float | None = None,
-        clip: bool = True,
-        validation_fraction: float | None = None,
-        patience: int | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_units = hidden_units
-        self.regularization = regularization
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.corruption = corruption
-        self.precision = precision
-        self.default_rating = default_rating
-        self.clip = clip
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.verbose = verbose
-
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_layers("hidden_units", self.hidden_units)
         if not is_auto(self.regularization):
             check_real("regularization", self.regularization, low=0, besides=' or "auto"')
-        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         if not is_auto(self.batch_size):
             check_integer("batch_size", self.batch_size, low=1, besides=' or "auto"')
         check_real("corruption", self.corruption, low=0, high=1, open_high=True)
         check_precision(self.precision)
-        self._check_shared_parameters()
 
     # Training
 
@@ -177,7 +132,9 @@ class DualAutoRec(RatingModel):
     def _initialize(self, ratings: Ratings) -> None:
         settings = self._settings(self._structure)
         columns = {"item": ratings.n_users, "user": ratings.n_items}
-        self._readers = {side: Reader.of(ratings, settings[side]) for side in SIDES}
+        self._readers: dict[str, Reader] = {
+            side: Reader.of(ratings, settings[side]) for side in SIDES
+        }
         self._networks = {
             side: make_network(
                 columns[side],

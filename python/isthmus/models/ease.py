@@ -33,6 +33,7 @@ from isthmus.models._cell_weights import (
     weights_by_rule,
 )
 from isthmus.models._ease_downdate import downdated
+from isthmus.models._estimator import with_parameters
 from isthmus.models._receipts import recorded
 from isthmus.models._tensors import Layout, Tensor, Tensors, double, integer_in, single
 from isthmus.models.base import Recommender
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["EASE", "check_memory"]
 
 
+@with_parameters
 class EASE(Recommender):
     r"""EASE, the linear autoencoder without a hidden layer, for implicit feedback.
 
@@ -110,22 +112,14 @@ class EASE(Recommender):
     ['ndcg@10', 'precision@10', 'recall@10']
     """
 
+    regularization: float | Literal["auto"] = "auto"
+    weights: str | None = None
+    num_threads: int = 0
+    verbose: bool = False
+
     _in_core = ("_weights", "_roots")
     _default_metrics = Recommender._default_ranking
     _split_by = "user"
-
-    def __init__(
-        self,
-        *,
-        regularization: float | Literal["auto"] = "auto",
-        weights: str | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.regularization = regularization
-        self.weights = weights
-        self.num_threads = num_threads
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None, *, validation: Any = None) -> Self:
         """Compute the weights.
@@ -165,7 +159,7 @@ class EASE(Recommender):
         start = perf_counter()
         self._fitted = False
         self.__dict__.pop("_weights", None)  # before there is room for others
-        self._rule, self._mean_weight = self.weights, 1.0
+        self._rule, self._mean_weight = self.weights, 1.0  # the mean before weights are divided
         if self._rule is not None:
             self._mean_weight = mean_of(weights_by_rule(ratings.values, self._rule, "X"))
         self._roots = self._roots_of(ratings.values, "X")
@@ -184,15 +178,8 @@ class EASE(Recommender):
                 flush=True,
             )
         self._remember(ratings)
-        self._trained = ratings.n_users
+        self._trained = ratings.n_users  # whom the weights are of; 0 where an old file does not say
         self._fitted = True
-
-    _rule: str | None
-    """By which a cell's value gives its weight."""
-    _mean_weight: float
-    """Of the cells of training, by which weights are divided."""
-    _roots: Floats
-    """Of the weights of the seen cells; empty where all count 1."""
 
     def _roots_of(self, values: Floats, name: str) -> Floats:
         """Return the roots of the weights of cells with these values."""
@@ -216,9 +203,6 @@ class EASE(Recommender):
                 f"{error}. Raise regularization (it is {self._regularization:g})."
             ) from None
         return weights
-
-    _trained: int
-    """The weights are of so many users, the first ones; 0 where an older file does not say."""
 
     def _check_parameters(self) -> None:
         if not is_auto(self.regularization):

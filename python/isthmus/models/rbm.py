@@ -20,6 +20,7 @@ from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Expected, Floats
 from isthmus.models._column_prior import ColumnPrior
+from isthmus.models._estimator import with_parameters
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._rbm_learner import Learner
 from isthmus.models._tensors import Layout, Tensors, double, length_of, single
@@ -37,6 +38,7 @@ PENALTY = 10.0
 """On how a new column's weights differ from the mean column's: best for few and many ratings."""
 
 
+@with_parameters
 class RBM(RatingModel):
     r"""RBM-CF, user- or item-based: a softmax unit for each rating of a row, binary hidden units.
 
@@ -73,19 +75,6 @@ class RBM(RatingModel):
     default_rating : float, optional
         Predicted where the user or the item had no rating in training. By default, the expected
         rating by what is known: the column's own frequencies, or those of all ratings.
-    validation_fraction : float, optional
-        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
-        it is given none.
-    patience : int, optional
-        Stop after this many epochs without a better validation RMSE, and go back to the best.
-        Needs validation data.
-    random_state : int, numpy.random.Generator or None, default None
-        Seed of the weights, the order of rows and the samples. The same int gives the same bits at
-        any number of threads.
-    num_threads : int, default 0
-        0: all that this process may use.
-    verbose : bool, default False
-        Whether to show a progress bar with loss, validation RMSE and ratings per second.
 
     Attributes
     ----------
@@ -127,57 +116,30 @@ class RBM(RatingModel):
     [1.0, 2.0, 3.0, 4.0, 5.0]
     """
 
+    orientation: str = "item"
+    hidden_units: int = 500
+    regularization: float = 0.003
+    learning_rate: float = 0.03
+    learning_rate_decay: float = 0.97
+    momentum: float = 0.9
+    cd_steps: tuple[int, ...] = (1,)
+    batch_size: int = 100
+    epochs: int = 60
+    init_scale: float = 0.01
+
     _in_core = ("_model", "_codes")
     _structural = ("orientation", "hidden_units")
 
-    def __init__(
-        self,
-        *,
-        orientation: str = "item",
-        hidden_units: int = 500,
-        regularization: float = 0.003,
-        learning_rate: float = 0.03,
-        learning_rate_decay: float = 0.97,
-        momentum: float = 0.9,
-        cd_steps: tuple[int, ...] = (1,),
-        batch_size: int = 100,
-        epochs: int = 60,
-        init_scale: float = 0.01,
-        default_rating: float | None = None,
-        validation_fraction: float | None = None,
-        patience: int | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.orientation = orientation
-        self.hidden_units = hidden_units
-        self.regularization = regularization
-        self.learning_rate = learning_rate
-        self.learning_rate_decay = learning_rate_decay
-        self.momentum = momentum
-        self.cd_steps = cd_steps
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.init_scale = init_scale
-        self.default_rating = default_rating
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.verbose = verbose
-
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_choice("orientation", self.orientation, ("item", "user"))
         check_units("hidden_units", self.hidden_units)
         check_real("regularization", self.regularization, low=0)
-        check_real("learning_rate", self.learning_rate, low=0, open_low=True)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
         check_real("momentum", self.momentum, low=0, high=1, open_high=True)
         check_layers("cd_steps", self.cd_steps)
         check_integer("batch_size", self.batch_size, low=1)
         check_real("init_scale", self.init_scale, low=0)
-        self._check_shared_parameters()
 
     # Training
 

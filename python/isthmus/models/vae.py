@@ -23,6 +23,7 @@ from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats
 from isthmus.models._cell_weights import weights_by_rule
+from isthmus.models._estimator import with_parameters
 from isthmus.models._implicit import ImplicitRecommender, RowLearner
 from isthmus.models._precision import check_precision, precision_of
 from isthmus.models._tensors import Layout, Tensor, Tensors, integer_in, network, single
@@ -91,23 +92,53 @@ class _Learner(RowLearner):
         return float((likelihood + self._beta * divergence) / n_rows)
 
 
+@with_parameters
 class _Multinomial(ImplicitRecommender, abstract=True):
-    """What the two share: everything but the code."""
+    """What the two share: everything but the code.
 
-    _structural: ClassVar[tuple[str, ...]] = ("hidden_units", "activation")
+    Parameters
+    ----------
+    activation : str, default "tanh"
+        Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
+    regularization : float, default 0.0
+        lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
+    dropout : float, default 0.5
+        Probability that a cell of the input is dropped in training; the others are scaled up.
+    likelihood : {"multinomial", "bernoulli", "gaussian"}, default "multinomial"
+        What a user's items are drawn from, with the decoder's output f: a softmax of f, one sigmoid
+        an item, or a normal distribution around f with variance 1. The loss is its negative
+        logarithm (the paper's eq. 2 to 4; Gaussian: without the constant, every weight 1).
+    sampled_items : int, optional
+        Train on a sample of the items, for catalogues of a million: a batch's softmax is over the
+        items that its users have and so many drawn uniformly from all others, each of which stands
+        for its share of these. Only for the multinomial likelihood; all items by default. See the
+        notes of `MultDAE` for its bias.
+    weights : {"values", "log1p"}, optional
+        How often a cell counts, by its value, as of plays or seconds: as often as the value says,
+        or its log(1 + value). All count 1 by default. See the notes of `MultDAE`.
+    optimizer : {"adam", "adagrad", "sgd"}, default "adam"
+    learning_rate : float, default 0.001
+    batch_size : int or "auto", default "auto"
+        Users in a mini-batch. "auto" is a tenth of the users who have cells, and from 50 to 500.
+    precision : {"auto", "float32", "bfloat16"}, default "auto"
+        Of what the products of dense layers, all but the sparse first one, multiply: nearly all of
+        an epoch. Weights, sums and the optimizer's state are in float32 either way. "auto" is
+        "bfloat16" with the core for AVX-512 BF16, the default on AMD's processors that have it.
+    """
 
     hidden_units: tuple[int, ...]
-    activation: str
-    regularization: float
-    optimizer: str
-    dropout: float
-    likelihood: str
-    sampled_items: int | None
-    weights: str | None
-    precision: str
+    activation: str = "tanh"
+    regularization: float = 0.0
+    dropout: float = 0.5
+    likelihood: str = "multinomial"
+    sampled_items: int | None = None
+    weights: str | None = None
+    optimizer: str = "adam"
+    learning_rate: float = 0.001
+    batch_size: int | Literal["auto"] = "auto"
+    precision: str = "auto"
 
-    _steps: int
-    """Batches trained on so far, by which the KL divergence's weight grows."""
+    _structural: ClassVar[tuple[str, ...]] = ("hidden_units", "activation")
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -149,7 +180,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
 
     def _initialize(self, ratings: Ratings) -> None:
         super()._initialize(ratings)
-        self._steps = 0
+        self._steps = 0  # batches trained on so far, by which the KL divergence's weight grows
 
     def _learner(self, ratings: Ratings) -> _Learner:
         return _Learner(
@@ -205,6 +236,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         self._steps = int(tensors["steps"][0])
 
 
+@with_parameters
 class MultDAE(_Multinomial):
     r"""Mult-DAE: a denoising autoencoder with a multinomial likelihood over all items.
 
@@ -222,47 +254,7 @@ class MultDAE(_Multinomial):
     ----------
     hidden_units : tuple of int, default (200,)
         Units of each hidden layer, from the input to the output: ``(600, 200, 600)`` is a deep one.
-    activation : str, default "tanh"
-        Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
-    regularization : float, default 0.0
-        lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
-    dropout : float, default 0.5
-        Probability that a cell of the input is dropped in training; the others are scaled up.
-    likelihood : {"multinomial", "bernoulli", "gaussian"}, default "multinomial"
-        What a user's items are drawn from, with the decoder's output f: a softmax of f, one sigmoid
-        an item, or a normal distribution around f with variance 1. The loss is its negative
-        logarithm (the paper's eq. 2 to 4; Gaussian: without the constant, every weight 1).
-    sampled_items : int, optional
-        Train on a sample of the items, for catalogues of a million: a batch's softmax is over the
-        items that its users have and so many drawn uniformly from all others, each of which stands
-        for its share of these. Only for the multinomial likelihood; all items by default. See the
-        notes for its bias.
-    weights : {"values", "log1p"}, optional
-        How often a cell counts, by its value, as of plays or seconds: as often as the value says,
-        or its log(1 + value). All count 1 by default. See the notes.
-    optimizer : {"adam", "adagrad", "sgd"}, default "adam"
-    learning_rate : float, default 0.001
-    batch_size : int or "auto", default "auto"
-        Users in a mini-batch. "auto" is a tenth of the users who have cells, and from 50 to 500.
     epochs : int, default 60
-    precision : {"auto", "float32", "bfloat16"}, default "auto"
-        Of what the products of dense layers, all but the sparse first one, multiply: nearly all of
-        an epoch. Weights, sums and the optimizer's state are in float32 either way. "auto" is
-        "bfloat16" with the core for AVX-512 BF16, the default on AMD's processors that have it.
-    validation_fraction : float, optional
-        Share of each user's cells that `fit` holds out as validation data, where it is given none.
-    validation_metric : str, default "ndcg@10"
-        Measured on validation data after each epoch: one of `isthmus.evaluation.ranking.METRICS`.
-    patience : int, optional
-        Stop after this many epochs without a better validation metric, and go back to the best.
-        Needs validation data.
-    random_state : int, numpy.random.Generator or None, default None
-        Seed of the weights, the order of users and dropout. The same int gives the same bits at
-        any number of threads.
-    num_threads : int, default 0
-        0: all that this process may use.
-    verbose : bool, default False
-        Whether to show a progress bar.
 
     Attributes
     ----------
@@ -297,48 +289,11 @@ class MultDAE(_Multinomial):
     ['ndcg@10', 'precision@10', 'recall@10']
     """
 
-    def __init__(
-        self,
-        *,
-        hidden_units: tuple[int, ...] = (200,),
-        activation: str = "tanh",
-        regularization: float = 0.0,
-        dropout: float = 0.5,
-        likelihood: str = "multinomial",
-        sampled_items: int | None = None,
-        weights: str | None = None,
-        optimizer: str = "adam",
-        learning_rate: float = 0.001,
-        batch_size: int | Literal["auto"] = "auto",
-        epochs: int = 60,
-        precision: str = "auto",
-        validation_fraction: float | None = None,
-        validation_metric: str = "ndcg@10",
-        patience: int | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_units = hidden_units
-        self.activation = activation
-        self.regularization = regularization
-        self.dropout = dropout
-        self.likelihood = likelihood
-        self.sampled_items = sampled_items
-        self.weights = weights
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.precision = precision
-        self.validation_fraction = validation_fraction
-        self.validation_metric = validation_metric
-        self.patience = patience
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.verbose = verbose
+    hidden_units: tuple[int, ...] = (200,)
+    epochs: int = 60
 
 
+@with_parameters
 class MultVAE(_Multinomial):
     r"""Mult-VAE: a variational autoencoder with a multinomial likelihood over all items.
 
@@ -367,47 +322,7 @@ class MultVAE(_Multinomial):
     annealing_steps : int, default 1000
         Steps after which beta would be 1; 0 starts with `beta`. The paper's 200000, for sets of
         hundreds of thousands of users, hardly leave a small one any KL divergence.
-    activation : str, default "tanh"
-        Of every hidden layer: "tanh", "identity", "sigmoid", "relu", "elu", "selu" or "swish".
-    regularization : float, default 0.0
-        lambda of + (lambda / 2) ||weights||^2, added to the loss of each batch; biases are free.
-    dropout : float, default 0.5
-        Probability that a cell of the input is dropped in training; the others are scaled up.
-    likelihood : {"multinomial", "bernoulli", "gaussian"}, default "multinomial"
-        What a user's items are drawn from, with the decoder's output f: a softmax of f, one sigmoid
-        an item, or a normal distribution around f with variance 1. The loss is its negative
-        logarithm (the paper's eq. 2 to 4; Gaussian: without the constant, every weight 1).
-    sampled_items : int, optional
-        Train on a sample of the items, for catalogues of a million: a batch's softmax is over the
-        items that its users have and so many drawn uniformly from all others, each of which stands
-        for its share of these. Only for the multinomial likelihood; all items by default. See the
-        notes for its bias.
-    weights : {"values", "log1p"}, optional
-        How often a cell counts, by its value, as of plays or seconds: as often as the value says,
-        or its log(1 + value). All count 1 by default. See the notes.
-    optimizer : {"adam", "adagrad", "sgd"}, default "adam"
-    learning_rate : float, default 0.001
-    batch_size : int or "auto", default "auto"
-        Users in a mini-batch. "auto" is a tenth of the users who have cells, and from 50 to 500.
     epochs : int, default 50
-    precision : {"auto", "float32", "bfloat16"}, default "auto"
-        Of what the products of dense layers, all but the sparse first one, multiply: nearly all of
-        an epoch. Weights, sums and the optimizer's state are in float32 either way. "auto" is
-        "bfloat16" with the core for AVX-512 BF16, the default on AMD's processors that have it.
-    validation_fraction : float, optional
-        Share of each user's cells that `fit` holds out as validation data, where it is given none.
-    validation_metric : str, default "ndcg@10"
-        Measured on validation data after each epoch: one of `isthmus.evaluation.ranking.METRICS`.
-    patience : int, optional
-        Stop after this many epochs without a better validation metric, and go back to the best.
-        Needs validation data.
-    random_state : int, numpy.random.Generator or None, default None
-        Seed of the weights, the order of users, dropout and the code's noise. The same int gives
-        the same bits at any number of threads.
-    num_threads : int, default 0
-        0: all that this process may use.
-    verbose : bool, default False
-        Whether to show a progress bar.
 
     Attributes
     ----------
@@ -443,56 +358,14 @@ class MultVAE(_Multinomial):
     ['ndcg@10', 'precision@10', 'recall@10']
     """
 
-    _structural = ("hidden_units", "decoder_units", "latent_units", "activation")
+    hidden_units: tuple[int, ...] = (600,)
+    decoder_units: tuple[int, ...] | None = ()
+    latent_units: int = 200
+    beta: float = 0.2
+    annealing_steps: int = 1000
+    epochs: int = 50
 
-    def __init__(
-        self,
-        *,
-        hidden_units: tuple[int, ...] = (600,),
-        decoder_units: tuple[int, ...] | None = (),
-        latent_units: int = 200,
-        beta: float = 0.2,
-        annealing_steps: int = 1000,
-        activation: str = "tanh",
-        regularization: float = 0.0,
-        dropout: float = 0.5,
-        likelihood: str = "multinomial",
-        sampled_items: int | None = None,
-        weights: str | None = None,
-        optimizer: str = "adam",
-        learning_rate: float = 0.001,
-        batch_size: int | Literal["auto"] = "auto",
-        epochs: int = 50,
-        precision: str = "auto",
-        validation_fraction: float | None = None,
-        validation_metric: str = "ndcg@10",
-        patience: int | None = None,
-        random_state: int | np.random.Generator | None = None,
-        num_threads: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_units = hidden_units
-        self.decoder_units = decoder_units
-        self.latent_units = latent_units
-        self.beta = beta
-        self.annealing_steps = annealing_steps
-        self.activation = activation
-        self.regularization = regularization
-        self.dropout = dropout
-        self.likelihood = likelihood
-        self.sampled_items = sampled_items
-        self.weights = weights
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.precision = precision
-        self.validation_fraction = validation_fraction
-        self.validation_metric = validation_metric
-        self.patience = patience
-        self.random_state = random_state
-        self.num_threads = num_threads
-        self.verbose = verbose
+    _structural = ("hidden_units", "decoder_units", "latent_units", "activation")
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
