@@ -337,18 +337,6 @@ class MultVAE(_Multinomial):
     D. Liang, R. G. Krishnan, M. D. Hoffman, T. Jebara: Variational Autoencoders for Collaborative
     Filtering, WWW 2018, section 2. Scores are logits.
 
-    With `sampled_items`, the softmax's denominator is an unbiased estimate of that over all items.
-    The loss has its logarithm, and is too small by half the estimate's relative variance on average
-    (Jensen's inequality); the gradient is biased likewise, towards the items that were drawn. Both
-    fall as 1 / `sampled_items`, and are 0 once all items are drawn. Items that are not in a batch's
-    sample keep weights and optimizer's state in its step, as with PyTorch's SparseAdam.
-
-    With `weights`, those of all cells are first divided by their mean, so that their unit does not
-    matter and the loss keeps its size. Then x_i in the loss is the weight w_i of the user's item
-    i; with the other likelihoods, what an item of the user's adds to the loss is multiplied by it.
-    The input is the roots of the user's weights, normalised to length 1, for new users as well. A
-    cell of weight 0 counts as if it were not there, but is seen.
-
     Examples
     --------
     >>> from isthmus import MultVAE, synthetic_ratings, train_test_split
