@@ -214,8 +214,7 @@ def _check_arguments(model: Any, space: Any, trials: Any, seconds: Any, metric: 
             f"but it was {shown(space)}."
         )
     check_integer("trials", trials, low=1)
-    if seconds is not None:
-        check_real("seconds", seconds, low=0, open_low=True)
+    check_real("seconds", seconds, low=0, open_low=True, others=(None,))
     if metric is not None and isinstance(model, EpochModel):
         raise ValueError(
             f"metric must be None for {type(model).__name__}, which is measured after each epoch "

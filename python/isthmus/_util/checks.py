@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -39,15 +39,31 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
+Others = tuple[str | None, ...]
+"""What a parameter may be instead of a number."""
+
+
+def _listed(others: Others) -> str:
+    """Return how a sentence about a number goes on: as ``, "auto" or None``."""
+    *most, last = ["", *("None" if one is None else f'"{one}"' for one in others)]
+    return f"{', '.join(most)} or {last}" if last else ""
+
+
+def _is_one(value: Any, others: Others) -> bool:
+    return any(value is one or (isinstance(value, str) and value == one) for one in others)
+
+
 def check_integer(
-    name: str, value: Any, *, low: int, high: float = _INT32_MAX, besides: str = ""
+    name: str, value: Any, *, low: int, high: float = _INT32_MAX, others: Others = ()
 ) -> int:
     """Return an integer within bounds, by default those of 32 bits, which the core takes.
 
-    `besides` says what else the caller allows.
+    One of `others` is returned as it is.
     """
+    if _is_one(value, others):
+        return cast("int", value)
     unbounded = high in (_INT32_MAX, np.inf)
-    bounds = (f"of at least {low}" if unbounded else f"from {low} to {high:,}") + besides
+    bounds = (f"of at least {low}" if unbounded else f"from {low} to {high:,}") + _listed(others)
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer {bounds}, but it was {shown(value)} "
@@ -69,15 +85,17 @@ def check_real(
     high: float = np.inf,
     open_low: bool = False,
     open_high: bool = False,
-    besides: str = "",
+    others: Others = (),
 ) -> float:
     """Return a number that is finite in float32 and within bounds, each of which may be open.
 
-    `besides` says what else the caller allows.
+    One of `others` is returned as it is.
     """
+    if _is_one(value, others):
+        return cast("float", value)
     lower = "" if low == -np.inf else f" {'above' if open_low else 'of at least'} {low:g}"
     upper = "" if high == np.inf else f" {'below' if open_high else 'of at most'} {high:g}"
-    allowed = f"a finite number{lower}{' and' if lower and upper else ''}{upper}{besides}"
+    allowed = f"a finite number{lower}{' and' if lower and upper else ''}{upper}{_listed(others)}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"{name} must be {allowed}, but it was {shown(value)} ({type(value).__name__})."
@@ -103,9 +121,9 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def check_share(name: str, value: Any) -> float:
+def check_share(name: str, value: Any, others: Others = ()) -> float:
     """Return a part of a whole: a number above 0 and below 1."""
-    return check_real(name, value, low=0, high=1, open_low=True, open_high=True)
+    return check_real(name, value, low=0, high=1, open_low=True, open_high=True, others=others)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:

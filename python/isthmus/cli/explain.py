@@ -15,7 +15,7 @@ from isthmus.cli._data import (
     reading_options,
 )
 from isthmus.cli._options import command_with
-from isthmus.cli.predict import ModelFile, Threads
+from isthmus.cli.predict import Items, ModelFile, Threads
 from isthmus.data._reading import printable
 
 __all__ = ["register"]
@@ -50,10 +50,7 @@ def explain(
         Axis,
         typer.Option(help="Whose ratings are taken away: the user's, or those given to the item."),
     ] = Axis.user,
-    items: Annotated[
-        Path | None,
-        typer.Option(help="File with the items' titles, such as movies.csv, or a data set's name."),
-    ] = None,
+    items: Items = None,
     num_threads: Threads = 0,
 ) -> None:
     """Say which ratings a score owes most to: what it would be without each.

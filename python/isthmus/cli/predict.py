@@ -27,7 +27,7 @@ from isthmus.cli._output import write_csv
 from isthmus.data._ids import IdArray
 from isthmus.data.ratings import Ratings
 
-__all__ = ["Metrics", "ModelFile", "Order", "Ordering", "Threads", "register"]
+__all__ = ["Items", "Metrics", "ModelFile", "Order", "Ordering", "Threads", "register"]
 
 
 class Order(str, enum.Enum):
@@ -48,6 +48,10 @@ Ordering = Annotated[
         help="What a model of ratings puts first: what a user is likely to rate, and to rate high, "
         "or the highest predicted ratings."
     ),
+]
+Items = Annotated[
+    Path | None,
+    typer.Option(help="File with the items' titles, such as movies.csv, or a data set's name."),
 ]
 Metrics = Annotated[
     str | None,

@@ -23,7 +23,7 @@ from isthmus.cli._data import (
 )
 from isthmus.cli._options import Source, command_with
 from isthmus.cli._output import escape_json, write_csv
-from isthmus.cli.predict import ModelFile, Order, Ordering, Threads
+from isthmus.cli.predict import Items, ModelFile, Order, Ordering, Threads
 from isthmus.data._reading import printable
 from isthmus.lists import Lister, write_lists
 
@@ -101,10 +101,7 @@ def recommend(
         ),
     ] = False,
     n: Annotated[int, typer.Option("--n", "-n", help="Items to recommend to each.")] = 10,
-    items: Annotated[
-        Path | None,
-        typer.Option(help="File with the items' titles, such as movies.csv, or a data set's name."),
-    ] = None,
+    items: Items = None,
     candidates: Annotated[
         Path | None,
         typer.Option(

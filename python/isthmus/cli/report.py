@@ -18,7 +18,7 @@ from isthmus.cli._data import (
 )
 from isthmus.cli._errors import sentence
 from isthmus.cli._options import command_with
-from isthmus.cli.predict import ModelFile, Threads
+from isthmus.cli.predict import Items, ModelFile, Threads
 from isthmus.data.lint import lint as look
 from isthmus.data.ratings import Ratings
 from isthmus.reporting import write_report
@@ -50,10 +50,7 @@ def report(
             "look at the data."
         ),
     ] = None,
-    items: Annotated[
-        Path | None,
-        typer.Option(help="File with the items' titles, such as movies.csv, or a data set's name."),
-    ] = None,
+    items: Items = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Items of a list that count.")] = 10,
     title: Annotated[
         str | None, typer.Option(help="The page's heading; by default the model's name.")

@@ -1,14 +1,13 @@
 """`isthmus serve`."""
 
 import logging
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from isthmus import serving
 from isthmus.cli._data import file_of_items
-from isthmus.cli.predict import ModelFile
+from isthmus.cli.predict import Items, ModelFile
 
 __all__ = ["register"]
 
@@ -20,10 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     model: ModelFile,
-    items: Annotated[
-        Path | None,
-        typer.Option(help="File with the items' titles, such as movies.csv, or a data set's name."),
-    ] = None,
+    items: Items = None,
     host: Annotated[
         str,
         typer.Option(help="Address to listen at. One that others can reach needs --token."),

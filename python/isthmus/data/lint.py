@@ -144,11 +144,9 @@ def _of_values(ratings: Ratings) -> Iterator[Finding]:
 def _of_rows(ratings: Ratings) -> Iterator[Finding]:
     per_user = np.diff(ratings.indptr)
     per_item = column_counts(ratings.indices, ratings.n_items)
-    for kind, counts, sums in (
-        ("users", per_user, _user_sums(ratings)),
-        ("items", per_item, _item_sums(ratings)),
-    ):
-        yield from _of_twins(kind, counts, sums)
+    rows, values = row_numbers(ratings.indptr), ratings.values
+    yield from _of_twins("users", per_user, _sums(ratings.n_users, rows, ratings.indices, values))
+    yield from _of_twins("items", per_item, _sums(ratings.n_items, ratings.indices, rows, values))
     if ratings.min < ratings.max:
         yield from _of_same_values(ratings, per_user)
     yield from _of_activity(per_user)
@@ -156,20 +154,13 @@ def _of_rows(ratings: Ratings) -> Iterator[Finding]:
         yield from _of_few(kind, counts)
 
 
-def _user_sums(ratings: Ratings) -> NDArray[np.uint64]:
-    """Sum 64 random bits of every rating by user: equal for users with the same ratings alone."""
-    sums = np.zeros(ratings.n_users, np.uint64)
-    rows = row_numbers(ratings.indptr)
-    for cells in blocks(ratings.nnz):
-        np.add.at(sums, rows[cells], _bits(ratings.indices[cells], ratings.values[cells]))
-    return sums
-
-
-def _item_sums(ratings: Ratings) -> NDArray[np.uint64]:
-    sums = np.zeros(ratings.n_items, np.uint64)
-    rows = row_numbers(ratings.indptr)
-    for cells in blocks(ratings.nnz):
-        np.add.at(sums, ratings.indices[cells], _bits(rows[cells], ratings.values[cells]))
+def _sums(
+    n: int, own: NDArray[np.int32], other: NDArray[np.int32], values: NDArray[np.float32]
+) -> NDArray[np.uint64]:
+    """Sum 64 random bits of every rating by user, or by item: equal for the same ratings alone."""
+    sums = np.zeros(n, np.uint64)
+    for cells in blocks(len(values)):
+        np.add.at(sums, own[cells], _bits(other[cells], values[cells]))
     return sums
 
 

@@ -576,13 +576,7 @@ class Ratings:
                 f"but it was {threshold}."
             )
         part = self.select(mask)
-        ones = np.ones(part.nnz, np.float32)
-        return Ratings(
-            CSR(part.indptr, part.indices, ones, part.shape),
-            user_ids=self._users,
-            item_ids=self._items,
-            timestamps=part.timestamps,
-        )
+        return part._with_values(np.ones(part.nnz, np.float32))
 
     def log1p(self) -> Ratings:
         """Return the ratings as log(1 + rating), so that large counts do not outweigh all others.
@@ -604,8 +598,11 @@ class Ratings:
         """
         if not self.min > -1:
             raise ValueError(f"ratings must be above -1 for log1p, but the lowest is {self.min:g}.")
+        return self._with_values(np.log1p(self.values))
+
+    def _with_values(self, values: NDArray[np.float32]) -> Ratings:
         return Ratings(
-            CSR(self.indptr, self.indices, np.log1p(self.values), self.shape),
+            CSR(self.indptr, self.indices, values, self.shape),
             user_ids=self._users,
             item_ids=self._items,
             timestamps=self.timestamps,

@@ -281,8 +281,7 @@ def _check_ranges(
     rank: int, noise: float | None, lowest: float, highest: float, step: float, top_share: float
 ) -> None:
     check_integer("rank", rank, low=0)
-    if noise is not None:
-        check_real("noise", noise, low=0)
+    check_real("noise", noise, low=0, others=(None,))
     if not (np.isfinite([lowest, highest]).all() and lowest < highest):
         raise ValueError(
             f"scale must be a lower and a higher finite number, but it was ({lowest}, {highest})."

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus._util.linear import solve_positive_definite
 from isthmus.data._csr import CSR, as_scipy, column_counts
 from isthmus.evaluation.scores import Floats
 
@@ -37,9 +38,7 @@ def downdated(weights: Floats, rows: CSR, gone: CSR, regularization: float) -> F
     diagonal = _diagonal_of_inverse(weights, rows, regularization)
     products = _rows_times_inverse(weights, gone, diagonal)  # U P
     core = np.eye(len(products)) - (as_scipy(gone).astype(np.float64) @ products.T)
-    from scipy import linalg  # a sixth of isthmus's import time
-
-    solved = linalg.cho_solve(linalg.cho_factor((core + core.T) / 2), products)
+    solved = solve_positive_definite((core + core.T) / 2, products)
     after = diagonal + np.einsum("ui,ui->i", products, solved)
     changed = _core.Matrix(weights).array
     for first in range(0, len(changed), ROWS):

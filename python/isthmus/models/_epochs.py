@@ -179,8 +179,7 @@ class EpochModel(Recommender, abstract=True):
         self, ratings: Ratings, epochs: int | None, validation: Any, callbacks: Iterable[Callback]
     ) -> Self:
         self._check_parameters()
-        if epochs is not None:
-            check_integer("epochs", epochs, low=1)
+        check_integer("epochs", epochs, low=1, others=(None,))
         callbacks = as_callbacks(callbacks)
         if self._receipt is not None and self._receipt.weights is not None:
             raise ValueError(
@@ -423,10 +422,8 @@ class EpochModel(Recommender, abstract=True):
         """Check the parameters that these models share."""
         check_integer("epochs", self.epochs, low=1)
         check_real("learning_rate", self.learning_rate, low=0, open_low=True)
-        if self.validation_fraction is not None:
-            check_share("validation_fraction", self.validation_fraction)
-        if self.patience is not None:
-            check_integer("patience", self.patience, low=1)
+        check_share("validation_fraction", self.validation_fraction, others=(None,))
+        check_integer("patience", self.patience, low=1, others=(None,))
         if not isinstance(self.random_state, np.random.Generator | None):
             check_seed(self.random_state)
         check_bool("verbose", self.verbose)

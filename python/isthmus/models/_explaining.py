@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._util.checks import check_choice, check_integer, shown
+from isthmus._util.linear import solve_positive_definite
 from isthmus.data._csr import CSR, select_rows, with_ones
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.explanation import Explanation, without_each
@@ -28,8 +29,7 @@ def explain(
     `model` is a fitted Recommender.
     """
     check_choice("axis", axis, ("user", "item"))
-    if n is not None:
-        check_integer("n", n, low=1)
+    check_integer("n", n, low=1, others=(None,))
     names = {"user": user, "item": item}
     for name, value in names.items():
         if np.ndim(value) > 0:
@@ -176,11 +176,7 @@ def ridge_without_each(
     at = np.append(code - center, 1.0)
     gram = inputs.T @ inputs
     gram[np.diag_indices(k + 1)] += [*np.full(k, penalty), prior.level_penalty]
-    from scipy import linalg  # a sixth of isthmus's import time
-
-    solved = linalg.cho_solve(
-        linalg.cho_factor(gram, overwrite_a=True), np.vstack([at, inputs[which]]).T
-    )
+    solved = solve_positive_definite(gram, np.vstack([at, inputs[which]]).T)
     whole, *_ = (inputs @ solved[:, :1]).T
     hat = solved[:, 1:].T @ inputs.T
     own = hat[np.arange(len(which)), which]

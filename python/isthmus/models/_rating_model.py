@@ -158,8 +158,7 @@ class RatingModel(EpochModel, abstract=True):
         self._check_finishing()
 
     def _check_finishing(self) -> None:
-        if self.default_rating is not None:
-            check_real("default_rating", self.default_rating)
+        check_real("default_rating", self.default_rating, others=(None,))
         check_bool("clip", self.clip)
 
     # Prediction

@@ -537,18 +537,15 @@ class AutoRec(RatingModel):
         check_layers("hidden_units", self.hidden_units)
         check_choice("encoder_activation", self.encoder_activation, ACTIVATIONS)
         check_choice("decoder_activation", self.decoder_activation, ACTIVATIONS)
-        if not is_auto(self.regularization):
-            check_real("regularization", self.regularization, low=0, besides=' or "auto"')
-        if self.hidden_regularization is not None:
-            check_real("hidden_regularization", self.hidden_regularization, low=0)
+        check_real("regularization", self.regularization, low=0, others=("auto",))
+        check_real("hidden_regularization", self.hidden_regularization, low=0, others=(None,))
         self._check_pretraining()
-        if self.initial_deviation is not None:
-            check_real("initial_deviation", self.initial_deviation, low=0, open_low=True)
+        deviation = self.initial_deviation
+        check_real("initial_deviation", deviation, low=0, open_low=True, others=(None,))
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("learning_rate_schedule", self.learning_rate_schedule, SCHEDULES)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)
-        if self.batch_size is not None and not is_auto(self.batch_size):
-            check_integer("batch_size", self.batch_size, low=1, besides=', "auto" or None')
+        check_integer("batch_size", self.batch_size, low=1, others=("auto", None))
         check_choice("corruption_kind", self.corruption_kind, ("mask", "gaussian"))
         if self.corruption_kind == "mask":
             check_real("corruption", self.corruption, low=0, high=1, open_high=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.arrays import MAX_RATING, read_only
-from isthmus._util.checks import check_choice, check_real, check_units, is_auto
+from isthmus._util.checks import check_choice, check_real, check_units
 from isthmus.data._csr import CSR, column_counts
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.scores import Floats, Vectors
@@ -180,8 +180,7 @@ class BiasedMF(RatingModel):
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         exact = self.optimizer == "als"
         check_real("regularization", self.regularization, low=0, open_low=exact)
-        if not is_auto(self.bias_regularization):
-            check_real("bias_regularization", self.bias_regularization, low=0, besides=' or "auto"')
+        check_real("bias_regularization", self.bias_regularization, low=0, others=("auto",))
         if not isinstance(self.weighted_regularization, bool | np.bool_):
             check_real("weighted_regularization", self.weighted_regularization, low=0, high=1)
         check_real("learning_rate_decay", self.learning_rate_decay, low=0, high=1, open_low=True)

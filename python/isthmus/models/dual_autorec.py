@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus._util.arrays import read_only
-from isthmus._util.checks import check_integer, check_layers, check_real, is_auto
+from isthmus._util.checks import check_integer, check_layers, check_real
 from isthmus.data._csr import CSR, count_filled
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.explanation import without_each
@@ -115,10 +115,8 @@ class DualAutoRec(RatingModel):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_layers("hidden_units", self.hidden_units)
-        if not is_auto(self.regularization):
-            check_real("regularization", self.regularization, low=0, besides=' or "auto"')
-        if not is_auto(self.batch_size):
-            check_integer("batch_size", self.batch_size, low=1, besides=' or "auto"')
+        check_real("regularization", self.regularization, low=0, others=("auto",))
+        check_integer("batch_size", self.batch_size, low=1, others=("auto",))
         check_real("corruption", self.corruption, low=0, high=1, open_high=True)
         check_precision(self.precision)
 

@@ -205,8 +205,7 @@ class EASE(Recommender):
         return weights
 
     def _check_parameters(self) -> None:
-        if not is_auto(self.regularization):
-            check_real("regularization", self.regularization, low=0, open_low=True)
+        check_real("regularization", self.regularization, low=0, open_low=True, others=("auto",))
         check_rule(self.weights)
         check_bool("verbose", self.verbose)
         self._num_threads()

@@ -149,17 +149,15 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         check_real("dropout", self.dropout, low=0, high=1, open_high=True)
         check_choice("likelihood", self.likelihood, LIKELIHOODS)
         check_precision(self.precision)
-        if self.sampled_items is not None:
-            check_integer("sampled_items", self.sampled_items, low=1)
-            if self.likelihood != "multinomial":
-                raise ValueError(
-                    f'sampled_items must be None unless likelihood is "multinomial", but it was '
-                    f"{self.sampled_items} with {self.likelihood!r}."
-                )
+        check_integer("sampled_items", self.sampled_items, low=1, others=(None,))
+        if self.sampled_items is not None and self.likelihood != "multinomial":
+            raise ValueError(
+                f'sampled_items must be None unless likelihood is "multinomial", but it was '
+                f"{self.sampled_items} with {self.likelihood!r}."
+            )
 
     def _check_batch_size(self) -> None:
-        if not is_auto(self.batch_size):
-            check_integer("batch_size", self.batch_size, low=1, besides=' or "auto"')
+        check_integer("batch_size", self.batch_size, low=1, others=("auto",))
 
     def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
         """Units before the code, in it, and after it."""
