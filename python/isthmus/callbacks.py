@@ -51,7 +51,7 @@ class CsvLog:
         self._rows: list[dict[str, float]] = []
 
     def __call__(self, epoch: Epoch) -> None:
-        """Write the file anew, with a further line."""
+        """Write the file again, with one more line."""
         self._rows.append({"epoch": epoch.index, **_figures(epoch)})
         names = dict.fromkeys(name for row in self._rows for name in row)
         with atomic_write(self.path) as temporary, temporary.open("w", newline="") as file:

@@ -22,11 +22,11 @@ __all__ = ["NAMES", "fetch", "fetch_items", "folder", "items_file", "licence"]
 
 
 class _DataSet(NamedTuple):
-    """Where an archive is to be had, and what of it is read."""
+    """Where to download an archive, and which file of it to read."""
 
     url: str
     hash: str | None
-    """As pooch takes it: a SHA-256, or an MD5 where its makers publish that alone, or nothing."""
+    """A hash for pooch: SHA-256, or MD5 where only that is published, or none."""
     ratings: str
     items: str | None
     licence: str
@@ -56,7 +56,7 @@ def _jester(number: int) -> _DataSet:
     )
 
 
-# The SHA-256 are of archives whose MD5 is the one that GroupLens publishes beside them.
+# The SHA-256 are of archives whose MD5 is the one that GroupLens publishes.
 _SETS = {
     "ml-100k": _movielens(
         "ml-100k",
@@ -228,7 +228,7 @@ def _file_of(name: str, member: str) -> Path:
 
 
 def _unpacked(archive: Path, member: str) -> Path:
-    """Return a file of an archive, beside it, and unpack it unless that was done before."""
+    """Return a file of an archive, unpacked next to it unless that was done before."""
     target = archive.with_name(f"{archive.stem}-{member.rpartition('/')[2]}")
     if not target.exists() or target.stat().st_mtime < archive.stat().st_mtime:
         with refuse_damage(archive, "an archive of a data set"), ZipFile(archive) as packed:
@@ -244,7 +244,7 @@ def _unpacked(archive: Path, member: str) -> Path:
 
 @contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep a logger from telling what `fetch` tells itself."""
+    """Silence a logger whose messages `fetch` prints itself."""
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Ranks that train a model together: what engines give, behind one small protocol."""
+"""Ranks that train a model together, behind one small protocol for all engines."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class TorchCommunicator:
             raise ImportError("TorchCommunicator needs torch: pip install torch") from error
         if not distributed.is_initialized():
             distributed.init_process_group("gloo")
-            atexit.register(_leave_group, distributed)  # whose threads would end the process badly
+            atexit.register(_leave_group, distributed)  # or its threads end the process in an error
         self._torch, self._distributed, self._group = torch, distributed, group
         self.rank: int = distributed.get_rank(group)
         self.size: int = distributed.get_world_size(group)
@@ -293,7 +293,7 @@ def run_in_threads(size: int, function: Callable[[Communicator], Result]) -> lis
 
     with ThreadPoolExecutor(size) as pool:
         futures = [pool.submit(run, rank) for rank in range(size)]
-        # the first to fail tells why; the others only that it did
+        # the first to fail says why; the others only that it did
         failed = [f.exception() for f in futures if f.exception() is not None]
         own = [e for e in failed if not str(e).startswith("Another rank failed")]
         for error in (*own, *failed):

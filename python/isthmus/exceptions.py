@@ -1,4 +1,4 @@
-"""What isthmus raises beside Python's own exceptions."""
+"""The exceptions of isthmus that are not Python's own."""
 
 __all__ = ["ConvergenceError", "NotFittedError"]
 
@@ -8,7 +8,7 @@ class ConvergenceError(RuntimeError):
 
 
 class NotFittedError(ValueError, AttributeError):
-    """A model was asked for what only a fitted one can do.
+    """A model was asked for what only a fitted model can do.
 
     Both a ValueError and an AttributeError, as scikit-learn's exception of this name.
     """

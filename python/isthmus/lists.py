@@ -1,4 +1,4 @@
-"""Lists for all users: tables of histories in, tables of lists out, in bounded memory."""
+"""Lists for all users, from tables of histories to tables of lists, in bounded memory."""
 
 from __future__ import annotations
 

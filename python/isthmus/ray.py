@@ -231,7 +231,7 @@ def fit(
 
 
 def _train(config: dict[str, Any]) -> None:
-    """Do a worker's part."""
+    """Train as one worker."""
     comm = TorchCommunicator()
     model = AutoRec(**config["parameters"])
     model.fit(Shards(config["shards"]), comm=comm, **config["options"])

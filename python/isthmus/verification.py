@@ -135,7 +135,7 @@ def verify(
 
 
 def _later(receipt: Receipt) -> tuple[str, ...]:
-    """Say what the receipt does not cover, if the model was changed after `fit`."""
+    """Return what the receipt does not cover, if the model was changed after `fit`."""
     if receipt.steps == ("fit",):
         return ()
     then = ", ".join(receipt.steps[1:])
@@ -227,7 +227,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def differences(one: Recommender, other: Recommender) -> list[str]:
-    """Say how two models differ: in parameters, data, ids and weights; a line each, or none.
+    """Return how two models differ in parameters, data, ids and weights, a line each.
 
     Parameters
     ----------

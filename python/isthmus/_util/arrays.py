@@ -27,7 +27,7 @@ def as_contiguous(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
 
 
 def as_values(values: Any, name: str) -> NDArray[np.float32]:
-    """Turn ratings into contiguous float32, without a copy where they are."""
+    """Turn ratings into contiguous float32, without a copy if they are so already."""
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, but its dtype is {array.dtype}.")
@@ -70,7 +70,7 @@ def as_timestamps(values: Any, name: str = "timestamps") -> NDArray[np.int64]:
 
 
 def check_same_length(name: str, array: NDArray[Any], other: str, model: NDArray[Any]) -> None:
-    """Refuse arrays that should go together but do not."""
+    """Refuse arrays of different lengths."""
     if array.shape != model.shape:
         raise ValueError(
             f"{name} must have one entry for each of {other}, {len(model):,}, "
@@ -79,7 +79,7 @@ def check_same_length(name: str, array: NDArray[Any], other: str, model: NDArray
 
 
 def is_finite(array: NDArray[Any], *, limit: float = np.inf) -> bool:
-    """Return whether an array has neither infinities nor NaN, nor numbers beyond a limit."""
+    """Return whether all numbers of an array are finite, and none is beyond a limit."""
     rows = max(1, (1 << 22) // max(1, array[:1].size))
     parts = (array[block] for block in blocks(len(array), rows))
     if limit < np.inf:

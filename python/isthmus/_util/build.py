@@ -1,4 +1,4 @@
-"""What is installed, and what of it is in use."""
+"""What is installed and in use."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["build_info"]
 
 
 def build_info() -> dict[str, Any]:
-    """Return what is installed and what of it is in use, for bug reports and benchmarks.
+    """Return what is installed and in use, for bug reports and benchmarks.
 
     Returns
     -------

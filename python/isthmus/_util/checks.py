@@ -24,7 +24,7 @@ ACTIVATIONS = ("identity", "sigmoid", "centered_sigmoid", "tanh", "relu", "elu",
 """What the core can apply to the units of a layer."""
 
 MAX_UNITS = 1_000_000
-"""Of a layer, or factors: no sensible model comes near, and no product of sizes overflows."""
+"""Most units of a layer, or factors: far more than sensible, and no product of sizes overflows."""
 
 _INT32_MAX = 2**31 - 1
 _FLOAT32_MAX = float(np.finfo(np.float32).max)

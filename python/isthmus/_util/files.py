@@ -129,7 +129,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_new_folder(path: str | os.PathLike[str]) -> Path:
-    """Return which folder a path stands for, unless none can be made there."""
+    """Return the folder that a path names; refuse one that cannot be made."""
     target = Path(os.path.realpath(path))
     if target.is_dir() and any(target.iterdir()):
         raise FileExistsError(f"{path} cannot be written: it is a folder that is not empty.")
@@ -172,7 +172,7 @@ def _removed_by_sigterm(temporary: Path) -> Iterator[None]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
-    """Return which file a path stands for, unless none can be put there.
+    """Return the file that a path names; refuse one that cannot be written.
 
     Parameters
     ----------
@@ -209,8 +209,8 @@ def _check_parent(target: Path, path: str | os.PathLike[str]) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Write to disk which files a folder has."""
-    if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, nor need it be
+    """Write the list of a folder's files to disk."""
+    if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened, and need not be
         flush_to_disk(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 

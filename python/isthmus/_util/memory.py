@@ -1,4 +1,4 @@
-"""How much memory there is, asked before something large begins."""
+"""How much memory is available."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int | None:
-    """Return the bytes that this process may still take, or None where nothing tells."""
+    """Return the bytes that this process can still allocate, or None if the system does not say."""
     known = [size for size in (_system_memory(), _cgroup_memory()) if size is not None]
     return min(known) if known else None
 
 
 def format_bytes(size: float) -> str:
-    """Write a size as people do: 1.5 GiB."""
+    """Write a size in readable units, as 1.5 GiB."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.4g} {unit}"

@@ -1,4 +1,4 @@
-"""What `random_state` may be."""
+"""Random seeds and generators, as `random_state` gives them."""
 
 import numbers
 from typing import Any
@@ -14,7 +14,7 @@ RandomState = int | np.integer[Any] | np.random.Generator | None
 
 
 def as_generator(random_state: RandomState) -> np.random.Generator:
-    """Make a generator from a seed, or from none; one that is given is used and moves on."""
+    """Return a generator: a new one from a seed or None, or the given one itself."""
     if isinstance(random_state, np.random.Generator):
         return random_state
     return np.random.default_rng(None if random_state is None else check_seed(random_state))
@@ -45,7 +45,7 @@ def check_seed(random_state: Any) -> int:
 
 
 def mix_bits(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return each number's bits mixed by the last step of SplitMix64: distinct ones stay so."""
+    """Mix each number's bits, as SplitMix64's last step does; distinct numbers stay distinct."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: NDArray[np.uint64] = bits ^ (bits >> np.uint64(31))

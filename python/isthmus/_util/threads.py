@@ -12,7 +12,7 @@ from isthmus._util.checks import check_integer
 __all__ = ["resolve_num_threads"]
 
 _MOST_THREADS = 1024
-"""More would not be faster anywhere."""
+"""Most threads: more are not faster on any machine."""
 
 
 def resolve_num_threads(num_threads: int) -> int:
@@ -51,7 +51,7 @@ def resolve_num_threads(num_threads: int) -> int:
 
 @lru_cache(maxsize=1)
 def _recent(quota: Callable[[], int | None], second: int) -> int | None:
-    """Return a quota as it was in this second: to read it takes as long as to score a user."""
+    """Return a quota, read once a second at most: reading it takes as long as scoring a user."""
     return quota()
 
 
@@ -73,7 +73,7 @@ def _cgroup_quota(
     """Return the CPU quota of this process's control group in whole CPUs, or None without one."""
     try:
         lines = membership.read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return None
     quotas = []
     for line in lines:

@@ -20,7 +20,7 @@ from isthmus.models.vae import MultDAE, MultVAE
 __all__ = ["IMPLICIT", "RATING", "Family", "Range"]
 
 Settings = dict[str, float]
-"""Values of what a search changes; what is not there has its default."""
+"""Values of the parameters that a search changes; all others have their defaults."""
 
 
 class Range(NamedTuple):
@@ -106,7 +106,7 @@ RATING = (
     Family("DualAutoRec", DualAutoRec, _DENOISING, _autorec("dual"), epochs=15),
     Family("U-AutoRec", AutoRec, _DENOISING, _autorec("user"), epochs=15),
 )
-"""Of ratings, in the order in which their defaults are tried: what is quick first."""
+"""For ratings, in the order in which their defaults are tried: the fastest first."""
 
 IMPLICIT = (
     Family(
@@ -127,4 +127,4 @@ IMPLICIT = (
         patience=10,
     ),
 )
-"""Of implicit feedback, likewise."""
+"""For implicit feedback, likewise."""

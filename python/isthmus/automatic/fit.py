@@ -26,13 +26,13 @@ from isthmus.models.blend import Blend, fit_weights
 __all__ = ["AutoFit", "auto_fit", "run"]
 
 FEWEST = 50
-"""Ratings, of fewer than which nothing can be held out that tells models apart."""
+"""Fewer ratings are too few to hold some out and compare models on them."""
 
 GAIN = 5e-4
-"""What a further model must take off a blend's error, as a share of it, to be worth its time."""
+"""The share of a blend's error that a further model must remove to be worth its time."""
 
 FOLDS = 5
-"""Of the validation ratings: a blend is measured on those that its weights were not fitted to."""
+"""Parts of the validation ratings: a blend is measured on those that its weights are not of."""
 
 CLOSING = 0.02
 """Share of the budget that is kept for what comes after training."""
@@ -268,7 +268,7 @@ class _Choice(NamedTuple):
 
 
 class _Ending(NamedTuple):
-    """What becomes of a search: a blend or a single model, trained on everything if time allows."""
+    """The outcome of a search: a blend or a single model, trained on everything if time allows."""
 
     search: Search
     ratings: Ratings
@@ -354,7 +354,7 @@ def _columns(members: Sequence[Fitted]) -> NDArray[np.float32]:
     return np.column_stack([fit.predicted for fit in members])
 
 
-# What is said
+# Messages
 
 
 def _say_nothing(line: str) -> None: ...

@@ -22,13 +22,13 @@ BRACKETS = (8, 4, 2, 1)
 """Settings that a round may begin with; half of them go on for twice the epochs, twice at most."""
 
 SAFETY = 1.5
-"""Time kept to fit a model again, beside what its fit took: machines do other things as well."""
+"""Factor on the time of a fit, for one like it: machines do other things as well."""
 
 SAMPLE = 100_000
 """Ratings that a first epoch is timed on."""
 
 TIMINGS = 3
-"""Of what is timed, at most."""
+"""Fits that are timed at most."""
 
 QUICK = 0.01
 """Share of the time that timings of a model may take before the next one."""
@@ -37,7 +37,7 @@ SAMPLED_ITEMS = 1_500
 """Items that a model in closed form is timed on; its time grows by the cube."""
 
 WIDTH = 0.6
-"""Of the first steps around the best settings, on a log scale; later ones are shorter."""
+"""Length of the first steps around the best settings, on a log scale; later ones are shorter."""
 
 
 class Search:
@@ -139,7 +139,7 @@ class Search:
         return self.closing + self.refit_seconds(self.ranked()[:1])
 
     def _try_quickest(self) -> None:
-        """Fit what is quickest, for as long as there is time: something must come out of it."""
+        """Fit the fastest model for as long as there is time, so that there is a result."""
         there = [family for family in self.families if family.name in self._pace]
         if not there:
             raise MemoryError("none of the models fits into memory.")

@@ -1,4 +1,4 @@
-"""What a search learns from, and what it holds out: the latest ratings, where times tell."""
+"""Ratings to search on, and those held out: the latest ones, where timestamps tell."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from isthmus.data.splits import split_off
 __all__ = ["has_times", "hold_out"]
 
 SHARE = 0.1
-"""Of ratings that are held out."""
+"""Share of the ratings that are held out."""
 
 TOLD = 0.9
-"""Share of the ratings whose users must have rated at several times."""
+"""Share of the ratings that must be of users who rated at several times."""
 
 
 def has_times(ratings: Ratings) -> bool:
     """Return whether the ratings' times tell which of a user's came last.
 
-    They do where no more than half of a user's ratings are of one time.
+    They do if at most half of a user's ratings have the same time.
     """
     stamps = ratings.timestamps
     if stamps is None:

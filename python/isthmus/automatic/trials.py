@@ -19,7 +19,7 @@ __all__ = ["Fitted", "Task", "Trial"]
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of one setting of one model.
+    """The result of one setting of one model.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Trial:
     epochs : int or None
         Trained; of a model whose best epoch counts, that one. None of a model without epochs.
     value : float
-        Of the metric on validation data; NaN where there is none.
+        Of the metric on validation data; NaN without one.
     seconds : float
         On the clock, with the measuring.
     note : str
@@ -60,14 +60,14 @@ class Fitted(NamedTuple):
     seconds: float
 
     def again(self, ratings: Ratings, *, seed: int, num_threads: int) -> Recommender:
-        """Make the model anew, not fitted yet, for more ratings."""
+        """Make the model again, not fitted yet, for more ratings."""
         epochs = {} if self.epochs is None else {"epochs": self.epochs}
         seeds = {} if self.family.epochs is None else {"random_state": seed}
         return self.family.make(self.settings, ratings, **epochs, **seeds, num_threads=num_threads)
 
 
 class Task(NamedTuple):
-    """What is learnt, and what it is measured on."""
+    """What to train on, and what to measure on."""
 
     train: Ratings
     validation: Ratings

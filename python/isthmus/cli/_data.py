@@ -56,7 +56,7 @@ _SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
 
 
 def reading_options(args: list[str]) -> Source:
-    """Options for reading ratings: what `read_ratings` takes."""
+    """Return the options for reading ratings: what `read_ratings` takes."""
     return Source(
         "Options for reading ratings",
         read_ratings,
@@ -66,7 +66,7 @@ def reading_options(args: list[str]) -> Source:
 
 
 def preparing_options(args: list[str]) -> Source:
-    """Options for what is done to ratings before a model gets them."""
+    """Return the options that change ratings before a model gets them."""
     return Source("Options for preparing ratings", prepared, prepared.__doc__ or "")
 
 
@@ -130,7 +130,7 @@ def read_prepared(
         return prepared(datasets.fetch(str(path)), **preparing)
     with warnings.catch_warnings():
         if counts or preparing.get("log1p") or "threshold" in preparing:
-            # which is what they say to do
+            # they do what the warning would advise
             warnings.filterwarnings("ignore", ".*the ratings look like counts", UserWarning)
         if mmap and is_shards(path) and not reading:
             ratings = Shards(path, scratch=scratch).to_ratings(mmap=True)
@@ -319,7 +319,7 @@ def _has_pairs(path: Path, items: IdArray) -> bool:
     """Return whether a file's lines have a user and an item, and not an id alone."""
     if path.suffix.lower() in (".parquet", ".pq"):
         return True
-    path.open("rb").close()  # which says more of a file that is not there
+    path.open("rb").close()  # whose error says more if there is no file
     first = next((line.strip() for _, line in read_lines(path, "utf-8")), "")
     is_id = is_integer(first) if items.dtype.kind == "i" else first in items
     return not is_id and any(separator in first for separator in (*",;|\t", "::"))

@@ -77,7 +77,7 @@ OPTIONS = {
     "encoding='latin-1'": "--encoding latin-1",
     "validation=... to fit, or set validation_fraction": "--validation or --validation-fraction",
 }
-"""What messages call arguments of Python's, and the program's options for them."""
+"""Arguments of the API in messages, and the program's options for them."""
 
 
 def sentence(error: Any) -> str:

@@ -143,7 +143,7 @@ def describe_parameters(documentation: str) -> dict[str, tuple[str, str]]:
 
 
 def parse_integers(text: str) -> tuple[int, ...]:
-    """Read ``500,250,500``; an empty text is none at all."""
+    """Read ``500,250,500``; an empty text is an empty tuple."""
     try:
         return tuple(int(number) for number in text.split(",")) if text else ()
     except ValueError:
@@ -170,7 +170,7 @@ def parse_columns(text: str) -> list[str | int | None]:
 
 
 class _Nothing(enum.Enum):
-    """What an option gives to pass None on: without a value, nothing is passed on."""
+    """Stands for None as the value of an option: an option that is not given is not passed on."""
 
     none = None
 

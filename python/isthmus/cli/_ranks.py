@@ -99,7 +99,7 @@ class Job:
     def fit(
         self, model: Any, X: Ratings | Shards, *, validation: Ratings | None, **data: Any
     ) -> Any:
-        """Train; return the whole model, or None on a rank that has but a part of it."""
+        """Train; return the whole model, or None on a rank that has only a part."""
         if self.comm is None:
             return model.fit(X, validation=validation, **data)
         axis: Any = "user" if model.orientation == "item" else "item"

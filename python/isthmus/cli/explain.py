@@ -53,7 +53,7 @@ def explain(
     items: Items = None,
     num_threads: Threads = 0,
 ) -> None:
-    """Say which ratings a score owes most to: what it would be without each.
+    """Explain a score: which ratings it owes most to, by what it would be without each.
 
     `isthmus explain model.safetensors --user 196 --item 318 --ratings ratings.csv`
     """

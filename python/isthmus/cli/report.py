@@ -125,6 +125,6 @@ def _read(
         except ValueError as error:
             if "duplicates" in reading:
                 raise
-            # that is what was wrong, if it goes well with this
+            # duplicates were what was wrong, if this works
             merged = read_prepared(path, {**reading, "duplicates": "last"}, preparing)
             return merged, [sentence(error)]

@@ -67,7 +67,7 @@ def _check_model(name: str) -> str:
 
 
 def model_options(args: list[str]) -> Source:
-    """Options of the model that the arguments name: what its constructor takes."""
+    """Return the options of the model that the arguments name: what its constructor takes."""
     name = DEFAULT_MODEL
     for flag, value in zip(args, [*args[1:], ""], strict=True):
         if flag == "--model":

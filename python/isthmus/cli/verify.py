@@ -66,7 +66,7 @@ def diff(
         Path, typer.Argument(metavar="OTHER", help="Another such file.", show_default=False)
     ],
 ) -> None:
-    """Say how two models differ: in parameters, data, ids and weights.
+    """Show how two models differ: in parameters, data, ids and weights.
 
     Times do not count. The exit status is 0 if they do not differ, and 1 if they do.
 

@@ -34,7 +34,7 @@ __all__ = [
 def cells_among(
     users: IdIndex, items: IdIndex, X: Any, name: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Positions of a matrix's cells among known users and items, and the cells' values."""
+    """Return the positions of a matrix's cells among known users and items, and their values."""
     ratings = X if isinstance(X, Ratings) else ratings_among(users, items, X, name)
     rows = row_numbers(ratings.indptr).astype(np.int64)
     columns = ratings.indices.astype(np.int64)
@@ -53,7 +53,7 @@ def pattern_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> CSR:
 
 
 def ratings_among(users: IdIndex, items: IdIndex, X: Any, name: str) -> Ratings:
-    """Ratings of the known users and items, in their order."""
+    """Return the ratings of the known users and items, in their order."""
     if not isinstance(X, Ratings):
         if sparse.issparse(X):
             _check_shape(users, items, X, name)
@@ -76,7 +76,7 @@ def _check_shape(users: IdIndex, items: IdIndex, X: Any, name: str) -> None:
 def _rated_positions(
     known: IdIndex, ids: IdArray, used: NDArray[Any], name: str
 ) -> NDArray[np.int64]:
-    """Positions of those ids that have ratings; others may be unknown and get 0."""
+    """Return the positions of ids that have ratings; others may be unknown and get 0."""
     if known.matches(IdIndex(ids, known.kind)):
         return np.arange(len(ids))
     rated = np.flatnonzero(np.bincount(used, minlength=len(ids)))
@@ -88,10 +88,10 @@ def _rated_positions(
 def rows_among(
     users: IdIndex, items: IdIndex, X: Any, name: str, *, axis: str, num_threads: int
 ) -> CSR:
-    """Rows of new users (or items) whose columns are the known items (or users)."""
+    """Return rows of new users (or items) whose columns are the known items (or users)."""
     known, kind = (items, "item") if axis == "user" else (users, "user")
     if not isinstance(X, Ratings):
-        no_cells = _without_cells(X, name)  # as ratings to train on may not be
+        no_cells = _without_cells(X, name)  # which ratings to train on must not be
         matrix = X if no_cells else as_ratings(X, name)
         n_users, n_items = matrix.shape
         if (n_items if axis == "user" else n_users) != len(known):

@@ -72,7 +72,7 @@ def matrix_rows(X: Any, shape: tuple[int, int], name: str) -> CSR:
 def matrix_cells(
     X: Any, cells: Any, name: str
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Rows, columns and values of the stored cells of a SciPy matrix, checked and in COO format."""
+    """Return rows, columns and values of a checked SciPy matrix in COO format."""
     values = as_values(cells.data, name)
     if X.format in ("bsr", "dia") and (len(values) != X.nnz or not values.all()):
         raise ValueError(

@@ -156,14 +156,14 @@ class RowTotals(NamedTuple):
 
 
 def row_numbers(indptr: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Row number of every stored cell."""
+    """Return the row number of every stored cell."""
     return np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
 
 
 def sorting_order(
     rows: NDArray[np.int32], columns: NDArray[np.int32], shape: tuple[int, int]
 ) -> NDArray[np.integer[Any]]:
-    """Order that sorts cells by row, then column, and keeps equal cells as they came."""
+    """Return the stable order that sorts cells by row, then column."""
     by_column = _grouping_order(columns, shape[1])
     order: NDArray[np.integer[Any]] = by_column[_grouping_order(rows[by_column], shape[0])]
     return order

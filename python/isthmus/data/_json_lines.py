@@ -20,7 +20,7 @@ _BLOCK = 1 << 24  # in which a line must fit
 def read_json_lines(
     path: str | PathLike[str], columns: Sequence[str | int | None] | None, *, implicit: bool
 ) -> tuple[Any, dict[str, str]]:
-    """Read some of the fields of each object; the first object says what fields there are.
+    """Read some of the fields of each object; the first object names all fields.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How a text file of ratings is laid out, and which of its lines breaks the rule."""
+"""How a text file of ratings is laid out, and which of its lines cannot be read."""
 
 import csv
 import io
@@ -55,7 +55,7 @@ _START = 1 << 16
 _DENSE = 10  # columns
 _ASIN = re.compile("[0-9]{9}[0-9X]|B[0-9A-Z]{9}")
 _AMAZON_USER = re.compile("A[0-9A-Z]{9,20}")
-_LONGEST_LINE = 1 << 20  # which is also how much Arrow reads at a time
+_LONGEST_LINE = 1 << 20  # as much as Arrow reads at a time
 
 
 def check_encoding(encoding: str) -> None:
@@ -149,7 +149,7 @@ def find_layout(
     encoding: str,
     implicit: bool,
 ) -> Layout:
-    """Find out what the arguments leave open from a file's first two lines."""
+    """Find out from a file's first two lines what the arguments do not say."""
     check_encoding(encoding)
     _refuse_binary(path, encoding)
     is_one = isinstance(separator, str) and len(separator) == 1 and separator.isascii()
@@ -271,7 +271,7 @@ def find_separator(line: str, path: Path) -> str:
 
 
 def _refuse_dense(fields: list[list[str]], path: Path) -> None:
-    """Refuse a table of numbers without names that has more columns than ratings ever have."""
+    """Refuse a table of numbers without names that has too many columns for ratings."""
     n = len(fields[0])
     if n >= _DENSE and all(len(row) == n and all(map(_is_number, row)) for row in fields):
         raise ValueError(
@@ -283,7 +283,7 @@ def _refuse_dense(fields: list[list[str]], path: Path) -> None:
 
 
 def _shifted(fields: list[list[str]], *, implicit: bool) -> list[int | None] | None:
-    """Find the columns of a file without names that has others than usual, or return None.
+    """Find the columns of a file without names whose columns are unusual, or return None.
 
     Where the third column has no numbers (Last.fm's artist names, Steam's "play"), the rating is
     the first one that has, but for times. In Amazon's files of reviews, the item may come first.
@@ -320,7 +320,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return "_" not in text  # which Python allows within numbers, and nobody else
+    return "_" not in text  # which Python alone allows within numbers
 
 
 def _is_rating(text: str) -> bool:

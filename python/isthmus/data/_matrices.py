@@ -1,4 +1,4 @@
-"""Matrices of SciPy's, checked before its compiled code runs over their arrays."""
+"""SciPy's matrices, checked before its compiled code reads their arrays."""
 
 from itertools import chain
 from typing import Any
@@ -15,10 +15,10 @@ _MOST_WITHOUT_CELLS = 10_000_000
 
 
 def checked_matrix(X: Any, name: str, axes: tuple[str, str] = ("users", "items")) -> Any:
-    """Check a SciPy matrix of any format, and return it by rows if it is so, else as cells.
+    """Check a SciPy matrix of any format; return CSR as it is, and other formats as cells.
 
-    SciPy's code reads and writes wherever a matrix's arrays say. No other function of it may be
-    called with a caller's matrix, or with one from a file, before this.
+    SciPy's code reads and writes wherever a matrix's arrays point. Call none of its functions with
+    a caller's matrix, or with one from a file, before this.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def checked_matrix(X: Any, name: str, axes: tuple[str, str] = ("users", "items")
 
 
 def check_named(n: int, cells: int, name: str, kind: str, argument: str) -> None:
-    """Refuse rows or columns that neither names nor cells account for, and which cost memory."""
+    """Refuse far more rows or columns than cells, unless they have names: they cost memory."""
     if n > cells + _MOST_WITHOUT_CELLS:
         raise ValueError(
             f"{name} must come with {argument} to have over {_MOST_WITHOUT_CELLS:,} {kind} more "

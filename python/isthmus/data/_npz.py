@@ -36,7 +36,7 @@ def names_in_npz(path: Path) -> set[str]:
 
 
 def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """Read those of the named arrays that there are."""
+    """Read those of the named arrays that the file has."""
     with refuse_damage(path, _KIND), zipfile.ZipFile(path) as archive:
         there = set(archive.namelist())
         members = {n: archive.getinfo(f"{n}.npy") for n in names if f"{n}.npy" in there}

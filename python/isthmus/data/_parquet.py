@@ -28,7 +28,7 @@ def read_parquet(path: str | PathLike[str], columns: Sequence[str]) -> Any:
     """Read some columns of a file as a pyarrow.Table, strings as dictionaries."""
     with refuse_damage(path, _KIND):
         metadata = pq.read_metadata(path)
-        # row_group(...).column(...) would say more, but of a damaged file it ends the process
+        # row_group(...).column(...) has more to say, but ends the process on a damaged file
         leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
         wanted = [leaf for leaf in leaves if leaf.path.partition(".")[0] in columns]
         # A few bytes can say that a value occurs a billion times, or a long string a million.
@@ -51,7 +51,7 @@ def parquet_files(path: str | PathLike[str]) -> list[Path]:
         raise FileNotFoundError(f"{path} must be a Parquet file or a folder, but there is none.")
     if path.is_file():
         return [path]
-    # engines mark what is no data by these letters
+    # engines mark files that are not data by these first letters
     files = [
         file
         for file in sorted(path.rglob("*"))

@@ -1,4 +1,4 @@
-"""What a file may cost its reader, and what its reader says of a damaged one."""
+"""Limits on what reading a file may cost, and errors for damaged files."""
 
 import bz2
 import gzip
@@ -29,7 +29,7 @@ _FREE_BYTES = 1 << 28
 _RATIO = 100
 
 # Controls (escape sequences begin with one), line separators, and marks that change the direction
-# of text; and what shows as nothing or is no character, but for joiners, which scripts need.
+# of text; and what is invisible or no character, except for joiners, which scripts need.
 STEERS_A_TERMINAL = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\uffff]"
@@ -50,7 +50,7 @@ def refuse_damage(path: str | PathLike[str], kind: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
-    # Readers of foreign bytes raise nearly everything: KeyError, struct.error, RecursionError...
+    # Readers of damaged files raise nearly any error: KeyError, struct.error, RecursionError...
     except Exception as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise

@@ -1,7 +1,7 @@
-"""Arrays in temporary files, mapped into memory: what the system may drop from it, and read again.
+"""Arrays in temporary files, mapped into memory, so that the system can drop and read them again.
 
-A file has no name, so that nothing of it is left behind, however the process ends, and nothing can
-be taken for a whole one.
+The files have no names, so that none is left behind, however the process ends.
+
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ __all__ = ["scratch_array"]
 
 
 def scratch_array(folder: Path, n: int, dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array of zeros in a file of its own, which goes with it.
+    """Return an array of zeros in a file of its own, which is deleted with it.
 
     Raises
     ------
     OSError
-        If the folder is missing, may not be written, or its disk has not the room.
+        If the folder is missing, may not be written, or its disk is full.
     """
     size = n * np.dtype(dtype).itemsize
     try:
@@ -40,7 +40,7 @@ def scratch_array(folder: Path, n: int, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def _reserve(file: Any, size: int) -> None:
-    """Take room on the disk: where it is full, writing to a map would end the process."""
+    """Reserve space on the disk: writing to a map of a full disk would end the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
         return

@@ -33,9 +33,9 @@ class Tensor(NamedTuple):
 
     dtype: type[np.generic]
     shape: tuple[int | None, ...]
-    """None stands for any length."""
+    """None allows any length."""
     limit: float = np.inf
-    """The greatest magnitude of floats; NaN lifts the condition that they are finite."""
+    """The greatest magnitude of floats; NaN allows infinite ones and NaN."""
 
 
 Layout = Mapping[str, Tensor]
@@ -55,7 +55,7 @@ TYPES = {
         "<u2": "BF16",
     }.items()
 }
-"""What safetensors calls the types that files have. NumPy has no bfloat16: it is its bits."""
+"""The names that safetensors has for types. NumPy has no bfloat16: its bits are kept."""
 
 
 def to_halves(array: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -91,7 +91,7 @@ def _header(metadata: dict[str, str], tensors: Tensors) -> bytes:
 
 
 def in_order(tensors: Tensors) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Return the tensors in a file's order, which keeps each aligned, and as it holds them."""
+    """Return the tensors as a file holds them, in an order that keeps each aligned."""
     for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name)):
         array = np.ascontiguousarray(tensors[name])
         yield name, array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -112,7 +112,7 @@ def map_tensors(path: str | PathLike[str]) -> Tensors:
     for name, entry in entries.items():
         begin, end = entry["data_offsets"]
         array = data[begin:end].view(types[entry["dtype"]]).reshape(entry["shape"])
-        tensors[name] = np.require(array, requirements="A")  # which other writers may not keep
+        tensors[name] = np.require(array, requirements="A")  # other writers may not align them
     return tensors
 
 

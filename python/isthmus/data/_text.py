@@ -15,7 +15,7 @@ from isthmus.data._reading import Unpacked
 
 __all__ = ["iter_text", "read_text"]
 
-# What stands for "::" while Arrow, which knows only separators of one byte, reads the file.
+# It replaces "::" while Arrow, whose separators have one byte, reads the file.
 _UNIT_SEPARATOR = "\x1f"
 
 
@@ -34,7 +34,7 @@ class _DoubleColons:
         while True:
             block: bytes = self._stream.read(size - len(self._held))
             data = self._held + block
-            # Colons at the end wait for the next block, which may go on with another.
+            # Colons at the end wait for the next block, which may begin with another.
             kept = data.rstrip(b":") if block else data
             self._held = data[len(kept) :]
             if kept or not block:
@@ -95,7 +95,7 @@ def _read_arrow(path: str | PathLike[str], layout: Layout) -> Any:
     except pa.ArrowInvalid:
         if layout.timestamp != "number" or layout.columns.timestamp is None:
             raise
-    # seconds may be written 978300760 here and 978300760.0 there
+    # some files have both 978300760 and 978300760.0
     table = _read_as(path, layout, pa.float64())
     seconds = table["timestamp"].cast(pa.int64())
     return table.set_column(table.column_names.index("timestamp"), "timestamp", seconds)
@@ -188,7 +188,7 @@ def _arguments(stream: Any, layout: Layout, types: Sequence[Any]) -> tuple[Any, 
 
 
 def _integers_or_strings(column: Any) -> Any:
-    """Turn ids into integers if all are written so; None if one is not to be taken.
+    """Turn ids into integers if all are written so; return None if one is invalid.
 
     Empty and negative ids are not, nor those with U+0000, which many programs take for the end of a
     text.
@@ -199,7 +199,7 @@ def _integers_or_strings(column: Any) -> Any:
     ids = pc.utf8_trim_whitespace(written)
     if pc.any(pc.match_substring_regex(ids, r"^$|\x00")).as_py():
         return None
-    # "007" must stay what it is, and so must all ids beside it.
+    # "007" must stay a string, and so must all other ids of the column.
     if pc.all(pc.match_substring_regex(ids, "^(0|-?[1-9][0-9]{0,18})$")).as_py():
         if pc.any(pc.starts_with(ids, "-")).as_py():
             return None

@@ -1,4 +1,4 @@
-"""What the values of ratings may stand for: none at all, or a count."""
+"""Values of ratings that may mean something else: no rating, or a count."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ Floats = NDArray[np.float32]
 
 _SENTINELS = (-1.0, 0.0, 99.0, -99.0, 999.0, -999.0, 9999.0, -9999.0)
 _SAMPLE = 200_000
-_FEWEST = 20  # of which anything is said
+_FEWEST = 20  # of a value before anything is said about it
 
 
 def as_missing(missing_values: float | Sequence[float] | None, *, implicit: bool) -> Floats:
-    """Return the ratings that stand for none, of which there may be none."""
+    """Return the values that mean "no rating", if any."""
     if missing_values is None:
         return np.empty(0, np.float32)
     if implicit:
@@ -33,7 +33,7 @@ def as_missing(missing_values: float | Sequence[float] | None, *, implicit: bool
 
 
 def is_rating(values: NDArray[Any], missing: Floats) -> NDArray[np.bool_]:
-    """Return which values stand for a rating; raise ValueError if none does."""
+    """Return which values are ratings; raise ValueError if none is."""
     there = ~np.isin(values.astype(np.float32, copy=False), missing)
     if not there.any():
         raise ValueError("missing_values must leave at least one rating, but all are among them.")
@@ -55,7 +55,7 @@ def warn_of_values(values: Floats, name: str) -> None:
 
 
 def doubt_of_sentinel(values: Floats) -> str:
-    """Say that a value looks like a sign for no rating, and what to do; or nothing."""
+    """Return a sentence if a value looks like a sign for no rating, and what to do; or ""."""
     if len(values) < _FEWEST:
         return ""
     low, high = values.min(), values.max()
@@ -72,7 +72,7 @@ def doubt_of_sentinel(values: Floats) -> str:
 
 
 def doubt_of_counts(values: Floats) -> str:
-    """Say that ratings look like counts, and what to do; or nothing."""
+    """Return a sentence if ratings look like counts, and what to do; or ""."""
     if len(values) < _FEWEST:
         return ""
     sample = _sample(values)
@@ -92,7 +92,7 @@ def _sample(values: Floats) -> Floats:
 
 
 def _sentinel(value: np.float32, levels: Floats, values: Floats) -> str:
-    """Say why a value at an end of the scale is unlike the others, or nothing."""
+    """Return why a value at an end of the scale is unlike the others, or ""."""
     others = levels[levels != value].astype(np.float64)
     if len(others) < 3:  # likes and dislikes
         return ""

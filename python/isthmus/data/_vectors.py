@@ -1,4 +1,4 @@
-"""Vectors of items that a caller has: their ids, and those of lists, some lists at a time."""
+"""A caller's vectors of items: their ids, and the vectors of some lists at a time."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is known of items beside their ratings: bags of words, tags, any features of 0 or more."""
+"""What is known of items apart from ratings: bags of words, tags, any features of 0 or more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_FEATURES = int(np.iinfo(np.int32).max)
 """As many as int32 numbers."""
 
 AXES = ("items", "features")
-"""What rows and columns of content are, for messages."""
+"""The names of content's rows and columns, for messages."""
 
 
 class Content:
@@ -170,7 +170,7 @@ class Content:
         return sparse.csr_array(arrays, shape=self.rows.shape)
 
     def of_items(self, items: IdIndex) -> CSR:
-        """Return one row for each of some items; those that are not known here have no content."""
+        """Return one row for each of some items; rows of unknown items are empty."""
         if self._items.matches(items):
             return self.rows
         if self.item_ids.dtype.kind != items.ids.dtype.kind:
@@ -220,7 +220,7 @@ def as_content(content: Any, n_items: int, *, item_ids: IdArray | None) -> Conte
 
 
 def is_sparse(X: Any) -> bool:
-    """Return whether it is a matrix of SciPy's; to a type checker, it stays what it was."""
+    """Return whether it is a SciPy matrix; type checkers learn nothing from it."""
     return bool(sparse.issparse(X))
 
 

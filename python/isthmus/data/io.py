@@ -165,7 +165,7 @@ def read_ratings(
 
 
 class _Text(NamedTuple):
-    """How a text file is written, as far as that was said."""
+    """How a text file is written; None for what was not said."""
 
     header: bool | None
     separator: str | None
@@ -180,7 +180,7 @@ def _read_table(
     *,
     implicit: bool,
 ) -> tuple[Any, dict[str, str]]:
-    """Return a table, and its columns by what they are."""
+    """Return a table, and the columns' names by their fields."""
     if kind == "parquet":
         return _read_parquet(path, columns, implicit=implicit)
     if kind == "jsonl":
@@ -217,7 +217,7 @@ def _check_columns(columns: Sequence[str | int | None]) -> None:
 
 
 def format_of(path: Path) -> str:
-    """Return what the name and the content of a file say that it is."""
+    """Return the format of a file by its name and its content."""
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
         return "parquet"
@@ -287,7 +287,7 @@ def _read_npz(
 
 
 def _shape_of(array: dict[str, Any], path: Path) -> tuple[int, int]:
-    """Return how many users and items a file has, if its arrays account for them."""
+    """Return how many users and items a file has; refuse more than its arrays explain."""
     needed = [int(_as_positions(array[name], name).max(initial=-1)) + 1 for name in FIELDS[:2]]
     shape = as_shape(array["shape"], path) if "shape" in array else (needed[0], needed[1])
     for n, name in zip(shape, FIELDS[:2], strict=True):
@@ -357,7 +357,7 @@ def write_ratings(
 
 
 def check_format(path: Path, format: str | None = None) -> str:
-    """Return the format that ratings are written to a file in; by default what its name ends in."""
+    """Return the format to write ratings in; by default the ending of the file's name."""
     zipped = path.suffix.lower() == ".gz"
     kind = format or (path.with_suffix("") if zipped else path).suffix.lower().removeprefix(".")
     if kind not in ("csv", "tsv", "parquet", "npz"):

@@ -36,7 +36,7 @@ class ItemText(NamedTuple):
 
     title: str
     detail: str
-    """The other columns, such as genres, in one line; links and long numbers are left out."""
+    """The other columns, such as genres, in one line, without links and long numbers."""
 
 
 def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dict[Any, str]:
@@ -76,7 +76,7 @@ def read_items(path: str | PathLike[str], *, encoding: str | None = None) -> dic
 def read_item_texts(
     path: str | PathLike[str], *, encoding: str | None = None
 ) -> dict[Any, ItemText]:
-    """Read titles as `read_items` does, and what the other columns say."""
+    """Read titles as `read_items` does, and the other columns."""
     path = existing_file(path)
     check_encoding(encoding or "utf-8")
     with refuse_damage(path, "a file of titles"):
@@ -89,14 +89,14 @@ def read_item_texts(
 
 
 def with_keys_like(table: dict[Any, Value], known: IdArray) -> dict[Any, Value]:
-    """Let the ids that are the keys of a table be of the type of a model's."""
+    """Convert the ids that are the keys of a table to the type of a model's ids."""
     if known.dtype.kind != "i":
         return {str(name): value for name, value in table.items()}
     return {int(name): value for name, value in table.items() if is_integer(str(name))}
 
 
 def is_integer(text: str) -> bool:
-    """Return whether a text is an integer as ids are: digits alone."""
+    """Return whether a text is an integer id: digits alone."""
     return text.isascii() and text.isdecimal() and len(text) < 20
 
 
@@ -152,6 +152,6 @@ def _detail(fields: Sequence[str]) -> str:
 
 
 def _tells(text: str) -> bool:
-    """Return whether a field says something to a reader: no link, and no number but a year."""
+    """Return whether a field is worth showing: no link, and no number except a year."""
     is_number = text.replace(".", "").replace("-", "").isdecimal()
     return text != "" and "://" not in text and (not is_number or len(text) == 4)

@@ -1,4 +1,4 @@
-"""What looks wrong in ratings, before anything is learnt from them."""
+"""Checks of ratings for what looks wrong, before training on them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["Finding", "lint"]
 Integers = NDArray[np.int64]
 
 FEW = 5
-"""Ratings of a user or an item; of fewer, little can be learnt or said."""
+"""Ratings of a user or an item; from fewer, little can be learnt."""
 
 MANY = 100
-"""Ratings of a user; for fewer, nobody is taken for a program."""
+"""Ratings of a user; with fewer, nobody is suspected to be a program."""
 
 BURST, SECONDS = 60, 60
 """Ratings of a user, and the seconds within which no person gives so many."""
@@ -56,7 +56,7 @@ class Finding:
 
 
 def lint(ratings: Any, *, test: Any = None) -> list[Finding]:
-    """Look for what is wrong with ratings, or so unusual that it should be looked at.
+    """Look for what is wrong with ratings, or so unusual that you should look at it.
 
     Nothing is changed. What is found may be right: messages say what to do if it is not.
 
@@ -111,7 +111,7 @@ def _like(known: Ratings, test: Any) -> Ratings:
 
 
 def _some(n: int, of: int, kind: str) -> str:
-    """Return how many of how many, as "3 of 200 users (1.5 %)"."""
+    """Return a number and its share, as "3 of 200 users (1.5 %)"."""
     share = f"{100 * n / of:.1f} %" if n / of >= 0.0005 else "under 0.1 %"
     return f"{n:,} of {of:,} {kind} ({share})"
 
@@ -165,7 +165,7 @@ def _sums(
 
 
 def _bits(other: NDArray[np.int32], values: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Return random bits, by SplitMix64's last step, of who or what was rated, and how."""
+    """Return random bits, by SplitMix64's last step, of the other user or item and the value."""
     bits = (other.astype(np.uint64) << np.uint64(32)) | values.view(np.uint32)
     return mix_bits(bits)
 
@@ -247,7 +247,7 @@ def _of_times(ratings: Ratings) -> Iterator[Finding]:
 
 
 def _in_parts(ratings: Ratings, users: Integers) -> list[Integers]:
-    """Return users in parts with about as many ratings as are looked at at once."""
+    """Cut users into parts with about `_CELLS` ratings each."""
     total = np.cumsum(np.diff(ratings.indptr)[users])
     return np.split(users, np.flatnonzero(np.diff(total // _CELLS)) + 1) if len(users) else []
 
@@ -308,7 +308,7 @@ def _of_answers(train: Ratings, users: Integers, items: Integers) -> Iterator[Fi
 def _of_leaks(train: Ratings, test: Ratings, users: Integers) -> Iterator[Finding]:
     if train.timestamps is None or test.timestamps is None:
         return
-    latest = np.full(train.n_users + 1, np.iinfo(np.int64).min)  # the last is of the unknown
+    latest = np.full(train.n_users + 1, np.iinfo(np.int64).min)  # the last is that of unknown users
     filled = np.flatnonzero(np.diff(train.indptr))
     latest[filled] = np.maximum.reduceat(train.timestamps, train.indptr[filled])
     early = int(np.count_nonzero(test.timestamps < latest[users]))

@@ -43,7 +43,7 @@ class Ratings:
     ----------
     csr : CSR
         Ratings by users: int64 ``indptr``, int32 ``indices`` in increasing order in each row,
-        float32 ``values``. Arrays of these types are not copied, be they memory maps or not.
+        float32 ``values``. Arrays of these types are not copied, nor are memory maps.
     user_ids, item_ids : array_like of int or str, optional
         Distinct ids of rows and columns; by default their positions. Kept as int64 or as NumPy's
         fixed-width strings.
@@ -144,7 +144,7 @@ class Ratings:
         Raises
         ------
         TypeError, ValueError
-            If the arrays do not fit each other or hold what they may not.
+            If the arrays do not fit each other or hold invalid values.
 
         Examples
         --------
@@ -201,7 +201,7 @@ class Ratings:
         Raises
         ------
         TypeError, ValueError
-            If `df` is no data frame, lacks a column, or a column holds what it may not.
+            If `df` is no data frame, lacks a column, or a column holds invalid values.
 
         Examples
         --------
@@ -250,7 +250,7 @@ class Ratings:
         Raises
         ------
         TypeError, ValueError
-            If `X` is not sparse or holds what it may not.
+            If `X` is not sparse or holds invalid values.
 
         Examples
         --------
@@ -496,9 +496,9 @@ class Ratings:
     def __getitem__(self, index: Any) -> Ratings:
         """Keep the ratings at some positions in stored order, or under a mask; see `select`.
 
-        For scikit-learn, which cuts data so by what `RatingKFold` gives.
+        For scikit-learn, which splits data so by the positions that `RatingKFold` gives.
         """
-        # which asks for data[positions, ...], as of an array
+        # it asks for data[positions, ...], as of an array
         alone = isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis
         at = np.asarray(index[0] if alone else index)
         if at.dtype == np.bool_:
@@ -609,7 +609,7 @@ class Ratings:
         )
 
     def k_core(self, users: int, items: int) -> Ratings:
-        """Drop users and items with few ratings until none is left, whatever else was dropped.
+        """Drop users and items with few ratings, again and again, until none has too few.
 
         Parameters
         ----------
@@ -680,7 +680,7 @@ def mapped(X: Any) -> Any:
 def as_ratings(
     X: Any, name: str = "X", users: IdIndex | None = None, items: IdIndex | None = None
 ) -> Ratings:
-    """Return what a model is fitted to: ratings as they are, a sparse matrix as ratings.
+    """Return what a model is fitted to: ratings as they are, or a sparse matrix as ratings.
 
     Parameters
     ----------
@@ -697,7 +697,7 @@ def as_ratings(
     Raises
     ------
     TypeError, ValueError
-        If `X` is neither, or holds what it may not.
+        If `X` is neither, or holds invalid values.
     """
     if isinstance(X, Ratings):
         return X

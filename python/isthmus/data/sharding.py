@@ -43,7 +43,7 @@ _ROWS_AT_ONCE = 1 << 20
 _MOST_BUCKETS = 65_536
 
 Tables = Callable[[], Iterator[tuple[Path, Any]]]
-"""The rows of all files, anew with each call, and which file they are of."""
+"""Yields the rows of all files, and which file they are of, each time it is called."""
 
 
 def shard(
@@ -62,9 +62,9 @@ def shard(
 ) -> Shards:
     """Turn files of ratings, larger than memory, into a folder of buckets of columns.
 
-    The folder appears under its name once it is complete. The files are read twice; beside them and
-    the folder, 12 bytes a rating are needed on its disk meanwhile. In memory are the ids, the
-    ratings of one bucket several times over, and a million others.
+    The folder appears under its name once it is complete. The files are read twice. Besides the
+    folder itself, 12 bytes a rating are needed on its disk meanwhile. Memory holds the ids, several
+    copies of the ratings of one bucket, and a million others.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ class _Writer:
         self._n_buckets = buckets
 
     def write(self) -> None:
-        """Do all of it."""
+        """Write the shards."""
         index = {name: CountedIds(name) for name in ("user", "item")}
         for path, table in self._tables():
             with name_file(path):
@@ -234,7 +234,7 @@ class _Writer:
         self._write_manifest(entries)
 
     def _deal_ratings(self, index: dict[str, CountedIds]) -> None:
-        """Append every rating to the file of its bucket, in the order in which they come."""
+        """Append every rating to the file of its bucket, in the order of the input."""
         rows = "item" if self._axis == "user" else "user"
         for path, table in self._tables():
             with name_file(path):
@@ -253,7 +253,7 @@ class _Writer:
                         file.write(some.data)
 
     def _write_bucket(self, number: int) -> dict[str, Any]:
-        """Sort the ratings of a bucket into its file, and return what the manifest says of it."""
+        """Sort the ratings of a bucket into its file, and return its entry of the manifest."""
         cells = np.fromfile(self._spill / str(number), _CELL)
         (self._spill / str(number)).unlink()
         columns = self._columns[number]

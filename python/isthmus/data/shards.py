@@ -49,7 +49,7 @@ _FIELDS = ("axis", "n_ratings", *_STATISTICS, "users", "items", "buckets")
 _CELLS_AT_ONCE = 1 << 21
 
 Allocate = Callable[[int, DTypeLike], NDArray[Any]]
-"""Makes an array of a length and a type."""
+"""Make an array of a length and a type."""
 
 
 class Bucket(NamedTuple):
@@ -160,7 +160,7 @@ class Shards:
         )
 
     def bucket(self, number: int) -> Bucket:
-        """Read a bucket, and check that it is what was written.
+        """Read a bucket, and check that it is as it was written.
 
         Parameters
         ----------
@@ -277,7 +277,7 @@ class Shards:
         )
 
     def _all_buckets(self) -> Iterator[Bucket]:
-        """Read one bucket after the other, and check that each column is in one of them."""
+        """Read one bucket after the other, and check that each column is in exactly one."""
         missing = np.ones(len(self.counts[self.axis]), np.bool_)
         for bucket in self.buckets():
             if not missing[bucket.columns].all():
@@ -295,7 +295,7 @@ class Shards:
             )
 
     def _check_sizes(self) -> None:
-        """Refuse a folder that lacks a bucket, or that does not explain the number of ratings."""
+        """Refuse a folder that lacks a bucket, or is too small for its number of ratings."""
         sizes = 0
         for number, entry in enumerate(self._manifest["buckets"]):
             sizes += self._file(bucket_name(number), entry).stat().st_size
@@ -335,7 +335,7 @@ class Shards:
         return ids, counts, tensors["sums"]
 
     def _read(self, name: str, entry: Any, layout: Layout) -> Tensors:
-        """Map a file that is as the manifest says."""
+        """Map a file, and check it against the manifest."""
         path = self._file(name, entry)
         if digest(path) != entry["blake2b"]:
             raise ValueError(f"the checksum of {name} is not that of the manifest")
@@ -375,7 +375,7 @@ def digest(path: str | PathLike[str]) -> str:
 
 
 def checksum_of(manifest: dict[str, Any]) -> str:
-    """Return the checksum of a manifest, which stands in it as well."""
+    """Return the checksum of a manifest, which is stored in it as well."""
     rest = {name: value for name, value in manifest.items() if name != "checksum"}
     text = json.dumps(rest, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

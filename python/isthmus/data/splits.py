@@ -1,4 +1,4 @@
-"""Ratings cut into those to learn from and those to test on."""
+"""Ratings split into those to train on and those to test on."""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -298,8 +298,8 @@ class HeldOutUsers(NamedTuple):
     Attributes
     ----------
     fold_in, test : Ratings
-        What the model is told of the users, and what it should find: the same users, no rating in
-        both.
+        What the model is told about the users, and what it should find: the same users, and no
+        rating in both.
     """
 
     fold_in: Ratings
@@ -402,7 +402,7 @@ def hold_out_users(
 def _select_users(
     ratings: Ratings, users: NDArray[np.int64], items: NDArray[np.int64] | None = None
 ) -> Ratings:
-    """Ratings of some users (rows of the result) for some items (its columns)."""
+    """Return the ratings of some users (rows of the result) for some items (its columns)."""
     kept = np.zeros(ratings.n_users, np.bool_)
     kept[users] = True
     mask = kept[row_numbers(ratings.indptr)]
@@ -453,7 +453,7 @@ def _check_size(name: str, value: float | int) -> float | int:
 def _portion(count: NDArray[np.int64], size: float | int) -> NDArray[np.int64]:
     if isinstance(size, int):
         return np.full(count.shape, size, np.int64)
-    # 0.29 * 100 is a little less than 29, and is to be 29.
+    # 0.29 * 100 is a little less than 29, and counts as 29.
     portion: NDArray[np.int64] = np.floor(size * count + 1e-9).astype(np.int64)
     return portion
 

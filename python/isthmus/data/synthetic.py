@@ -222,7 +222,7 @@ def _draw_cells(
     n_items = len(popularity)
     cumulative = np.cumsum(popularity)
     cumulative /= cumulative[-1]
-    # Who rates much of all would draw in vain too often: there, the items race.
+    # Users who rate a large share would draw items again too often: there, items race.
     many = np.flatnonzero(counts > n_items // 4)
     finish = random.standard_exponential((len(many), n_items)) / popularity
     winners = np.argsort(finish, axis=1, kind="stable")
@@ -233,7 +233,7 @@ def _draw_cells(
     attempts = 0
     while len(rows := np.repeat(np.arange(len(counts)), missing)):
         drawn = random.random(len(rows))
-        # After some attempts what is popular is taken, and draws go to all alike.
+        # After some attempts, popular items are all drawn, and draws go to all items alike.
         columns = (
             np.searchsorted(cumulative, drawn, side="right")
             if attempts < 8

@@ -31,7 +31,7 @@ class Allowed(NamedTuple):
     pool: Positions | None = None
     """Items for all users alike, ascending."""
     lists: CSR | None = None
-    """Cells of users x items; nothing that is left out is among them."""
+    """Cells of users x items, without those that are left out."""
 
 
 def allowed_items(
@@ -71,7 +71,7 @@ def allowed_items(
 
 
 def allow(left_out: CSR | None, pool: Positions | None, lists: CSR | None) -> Allowed:
-    """Return what users choose from: those items of the pool, and of their lists if there are any.
+    """Return what users choose from: items of the pool and, with lists, of their own list.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def _choice(
             f"{name} must be item ids, a list of them for each user, Ratings or a sparse matrix, "
             f"but it is a {type(X).__name__}."
         )
-    if hasattr(X, "__array__"):  # as that of Arrow, whose elements are no ids
+    if hasattr(X, "__array__"):  # such as an Arrow list, whose elements are no ids
         X = np.atleast_1d(np.asarray(X))
     if isinstance(X, np.ndarray) and X.ndim == 2:
         ends = np.char.equal(X, "") if X.dtype.kind == "U" else X == -1  # where short lists end

@@ -1,4 +1,4 @@
-"""What a model is measured on: metrics by name, and a test's cells in the model's positions."""
+"""Metrics by name, and a test's cells in the model's positions."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Parts(NamedTuple):
     lists: CSR | None
     """What is ranked; None is everything."""
     excluded: CSR | None
-    """What is left out of the ranking beside what they had."""
+    """What else is left out of the ranking."""
 
     def take(self, users: NDArray[np.int64]) -> Parts:
         """Keep some users, in the order given."""
@@ -113,7 +113,7 @@ def align_new(
 def left_out(parts: Parts, *, exclude_had: bool, source: str) -> CSR | None:
     """Return the cells that rankings leave out, or None; refuse a test that has one of them.
 
-    `source` is where what users had comes from: "training" or "ratings".
+    `source` is where the users' items come from: "training" or "ratings".
     """
     out = [
         as_scipy(part)

@@ -1,4 +1,4 @@
-"""What an explanation of a score holds, and ratings without one of them."""
+"""Explanations of scores, and ratings without one of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Explanation", "without_each"]
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a score would lose without each of the ratings that it is computed from.
+    """What a score would lose without each of the ratings behind it.
 
     Printed, it is a table.
 
@@ -35,7 +35,7 @@ class Explanation:
     ids : ndarray, shape (n,)
         What was rated (items, or users with ``axis="item"``), the greatest effects first.
     ratings : ndarray of float32, shape (n,)
-        The ratings; 1 of models that take every stored cell for 1.
+        The ratings; 1 of models for which every stored cell is 1.
     effects : ndarray of float32, shape (n,)
         `score` less the score without this one rating.
     remainder : float

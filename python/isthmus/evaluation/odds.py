@@ -14,16 +14,16 @@ from isthmus.evaluation.scores import Floats, Vectors
 __all__ = ["Odds", "leading_directions", "rated_odds"]
 
 FACTORS = 64
-"""Of the co-occurrence of items. The first, which popularity explains, is left out."""
+"""Factors of the co-occurrence of items. The first, which popularity explains, is left out."""
 
 DAMPING = 30.0
-"""Ratings that count as of no direction, of every user and every item."""
+"""Further ratings of every user and item that count as 0, which damp their vectors."""
 
 PASSES = 6
-"""Over the ratings and back, to find the factors: of more, lists are no better."""
+"""Passes over the ratings to find the factors; more make lists no better."""
 
 MAX_CELLS = 2_000_000
-"""Ratings that the factors are found from; of more, those of evenly spaced users."""
+"""Most ratings to find the factors from; of more, those of evenly spaced users."""
 
 
 class Odds(NamedTuple):
@@ -36,7 +36,7 @@ class Odds(NamedTuple):
     items: Floats
     """A vector of each item, shape (n_items, k)."""
     log_odds: Floats
-    """Of an item to be rated by any user."""
+    """Log odds that any user rates an item."""
 
     def of(self, rows: CSR) -> Vectors:
         """Return the scores of users who have rated what is stored in rows of users x items."""
@@ -102,8 +102,8 @@ def leading_directions(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return a matrix's greatest singular values, decreasing, and their right vectors.
 
-    By subspace iteration. Neither BLAS nor LAPACK has a part in it: their sums depend on the number
-    of threads.
+    By subspace iteration. It does not use BLAS or LAPACK, whose sums depend on the number of
+    threads.
 
     Parameters
     ----------
@@ -171,10 +171,10 @@ def _rotate(
     p: NDArray[np.int64],
     q: NDArray[np.int64],
 ) -> None:
-    """Rotate p and q, pair by pair, so that nothing is left between the two of a pair."""
+    """Rotate p and q, pair by pair, so that the two of a pair become orthogonal."""
     q = q[::-1]
     between, apart = work[p, q], work[q, q] - work[p, p]
-    # tangent of the smaller angle; where nothing is between, 0
+    # tangent of the smaller angle; 0 if they are orthogonal already
     length = np.sqrt(apart**2 + 4 * between**2)
     tangent = (
         2

@@ -1,4 +1,4 @@
-"""How well scores rank the items that users turned out to like."""
+"""Metrics of rankings by scores."""
 
 from __future__ import annotations
 
@@ -173,5 +173,5 @@ def with_training(test: CSR, train: CSR) -> CSR:
 
 
 def _union(one: CSR, other: CSR) -> CSR:
-    """Cells of either."""
+    """Return the cells that either has."""
     return as_pattern(as_scipy(one) + as_scipy(other))

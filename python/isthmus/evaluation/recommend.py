@@ -14,8 +14,8 @@ from isthmus.evaluation.scores import Floats, Scorable
 
 __all__ = ["ids_at", "scores_at", "top_items"]
 
-_PLACES = 1 << 22  # of lists, scored and sorted at once
-_LONG = 0.05  # of all items, from where it is faster to score all
+_PLACES = 1 << 22  # cells of lists that are scored and sorted at once
+_LONG = 0.05  # share of all items from which it is faster to score all
 
 
 def top_items(
@@ -60,8 +60,9 @@ def _top_of_lists(
 ) -> tuple[NDArray[np.int32], Floats]:
     """Find the n of each user's own items that score highest.
 
-    Pairs are scored one by one, but for users with many items, for whom all are scored. Which it is
-    depends on the user's list alone: nobody's scores depend on who else is asked for.
+    Pairs are scored one by one, except for users with many items, for whom all are scored. Which of
+    the two depends on the user's list alone, so that nobody's scores depend on who else is asked
+    for.
     """
     positions = np.full((lists.shape[0], n), -1, np.int32)
     values = np.full((lists.shape[0], n), np.nan, np.float32)
@@ -77,7 +78,7 @@ def _top_of_lists(
     longest_first = np.argsort(-lengths, kind="stable")
     longest_first = longest_first[(lengths > 0)[longest_first] & ~long[longest_first]]
     while len(longest_first):
-        # of similar lengths, so that their rectangle has few empty places
+        # users with lists of similar lengths, so that few places are empty
         width = int(lengths[longest_first[0]])
         users, longest_first = np.split(longest_first, [max(1, _PLACES // width)])
         part = select_rows(lists, users)

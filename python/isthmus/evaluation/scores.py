@@ -1,4 +1,4 @@
-"""What users and items are scored by: the four kinds of scores that models have."""
+"""The four kinds of scores that models have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 
 
 class Scorable(Protocol):
-    """What a model scores users and items by."""
+    """Scores of users and items."""
 
     def take(
         self, users: NDArray[np.int64] | None = None, items: NDArray[np.int64] | None = None
@@ -34,7 +34,7 @@ class Scorable(Protocol):
         """Keep some users and items, in the order given; None keeps all."""
 
     def scorer(self) -> _core.Scores:
-        """Return what the core scores by."""
+        """Return the scorer of the core."""
 
 
 class Vectors(NamedTuple):
@@ -71,7 +71,7 @@ class Vectors(NamedTuple):
         )
 
     def scorer(self) -> _core.Scorer:
-        """Return what the core scores by."""
+        """Return the scorer of the core."""
         return _core.Scorer(
             self.users,
             self.items,
@@ -100,7 +100,7 @@ class Products(NamedTuple):
         )
 
     def scorer(self) -> _core.ProductScorer:
-        """Return what the core scores by."""
+        """Return the scorer of the core."""
         rows = self.rows if len(self.rows.values) else with_ones(self.rows)
         return _core.ProductScorer(rows.indptr, rows.indices, rows.values, self.weights)
 
@@ -126,7 +126,7 @@ class Expected(NamedTuple):
         )
 
     def scorer(self) -> _core.ExpectedScorer:
-        """Return what the core scores by."""
+        """Return the scorer of the core."""
         return _core.ExpectedScorer(
             self.codes,
             self.weights.reshape(-1, self.codes.shape[1]),
@@ -150,7 +150,7 @@ class Weighted(NamedTuple):
         return self._replace(members=tuple(member.take(users, items) for member in self.members))
 
     def scorer(self) -> _core.WeightedScorer:
-        """Return what the core scores by."""
+        """Return the scorer of the core."""
         scores = tuple(member.scorer() for member in self.members)
         return _core.WeightedScorer(scores, self.weights, self.constant)
 
@@ -161,11 +161,10 @@ _RISING = ("identity", "sigmoid", "centered_sigmoid", "tanh", "elu", "selu")
 def dot_vectors(scores: Scorable) -> tuple[Floats, Floats] | None:
     """Return vectors of users and items whose dot products rank each user's items as scores do.
 
-    None where there are none: of scores that are no function of dot products, or one that falls or
-    stays level.
+    None if there are none: if scores are no function of dot products, or one that does not rise.
     """
     if isinstance(scores, Vectors) and scores.activation in _RISING and scores.item_offset is None:
-        # a rising function of each user's scores leaves their order as it is
+        # a rising function of each user's scores keeps their order
         scores = scores._replace(activation="identity", scale=1.0)
     users, items, bias = [], [], np.zeros((), np.float64)
     for member, weight in _members(scores, 1.0):
@@ -183,7 +182,7 @@ def dot_vectors(scores: Scorable) -> tuple[Floats, Floats] | None:
 
 
 def _members(scores: Scorable, weight: float) -> Iterator[tuple[Scorable, float]]:
-    """Yield what a sum of sums is made of, each with its weight."""
+    """Yield the parts of a sum of sums, each with its weight."""
     if isinstance(scores, Weighted):
         for member, own in zip(scores.members, scores.weights, strict=True):
             yield from _members(member, weight * own)

@@ -1,4 +1,4 @@
-"""Errors of predicted ratings, baselines that any model must beat, and measures of lists."""
+"""Errors of predicted ratings, baselines that any model must beat, and metrics of lists."""
 
 from isthmus.metrics.errors import bias_baseline, mae, mean_baseline, rmse
 from isthmus.metrics.lists import (

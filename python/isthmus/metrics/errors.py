@@ -12,7 +12,7 @@ __all__ = ["bias_baseline", "mae", "mean_baseline", "rmse"]
 
 
 def rmse(truth: ArrayLike, prediction: ArrayLike) -> float:
-    r"""Root mean squared error over all ratings.
+    r"""Return the root mean squared error over all ratings.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def rmse(truth: ArrayLike, prediction: ArrayLike) -> float:
 
 
 def mae(truth: ArrayLike, prediction: ArrayLike) -> float:
-    """Mean absolute error over all ratings.
+    """Return the mean absolute error over all ratings.
 
     Parameters
     ----------

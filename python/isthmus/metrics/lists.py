@@ -1,4 +1,4 @@
-"""How good lists of items are, whoever made them."""
+"""Metrics of lists of items from any source."""
 
 from collections.abc import Iterable, Mapping
 from itertools import chain

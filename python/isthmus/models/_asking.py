@@ -1,4 +1,4 @@
-"""What to ask a newcomer: the items whose ratings tell most of all others."""
+"""What to ask a newcomer: the items whose ratings say most about all others."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from isthmus.evaluation.scores import Floats
 __all__ = ["informative_items"]
 
 NEWCOMERS = 500
-"""Users who are asked at most, in trying."""
+"""Most users of training to try questions on."""
 
 CELLS = 150
-"""Items that each of them knows, at most."""
+"""Most items that each of them knows."""
 
 USERS = 500
-"""Of the model, at most, whose predictions say how tastes differ."""
+"""Most users whose predictions show how tastes differ."""
 
 DIRECTIONS = 16
-"""In which tastes differ, at most."""
+"""Most dimensions in which tastes differ."""
 
 
 def informative_items(model: Any, n: int, candidates: Any) -> IdArray:
-    """Choose items one by one, by how much an answer is to lower the error of all else.
+    """Choose items one by one, by how much an answer should lower the error of all other items.
 
     `model` is a fitted Recommender; see `Recommender.informative_items`.
     """
@@ -100,7 +100,7 @@ class _Newcomer(NamedTuple):
     covariance: Floats
     """Of their ratings, given the answers, without noise."""
     gains: Floats
-    """How much each, as an answer, is to take off the mean squared error of the others."""
+    """How much each, as an answer, should lower the mean squared error of the others."""
 
 
 def _newcomer(items: NDArray[np.int32], loadings: Floats, noise: float) -> _Newcomer:
@@ -137,7 +137,7 @@ def _choose(
 ) -> NDArray[np.int64]:
     """Return positions of the items that lower the error most, each after those before it.
 
-    Of equal ones, as those that nobody knows, the most popular comes first.
+    Of equal items, such as those that nobody knows, the most popular comes first.
     """
     left = allowed.copy()
     chosen: list[int] = []

@@ -63,7 +63,7 @@ class Offsets(NamedTuple):
 
 @dataclass(frozen=True)
 class Reader:
-    """How ratings become what a network reads and reconstructs, by those it is trained on.
+    """How ratings become a network's inputs and targets, as measured on its training ratings.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Reader:
 
     @classmethod
     def of(cls, ratings: Ratings, settings: SimpleNamespace) -> Reader:
-        """Measure the ratings that a network is to be trained on."""
+        """Measure the ratings that a network is trained on."""
         if settings.orientation == "user":
             counts = np.diff(ratings.indptr)
         else:
@@ -131,12 +131,12 @@ class Reader:
 
     @property
     def row_damping(self) -> float:
-        """Return as how many ratings of 0 a row's bias is damped by."""
+        """Return by how many ratings of 0 a row's bias is damped."""
         return BIAS_DAMPING[self.settings.orientation]
 
     @property
     def column_damping(self) -> float:
-        """Return as how many ratings of 0 a column's bias is damped by."""
+        """Return by how many ratings of 0 a column's bias is damped."""
         return BIAS_DAMPING["user" if self.settings.orientation == "item" else "item"]
 
     def biases(self, matrix: CSR, *, num_threads: int) -> Biases:
@@ -237,7 +237,7 @@ class Reader:
         )
 
     def vectors(self, codes: Floats, weights: Floats, bias: Floats, offsets: Offsets) -> Vectors:
-        """Return what rows and columns are scored by."""
+        """Return the scores of rows and columns, as vectors."""
         row, column = offsets
         if self.settings.orientation == "item":
             vectors = Vectors(
@@ -257,7 +257,7 @@ class Reader:
         row_offset: Floats | np.float32 | None,
         column_offset: Floats | np.float32 | None,
     ) -> NDArray[np.float64]:
-        """Return what outputs of the identity are as scores."""
+        """Turn outputs of the identity into scores."""
         scores = outputs / self.target_factor
         for offset in (row_offset, column_offset):
             if offset is not None:
@@ -378,7 +378,7 @@ class Autoencoder:
         bias: Floats | None = None,
         column_offset: Floats | None = None,
     ) -> Vectors:
-        """Return what rows and columns are scored by: its own, unless new ones are given."""
+        """Return the scores of its own rows and columns, or of new ones that are given."""
         if codes is None:
             codes, row_offset = self.codes.array, self.offsets.row
         if weights is None or bias is None:
@@ -412,9 +412,10 @@ class Autoencoder:
         """Fit decoder weights and biases of new columns, by ridge regression on the codes.
 
         It is the model's own objective with the codes held fixed (for an identity output), so that
-        a column of the training data would get the weights that training sought for it; but around
-        the mean column, and with a prior of the level, for which few ratings are not enough.
-        `outputs` are subtracted from each cell's target. Third are the columns' offsets, if any.
+        a column of the training data would get the weights that training sought for it. It differs
+        in that the weights are around the mean column, and the level has a prior, as few ratings do
+        not determine it. `outputs` are subtracted from each cell's target. Also return the columns'
+        offsets, if any.
         """
         targets, offset = self._targets(columns, outputs, num_threads=num_threads)
         weights, bias = _core.fit_ridge(
@@ -439,7 +440,7 @@ class Autoencoder:
     ) -> tuple[NDArray[np.float64], Floats | None]:
         """Return a row's output for one new column, by `regress` without each of some of its cells.
 
-        `outputs` are those of all the columns that come of this. Second are their offsets, if any.
+        `outputs` are those of all the columns that result. Also return their offsets, if any.
         """
         columns = without_each(column, which)
         targets, offset = self._targets(columns, outputs, num_threads=num_threads)
@@ -456,7 +457,7 @@ class Autoencoder:
 
     @property
     def _penalty(self) -> float:
-        """Return what a regression on the codes is penalised by."""
+        """Return the penalty of a regression on the codes."""
         return max(self.regularization / 2, 1e-6)
 
     def _targets(
@@ -508,7 +509,7 @@ class Autoencoder:
     # Files
 
     def tensors(self) -> Tensors:
-        """Return what a file holds of it, beside the mean and the range of the ratings."""
+        """Return its tensors for a file, without the mean and the range of the ratings."""
         reader = self.reader
         own = [reader.zero, reader.factor, reader.typical_row, self.regularization]
         offsets = {"row_offset": self.offsets.row, "column_offset": self.offsets.column}
@@ -522,7 +523,7 @@ class Autoencoder:
 
     @staticmethod
     def layout(settings: SimpleNamespace, n_rows: int, n_columns: int) -> Layout:
-        """Describe what a file holds of it."""
+        """Describe its tensors in a file."""
         units = settings.hidden_units
         biased = settings.target_centering == "biases"
         return {
@@ -536,7 +537,7 @@ class Autoencoder:
 
     @staticmethod
     def check_values(tensors: Tensors) -> None:
-        """Refuse values of a file, whose layout is right, that no training gives."""
+        """Refuse values of a file that no training gives; their layout is right."""
         ColumnPrior.check_values(tensors)
         _, factor, typical_row, regularization = tensors["reading"].tolist()
         most = SPREAD / LEAST_DEVIATION

@@ -23,17 +23,17 @@ from isthmus.training.schedule import learning_rates
 __all__ = ["Counts", "LbfgsLearner", "Learner", "regularization_of"]
 
 REGULARIZATION = 0.45
-"""Of automatic regularization, times the root of the number of ratings."""
+"""Factor of automatic regularization: times the root of the number of ratings."""
 
 RATINGS_PER_ROW, FEWEST_ROWS, MOST_ROWS = 2000, 16, 128
-"""Of an automatic batch: it has a row for so many ratings of the data, within limits."""
+"""Ratings of the data for each row of an automatic batch, within limits."""
 STEPS_OF_ALL = 640_000
 """In an epoch of automatic batches, so many, or as many as there are ratings, by the number of
 columns. Further ones would pass most columns by: on sparse data they take longer, and gain
 nothing."""
 FEWEST_STEPS, MOST_STEPS = 8, 64
 EVALUATED_ROWS = 512
-"""Rows whose gradient L-BFGS takes at once: what bounds its memory beside the weights."""
+"""Rows whose gradient L-BFGS takes at once, which bounds its memory besides the weights."""
 
 
 def regularization_of(value: float | str, ratings: int, sides: int = 1) -> float:
@@ -44,7 +44,7 @@ def regularization_of(value: float | str, ratings: int, sides: int = 1) -> float
 
 
 class Counts(NamedTuple):
-    """How much there is to train on, on all machines."""
+    """The size of the training data, on all machines."""
 
     cells: int
     rows: int
@@ -208,7 +208,7 @@ class Learner:
         return codes.array, weights["decoder.weights"][places], bias
 
     def is_zero(self) -> bool:
-        """Return whether all outputs are 0, as before training beside biases."""
+        """Return whether all outputs are 0, as with biases before training."""
         weights = self._network.weights()
         return not (weights["decoder.weights"].any() or weights["decoder.bias"].any())
 
@@ -230,7 +230,7 @@ class Learner:
 
         Called again after Ctrl-C or an error, it goes on where it stopped.
         """
-        if not self._encoded:  # which the trainer cannot do once it has finished
+        if not self._encoded:  # the trainer cannot do this once it has finished
             self._codes = self._encode()
             self._encoded = True
         self._trainer.finish()
@@ -238,7 +238,7 @@ class Learner:
         return self._with(self._network, self._codes)
 
     def snapshot(self) -> Autoencoder:
-        """Return what training would come to if it ended now, and go on."""
+        """Return the model that training would give if it ended now, and go on."""
         codes = _core.Matrix(self._encode().array)  # which makes weights whole
         places, threads = self.column_places, self._num_threads
         network = network_of(self._network, places, self._settings, num_threads=threads)
@@ -273,7 +273,7 @@ class Learner:
 
 
 class LbfgsLearner(Learner):
-    """The same where SciPy's L-BFGS moves the weights, and the core evaluates them."""
+    """The same with SciPy's L-BFGS, which moves the weights; the core evaluates them."""
 
     def _core_optimizer(self) -> str:
         return "momentum"  # whose state is where the core adds up a gradient
@@ -306,7 +306,7 @@ class LbfgsLearner(Learner):
         )
 
     def _scales(self) -> dict[str, Floats]:
-        """One by the root of what can be told beforehand of each weight's second derivative.
+        """Return 1 / the root of what is known beforehand of each weight's second derivative.
 
         That is lambda, and twice the number of ratings that the weight has a part in. Without
         them, L-BFGS fits popular columns long before the others.

@@ -1,4 +1,4 @@
-"""A mean and damped biases: what ratings are expected to be before anything else is known."""
+"""A mean and damped biases: what to expect of ratings before anything else is known."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ RULES = ("values", "log1p")
 
 
 def check_rule(rule: Any) -> None:
-    """Refuse a parameter `weights` that is none of the rules."""
+    """Refuse a parameter `weights` that is not one of the rules."""
     if rule is not None:
         check_choice("weights", rule, RULES)
 
@@ -45,7 +45,7 @@ def weights_by_rule(values: Floats, rule: str, name: str) -> Floats:
 
 
 def check_values(values: Floats, rule: str | None) -> None:
-    """Refuse values that a rule cannot make the weights of training cells of."""
+    """Refuse values of training cells of which a rule makes no valid weights."""
     if rule is not None:
         _check(values, f"X, with weights={rule!r},")
 
@@ -85,7 +85,7 @@ def weights_among(weights: Ratings, kept: Ratings) -> CSR:
 
 
 def normalized(weights: Floats) -> Floats:
-    """Return weights of mean 1, so that a loss keeps its size beside its regularization."""
+    """Return weights of mean 1, so that regularization keeps its share of a loss."""
     return divided(weights, mean_of(weights))
 
 
@@ -100,7 +100,7 @@ def divided(weights: Floats, mean: float) -> Floats:
 
 
 def _check(weights: Floats, name: str) -> None:
-    """Refuse what are no weights; all are finite, as all ratings are."""
+    """Refuse invalid weights; all are finite, as all ratings are."""
     lowest, highest = weights.min(), weights.max()
     if not (lowest >= 0 and highest > 0):
         wrong = f"the lowest is {lowest:g}" if lowest < 0 else "all are 0"

@@ -1,4 +1,4 @@
-"""Checkpoints of training over ranks: a folder of a file a rank, complete or not there."""
+"""Checkpoints of training over ranks: a folder with a file for each rank, or no folder."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Checkpoint:
     def __init__(self, folder: str | PathLike[str], comm: Communicator, what: Any) -> None:
         self._folder = Path(folder)
         self._comm = comm
-        # as it will be read again; NumPy's numbers become Python's
+        # as it will be read; NumPy's numbers become Python's
         self._what = json.loads(json.dumps(what, default=lambda number: number.item()))
 
     def save(self, tensors: Tensors, *, seed: int, step: int, history: list[Epoch]) -> None:

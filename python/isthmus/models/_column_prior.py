@@ -1,4 +1,4 @@
-"""What trained columns tell of another, before its ratings do."""
+"""What trained columns say about a new one before its ratings do."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from isthmus.models._tensors import Layout, Tensors, double, single
 __all__ = ["ColumnPrior", "residual_variance", "strength"]
 
 MAX_STRENGTH = 1e6
-"""Of a prior whose columns are all alike, in ratings."""
+"""Strength in ratings of a prior whose columns are all alike."""
 
 
 class ColumnPrior(NamedTuple):
     """The distribution of trained columns, by their mean and by how far their levels spread.
 
-    A column's level is its output at the mean code. Empirical Bayes: a new column is taken for
-    another draw, so that its first rating moves its level by no more than levels differ.
+    A column's level is its output at the mean code. Empirical Bayes: a new column is treated as
+    another draw from it, so that its first rating moves its level no further than levels differ.
     """
 
     weights: Floats
@@ -51,7 +51,7 @@ class ColumnPrior(NamedTuple):
 
         `matrix` has the ratings that they were trained on. With a `scale`, an error costs its
         square: (rating - offset of the row) x scale - output; without, a negative log-likelihood.
-        `targets` take the place of the ratings.
+        `targets` replace the ratings.
         """
         # einsum, and not a product of matrices: its sums do not depend on the number of threads
         counts = np.diff(matrix.indptr).astype(np.float64)
@@ -80,16 +80,16 @@ class ColumnPrior(NamedTuple):
         )
 
     def in_core(self) -> _core.ColumnPrior:
-        """Return what the core scores by."""
+        """Return it for the core."""
         return _core.ColumnPrior(*self)
 
     def tensors(self) -> Tensors:
-        """Return what a file holds of it."""
+        """Return its content for a file."""
         return {f"prior.{name}": np.atleast_1d(value) for name, value in self._asdict().items()}
 
     @staticmethod
     def layout(outputs: int, units: int) -> Layout:
-        """Describe what a file holds of it."""
+        """Describe its tensors in a file."""
         return {
             "prior.weights": single(outputs, units),
             "prior.bias": single(1, outputs),
@@ -111,7 +111,7 @@ class ColumnPrior(NamedTuple):
 
 
 Targets = Callable[[slice, NDArray[np.int64]], Floats]
-"""Returns what some stored cells are to be, given their rows."""
+"""Return the targets of some stored cells, given their rows."""
 
 
 def residual_variance(
@@ -119,14 +119,14 @@ def residual_variance(
     expected: Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[Any]],
     targets: Targets | None = None,
 ) -> float:
-    """Mean square of what stored values differ from those expected at their rows and columns by.
+    """Return the mean square of how stored values differ from those expected there.
 
-    `targets` take the place of the values.
+    `targets` replace the values.
     """
     total = 0.0
     for cells in blocks(len(matrix.indices)):
         residuals = np.empty(cells.stop - cells.start)
-        for few in blocks(len(residuals), 1 << 18):  # so that what is made on the way is small
+        for few in blocks(len(residuals), 1 << 18):  # so that temporary arrays are small
             some = slice(cells.start + few.start, cells.start + few.stop)
             rows = np.searchsorted(matrix.indptr, np.arange(some.start, some.stop), "right") - 1
             values = matrix.values[some] if targets is None else targets(some, rows)
@@ -136,5 +136,5 @@ def residual_variance(
 
 
 def strength(noise: float, spread: float) -> float:
-    """Ratio of two variances: how many ratings a prior mean of that spread counts as."""
+    """Return how many ratings a prior mean counts as: the ratio of two variances."""
     return min(noise / spread, MAX_STRENGTH) if spread > 0 else MAX_STRENGTH

@@ -24,7 +24,8 @@ class DualLearner:
 
     In an epoch, the item part is trained on what the user part left of each rating when that was
     last trained on it, and the user part on what the item part has left just now. Both have the
-    same cells masked. At first, the item part has what a user part leaves that is trained already.
+    same cells masked. At first, the item part is trained on what a trained user part leaves, if
+    there is one.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ class DualLearner:
         return {side: learner.finish() for side, learner in self._learners.items()}
 
     def snapshot(self) -> dict[str, Autoencoder]:
-        """Return what training would come to if it ended now, and go on."""
+        """Return the model that training would give if it ended now, and go on."""
         return {side: learner.snapshot() for side, learner in self._learners.items()}
 
 
@@ -140,7 +141,7 @@ def dual_vectors(item: PartVectors, user: PartVectors, reader: Reader, offsets: 
 def _cells_by_columns(matrix: CSR, num_threads: int) -> NDArray[np.int32]:
     """Return where the cells of the transposed matrix are in this one."""
     places = np.arange(len(matrix.indices), dtype=np.int32)
-    # the core only moves values, so that they may as well be integers
+    # the core only moves values, which may be integers
     positions = places.view(np.float32)
     moved = transpose(matrix._replace(values=positions), num_threads).values
     return moved.view(np.int32)

@@ -13,7 +13,7 @@ from isthmus.evaluation.scores import Floats
 __all__ = ["downdated"]
 
 ROWS = 128
-"""Of the weights that are changed at once: what bounds the memory beside them."""
+"""Rows of the weights that are changed at once, which bounds the memory besides them."""
 
 
 def downdated(weights: Floats, rows: CSR, gone: CSR, regularization: float) -> Floats:
@@ -51,8 +51,8 @@ def downdated(weights: Floats, rows: CSR, gone: CSR, regularization: float) -> F
 def _diagonal_of_inverse(weights: Floats, rows: CSR, regularization: float) -> NDArray[np.float64]:
     """Return the diagonal of P, which B = I - P diag(P)^-1 does not hold.
 
-    As P^-1 (I - B) is diagonal, one product of any vector with it tells all of the diagonal. Signs
-    drawn at random keep its sums small, and so their rounding; large entries would be far larger.
+    As P^-1 (I - B) is diagonal, its product with one vector gives all of the diagonal. Signs drawn
+    at random keep its sums small, and so their rounding; large entries would be far larger.
     """
     n_items = len(weights)
     counts = column_counts(rows.indices, n_items)

@@ -1,4 +1,4 @@
-"""What the models that are trained in epochs share, of ratings and of implicit feedback alike."""
+"""What all models that are trained in epochs share."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["EpochModel"]
 
 _AT_ONCE = ("default_rating", "clip", "num_threads", "verbose")
-"""Parameters that a fitted model reads anew at every call."""
+"""Parameters that a fitted model reads at every call."""
 
 
 @with_parameters
 class EpochModel(Recommender, abstract=True):
     """Base of the models that are trained in epochs.
 
-    Beside what `Recommender` asks for, a subclass implements `_prepare`, `_initialize`, `_learner`
+    Besides what `Recommender` asks for, a subclass implements `_prepare`, `_initialize`, `_learner`
     and `_finish`. It gives `epochs` and `learning_rate` defaults, and documents them.
 
     Parameters
@@ -70,10 +70,10 @@ class EpochModel(Recommender, abstract=True):
     """Parameters that the fitted arrays depend on, which `partial_fit` leaves as they were."""
 
     _higher_is_better: ClassVar[bool] = False
-    """Of the metric that early stopping watches."""
+    """Whether the metric that early stopping watches is better when it is higher."""
 
     _update_share: ClassVar[float] = 0.4
-    """How many epochs an update has, of those of training."""
+    """Epochs of an update, as a share of those of training."""
 
     _course_depends_on_epochs: ClassVar[bool] = False
     """Whether an epoch depends on how many there are to be, as where the learning rate falls to 0
@@ -94,7 +94,7 @@ class EpochModel(Recommender, abstract=True):
         weights: Any = None,
         **data: Any,
     ) -> Self:
-        """Train from the start; `data` is what `_initialize` takes beside ratings and weights."""
+        """Train from the start; `data` is what `_initialize` takes besides ratings and weights."""
         self._check_parameters()
         callbacks = as_callbacks(callbacks)
         self._check_files(X, validation)
@@ -125,7 +125,8 @@ class EpochModel(Recommender, abstract=True):
         """Train on, from where `fit` or an earlier `partial_fit` stopped.
 
         Epochs, and with them the learning rate's decay, are counted on; the optimizer's averages
-        start anew. `validation_fraction` holds out the same ratings of the same data as `fit` did.
+        start from 0. `validation_fraction` holds out the same ratings of the same data as `fit`
+        did.
 
         Parameters
         ----------
@@ -168,7 +169,7 @@ class EpochModel(Recommender, abstract=True):
         return self._train(ratings, part, course, held_out, callbacks, counted, weights=given)
 
     def _check_files(self, X: Any, validation: Any) -> None:
-        """Refuse to hold out a part of ratings in files, which both parts would be copied from."""
+        """Refuse to hold out a part of ratings in files: both parts would be copied to memory."""
         if isinstance(X, InFiles) and validation is None and self.validation_fraction is not None:
             raise ValueError(
                 "validation_fraction must be None for shards, of which no part is held out without "
@@ -198,7 +199,7 @@ class EpochModel(Recommender, abstract=True):
             self.__dict__.pop("_copy_now", None)
 
     def _course_of_update(self, epochs: int | None) -> Sequence[int]:
-        """Return which epochs of its training a model goes through once more: some of them all."""
+        """Return the epochs of its training that a model goes through again."""
         planned = min(int(self._structure.epochs), len(self.history_))
         n = max(1, round(self._update_share * planned)) if epochs is None else epochs
         return [planned * number // n for number in range(n)]
@@ -244,14 +245,14 @@ class EpochModel(Recommender, abstract=True):
         receipt: Callable[[], Receipt] | None = None,
         weights: Ratings | None = None,
     ) -> Self:
-        """Train on a part of the ratings; what prediction needs is taken however it ends.
+        """Train on a part of the ratings; keep what prediction needs, however training ends.
 
         `receipt` is that of a snapshot; by default the model's, which names the `weights`.
         """
         before = dict(self.__dict__)
         learner = None
         try:
-            with uninterrupted():  # until then, the model is the earlier one
+            with uninterrupted():  # until then, the model is as it was
                 self._structure = self._next_structure()
                 self._remember(part)
                 learner = self._learner(part, **counted)
@@ -291,7 +292,7 @@ class EpochModel(Recommender, abstract=True):
         """Return a fitted copy; in a callback, of the model as it is after the epoch.
 
         Until `fit` is over, the model itself is not fitted. The copy can be evaluated and saved;
-        training goes on as if nothing had been asked.
+        training is not affected.
 
         Returns
         -------
@@ -324,7 +325,7 @@ class EpochModel(Recommender, abstract=True):
     def _as_it_stands(
         self, learner: Learner, ratings: Ratings, receipt: Callable[[], Receipt] | None
     ) -> Self:
-        """Return a copy that is fitted, in the midst of training."""
+        """Return a fitted copy during training."""
         shown = object.__new__(type(self))
         shown.__dict__.update(self.__dict__, _copy_now=None)
         if receipt is not None:
@@ -351,7 +352,7 @@ class EpochModel(Recommender, abstract=True):
 
     def _complete(self, learner: Learner, ratings: Ratings) -> None:
         with uninterrupted():
-            with np.errstate(over="ignore", invalid="ignore"):  # which _check_finite speaks of
+            with np.errstate(over="ignore", invalid="ignore"):  # _check_finite refuses them
                 self._finish(learner)
             self._check_finite()
             self._see(ratings)  # what was held out has been seen as well
@@ -360,7 +361,7 @@ class EpochModel(Recommender, abstract=True):
     def _check_finite(self) -> None:
         # A loss is of the weights before their last step; products of greater ones overflow.
         for name, array in self._tensors().items():
-            # a loss is in the square of the ratings' unit, and may be any number
+            # a loss is in squares of the ratings' unit, and may be of any size
             if name.startswith("history") or array.dtype.kind != "f":
                 continue
             if not is_finite(array, limit=MAX_WEIGHT):
@@ -377,14 +378,13 @@ class EpochModel(Recommender, abstract=True):
     def _fit_again(
         self, ratings: Ratings, validation: Any, trained: Self, weights: Ratings | None
     ) -> Self:
-        # a callback, or partial_fit in place of fit, may have made it other epochs than the
-        # parameter says
+        # a callback, or partial_fit instead of fit, may have changed the number of epochs
         epochs = max(1, len(trained.history_))
         own = trained._own_data()
         return self._start(ratings, epochs, validation, (), weights=weights, **own)
 
     def _own_data(self) -> dict[str, Any]:
-        """Return what `_initialize` takes beside ratings and weights."""
+        """Return what `_initialize` takes besides ratings and weights."""
         return {}
 
     # To be implemented by a model
@@ -431,12 +431,12 @@ class EpochModel(Recommender, abstract=True):
 
     def _current_structure(self) -> SimpleNamespace:
         """Return the parameters, to keep those that the model is trained with."""
-        # a caller may go on to change a list of his
+        # a caller may change his list later
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.get_params().items()}
         return SimpleNamespace(**own)
 
     def _next_structure(self) -> SimpleNamespace:
-        """Return the parameters to train with: as they are now, but for what arrays depend on."""
+        """Return the parameters to train with: the present ones, but `_structural` ones stay."""
         structure = self._current_structure()
         vars(structure).update({name: getattr(self._structure, name) for name in self._structural})
         return structure
@@ -489,5 +489,5 @@ class EpochModel(Recommender, abstract=True):
 
 
 def _weights_of(part: Ratings, weights: Ratings | None) -> dict[str, Any]:
-    """Return the weights of the cells to train on as an argument, or no argument without any."""
+    """Return the weights of the cells to train on as an argument, or no argument."""
     return {} if weights is None else {"cell_weights": weights_among(weights, part)}

@@ -16,7 +16,7 @@ from isthmus._util.threads import resolve_num_threads
 
 if TYPE_CHECKING:
     from typing_extensions import Self, dataclass_transform
-else:  # which speaks to type checkers alone
+else:  # it is for type checkers
 
     def dataclass_transform(**_: Any) -> Callable[[Any], Any]:
         return lambda decorator: decorator
@@ -99,7 +99,7 @@ class Estimator:
         return resolve_num_threads(getattr(self, "num_threads", 0))
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import InputTags, Tags, TargetTags  # which is what asks for them
+        from sklearn.utils import InputTags, Tags, TargetTags  # imported by now: it asks for them
 
         return Tags(
             estimator_type=None,

@@ -1,4 +1,4 @@
-"""How scores are explained: by what they would be without each of the ratings behind them."""
+"""Explain scores: compute them without each of the ratings behind them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isthmus.models._column_prior import ColumnPrior
 __all__ = ["explain", "ridge_without_each", "score_folded", "scores_without"]
 
 CELLS = 1 << 22
-"""Of the copies of a row that are scored at once: what bounds the memory."""
+"""Cells of the copies of a row that are scored at once, which bounds the memory."""
 
 
 def explain(
@@ -60,7 +60,7 @@ def explain(
 
 
 def of_ids(model: Any, axis: str) -> Any:
-    """Return the ids of what rows along an axis have ratings of."""
+    """Return the ids of the items of a user's ratings, or the users of an item's."""
     return model.item_ids_ if axis == "user" else model.user_ids_
 
 
@@ -148,9 +148,9 @@ def ridge_without_each(
 ) -> NDArray[np.float64]:
     """Return what regressions on all codes but one each give at another code.
 
-    They are those of the core's `fit_ridge`, which factorises a matrix for each. Here there is one,
-    and what each regression differs from it by is a product (J. Sherman, W. J. Morrison, Annals of
-    Mathematical Statistics 21, 1950).
+    They are those of the core's `fit_ridge`, which factorises a matrix for each. Here there is one
+    factorisation, and each regression differs from it by a product (J. Sherman, W. J. Morrison,
+    Annals of Mathematical Statistics 21, 1950).
 
     Parameters
     ----------

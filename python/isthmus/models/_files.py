@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 5
-"""Raised whenever files of one version cannot be read by what reads another.
+"""Increased whenever files of one version cannot be read by programs of another.
 
 2: the first that was released. 3: a checksum, the ranges of a blend's
 models, and which users and items a model of ratings was trained on. 4: how AutoRec reads ratings,
@@ -51,14 +51,14 @@ and EASE's lambda. 5: a receipt of training, and of how many users EASE's weight
 """
 
 _OLDEST_VERSION = 2
-"""Files from here on are read."""
+"""The oldest version that is read."""
 
 _WEIGHTS = "model."
 _REMOVED: dict[str, dict[str, Any]] = {
     "RBM": {"conditional": False, "clip": ...},
     "MultVAE": {"code_noise": 1.0},
 }
-"""Parameters that models once had, and the only values that can still be read; ... is any."""
+"""Parameters that models once had, with the only values that can still be read; ... is any."""
 
 
 _OLDER_AUTOREC = {
@@ -70,11 +70,11 @@ _OLDER_AUTOREC = {
 
 
 class _NotReadable(ValueError):
-    """A file that may be whole, but of another program, or of a version that is not read."""
+    """A file of another program, or of a version that is not read; it may be undamaged."""
 
 
 class _Outdated(ValueError):
-    """A whole file of a model that can no longer be made."""
+    """An undamaged file of a model that can no longer be made."""
 
 
 def save_model(
@@ -84,7 +84,7 @@ def save_model(
     *,
     precision: str = "float32",
 ) -> None:
-    """Write a fitted model of `kinds`; only a whole file that can be read replaces another."""
+    """Write a fitted model of `kinds`; only a complete file that can be read replaces another."""
     tensors: Tensors = {
         "seen.indptr": model._seen.indptr,
         "seen.indices": model._seen.indices,
@@ -109,7 +109,7 @@ def save_model(
 
 
 def _rounded(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a matrix of floats as bfloat16; what else a file holds as it is."""
+    """Return a matrix of floats as bfloat16, and any other tensor as it is."""
     is_matrix = array.dtype == np.float32 and array.ndim == 2 and len(array) > 1
     return to_halves(np.ascontiguousarray(array)) if is_matrix else array
 
@@ -132,7 +132,7 @@ def _whole(tensors: Tensors) -> Tensors:
 
 
 def _checksum(about: dict[str, Any], tensors: Tensors) -> str:
-    """Return a checksum over all that a file holds."""
+    """Return a checksum of all the content of a file."""
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
     for name, array in in_order(tensors):
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
@@ -141,7 +141,7 @@ def _checksum(about: dict[str, Any], tensors: Tensors) -> str:
 
 
 def description(model: Any) -> dict[str, Any]:
-    """Return what a fitted model is, for `unfitted` to make another."""
+    """Return the class and parameters of a fitted model, for `unfitted`."""
     return {"model": type(model).__name__, "parameters": model._saved_parameters()}
 
 
@@ -186,7 +186,7 @@ def load_model(
         raise ValueError(
             f"{path} is no model file, or a damaged one: {printable(error)[:200]}."
         ) from error
-    except Exception as error:  # of the checks, and what they may have overlooked
+    except Exception as error:  # errors of the checks, and those that they missed
         raise ValueError(f"{path} is damaged: {str(error)[:400].rstrip('.')}.") from error
     model._fitted = True
     return model
@@ -209,7 +209,7 @@ def _read(path: str | PathLike[str], mmap: bool) -> tuple[dict[str, Any], Tensor
         for name, dtype in types.items():
             if dtype not in TYPES.values():
                 raise ValueError(f"{name} is of type {dtype}, which no model has")
-        if mmap or "BF16" in types.values():  # of which safetensors makes no arrays
+        if mmap or "BF16" in types.values():  # safetensors makes no arrays of it
             tensors = map_tensors(path)
         else:
             tensors = {name: file.get_tensor(name) for name in types}
@@ -234,7 +234,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _upgrade(about: dict[str, Any], tensors: Tensors, version: int) -> None:
-    """Turn what a file of an older format holds into what one of this format would."""
+    """Turn the content of a file of an older format into that of this format."""
     parameters = about.get("parameters")
     if not isinstance(parameters, dict) or "model" not in about:
         raise ValueError("its metadata does not name a model and its parameters")
@@ -244,7 +244,7 @@ def _upgrade(about: dict[str, Any], tensors: Tensors, version: int) -> None:
         if not isinstance(members, list) or not all(isinstance(m, dict) for m in members):
             raise ValueError(f"its models are no list of models, but {reprlib.repr(members)}")
         models = {f"{_WEIGHTS}{number}.": member for number, member in enumerate(members)}
-        if version == 2:  # which did not keep a model's own
+        if version == 2:  # it did not keep each model's own range
             tensors |= {f"{prefix}range": tensors["range"] for prefix in models}
     for prefix, model in models.items():
         if version == 2:
@@ -252,7 +252,7 @@ def _upgrade(about: dict[str, Any], tensors: Tensors, version: int) -> None:
         if version < 4 and model.get("model") == "AutoRec":
             _add_reading(prefix, model["parameters"], tensors)
         elif version < 4 and model.get("model") == "BiasedMF":
-            # it grew with the number of ratings: no value of today's is the same
+            # it grew with the number of ratings: no value of today has the same meaning
             model["parameters"].pop("bias_regularization", None)
         elif model.get("model") == "EASE":
             if version < 4:
@@ -286,7 +286,7 @@ def _add_trained(prefix: str, about: dict[str, Any], tensors: Tensors) -> None:
 
 
 def _check(about: dict[str, Any], tensors: Tensors, kinds: Mapping[str, type[Any]]) -> Any:
-    """Check all that a file holds, and make a model that lacks nothing but the weights."""
+    """Check all the content of a file, and make a model that lacks only the weights."""
     if about.keys() - {"receipt"} != {"format_version", "model", "parameters"}:
         raise ValueError(f"its metadata has the entries {reprlib.repr(sorted(about))}")
     model = unfitted(about["model"], about["parameters"], kinds)
@@ -322,7 +322,7 @@ def _layout(tensors: Tensors) -> Layout:
 
 
 def _plain(value: Any) -> Any:
-    """JSON for NumPy's numbers; a random generator has no lasting form and becomes None."""
+    """Turn NumPy's numbers into JSON's; a random generator cannot be kept and becomes None."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

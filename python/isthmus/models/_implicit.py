@@ -100,7 +100,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
     _default_metrics = Recommender._default_ranking
 
     _split_by = "user"
-    _update_share = 0.1  # as learning rates do not fall, what is known is soon unlearnt
+    _update_share = 0.1  # as learning rates do not fall, more epochs would unlearn what is known
     _higher_is_better = True
 
     # What a model is
@@ -110,11 +110,11 @@ class ImplicitRecommender(EpochModel, abstract=True):
         raise NotImplementedError
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
-        """Codes of rows: those of training, in its order, or of users unknown to the network."""
+        """Return codes of rows: of those of training, in its order, or of new users."""
         raise NotImplementedError
 
     def _decoder(self) -> tuple[Floats, Floats | None]:
-        """Items' vectors and biases, if there are any."""
+        """Return the items' vectors and biases, if there are any."""
         raise NotImplementedError
 
     def _check_parameters(self) -> None:
@@ -207,7 +207,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
         return HeldOut(positives, None)
 
     def _check_measurable(self, positives: CSR, had: CSR, name: str) -> None:
-        """Refuse validation data of which the metric is a mean over no user."""
+        """Refuse validation data that leaves the metric no user to average over."""
         wanted = np.diff(positives.indptr)
         if not wanted.any():
             raise ValueError(f"{name} must have a rating, but it has none.")
@@ -286,5 +286,5 @@ class ImplicitRecommender(EpochModel, abstract=True):
         load_weights(self._network.weights(), tensors)
 
     def _sizes(self, tensors: Tensors) -> tuple[int, int]:
-        """Numbers of users and items that a file's network was made for."""
+        """Return how many users and items a file's network was made for."""
         return len(tensors["codes"]), len(tensors["decoder.weights"])

@@ -21,7 +21,7 @@ from isthmus.training.weights import WeightKeeper
 __all__ = ["Learner", "bias_dampings", "scaled_cells"]
 
 MOST_DAMPING = 10.0
-"""Of automatic penalties of biases, in ratings; theirs if biases do not show."""
+"""The greatest automatic penalty of biases, in ratings: that of biases that are not seen."""
 
 
 class Learner(WeightKeeper):
@@ -96,7 +96,7 @@ class Learner(WeightKeeper):
         return squared_error / self.ratings.nnz * self._scale**2
 
     def _core_penalty(self) -> dict[str, Any]:
-        """Return what the core is told of the penalty."""
+        """Return the penalty as the core takes it."""
         settings = self._settings
         bias = settings.bias_regularization
         if is_auto(bias):
@@ -110,7 +110,7 @@ class Learner(WeightKeeper):
         }
 
     def _fitted_mean(self) -> float:
-        """Return the mean that is best beside biases, factors being 0."""
+        """Return the mean that is best together with biases, without factors."""
         user, item = self._penalty["bias_regularization"]
         return fit_biases(
             self.ratings.rows("user"),

@@ -55,7 +55,7 @@ class Share:
     fixed: bool
 
     def total(self, parts: Doubles) -> Doubles:
-        """Add up what each of the rank's slices comes to (slices x n), over all ranks' slices."""
+        """Add up the sums of each of the rank's slices (slices x n), over all ranks' slices."""
         if not self.fixed:
             sums: Doubles = np.ascontiguousarray(parts.sum(axis=0))
             self.comm.allreduce(sums)
@@ -70,14 +70,14 @@ class Share:
         return float(self.total(parts[:, np.newaxis])[0])
 
     def total_counts(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Add up counts over all ranks; they are exact, in whatever order."""
+        """Add up counts over all ranks; they are exact in any order."""
         sums = counts.astype(np.float64)
         self.comm.allreduce(sums)
         return sums.astype(np.int64)
 
     def reduce(self, sums: Floats, parts: Sequence[Floats]) -> None:
         """Add up a block of the core's over all ranks; see its `Trainer.run_epoch`."""
-        with np.errstate(all="ignore"):  # the core tells of what is not finite
+        with np.errstate(all="ignore"):  # the core reports what is not finite
             if self.fixed:
                 self._add_in_order(sums, parts)
             else:
@@ -211,7 +211,7 @@ class Part:
 def held_out_cells(
     ratings: Ratings, share: Share, axis: str, fraction: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Choose ratings by a hash of seed, user and item, on whatever rank they are."""
+    """Choose ratings by a hash of seed, user and item, on any rank."""
     own = share.numbers.astype(np.uint64)
     mask = np.empty(ratings.nnz, np.bool_)
     users = row_numbers(ratings.indptr)
@@ -240,18 +240,18 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True)
 class Given:
-    """A rank's ratings as they come, and what the ranks must tell each other of them."""
+    """A rank's ratings as given, and what the ranks must tell each other about them."""
 
     ratings: Ratings
     numbers: NDArray[np.int32] | None
     """Of the columns among those of all ranks, if they are known: those of shards are."""
     n_columns: int
     slice_of: NDArray[np.int64] | None
-    """Of all slices, if their number is fixed and the ranks need not tell."""
+    """Of all slices, if their number is fixed, so that the ranks need not exchange it."""
 
 
 def read_part(X: Any, comm: Communicator, axis: str, slices: int | None) -> Given:
-    """Read a rank's ratings, and refuse what they may not be."""
+    """Read a rank's ratings, and refuse invalid ones."""
     if slices is not None and slices % comm.size:
         raise ValueError(
             f"slices must be a multiple of the number of ranks, {comm.size}, but it was {slices}."
@@ -355,7 +355,7 @@ def share_of(
 def _number(
     ratings: Ratings, comm: Communicator, axis: str
 ) -> tuple[Ratings, NDArray[np.int32], int, str | None]:
-    """Give rows and columns numbers by the sorted ids of all ranks."""
+    """Set the numbers of rows and columns, by the sorted ids of all ranks."""
     column_ids, row_ids = ratings.user_ids, ratings.item_ids
     if axis == "item":
         column_ids, row_ids = row_ids, column_ids

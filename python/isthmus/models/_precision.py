@@ -1,4 +1,4 @@
-"""In which precision models train."""
+"""The precision that models train in."""
 
 from isthmus import _core
 from isthmus._util.checks import check_choice, shown

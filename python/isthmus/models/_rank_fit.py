@@ -131,7 +131,7 @@ class _Job:
     def split(
         self, ratings: Ratings, validation: Ratings | None
     ) -> tuple[Part | None, HeldOut | None, str | None]:
-        """Hold ratings out, and measure the others; last is what is wrong on all ranks."""
+        """Hold ratings out, and measure the others; also return what is wrong on any rank."""
         model, share = self._model, self._share
         held_out, wrong = None, None
         known = ratings
@@ -299,7 +299,7 @@ def _refuse_snapshot() -> Any:
 
 
 def _warn_of_binding(model: Any, comm: Communicator) -> None:
-    """Tell of ranks that are bound to a core each, as Open MPI binds two of them."""
+    """Warn of ranks that are bound to one core each, as Open MPI binds two of them."""
     bound = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1
     if model.num_threads == 0 and bound and comm.rank == 0 and comm.size < (os.cpu_count() or 1):
         warnings.warn(
@@ -360,7 +360,7 @@ def _gather(model: Any, comm: Communicator) -> Any:
     if not by_item:
         seen = transpose(seen._replace(values=np.zeros(len(seen.indices), np.float32)), 1)
     seen = send.rows(seen)
-    comm.barrier()  # nobody leaves before all has come
+    comm.barrier()  # no rank leaves before all has arrived
     if comm.rank > 0:
         return None
     whole = type(model)(**model.get_params())

@@ -114,7 +114,7 @@ class RankLearner(Learner):
         )
 
     def _noise(self, levels: NDArray[Any]) -> float:
-        """Return the mean square of what targets differ from their columns' levels by."""
+        """Return the mean squared difference of targets from their columns' levels."""
         columns, scale = self._part.columns, self.reader.target_factor
         row, column = self.offsets
         expected = levels / scale
@@ -147,7 +147,7 @@ class RankLearner(Learner):
         return self._trainer.step
 
     def go_on(self, files: Iterator[Tensors], step: int) -> None:
-        """Go on from what `state` gave all ranks, however many they were.
+        """Continue from what `state` gave on all ranks, at any number of them.
 
         Raises
         ------

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["LEAST_DEVIATION", "HeldOut", "RatingModel", "deviation_of"]
 
 LEAST_DEVIATION = 1e-15
-"""Ratings that differ by less are as good as equal; divided by it, the greatest are finite."""
+"""Ratings that differ by less count as equal; the greatest ones divided by it are finite."""
 
 
 def deviation_of(ratings: Ratings) -> float:
@@ -43,7 +43,7 @@ def _squares(values: Floats, mean: np.float64) -> float:
     if len(values) <= 1 << 20:
         return float(np.square(np.subtract(values, mean, dtype=np.float64)).sum())
     middle = len(values) // 2
-    middle -= middle % 8  # where NumPy's sum cuts an array
+    middle -= middle % 8  # where NumPy's sum splits an array
     return _squares(values[:middle], mean) + _squares(values[middle:], mean)
 
 
@@ -128,7 +128,7 @@ class RatingModel(EpochModel, abstract=True):
         return users, column_counts(self._seen.indices, self._seen.shape[1]) > 0
 
     def _fold_in(self, ratings: CSR, axis: str) -> dict[str, Any]:
-        # ratings of those that the model knows already do not train these
+        # new rows do not train the users or items that the model knows already
         name = f"_{axis}s_trained"
         trained = np.append(getattr(self, name), np.diff(ratings.indptr) > 0)
         return {**super()._fold_in(ratings, axis), name: trained}

@@ -1,4 +1,4 @@
-"""Receipts: of what data, with what seed, by what program and in what time a model was trained."""
+"""Receipts of training: the data, the seed, the program and the time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from isthmus.data.splits import HeldOutUsers
 __all__ = ["Receipt", "fingerprint_of", "recorded", "went_on"]
 
 STEPS = ("fit", "interruption", "partial_fit", "fold_in", "forget")
-"""What may have happened to a model."""
+"""What can change a model."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Receipt:
     weights : str or None
         Fingerprint of the weights of the ratings that `fit`, or `partial_fit` after it, was given.
     seed : int or None
-        The one that was used, also where `random_state` was None or a generator; None where nothing
-        is drawn.
+        The seed that was used, also where `random_state` was None or a generator; None of a model
+        that draws nothing.
     version : str
         Of isthmus.
     isa : str
@@ -68,7 +68,7 @@ class Receipt:
         return self if self.steps[-1] == step else replace(self, steps=(*self.steps, step))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a file holds of it."""
+        """Return its content for a file."""
         return asdict(self)
 
     @classmethod
@@ -76,7 +76,7 @@ class Receipt:
         """Check what a file holds, and make it."""
         names = {field.name for field in fields(cls)}
         if isinstance(content, dict):
-            content = {"weights": None, **content}  # which older files do not name
+            content = {"weights": None, **content}  # older files do not have it
         if not isinstance(content, dict) or content.keys() != names:
             raise ValueError(f"its receipt must have {', '.join(sorted(names))}")
         for name in ("data", "validation", "weights"):
@@ -113,7 +113,7 @@ def fingerprint_of(validation: Any) -> str | None:
 def recorded(
     model: Any, ratings: Ratings, validation: Any, seed: int | None, weights: Ratings | None = None
 ) -> Iterator[Callable[[], Receipt]]:
-    """Give a model the receipt of what is done in the block.
+    """Write the receipt of a model for what the block does.
 
     What it yields returns the receipt of a fit that is broken off at that moment.
     """

@@ -1,4 +1,4 @@
-"""What the tensors of a model file must be: checked before anything is made of them."""
+"""Layouts of the tensors of a model file, to be checked before they are used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 MAX_WEIGHT = 1e15
-"""Of a fitted model: products of two such weights, summed over units, are finite in float32."""
+"""Greatest weight of a fitted model: products of two, summed over units, fit float32."""
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 

@@ -1,4 +1,4 @@
-"""All ratings as they are now, in the positions of a model's users and items and of new ones."""
+"""Ratings of all known and new users and items, with the known ones first."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def new_items(ratings: Ratings, known: tuple[int, int]) -> CSR:
 
 
 def refuse_epochs(model: Any, epochs: int | None, callbacks: Iterable[Any]) -> None:
-    """Refuse what only a model that is trained in epochs takes."""
+    """Refuse arguments that only a model that is trained in epochs takes."""
     if epochs is not None or list(callbacks):
         raise ValueError(
             f"epochs and callbacks must not be given for {type(model).__name__}, "

@@ -220,7 +220,7 @@ class AutoRec(RatingModel):
     _in_core = ("_network", "_reader", "_trained")
 
     _rank_columns: NDArray[np.int32] | None = field(init=False, default=None)
-    """If it has the columns of a rank alone, their numbers among all."""
+    """The numbers of its columns, if it has only those of a rank."""
 
     _structural = (
         *("orientation", "hidden_units", "encoder_activation", "decoder_activation"),
@@ -449,7 +449,7 @@ class AutoRec(RatingModel):
     def _set_up(
         self, reader: Reader, columns: int, numbers: NDArray[np.int32] | None = None
     ) -> None:
-        """Make a network of so many columns, or of those of them that a rank has."""
+        """Make a network of so many columns, or of the numbered ones that a rank has."""
         self._reader = reader
         self._network = make_network(
             columns if numbers is None else len(numbers),

@@ -46,24 +46,24 @@ ORDERS = ("likely", "rating")
 
 
 class Recommender(Estimator):
-    """Base of all models; see `AutoRec` for what the methods do by example.
+    """Base of all models; for examples of the methods see `AutoRec`.
 
     A subclass stores its keyword-only constructor arguments untouched, checks them in `fit`, and
     implements what is listed at the end of this class.
     """
 
     _in_core: ClassVar[tuple[str, ...]] = ()
-    """Attributes that live in the core: pickles hold what `_tensors` returns in their place."""
+    """Attributes that live in the core; pickles hold what `_tensors` returns instead."""
 
     _split_by: ClassVar[Literal["rating", "user"]] = "rating"
-    """How ratings to validate on are split off."""
+    """Whether validation data is split off by ratings or by users."""
 
     _default_metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae")
-    """What `evaluate` measures by default. A model whose scores are no ratings has no errors here,
-    and is refused them."""
+    """What `evaluate` measures by default. If a model's scores are no ratings, there are no errors
+    here, and `evaluate` refuses them."""
 
     _rates: ClassVar[bool] = False
-    """Whether scores are ratings, which say nothing of how likely a user is to rate an item."""
+    """Whether scores are ratings, which do not say how likely a user is to rate an item."""
 
     _default_ranking: ClassVar[tuple[str, ...]] = ("ndcg@10", "recall@10", "precision@10")
 
@@ -77,18 +77,18 @@ class Recommender(Estimator):
 
     @property
     def _weighs_values(self) -> bool:
-        """Return whether the values of cells, as of plays, say how often each counts."""
+        """Return whether each cell counts by its value, as numbers of plays do."""
         return not self._rates and getattr(self, "weights", None) is not None
 
     @property
     def _reads_values(self) -> bool:
-        """Return whether scores depend on values of a user's cells, which it does not keep."""
+        """Return whether scores depend on the values of a user's cells, which it does not keep."""
         return self._rates or self._weighs_values
 
     # What training leaves behind
 
     _fitted = False
-    """Whether all that prediction needs is there."""
+    """Whether the model can predict."""
     _users: IdIndex
     _items: IdIndex
     _seen: CSR
@@ -96,10 +96,10 @@ class Recommender(Estimator):
     _range: tuple[float, float]
     """Lowest and highest rating of training."""
     _known_odds: tuple[CSR, Odds] | None = None
-    """The odds of being rated, once they were asked for, and the seen cells that they are from."""
+    """The odds of being rated, once computed, and the seen cells that they come from."""
 
     _receipt: Receipt | None = None
-    """How the model was trained; None of models whose `fit` writes none."""
+    """How the model was trained; None if `fit` writes no receipt."""
 
     def _remember(self, ratings: Ratings) -> None:
         """Keep what prediction needs of the training data: ids, seen items, the scale's ends."""
@@ -123,7 +123,7 @@ class Recommender(Estimator):
     def receipt_(self) -> Receipt | None:
         """How the model was trained: its data's fingerprint, the seed, the program, the time.
 
-        None after training over ranks, or where a file of an older format does not say so.
+        None after training over ranks, or if a file of an older format does not have it.
         """
         self._check_fitted()
         return self._receipt
@@ -212,11 +212,11 @@ class Recommender(Estimator):
             SciPy's sparse matrices have a user's items as their stored cells, and the model's users
             and items, or the users of `ratings` in the same order.
         exclude : optional
-            What to leave out beside what a user has seen, as `candidates` are given.
+            What else to leave out, besides what a user has seen; as for `candidates`.
         order : {"likely", "rating"}, default "likely"
             What a model of ratings puts first: what a user is likely to rate, and to rate high; or
-            the highest predicted ratings, which many items have that hardly anybody knows. Other
-            models have one order, by their scores: "likely".
+            the highest predicted ratings, many of which are of items that hardly anybody knows.
+            Other models have one order, by their scores: "likely".
 
         Returns
         -------
@@ -298,11 +298,11 @@ class Recommender(Estimator):
             )
 
     def _ranked_by(self, scores: Scorable, had: CSR, order: str) -> Scorable:
-        """Return what puts items in order, of users who have rated what is stored in `had`."""
+        """Return the scores to order items by, of users who have rated the cells of `had`."""
         if not self._rates or order == "rating":
             return scores
         low, high = self._range
-        # in units of the ratings, of whose scale the order is to be independent
+        # in units of the ratings, so that the order does not depend on their scale
         unit = (high - low) / 4 if high > low else 1.0
         return Weighted((scores, self._odds().of(had)), (1.0, unit), 0.0)
 
@@ -366,8 +366,8 @@ class Recommender(Estimator):
         """Find the ratings that a score owes most to, by what it would be without each.
 
         The user's ratings are folded in, all of them and then all but one, and the scores compared.
-        This is exact: nothing is fitted to the model's scores. What training made of the model is
-        held fixed, as in `fold_in`.
+        This is exact: nothing is fitted to the model's scores. The trained parts of the model stay
+        as they are, as in `fold_in`.
 
         Parameters
         ----------
@@ -427,11 +427,11 @@ class Recommender(Estimator):
     # Questions
 
     def informative_items(self, n: int = 20, *, candidates: Any = None) -> IdArray:
-        """Choose items to ask a newcomer to rate: those whose ratings tell most of all others.
+        """Choose items to ask a newcomer to rate: those whose ratings say most about all others.
 
-        Of models of ratings. The items are chosen one by one, by how much an answer is to lower the
-        error of what a user knows beside, after the answers before it. Somebody who does not know
-        an item has no answer, so that an item must be known to many as well as tell much.
+        Of models of ratings. The items are chosen one by one, by how much an answer should lower
+        the error for a user's other items, given the earlier answers. Somebody who does not know an
+        item cannot answer, so that an item must be known to many as well as informative.
 
         Parameters
         ----------
@@ -455,11 +455,11 @@ class Recommender(Estimator):
         Notes
         -----
         Greedy Bayesian design for the least mean variance (K. Chaloner, I. Verdinelli: Bayesian
-        Experimental Design: A Review, Statistical Science 1995). A newcomer's ratings are taken for
+        Experimental Design: A Review, Statistical Science 1995). A newcomer's ratings are assumed
         normal, with the covariance of the predictions for 500 users of training, of rank 16, and a
         noise whose deviation is a quarter of the scale's width. The fall of the variance is a mean
-        over 500 users, who answer what they have rated. In place of answers, it takes what they
-        would tell on average: measured on newcomers, that chose better than their own ratings.
+        over 500 users, who answer what they have rated. Instead of actual answers, it uses their
+        average information: measured on newcomers, that chose better than their own ratings.
 
         Examples
         --------
@@ -634,7 +634,7 @@ class Recommender(Estimator):
     def evaluate_forms(
         self, test: Any, metrics: str | Iterable[str] | None = None
     ) -> dict[str, float]:
-        """Measure rankings of the users with a test rating in both published forms, each named.
+        """Measure rankings of the users with a test rating in both published forms.
 
         *masked* is what `evaluate` gives: what a user has in training is left out, and the test
         items are to be found among all others. In *paper*, as several papers on content have it,
@@ -756,7 +756,7 @@ class Recommender(Estimator):
     # Users and items that come after training
 
     def fold_in(self, X: Any, *, axis: str = "user") -> Self:
-        """Add users, or items, without training anew.
+        """Add users, or items, without training again.
 
         Parameters
         ----------
@@ -788,7 +788,7 @@ class Recommender(Estimator):
             new.check_new(ids, "X")
         else:
             ids = new.next_ids(rows.shape[0], "X")
-        # all at once, so that whatever stops this leaves the model as it was
+        # all at once, so that an error leaves the model as it was
         grown = {**self._fold_in(rows, axis), f"_{axis}s": new.extended(ids)}
         self.__dict__.update({**grown, **went_on(self, "fold_in")})
         return self
@@ -804,7 +804,7 @@ class Recommender(Estimator):
         """Train on with all ratings as they are now, of known and of new users and items at once.
 
         A model that is trained in epochs takes new users and items in, and goes through its course
-        of learning rates once more, in fewer epochs. Other models are fitted anew, and those of a
+        of learning rates once more, in fewer epochs. Other models are fitted again, and those of a
         `Blend` updated one by one. An error, or Ctrl-C, leaves the model as it was.
 
         Parameters
@@ -851,16 +851,16 @@ class Recommender(Estimator):
     def _updated(
         self, ratings: Ratings, epochs: int | None, validation: Any, callbacks: Iterable[Callback]
     ) -> Self:
-        """Return another model, of these ratings; users and items begin with those of this one."""
+        """Return a model of these ratings, whose first users and items are those of this model."""
         refuse_epochs(self, epochs, callbacks)
         return type(self)(**self.get_params()).fit(ratings, validation=validation)
 
     def forget(self, users: ArrayLike) -> Self:
-        """Drop users at once: ids, seen items, and what the model holds of each of them alone.
+        """Drop users at once: ids, seen items, and what the model holds for each of them alone.
 
-        What training learnt from all users together keeps their part in it: the weights that users
-        share, means, biases and codes of items, the ends of the scale. It is gone after `fit` on
-        the data without them. The exception is `EASE`, whose weights become those of such a fit.
+        What training learnt from all users together still contains their part: the weights that
+        users share, means, biases and codes of items, the ends of the scale. It is gone after `fit`
+        on the data without them. The exception is `EASE`, whose weights become those of such a fit.
 
         Parameters
         ----------
@@ -926,7 +926,7 @@ class Recommender(Estimator):
     # Files
 
     def _saved_parameters(self) -> dict[str, Any]:
-        """Parameters for a file: those that the fitted arrays depend on, as they were in `fit`."""
+        """Return the parameters for a file: those that arrays depend on, as they were in `fit`."""
         return self.get_params()
 
     @classmethod
@@ -947,7 +947,7 @@ class Recommender(Estimator):
         self.__dict__.update(state)
         if tensors is not None:
             self._restore(tensors)
-            self.__dict__.update(state)  # which is more than files hold
+            self.__dict__.update(state)  # it has more than files hold
 
     def _check_tensors(self, tensors: Tensors) -> None:
         """Refuse a file's tensors that `_restore` could not take, with these parameters and ids."""
@@ -1004,14 +1004,14 @@ class Recommender(Estimator):
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is no model of isthmus, is damaged, is of a newer format, or holds another model.
+            If it is no isthmus model, is damaged, has a newer format, or holds another model.
         """
         model = _files.load_model(path, Recommender._models, mmap=mmap)
         if not isinstance(model, cls):
             raise ValueError(f"{path} holds a {type(model).__name__}, not a {cls.__name__}.")
         return model
 
-    # A caller's data in the positions of the users and items that it knows
+    # A caller's data, with rows and columns in the model's order
 
     def _rows_among(self, X: Any, name: str, *, axis: str) -> CSR:
         return rows_among(
@@ -1048,34 +1048,34 @@ class Recommender(Estimator):
         raise NotImplementedError
 
     def _vectors(self) -> Scorable:
-        """Vectors of all users and items, or what scores in their place."""
+        """Return vectors of all users and items, or another kind of scores."""
         raise NotImplementedError
 
     def _fold_users(self, ratings: CSR) -> Scorable:
-        """Vectors of new users (rows: users; columns: all items), and of all items."""
+        """Return vectors of new users (rows: users; columns: all items), and of all items."""
         raise NotImplementedError
 
     def _fold_items(self, ratings: CSR) -> Scorable:
-        """Vectors of all users, and of new items (rows: items; columns: all users)."""
+        """Return vectors of all users, and of new items (rows: items; columns: all users)."""
         raise ValueError(
             f'axis must be "user" for {type(self).__name__}, which has no place for new items, but '
             f'it was "item".'
         )
 
     def _tensors(self) -> Tensors:
-        """Fitted arrays, for a file."""
+        """Return the fitted arrays, for a file."""
         raise NotImplementedError
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
         """Describe a file's tensors: what `_tensors` returns with these parameters.
 
-        `shape` is (users, items); a size that only the file knows is taken from its tensors, of
-        which nothing is known yet.
+        `shape` is (users, items); a size that only the file has is taken from its tensors, which
+        are not checked yet.
         """
         raise NotImplementedError
 
     def _check_values(self, shape: tuple[int, int], tensors: Tensors) -> None:
-        """Refuse values of a file's tensors, whose layout is right, that no model has."""
+        """Refuse values of a file's tensors that no model has; their layout is right."""
 
     def _restore(self, tensors: Tensors) -> None:
         """Keep what `_tensors` returned."""

@@ -36,7 +36,7 @@ closely that what is new hardly moves them (J. T. Ash, R. P. Adams, NeurIPS 2020
 
 
 class _Prior(NamedTuple):
-    """What trained users, or items, tell of a new one."""
+    """What trained users, or items, say about a new one."""
 
     bias: float
     """Mean of the biases."""
@@ -150,7 +150,7 @@ class BiasedMF(RatingModel):
 
     _model: Any = field(init=False, default=None)
     _loaded: dict[str, Floats] | None = field(init=False, default=None)
-    """Weights from a file or of a fold-in, until training wants them in the core."""
+    """Weights from a file or of a fold-in, until training needs them in the core."""
 
     @classmethod
     def als(cls, **params: Any) -> Self:
@@ -220,7 +220,7 @@ class BiasedMF(RatingModel):
             num_threads=self._num_threads(),
         )
         self._mean = learner.mean
-        # what no rating will touch would predict the noise it was initialised with
+        # rows and columns without ratings would predict their random first weights
         for side, count in _counts(ratings).items():
             model.weights()[f"{side}_factors"][count == 0] = 0.0
             model.weights()[f"{side}_bias"][0, count == 0] = 0.0
@@ -230,7 +230,7 @@ class BiasedMF(RatingModel):
         return self._measure(self._vectors(), held_out)
 
     def _finish(self, learner: Learner) -> None:
-        """Learn from the trained users and items what new ones are like."""
+        """Learn what new users and items are like from the trained ones."""
         ratings = learner.ratings
         weights = self._weights()
         bias = {side: weights[f"{side}_bias"] for side in SIDES}
@@ -266,10 +266,10 @@ class BiasedMF(RatingModel):
     # New users and items
 
     def _solve(self, ratings: CSR, columns: str) -> tuple[Floats, Floats]:
-        """Factors and biases of new rows, with those of the columns ("user" or "item") held.
+        """Return factors and biases of new rows; those of the columns ("user" or "item") are fixed.
 
-        Factors bear the penalty that trained rows do on average: that of a row with few ratings is
-        made for training. A bias is drawn as those of the trained rows are.
+        Factors have the mean penalty of trained rows, as the penalty of a row with few ratings is
+        made for training. A bias has the trained rows' distribution as its prior.
         """
         weights = self._weights()
         prior = self._priors["user" if columns == "item" else "item"]
@@ -395,7 +395,7 @@ class BiasedMF(RatingModel):
         }
 
     def _in_training(self) -> _core.BiasedMF:
-        """Return the core's model, with the weights that there are."""
+        """Return the core's model, with the current weights."""
         if self._loaded is not None:
             weights = self._loaded
             users, items = weights["user_factors"], weights["item_factors"]
@@ -412,7 +412,7 @@ class BiasedMF(RatingModel):
 
 
 def _counts(ratings: Ratings) -> dict[str, NDArray[np.int64]]:
-    """Ratings of every user and of every item."""
+    """Count the ratings of every user and of every item."""
     return {
         "user": np.diff(ratings.indptr),
         "item": column_counts(ratings.indices, ratings.n_items),

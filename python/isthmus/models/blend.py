@@ -142,7 +142,7 @@ class Blend(Recommender):
         if validation is not None:
             models = self._fit_copies(ratings)
             return models, self._fit_weights(models, as_ratings(validation))
-        if ratings.nnz * self.validation_fraction < 1:  # nothing speaks for any of the models
+        if ratings.nnz * self.validation_fraction < 1:  # nothing to choose weights by
             models = self._fit_copies(ratings)
             return models, (np.full(len(models), 1 / len(models)), 0.0)
         part, held_out = train_test_split(
@@ -230,7 +230,7 @@ class Blend(Recommender):
         return total
 
     def fold_in(self, X: Any, *, axis: str = "user") -> Self:
-        """Add users, or items, to each of the models without training anew.
+        """Add users, or items, to each of the models without training again.
 
         The weights stay. Where one of the models cannot take them, none does.
 
@@ -302,7 +302,7 @@ class Blend(Recommender):
     def _tensors(self) -> Tensors:
         tensors = {"weights": self.weights_, "constant": np.array([self.constant_])}
         for number, model in enumerate(self.models_):
-            # which may have held out other ratings than this
+            # it may have held out other ratings than this
             own = {"range": np.array(model._range, np.float64), **model._tensors()}
             tensors |= {f"{number}.{name}": array for name, array in own.items()}
         return tensors

@@ -53,7 +53,7 @@ class CDAE(ImplicitRecommender):
     z_u = h(W^T \tilde x_u + V_u + b), \qquad y_{ui} = f(W'_i \cdot z_u + b'_i)
     $$
 
-    The loss is on the user's items and on some that are drawn anew for each epoch from all others,
+    The loss is on the user's items and on some that are drawn again for each epoch from all others,
     so that an epoch costs O(cells x (1 + negatives) x k). Every stored cell counts 1, whatever its
     value, unless `weights` says otherwise; `Ratings.binarize` keeps those of a value.
 

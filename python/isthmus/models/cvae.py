@@ -84,8 +84,8 @@ class CVAE(ImplicitRecommender):
     v_j = (U C_j U^T + \lambda_v I)^{-1} (U C_j R_j + \lambda_v \mu(x_j))
     $$
 
-    in O(cells k^2 + (users + items) k^3). Every stored cell counts 1, whatever its value. An item
-    that nobody has is no 0 for anyone, and a user who has nothing is none for any item.
+    in O(cells k^2 + (users + items) k^3). Every stored cell counts 1, whatever its value. Items
+    without users, and users without items, have no part in the loss.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ class CVAE(ImplicitRecommender):
                 f"In pretraining, {error}. Lower pretraining_learning_rate "
                 f"(it is {self.pretraining_learning_rate:g})."
             ) from None
-        # an item without content starts anywhere in its prior: at 0, nothing would ever move
+        # an item without content starts at a draw from its prior: at 0, it would never move
         rng = np.random.default_rng(self._seed)
         draws = rng.standard_normal((n_items, latent)) / np.sqrt(float(self.item_regularization))
         known = self._has_content()[:, np.newaxis]
@@ -300,7 +300,8 @@ class CVAE(ImplicitRecommender):
         self._codes = np.zeros((ratings.n_users, latent), np.float32)
 
     def _grow(self, ratings: Ratings) -> None:
-        # as at the start, an item without content begins anywhere in its prior; users are solved
+        # as at the start, an item without content begins at a draw from its prior; users are solved
+        # for
         n_users, n_items = ratings.shape[0] - len(self._users), ratings.shape[1] - len(self._items)
         rng = np.random.default_rng((self._seed, len(self._items)))
         draws = rng.standard_normal((n_items, self._structure.latent_units))
@@ -330,7 +331,7 @@ class CVAE(ImplicitRecommender):
         )
 
     def _pretrain(self) -> NDArray[np.float64]:
-        """Train each layer to reconstruct what the one before makes of the content."""
+        """Train each layer to reconstruct the output of the layer before."""
         layers = [*self._structure.hidden_units, None]  # the last is the code
         rows = select_rows(self._content, np.flatnonzero(self._has_content()))
         if self._network is None or not self.pretraining_epochs or not len(rows.indices):
@@ -350,7 +351,7 @@ class CVAE(ImplicitRecommender):
     def _pretrain_layer(
         self, number: int, units: int | None, rows: CSR, bar: Any
     ) -> tuple[_core.ContentNetwork, list[float]]:
-        seed = (self._seed + 1 + number) % 2**64  # of its own: each layer counts its epochs from 0
+        seed = (self._seed + 1 + number) % 2**64  # each layer counts its epochs from 0
         hidden, latent = ([], self._structure.latent_units) if units is None else ([units], 0)
         layer = _core.ContentNetwork(rows.shape[1], hidden, latent, seed=seed)
         corruption = 0.0 if units is None else float(self.corruption)

@@ -178,7 +178,7 @@ class EASE(Recommender):
                 flush=True,
             )
         self._remember(ratings)
-        self._trained = ratings.n_users  # whom the weights are of; 0 where an old file does not say
+        self._trained = ratings.n_users  # of the weights; 0 if unknown
         self._fitted = True
 
     def _roots_of(self, values: Floats, name: str) -> Floats:
@@ -363,7 +363,7 @@ class EASE(Recommender):
 
 
 def check_memory(n_items: int) -> None:
-    """Refuse so many items that memory has no place for the weights between them."""
+    """Refuse more items than memory has room for weights between them."""
     needed = 4 * n_items * (n_items + 2 * 256 + 32)
     available = available_memory()
     if available is not None and needed > available:
@@ -375,7 +375,7 @@ def check_memory(n_items: int) -> None:
 
 
 FEW = 1 / 8
-"""Of users to forget, by the number of items, who take less time than new weights."""
+"""Users to forget, as a share of the items: up to this, downdating is faster than new weights."""
 
 GRID = (10.0, 40.0, 160.0, 640.0, 2560.0, 10240.0)
 ITEMS = 1000
@@ -387,7 +387,7 @@ def choose_regularization(rows: CSR, num_threads: int) -> float:
     """Return the lambda for rows of ones, or of roots, that ranks best what is held out of them.
 
     The folds are of the `ITEMS` items with most cells: what suits these suits all, and weights
-    between so few take no time. As many folds are measured as bring `USERS` rankings together.
+    between so few take no time. Folds are measured until there are `USERS` rankings.
     """
     matrix = as_scipy(rows)
     if len(rows.values):
@@ -410,7 +410,7 @@ def choose_regularization(rows: CSR, num_threads: int) -> float:
     ]
     if not users or not values:  # no cells to hold out
         return max(20.0, 3 * float(count.sum()) / max(1, n_items))
-    # with the cells that were held out, there is more evidence to outweigh
+    # with the cells that were held out, there is more evidence
     return _summit(np.mean(values, axis=0)) * (1 - 1 / FOLDS)
 
 

@@ -29,7 +29,7 @@ from isthmus.training.weights import load_weights
 __all__ = ["RBM"]
 
 MAX_LEVELS = 100
-"""Ratings of more values than this are no scale of levels."""
+"""Ratings with more distinct values than this are refused."""
 
 ROUNDING = 5e-7
 """Ratings that differ by less than this share of themselves are of one level."""
@@ -47,10 +47,10 @@ class RBM(RatingModel):
     p(h_j = 1 \mid v) = \sigma(c_j + \sum_{i\ rated} W_{ij}^{v_i})
     $$
 
-    The levels k are the distinct ratings of the training data. Columns that a row has no rating of
-    have no unit in it. Training is by contrastive divergence; a prediction is the expected
-    rating under one mean-field pass through the hidden units. The defaults did best on validation
-    data of MovieLens 1M.
+    The levels k are the distinct ratings of the training data. A row has no units for columns that
+    it has no rating of. Training is by contrastive divergence; a prediction is the expected rating
+    under one mean-field pass through the hidden units. The defaults did best on validation data of
+    MovieLens 1M.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class RBM(RatingModel):
         )
         counts = np.zeros((matrix.shape[1], len(self._levels)))
         np.add.at(counts, (matrix.indices, self._level_of(matrix, "X")), 1)
-        # one more rating, at the frequencies of all: a level that a column never had stays possible
+        # one more rating, at the frequencies of all, so that no level of a column has probability 0
         shares = counts.sum(0) / counts.sum()
         frequencies = (counts + shares) / (counts.sum(1, keepdims=True) + 1)
         self._model.weights()["visible_bias"][...] = np.log(frequencies)
@@ -178,7 +178,7 @@ class RBM(RatingModel):
             seed=self._seed,
             num_threads=self._num_threads(),
         )
-        # what no rating will touch would predict the noise it was initialised with
+        # rows and columns without ratings would predict their random first weights
         unseen = column_counts(matrix.indices, matrix.shape[1]) == 0
         self._model.weights()["weights"][np.repeat(unseen, len(self._levels))] = 0.0
         return learner
@@ -229,7 +229,7 @@ class RBM(RatingModel):
         if self._structure.orientation == "item":
             return self._codes.array
         weights = self._shaped_weights()
-        # the softmax sees no more of a column's levels than their differences
+        # the softmax depends only on differences between a column's levels
         centred: Floats = weights - weights.mean(axis=1, keepdims=True)
         return centred.reshape(len(centred), -1)
 
@@ -262,8 +262,8 @@ class RBM(RatingModel):
         weights, bias = self._regress(ratings)
         old = self._tensors()
         flat = weights.reshape(-1, weights.shape[2])
-        # a new column is no input of the codes, which were trained without it; but a row that is
-        # folded in later may have a rating of it
+        # a new column is no input of the codes, which were trained without it; but rows that are
+        # folded in later may have ratings of it
         old["weights"] = np.vstack([old["weights"], flat])
         old["visible_bias"] = np.vstack([old["visible_bias"], bias])
         return {**grown, "_model": self._loaded(old)}
@@ -372,7 +372,7 @@ class RBM(RatingModel):
 
 
 def _gaps(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each level is from the nearest other."""
+    """Return how far each level is from the nearest other."""
     gaps = np.diff(levels, prepend=-np.inf, append=np.inf)
     return np.minimum(gaps[:-1], gaps[1:])
 

@@ -160,11 +160,11 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         check_integer("batch_size", self.batch_size, low=1, others=("auto",))
 
     def _layers(self, structure: SimpleNamespace) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-        """Units before the code, in it, and after it."""
+        """Return the units before the code, in it, and after it."""
         return check_layers("hidden_units", structure.hidden_units), 0, ()
 
     def _annealing(self) -> tuple[float, float]:
-        """Greatest weight of the KL divergence, and the steps that would take it to 1."""
+        """Return the KL divergence's greatest weight, and the steps that would take it to 1."""
         return 0.0, 0.0
 
     def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.MultinomialAutoencoder:

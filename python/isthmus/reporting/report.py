@@ -105,7 +105,7 @@ def write_report(
 
 
 def _findings(subject: Subject, test: Any, train: Any) -> list[str]:
-    """Say what is odd in the data, but for what models of implicit feedback take it for anyway."""
+    """Return what looks wrong in the data, except where models of implicit feedback do not mind."""
     found = lint(test) if train is None else lint(train, test=test)
     taken = set() if subject.rates else {"constant", "counts"}
     if getattr(subject.model, "weights", None) == "values":  # where large ones outweigh the others
@@ -136,7 +136,7 @@ def _content(subject: Subject, k: int) -> dict[str, Any]:
 
 
 def _of_errors(errors: Errors | None, subject: Subject) -> list[str]:
-    """Say in a sentence how far predictions are from true ratings."""
+    """Return a sentence on how far predictions are from true ratings."""
     if errors is None:
         return []
     rmse = errors.table[0].figures["RMSE"]
@@ -157,7 +157,7 @@ def _of_rankings(rankings: Rankings) -> list[str]:
 
 
 def _compared(gain: Interval, better: str, worse: str) -> str:
-    """Say how a figure compares, and whether that may be chance."""
+    """Return a sentence on how a figure compares, and whether that may be chance."""
     sure = isnan(gain.low) or gain.low > 0 or gain.high < 0
     doubt = "" if sure else ", which may be chance,"
     how = better if gain.value >= 0 else worse

@@ -104,7 +104,7 @@ class Explorer:
         return self._listed(items, scores)
 
     def explain(self, asked: Asked) -> dict[str, Any]:
-        """Say which ratings a score owes most to."""
+        """Return which ratings a score owes most to."""
         item = self._known(asked.item, self._model._items, "item")
         if asked.history is None:
             user = self._known(asked.user, self._model._users, "user")

@@ -157,7 +157,7 @@ class _Run:
                 break
 
     def finish_epoch(self, loss: float) -> bool:
-        """Validate, note and report the epoch that is over, and say whether it was the last."""
+        """Validate, note and report the epoch that is over; return whether it was the last."""
         seconds = perf_counter() - self.started
         epoch = Epoch(len(self.history), seconds, loss, self.validate())
         self.history.append(epoch)
