@@ -642,7 +642,7 @@ TABLE = {
             .fold_in(csr()[:, :2])
         ),
         ValueError,
-        r"since the model's go up to 9223372036854775806, and int64 has not 2 more",
+        r"since the model's go up to 9223372036854775806, and int64 cannot hold 2 more",
     ),
     "axis": (
         lambda: MODEL.fold_in(RATINGS, axis="row"),

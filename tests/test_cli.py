@@ -1004,7 +1004,7 @@ class TestRecommend:
             (["--histories", "h.parquet"], "--histories must come with --output"),
             (["--user", "100", "-o", "lists"], "--output must come with --all or --histories"),
             (["--all", "-o", "lists", "--items", "movies.dat"], "--items must not come with"),
-            (["--all", "--histories", "h.parquet", "-o", "lists"], "one of them"),
+            (["--all", "--histories", "h.parquet", "-o", "lists"], "one of --user"),
             (["--all", "-o", "lists", "--format", "csv"], "--format must not come with --output"),
             (["--all", "-o", "lists", "--threshold", "4"], "--threshold must not come with"),
             (["--histories", "h", "-o", "lists", "--separator", ";"], "--separator must not come"),
@@ -1027,8 +1027,8 @@ class TestRecommend:
     @pytest.mark.parametrize(
         ("args", "code", "message"),
         [
-            ([], 2, "there must be --user, --all, --ratings or --histories, one of them"),
-            (["--user", "100", "--all-users"], 2, "one of them"),
+            ([], 2, "there must be one of --user, --all, --ratings and --histories"),
+            (["--user", "100", "--all-users"], 2, "one of --user"),
             (["--user", "1"], 1, "users must be among the 40 user ids"),
             (["--user", "x"], 1, "--user must be an integer"),
             (["--user", "100", "--n", "0"], 1, "n must be an integer of at least 1"),

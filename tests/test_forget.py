@@ -143,7 +143,7 @@ class TestEASE:
 
     def test_a_file_of_an_older_version_does_not_say_enough(self):
         model = Recommender.load(DATA / "format_4" / "EASE.safetensors")
-        with pytest.raises(ValueError, match="fit it anew without them"):
+        with pytest.raises(ValueError, match="fit it again without them"):
             model.forget(model.user_ids_[0])
 
 

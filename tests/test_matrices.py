@@ -65,7 +65,7 @@ WRONG |= {
         r"offsets must be distinct and one a",
     ),
     "list": (lists([1, 9]), r"must have lists of numbers as its rows, but .* 9"),
-    "long list": (lists([1, 2, 3]), r"some row has not as many columns as values"),
+    "long list": (lists([1, 2, 3]), r"some row has other numbers of columns and values"),
     "no list": (lists(3), r"must have lists of numbers as its rows"),
     "words": (lists(["a", "b"]), r"must have lists of numbers as its rows"),
     "huge": (lists([1, 2**70]), r"must have lists of numbers as its rows"),

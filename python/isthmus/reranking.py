@@ -1,4 +1,4 @@
-"""Lists put in another order, or thinned out: a cap on groups, and diversity."""
+"""Lists in another order, or with fewer items: at most so many of a group, and diversity."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -171,7 +171,7 @@ def _groups_of(given: Any) -> tuple[Any, ...]:
 def _chosen(
     lists: NDArray[Any], values: NDArray[np.float32], chosen: NDArray[np.int64], dimensions: int
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Return what is at the places chosen, and where they are -1 what ends a list."""
+    """Return the ids at the chosen places, and -1 or "" where the place is -1."""
     none: Any = "" if lists.dtype.kind == "U" else -1
     ids = np.where(chosen < 0, none, np.take_along_axis(lists, np.maximum(chosen, 0), axis=1))
     scores = np.where(chosen < 0, np.nan, np.take_along_axis(values, np.maximum(chosen, 0), axis=1))

@@ -158,7 +158,7 @@ def tune(
 
 
 def _best_epoch(model: Any, train: Any, validation: Any, trial: Any) -> float:
-    """Fit, report each epoch, and give the best epoch's metric; notes which one it was."""
+    """Fit, report each epoch, and return the best epoch's metric; note which epoch it was."""
     sign = -1.0 if model._higher_is_better else 1.0
     values: list[float] = []
     given_up = False
@@ -193,7 +193,7 @@ def _result(model: Recommender, study: Any) -> Tuned:
     parameters = dict(best.user_attrs["parameters"])
     if "epochs" in best.user_attrs:
         parameters["epochs"] = best.user_attrs["epochs"]
-    # the number of epochs is known, and all data is for training
+    # the number of epochs is known now, so that all data is for training
     changes = parameters | {
         name: None for name in ("patience", "validation_fraction") if name in model.get_params()
     }

@@ -1,4 +1,4 @@
-"""Whether a model file holds what training on some data gives, and how two files differ."""
+"""Check that a model file is what training on some data gives, and compare two files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Verification", "differences", "verify"]
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found. Printed, it is a sentence or more; it is true if the bits are equal.
+    """What `verify` found. Printed, it is one or more sentences; it is true if the bits are equal.
 
     Attributes
     ----------
@@ -187,14 +187,14 @@ def _trained_again(
     if receipt.seed is not None:
         again.set_params(random_state=receipt.seed)
     again.set_params(num_threads=num_threads)
-    # in the order of the file, and with its users and items, of which some may have no rating
+    # in the order of the file, with all of its users and items, also those without ratings
     own = ratings_among(model._users, model._items, ratings, "ratings")
     trained: Recommender = again._fit_again(own, validation, model, weights)
     return trained
 
 
 def _other_program(receipt: Receipt) -> str | None:
-    """Return that bits may differ for another reason than other training, if so."""
+    """Return a sentence if bits may differ although training was the same."""
     build = _core.build_info()
     here = (build["version"], build["isa"])
     if here == (receipt.version, receipt.isa):

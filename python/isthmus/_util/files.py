@@ -31,7 +31,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     The body writes to a temporary file in the same folder. When it ends, that file is flushed to
     disk and renamed over `path`; when it raises, or the process gets SIGTERM and has no handler of
     its own, the temporary file is deleted. A process killed at any moment leaves the old file, or
-    none, never a part of the new one; beside it, `.isthmus-*.tmp` may stay behind, which nothing
+    none, never a part of the new one. It may leave `.isthmus-*.tmp` in the folder, which nothing
     reads and anybody may delete.
 
     Parameters

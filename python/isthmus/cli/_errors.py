@@ -1,4 +1,4 @@
-"""How the program ends: one line for an error, quietly for a closed pipe, at once for Ctrl-C."""
+"""How the program ends: one line for an error, no message for a closed pipe, at once on Ctrl-C."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What the commands write, of which much was read from files by other people."""
+"""What the commands write, with text that may come from other people's files."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ __all__ = ["escape_json", "write_csv"]
 
 
 def escape_json(text: str) -> str:
-    """Write out the same characters in JSON, whose readers take them for what they were."""
+    """Write out the same characters as JSON escapes, which readers turn back."""
     return STEERS_A_TERMINAL.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
 
 
 def write_csv(file: TextIO, rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows as they are for programs, and as text that is safe to see on a terminal."""
+    """Write rows as they are to files and pipes, and as text that is safe to show to a terminal."""
     if file.isatty():
         rows = ([printable(value) for value in row] for row in rows)
     csv.writer(file, lineterminator="\n").writerows(rows)

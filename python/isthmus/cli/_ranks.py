@@ -27,7 +27,7 @@ __all__ = ["Job"]
 
 @dataclass(frozen=True)
 class Job:
-    """What trains a model: this process alone, or with other ranks, of which the first speaks.
+    """What trains a model: this process alone, or with other ranks, of which the first prints.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class Job:
                 raise
             if self.speaks:
                 print(f"isthmus: error: {sentence(error)}", file=sys.stderr, flush=True)
-            self.comm.barrier()  # until then, the end of another rank could end this one
+            self.comm.barrier()  # until then, another rank that ends could end this one
             raise typer.Exit(FAILED) from None
 
     def reading(self) -> Any:

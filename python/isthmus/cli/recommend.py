@@ -135,9 +135,7 @@ def recommend(
     """
     given = [bool(user), all_users, ratings is not None, histories is not None]
     if given.count(True) != 1:
-        raise typer.BadParameter(
-            "there must be --user, --all, --ratings or --histories, one of them."
-        )
+        raise typer.BadParameter("there must be one of --user, --all, --ratings and --histories.")
     if skip_unknown and histories is None:
         raise typer.BadParameter("--skip-unknown must come with --histories.")
     if histories is not None and output is None:

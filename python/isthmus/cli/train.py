@@ -48,14 +48,14 @@ class SplitBy(str, enum.Enum):
 
 
 def name_of(model: type[Recommender]) -> str:
-    """Write a class's name as a shell user does: DualAutoRec as dual-autorec."""
+    """Write a class's name as an option: DualAutoRec as dual-autorec."""
     return re.sub(r"(?<=[a-z])(?=[A-Z]{2}|AutoRec)", "-", model.__name__).lower()
 
 
 MODELS = {
     name_of(model): model
     for model in Recommender._models.values()
-    # a blend is made of models, which no option can say
+    # a blend is made of models, which are no options
     if model.__module__.startswith("isthmus.") and model is not Blend
 }
 
@@ -289,7 +289,7 @@ def _train(
             print(f"user and item biases alone: {_of_biases(known, test, errors)}")
         print(f"test {format_metrics(measured)}")
     if output is not None:
-        recommender.set_params(verbose=False)  # how it was shown is no part of the model
+        recommender.set_params(verbose=False)  # whether progress was shown is no part of the model
         recommender.save(output)
         print(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
@@ -316,7 +316,7 @@ def _training(model: Any, ratings: Ratings | Shards) -> str:
 
 
 def _of_biases(train: Ratings, test: Ratings, names: list[str]) -> str:
-    """Return the errors of the biases alone, which any model must beat."""
+    """Return the errors of biases alone, which any model must beat."""
     predicted = bias_baseline(train, test)
     return format_metrics({name: ERRORS[error_of(name)](test.values, predicted) for name in names})
 

@@ -79,7 +79,7 @@ def update(
         known.set_params(verbose=sys.stderr.isatty())
     known.update(now, epochs=epochs)
     if hasattr(known, "verbose"):
-        known.set_params(verbose=False)  # how it was shown is no part of the model
+        known.set_params(verbose=False)  # whether progress was shown is no part of the model
     users, items = len(known.user_ids_) - before[0], len(known.item_ids_) - before[1]
     print(f"new: {users:,} users, {items:,} items", flush=True)
     known.save(output)

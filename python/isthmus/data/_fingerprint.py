@@ -1,4 +1,4 @@
-"""A fingerprint of ratings, by which training data is known again."""
+"""A fingerprint of ratings, to recognise training data by."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["fingerprint"]
 
 
 def fingerprint(ratings: Ratings) -> str:
-    """Return 128 bits, in hexadecimal, of who rated what how high.
+    """Return 128 bits, in hexadecimal, of who rated what, and how high.
 
-    They are the same in whatever order users, items and ratings are, and others as soon as one
-    rating is: BLAKE2b of the ratings in the order of sorted ids. Timestamps do not count, and
+    They do not depend on the order of users, items and ratings, and change with every rating:
+     BLAKE2b of the ratings in the order of sorted ids. Timestamps do not count, and
     neither do users and items without ratings.
     """
     users, items = _sorted(ratings._users), _sorted(ratings._items)

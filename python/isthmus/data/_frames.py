@@ -17,7 +17,7 @@ from isthmus.data._values import is_rating
 __all__ = ["BACKENDS", "Cells", "distinct_values", "frame_cells", "numbers", "to_backend"]
 
 BACKENDS = ("pyarrow", "pandas", "polars")
-"""Libraries whose data frames are given out."""
+"""Libraries whose data frames can be returned."""
 
 
 _ID_TYPES = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
@@ -71,7 +71,7 @@ def frame_cells(
         raise ValueError("df must hold at least one rating, but it has no rows.")
     there = {f: frame.columns[at] for f, at in found._asdict().items() if at is not None}
     try:
-        # by fields, for Arrow has no names but strings
+        # by fields, as Arrow's names are strings only
         table = frame.select(nw.col(name).alias(f) for f, name in there.items()).to_arrow()
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise TypeError(f"df must have columns of one type each, but {error.args[0]}.") from None
@@ -106,7 +106,7 @@ def _ids(column: Any, name: str) -> tuple[IdArray, NDArray[np.int32]]:
     try:
         ids = as_ids(dictionary.to_pylist(), name)
     except (TypeError, ValueError):
-        as_ids(column.to_pylist(), name)  # fails as well, and knows the row
+        as_ids(column.to_pylist(), name)  # fails as well, and names the row
         raise
     return rank_codes(ids, codes)
 

@@ -21,7 +21,7 @@ from isthmus.data._reading import name_file
 __all__ = ["grouped", "part_of_ids"]
 
 RATINGS_AT_ONCE = 1 << 22
-"""Of whole users, that are brought together in memory."""
+"""Ratings of whole users that are brought together in memory."""
 
 ROWS_AT_ONCE = 1 << 18
 MOST_PARTS = 256
@@ -89,7 +89,7 @@ def _from_ratings(
 
 
 def _spilled(tables: Iterator[Any], user: str, spill: Path, n_parts: int) -> Iterator[Any]:
-    """Deal ratings by their users to files, and read these one by one."""
+    """Distribute ratings by their users to files, and read these one by one."""
     spill.mkdir()
     paths = [spill / f"{number}.arrow" for number in range(n_parts)]
     with ExitStack() as stack:

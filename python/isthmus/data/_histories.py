@@ -27,11 +27,11 @@ class Ragged(NamedTuple):
     ids: IdArray
     codes: NDArray[np.integer[Any]] | slice
     given: NDArray[np.bool_]
-    """Which rows have a list, be it empty, and no null."""
+    """Which rows have a list, maybe an empty one, and no null."""
 
 
 class Histories(NamedTuple):
-    """What is known of users, a row each."""
+    """What is known of users, one row each."""
 
     users: IdArray
     items: Ragged | None
@@ -148,7 +148,7 @@ def _lists(table: Any, name: str) -> tuple[NDArray[np.int64], Any, NDArray[np.bo
 
 
 def _ids(column: Any, name: str) -> tuple[IdArray, NDArray[np.integer[Any]] | slice]:
-    """Return ids, and which of them each value is."""
+    """Return distinct ids, and the position of each value among them."""
     if column.null_count:
         raise ValueError(f"{name} must have no missing ids, but {column.null_count:,} are.")
     if len(column) == 0:

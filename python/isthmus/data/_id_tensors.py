@@ -49,10 +49,12 @@ def _strings(text: NDArray[np.uint8], ends: NDArray[np.int64], name: str) -> NDA
         raise ValueError(
             f"{name}.ends must rise from above 0 to the number of bytes, {len(text):,}"
         )
-    # NumPy's strings are all as long as the longest
+    # NumPy's strings are all padded to the longest
     size = 4 * int(lengths.max()) * len(ends)
     if size > max(1 << 30, 256 * (text.nbytes + ends.nbytes)):
-        raise ValueError(f"{name} has one of {lengths.max():,} bytes, too long beside the others")
+        raise ValueError(
+            f"{name} has one of {lengths.max():,} bytes, too long compared with the others"
+        )
     whole, starts = text.tobytes(), (ends - lengths).tolist()
     try:
         parts = [whole[a:b].decode() for a, b in zip(starts, ends.tolist(), strict=True)]

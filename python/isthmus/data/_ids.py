@@ -81,7 +81,7 @@ def as_strings(strings: list[str], name: str) -> NDArray[np.str_]:
     width, longest = max(lengths, default=0), max(strings, key=len, default="")
     if width * len(strings) > max(_MOST_CHARACTERS, 16 * sum(lengths)):
         raise ValueError(
-            f"{name} must be of similar lengths, for arrays give all the room of the longest, but "
+            f"{name} must be of similar lengths, as an array pads all to the longest, but "
             f"one of {len(strings):,} has {width:,} characters: {longest[:40]!r}..."
         )
     if any("\0" in string for string in strings):
@@ -140,7 +140,7 @@ class IdIndex:
             )
 
     def check_new(self, ids: IdArray, name: str) -> None:
-        """Raise ValueError if an id of what is to be added is known, or of another type."""
+        """Raise ValueError if a new id is known already, or of another type."""
         if ids.dtype.kind != self.ids.dtype.kind:
             raise ValueError(
                 f"the {self.kind} ids of {name} must be of the type of the model's, "
@@ -154,7 +154,7 @@ class IdIndex:
             )
 
     def next_ids(self, n: int, name: str) -> IdArray:
-        """Return n integers that follow the greatest id, for what is added without ids."""
+        """Return n integers that follow the greatest id, for new rows without ids."""
         if self.ids.dtype.kind != "i":
             raise ValueError(
                 f"{name} must come with {self.kind} ids, since the model's are strings, "
@@ -164,12 +164,12 @@ class IdIndex:
         if n > np.iinfo(np.int64).max - last:
             raise ValueError(
                 f"{name} must come with {self.kind} ids, since the model's go up to {last}, "
-                f"and int64 has not {n:,} more."
+                f"and int64 cannot hold {n:,} more."
             )
         return last + np.arange(1, n + 1)
 
     def extended(self, ids: IdArray) -> "IdIndex":
-        """Return an index with further ids behind those that there are."""
+        """Return an index with further ids at its end."""
         return IdIndex(np.concatenate([self.ids, ids]), self.kind)
 
     def matches(self, other: "IdIndex") -> bool:

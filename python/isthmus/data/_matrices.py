@@ -124,7 +124,7 @@ def _from_lists(X: Any, name: str) -> Any:
         columns, values = X.rows.tolist(), X.data.tolist()
         lengths = [len(row) for row in columns]
         if lengths != [len(row) for row in values] or len(lengths) != X.shape[0]:
-            raise ValueError("some row has not as many columns as values")
+            raise ValueError("some row has other numbers of columns and values")
         rows = np.repeat(np.arange(len(lengths)), lengths)
         places = np.fromiter(chain.from_iterable(columns), np.int64, len(rows))
         data = np.fromiter(chain.from_iterable(values), X.dtype, len(rows))

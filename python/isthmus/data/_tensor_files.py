@@ -121,7 +121,7 @@ def check_layout(tensors: Tensors, layout: Layout) -> None:
     for name in sorted(layout.keys() - tensors.keys()):
         raise ValueError(f"it has no tensor {name}")
     for name in sorted(tensors.keys() - layout.keys()):
-        raise ValueError(f"it has a tensor {name!r}, which is none of the model's")
+        raise ValueError(f"it has a tensor {name!r}, which the model does not have")
     for name, wanted in layout.items():
         _check_tensor(name, tensors[name], wanted)
 

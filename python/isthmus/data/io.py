@@ -82,8 +82,8 @@ def read_ratings(
     separator : str, optional
         One character, or ``"::"``. Found by default.
     duplicates : {"error", "mean", "sum", "last"}, default "error"
-        What to do where a user rated an item more than once: refuse, keep the mean or the sum, or
-        keep what comes last in the file.
+        What to do if a user rated an item more than once: refuse, keep the mean or the sum, or keep
+        what comes last in the file.
     encoding : str, optional
         Of a text file, for example "latin-1"; "utf-8" by default.
     implicit : bool, default False
@@ -109,7 +109,7 @@ def read_ratings(
     Warns
     -----
     UserWarning
-        If a value looks like a sign for no rating, as -1 beside 1 to 10, or ratings like counts.
+        If a value looks like a sign for no rating, as -1 among 1 to 10, or ratings like counts.
 
     Examples
     --------

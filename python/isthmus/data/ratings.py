@@ -131,8 +131,8 @@ class Ratings:
         timestamps : array_like of int or datetime64, shape (n,), optional
             Seconds since 1970, or points in time, which are rounded down to whole seconds.
         duplicates : {"error", "mean", "sum", "last"}, default "error"
-            What to do where a user rated an item more than once: refuse, keep the mean or the sum
-            (and the latest timestamp), or keep what comes last in the arrays.
+            What to do if a user rated an item more than once: refuse, keep the mean or the sum (and
+            the latest timestamp), or keep what comes last in the arrays.
         user_ids, item_ids : array_like of int or str, optional
             All users or items, in the order that rows or columns shall have, with or without
             ratings; by default those that occur, sorted.

@@ -79,8 +79,8 @@ def shard(
         Whose ids are the columns, and are split: users for models with a row an item, as
         `AutoRec` is by default, and items for those with a row a user.
     duplicates : {"error", "mean", "sum", "last"}, default "error"
-        What to do where a user rated an item more than once: refuse, keep the mean or the sum, or
-        keep what comes last.
+        What to do if a user rated an item more than once: refuse, keep the mean or the sum, or keep
+        what comes last.
     columns : sequence of 2 to 3 str, int or None, optional
         As for `read_ratings`; timestamps are not kept.
     header : bool, optional

@@ -155,7 +155,7 @@ def _choice(
         return np.unique(items.positions(X if isinstance(X, np.ndarray) else given, name))
     if not all(nested):
         raise ValueError(
-            f"{name} must be item ids, or a list of them for each user, but beside lists it has "
+            f"{name} must be item ids, or a list of them for each user, but besides lists it has "
             f"{shown(given[nested.index(False)])}."
         )
     lists = [list(one) for one in given]

@@ -62,9 +62,9 @@ def rated_odds(seen: CSR) -> Odds:
     -----
     With n_u and n_i the ratings of a user and an item, N of all and d = 30, a damped correspondence
     analysis: the matrix with 1 / sqrt((n_u + d) (n_i + d)) where u has rated i is split into its
-    singular vectors. Its first pair is popularity; what the others add to it is the first order
-    of the logarithm of P(u rates i) / (P(u) P(i)). Each is shrunk by its singular value beside the
-    second, as small ones are noise.
+    singular vectors. Its first pair is popularity; what the others add to it is the first order of
+    the logarithm of P(u rates i) / (P(u) P(i)). Each is shrunk by its singular value relative to
+    the second, as small ones are noise.
     """
     n_users, n_items = seen.shape
     counts = column_counts(seen.indices, n_items)

@@ -96,7 +96,7 @@ class _Newcomer(NamedTuple):
     """What is known of a user so far."""
 
     items: NDArray[np.int32]
-    """That the user knows and has not been asked about."""
+    """Items that the user knows and was not asked about."""
     covariance: Floats
     """Of their ratings, given the answers, without noise."""
     gains: Floats

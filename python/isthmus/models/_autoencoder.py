@@ -70,7 +70,7 @@ class Reader:
     settings : SimpleNamespace
         AutoRec's parameters.
     mean, low, high : float
-        Mean, least and greatest rating. Beside biases, the mean is that which they are fitted with.
+        Mean, least and greatest rating. With biases, the mean is the one fitted with them.
     zero : float
         The rating that is read as 0.
     factor : float

@@ -130,7 +130,7 @@ class Checkpoint:
             if manifest.get("format_version") != FORMAT_VERSION:
                 raise ValueError(f"its format version must be {FORMAT_VERSION}")
             if manifest.get("checksum") != checksum_of(manifest):
-                raise ValueError("its checksum is not that of what it holds")
+                raise ValueError("its checksum does not match its content")
         return Progress(complete[-1], manifest)
 
     def check(self, progress: Progress) -> None:

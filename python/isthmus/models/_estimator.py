@@ -60,8 +60,7 @@ class Estimator:
         Parameters
         ----------
         deep : bool, default True
-            Without effect: a model's own parameters are not listed beside it. Here for
-            scikit-learn.
+            Without effect; here for scikit-learn. A blend's models list their own.
         """
         return {name: getattr(self, name) for name in self._parameter_names()}
 

@@ -216,7 +216,7 @@ def _read(path: str | PathLike[str], mmap: bool) -> tuple[dict[str, Any], Tensor
     if version > _OLDEST_VERSION:
         checksum = about.pop("checksum", None)
         if checksum != _checksum(about, tensors):
-            raise ValueError("its checksum is not that of what it holds")
+            raise ValueError("its checksum does not match its content")
     tensors = _whole(tensors)
     if version < FORMAT_VERSION:
         _upgrade(about, tensors, version)

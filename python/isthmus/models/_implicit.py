@@ -87,7 +87,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
     Parameters
     ----------
     validation_fraction : float, optional
-        Share of each user's cells that `fit` holds out as validation data, where it is given none.
+        Share of each user's cells that `fit` holds out as validation data, unless it is given some.
     validation_metric : str, default "ndcg@10"
         Measured on validation data after each epoch: one of `isthmus.evaluation.ranking.METRICS`.
     """
@@ -151,7 +151,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, whatever its value, unless `weights` says otherwise. A
             matrix's positions become the ids. Shards are mapped into memory from temporary files,
-            and need `validation` in place of `validation_fraction`.
+            and need `validation` instead of `validation_fraction`.
         y : ignored
             Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings, scipy.sparse array or matrix, or HeldOutUsers, optional
@@ -262,7 +262,7 @@ class ImplicitRecommender(EpochModel, abstract=True):
         if axis == "item":
             raise ValueError(
                 f'axis must be "user" for {name}, whose loss for an item weighs it against all '
-                f"others; fit it anew with the new items."
+                f"others; fit it again with the new items."
             )
         codes = np.vstack([self._codes, self._encode(ratings, known=False)])
         return {**super()._fold_in(ratings, axis), "_codes": codes}

@@ -49,7 +49,7 @@ def inner_layers(
     Notes
     -----
     G. Hinton, R. Salakhutdinov: Reducing the Dimensionality of Data with Neural Networks, Science
-    2006; with autoencoders in the place of Boltzmann machines (Y. Bengio et al.: Greedy Layer-Wise
+    2006; with autoencoders instead of Boltzmann machines (Y. Bengio et al.: Greedy Layer-Wise
     Training of Deep Networks, NIPS 2006).
     """
     n_rows, n_codes = codes.shape

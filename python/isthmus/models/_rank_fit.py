@@ -100,7 +100,7 @@ def _check(
     check_integer("every", every, low=1)
     check_bool("resume", resume)
     if resume and checkpoint is None:
-        raise ValueError("resume must come with checkpoint, which says from where.")
+        raise ValueError("resume must come with checkpoint, the folder to resume from.")
     if validation is not None and not isinstance(validation, Ratings):
         raise TypeError(
             f"validation must be Ratings, the same on all ranks, with comm, but it is a "

@@ -69,8 +69,8 @@ class RatingModel(EpochModel, abstract=True):
     clip : bool, default True
         Whether to clip predictions to the lowest and highest rating of training.
     validation_fraction : float, optional
-        Share of the ratings that `fit` holds out, at random, as validation data, in (0, 1), where
-        it is given none.
+        Share of the ratings, in (0, 1), that `fit` holds out at random as validation data, unless
+        it is given some.
     """
 
     default_rating: float | None = None
@@ -90,7 +90,7 @@ class RatingModel(EpochModel, abstract=True):
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
             matrix's positions become the ids. Shards are trained on out of core, and need
-            `validation` in place of `validation_fraction`.
+            `validation` instead of `validation_fraction`.
         y : ignored
             Here for scikit-learn's pipelines, which hand it on.
         validation : Ratings or scipy.sparse array or matrix, optional

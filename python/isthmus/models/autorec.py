@@ -131,8 +131,8 @@ class AutoRec(RatingModel):
         The inputs of a row of n ratings are multiplied by (n / typical n) ** -row_scaling, in
         [0, 1]; 0, as in the paper, leaves them. New rows have it by their own n.
     input_centering : {"none", "global", "row"}, default "none"
-        What is subtracted from the ratings that are encoded: nothing, the mean of all ratings
-        (beside biases, that which is fitted with them), or the row's mean (damped towards it).
+        What is subtracted from the ratings that are encoded: nothing, the mean of all ratings (with
+        biases, the mean that is fitted with them), or the row's mean (damped towards it).
     target_centering : {"biases", "row", "global", "none"}, default "biases"
         The same for the ratings that are reconstructed, added back in predictions. "biases": a mean
         and biases of users and items, fitted together, the biases damped as if by 8 and 4 further
@@ -174,7 +174,7 @@ class AutoRec(RatingModel):
     Greedy Layer-Wise Training of Deep Networks, NIPS 2006.
 
     A new column, as a user of ``orientation="item"`` (`fold_in`, ``recommend(ratings=...)``), is
-    regressed on the codes with the model's own lambda. It is taken for another draw from the
+    regressed on the codes with the model's own lambda. It is treated as another draw from the
     trained columns (empirical Bayes): its weights are shrunk towards their mean, and its level, the
     output at the mean code, towards their mean level, which counts as (variance of the ratings
     around the levels) / (variance of the levels) ratings. An untrained column is no input.
@@ -291,7 +291,7 @@ class AutoRec(RatingModel):
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Users x items, whatever `orientation`. Every stored cell is a rating, also a 0. A
             matrix's positions become the ids. Shards are trained on out of core, and need
-            `validation` in place of `validation_fraction`. With `comm`, shards whose buckets the
+            `validation` instead of `validation_fraction`. With `comm`, shards whose buckets the
             ranks share (rank r reads every ``size``-th from r on), or the ratings of this rank's
             columns alone (`isthmus.distributed.part_of`), as `Ratings`.
         y : ignored

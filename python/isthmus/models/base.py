@@ -234,7 +234,7 @@ class Recommender(Estimator):
             Before `fit`.
         TypeError, ValueError
             If an id is unknown, `n` is below 1, the model has no such order, or `candidates` or
-            `exclude` has not a list for each user.
+            `exclude` does not have a list for each user.
 
         Notes
         -----
@@ -1058,7 +1058,7 @@ class Recommender(Estimator):
     def _fold_items(self, ratings: CSR) -> Scorable:
         """Return vectors of all users, and of new items (rows: items; columns: all users)."""
         raise ValueError(
-            f'axis must be "user" for {type(self).__name__}, which has no place for new items, but '
+            f'axis must be "user" for {type(self).__name__}, which cannot take new items, but '
             f'it was "item".'
         )
 

@@ -53,8 +53,8 @@ class Blend(Recommender):
     models : sequence of AutoRec, BiasedMF or RBM
         At least one, not fitted. They are copied, and stay as they are.
     validation_fraction : float, default 0.1
-        Share of the ratings that `fit` holds out, at random, to fit the weights, in (0, 1), where
-        it is given no validation data.
+        Share of the ratings, in (0, 1), that `fit` holds out at random to fit the weights, unless
+        it is given validation data.
     weights : sequence of float, optional
         Of the models, one each, where they are known: nothing is held out then, and the constant is
         (1 - sum of weights) times the mean rating. By default `fit` finds them.

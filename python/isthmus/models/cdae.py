@@ -77,7 +77,7 @@ class CDAE(ImplicitRecommender):
     corruption : float, default 0.5
         Probability that a cell of the input is masked in training; the others are scaled up.
     negatives : int, default 5
-        Items drawn for each of a user's, none of them twice.
+        Items drawn for each of a user's; none is drawn twice.
     weights : {"values", "log1p"}, optional
         How often a user's item counts in the loss, by its value, as of plays or seconds: as often
         as the value says, or its log(1 + value), divided by the mean over all cells. Items drawn

@@ -94,14 +94,14 @@ class EASE(Recommender):
     item that has any, and at least 20.
 
     With `weights`, those of all cells are first divided by their mean, so that their unit does not
-    matter and lambda keeps its meaning. Then x_ui is the root of a cell's weight w_ui in place of
-    1: X^T X counts a cell w_ui times where it counted it once, and a pair of a user's cells
-    sqrt(w_ui w_uj) times. If all cells of each user have one weight, this is least squares with a
-    weight for each user, and a user of weight 2 counts as two. Otherwise it is not least squares
-    with a weight for each error (Y. Hu, Y. Koren, C. Volinsky, ICDM 2008), for which every item
-    would need an inverse of its own: what is reconstructed, from each other, are the roots of the
-    weights. A user's scores are these roots times B, for new users as well. A cell of weight 0
-    counts as if it were not there, but is seen.
+    matter and lambda keeps its meaning. Then x_ui is the root of a cell's weight w_ui instead of 1:
+    X^T X counts a cell w_ui times where it counted it once, and a pair of a user's cells sqrt(w_ui
+    w_uj) times. If all cells of each user have one weight, this is least squares with a weight for
+    each user, and a user of weight 2 counts as two. Otherwise it is not least squares with a weight
+    for each error (Y. Hu, Y. Koren, C. Volinsky, ICDM 2008), for which every item would need an
+    inverse of its own: what is reconstructed, from each other, are the roots of the weights. A
+    user's scores are these roots times B, for new users as well. A cell of weight 0 counts as if it
+    were not there, but is seen.
 
     Examples
     --------
@@ -233,7 +233,7 @@ class EASE(Recommender):
         if axis == "item":
             raise ValueError(
                 'axis must be "user" for EASE, whose weights for a new item depend on all others; '
-                "fit it anew to add items."
+                "fit it again to add items."
             )
         roots = np.concatenate([self._roots, self._roots_of(ratings.values, "X")])
         return {**super()._fold_in(ratings, axis), "_roots": roots}
@@ -242,9 +242,9 @@ class EASE(Recommender):
         """Drop users, and compute the weights that a fit without them gives.
 
         They equal those of a new fit within rounding, with the same lambda also where
-        `regularization` is "auto". For few users, the inverse of the items' matrix is downdated,
-        in time of the users times the square of the items; for more than an eighth as many as there
-        are items, the weights are computed anew. Meanwhile the weights are held twice.
+        `regularization` is "auto". For few users, the inverse of the items' matrix is downdated, in
+        time of the users times the square of the items; for more than an eighth as many as there
+        are items, the weights are computed from scratch. Meanwhile the weights are held twice.
 
         Parameters
         ----------
@@ -281,7 +281,7 @@ class EASE(Recommender):
         if self._trained == 0:
             raise ValueError(
                 "users cannot be forgotten by an EASE from a file of an older version, which does "
-                "not say which users its weights are of; fit it anew without them."
+                "not say which users its weights are of; fit it again without them."
             )
         left = super()._without_users(kept)
         seen = self._seen._replace(values=self._roots)

@@ -58,7 +58,7 @@ class RBM(RatingModel):
         What a row is: U-RBM or I-RBM.
     hidden_units : int, default 500
     regularization : float, default 0.003
-        Decay of the weights W, at least 0, beside the mean log-likelihood of a batch's rows.
+        Decay of the weights W, at least 0, relative to the mean log-likelihood of a batch's rows.
     learning_rate : float, default 0.03
     learning_rate_decay : float, default 0.97
         Factor on the rate after each epoch, in (0, 1].

@@ -1,4 +1,4 @@
-"""A page about a model: how good it is, for whom, why it recommends what, and how it was made."""
+"""A page about a model: how good it is, for whom, what its lists owe, and how it was made."""
 
 from isthmus.reporting.report import write_report
 

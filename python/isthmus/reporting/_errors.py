@@ -1,4 +1,4 @@
-"""How far predicted ratings are from true ones: all, by users and items, by what was predicted."""
+"""Errors of predicted ratings: overall, by users and items, and by prediction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEVELS = 12
 
 
 class Spread(NamedTuple):
-    """What was predicted where the rating was so and so."""
+    """The predictions for each true rating."""
 
     true: Floats
     """Mean of the true ratings, of each level."""
@@ -31,14 +31,14 @@ class Spread(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Mean true rating where the prediction was so and so."""
+    """The mean true rating for each tenth of the predictions."""
 
     predicted: Floats
     true: list[Interval]
 
 
 class Errors(NamedTuple):
-    """All that is measured of predicted ratings."""
+    """All measures of predicted ratings."""
 
     table: list[Row]
     gain: tuple[str, Interval] | None
@@ -84,7 +84,7 @@ def _only(estimate: Estimate) -> Interval:
 
 
 def _predictions(subject: Subject) -> dict[str, Floats]:
-    """Return what the model and, where training is known, the baselines predict."""
+    """Return the predictions of the model and, if training ratings are given, of the baselines."""
     model, test, train = subject.model, subject.test, subject.train
     users = row_numbers(test.indptr)
     predicted = model._predict_positions(users, test.indices).astype(np.float64)
@@ -96,7 +96,7 @@ def _predictions(subject: Subject) -> dict[str, Floats]:
 
 
 def _tenths(values: Floats) -> NDArray[np.int64]:
-    """Return which tenth of all each value is in; equal ones are in the same."""
+    """Return the tenth that each value is in; equal values are in the same."""
     edges = np.unique(np.quantile(values, np.arange(1, 10) / 10))
     _, numbers = np.unique(np.searchsorted(edges, values), return_inverse=True)
     return numbers.reshape(-1)

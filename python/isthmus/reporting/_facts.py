@@ -18,7 +18,7 @@ _OF_NO_MATTER = ("num_threads", "verbose")
 
 
 def parameters(model: Any) -> dict[str, str]:
-    """Return what the model was told, of what bears on its weights."""
+    """Return the parameters that bear on the model's weights."""
     return {
         name: printable(value)
         for name, value in model.get_params().items()

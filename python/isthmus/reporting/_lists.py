@@ -1,4 +1,4 @@
-"""Some users' lists, with what they owe most to."""
+"""Some users' lists, with the ratings that they owe most to."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Effort", "Entry", "Lists", "UserList", "example_lists"]
 USERS, ITEMS, REASONS, LIKED = 10, 5, 2, 3
 
 _SLOW = (DualAutoRec, RBM)
-"""Models that fit regressions anew to explain one number."""
+"""Models that fit new regressions to explain one number."""
 
 
 class Effort(NamedTuple):
-    """What is explained, so that it takes seconds."""
+    """How much is explained, so that it takes seconds."""
 
     items: int
-    """The first of each list."""
+    """The first items of each list."""
     ratings: int
-    """Of a user; of more, none is taken away in turn."""
+    """Most ratings of a user whose lists are explained."""
 
 
 class Entry(NamedTuple):
@@ -49,7 +49,7 @@ class UserList(NamedTuple):
     user: str
     n_ratings: int
     liked: list[tuple[str, float]]
-    """What the user has rated highest in training, and how high, if that is known."""
+    """What the user has rated highest in training, with the ratings if they are known."""
     entries: list[Entry]
 
 
@@ -117,7 +117,7 @@ def _liked(subject: Subject, user: int) -> list[tuple[str, float]]:
 
 
 class _Explainer:
-    """Finds what scores owe most to, as far as the model can say."""
+    """Find the ratings that scores owe most to, if the model can explain them."""
 
     def __init__(self, subject: Subject, users: NDArray[np.int64]) -> None:
         self._subject = subject
@@ -148,7 +148,7 @@ class _Explainer:
         pair = (model.user_ids_[user].item(), model.item_ids_[item].item())
         try:
             explanation = model.explain(*pair, REASONS, ratings=self._ratings)
-        except ValueError as error:  # of models that have no place for new users
+        except ValueError as error:  # models that take no new users cannot explain
             self.why_not = f"There are no reasons: {error}"
             return []
         positions = model._items.positions(explanation.ids, "items").tolist()

@@ -1,4 +1,4 @@
-"""A map of items: what the model takes for alike lies close together."""
+"""A map of items: those that the model finds similar are close together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isthmus.reporting._subject import Subject
 __all__ = ["ItemMap", "map_items"]
 
 ITEMS = 500
-"""The most popular, which are mapped."""
+"""Most popular items, which are mapped."""
 
 TITLES = 60
 
@@ -28,7 +28,7 @@ class ItemMap(NamedTuple):
     shares: tuple[float, float]
     """Of the variance of the items' vectors, on each axis."""
     titles: list[str]
-    """Of the first items, from which labels are taken."""
+    """Titles of the first items, for labels."""
 
 
 def map_items(subject: Subject) -> ItemMap | None:
@@ -54,7 +54,7 @@ def map_items(subject: Subject) -> ItemMap | None:
     else:
         variance, right = _two_greatest(unit.T @ unit)
         points = unit @ right
-    # the sign of a component means nothing: let the farthest point be on the positive side
+    # the sign of a component is arbitrary: the farthest point is on the positive side
     points *= np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])
     first, second = (variance / total).tolist()
     return ItemMap(points, (first, second), [subject.title(at) for at in popular[:TITLES].tolist()])
@@ -69,6 +69,6 @@ def _two_greatest(gram: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
 
 def _vectors(subject: Subject, items: NDArray[np.int64]) -> NDArray[np.float32]:
     model = subject.model
-    if isinstance(model, EASE):  # how much each would be recommended to who has another
+    if isinstance(model, EASE):  # how much each would be recommended to a user who has another
         return model.item_weights_[np.ix_(items, items)]
     return np.asarray(model._item_vectors()[items], np.float32)

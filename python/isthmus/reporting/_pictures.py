@@ -109,7 +109,7 @@ def draw_calibration(name: str, calibration: Calibration) -> str:
 
 
 def draw_deciles(name: str, concentration: Concentration, training: Any) -> str:
-    """Draw each tenth of the items' share of lists, beside its share of training ratings."""
+    """Draw each tenth of the items' share of lists, next to its share of training ratings."""
 
     def paint(axes: Any) -> None:
         x = np.arange(1, 11)

@@ -1,4 +1,4 @@
-"""How good lists are, for whom, and which items are on them."""
+"""How good lists are, for which users, and which items are on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isthmus.reporting.bootstrap import Bootstrap, Interval
 __all__ = ["USERS", "Concentration", "Rankings", "measure_rankings"]
 
 USERS = 10_000
-"""Users who are ranked for; of more, so many are drawn."""
+"""Most users to rank for; of more, so many are drawn."""
 
 POPULARITY = "popularity"
 
@@ -31,11 +31,11 @@ class Concentration(NamedTuple):
     gini: float
     """0 where all items are on as many lists, 1 where all lists have the same."""
     deciles: NDArray[np.float64]
-    """Share of the places of lists that each tenth of the items has, the most popular first."""
+    """Each tenth of the items' share of the places on lists, the most popular first."""
 
 
 class Rankings(NamedTuple):
-    """All that is measured of lists."""
+    """All measures of lists."""
 
     k: int
     n_users: int
@@ -50,7 +50,7 @@ class Rankings(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    """What one model makes of the users."""
+    """One model's lists and metrics of the users."""
 
     values: dict[str, NDArray[np.float64]]
     """Metrics, one a user."""
@@ -106,7 +106,7 @@ def measure_rankings(subject: Subject, k: int) -> Rankings:
 
 
 def _scores(subject: Subject, users: NDArray[np.int64]) -> dict[str, Scorable]:
-    """Return what the model and popularity score by."""
+    """Return the scores of the model and of popularity."""
     model = subject.model
     had = select_rows(model._seen, users)
     scores = model._ranked_by(model._vectors().take(users=users), had, "likely")
@@ -147,7 +147,7 @@ def _concentration(lists: NDArray[np.int32], per_item: NDArray[np.int64]) -> Con
 
 
 def _gini(counts: NDArray[np.int64]) -> float:
-    """Return Gini's coefficient: of how unequal some counts are."""
+    """Return Gini's coefficient: how unequal some counts are."""
     n, ordered = len(counts), np.sort(counts)
     weighted = 2 * np.arange(1, n + 1) - n - 1
     return float(weighted @ ordered / (n * ordered.sum()))

@@ -1,4 +1,4 @@
-"""What a report is about: a model and the data that it is measured on, in the model's order."""
+"""The subject of a report: a model and the data that it is measured on, in the model's order."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Subject(NamedTuple):
 
 
 def subject_of(model: Any, test: Any, train: Any, items: Any, random_state: int) -> Subject:
-    """Check what a report is asked of, and put it in the model's order."""
+    """Check the model and the data of a report, and put the data in the model's order."""
     if not isinstance(model, Recommender):
         raise TypeError(f"model must be a model of isthmus, but it was {shown(model)}.")
     model._check_fitted()

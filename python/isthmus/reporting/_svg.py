@@ -1,4 +1,4 @@
-"""Pictures by matplotlib as SVG that lives in a page: its fonts, its colours, no name twice."""
+"""Pictures by matplotlib as SVG for a page, with its fonts and colours and with unique names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLOURS = {
     "model": "#1f5fae",
     "other": "#c2741a",
 }
-"""Colours of pictures by their names in the page's style sheet, which takes their place."""
+"""Colours of pictures, which are replaced by the page's style sheet's, by their names in it."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -56,7 +56,7 @@ WIDTH, HEIGHT = 360, 240
 
 
 def require_plot() -> None:
-    """Raise ImportError if what draws and writes pages is not installed."""
+    """Raise ImportError unless matplotlib and Jinja are installed."""
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401

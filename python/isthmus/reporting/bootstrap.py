@@ -1,4 +1,4 @@
-"""How far a figure may be from the one of all users there could be: intervals by resampling."""
+"""Confidence intervals of figures, by resampling users."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Integers = NDArray[np.int64]
 RESAMPLES = 1000
 
 GROUPS = 10_000
-"""Users that are drawn one by one; of more, as many groups of them, drawn at random, are."""
+"""Most users to draw one by one; of more, as many random groups are drawn."""
 
 FEWEST = 10
-"""Users of a bin, of fewer than which no interval is given."""
+"""Fewest users of a bin for which an interval is given."""
 
 _AT_ONCE = 100  # resamples
 
@@ -32,9 +32,9 @@ class Interval:
     value : float
         Of the data.
     low, high : float
-        The 2.5th and the 97.5th percentile of what resamples have; NaN of too few users.
+        The 2.5th and the 97.5th percentile over the resamples; NaN with too few users.
     n, users : int
-        Cells, and users of theirs, that it is of.
+        How many cells, of how many users, it is of.
     """
 
     value: float
@@ -54,7 +54,7 @@ class Estimate:
         NaN of an empty bin.
     resampled : ndarray of float64, shape (RESAMPLES, bins)
     n, users : ndarray of int64, shape (bins,)
-        Cells, and users of theirs.
+        How many cells, of how many users.
     """
 
     values: Floats

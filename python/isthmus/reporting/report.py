@@ -36,7 +36,7 @@ def write_report(
     notes: Sequence[str] = (),
     random_state: int = 0,
 ) -> None:
-    """Write a page about a model: how good it is, for whom, why it lists what, how it was made.
+    """Write a page about a model: how good it is, for whom, what its lists owe, how it was made.
 
     The page is one HTML file that asks for nothing else: no script, no font, no picture from
     elsewhere. The same arguments give the same bytes.
@@ -108,13 +108,13 @@ def _findings(subject: Subject, test: Any, train: Any) -> list[str]:
     """Return what looks wrong in the data, except where models of implicit feedback do not mind."""
     found = lint(test) if train is None else lint(train, test=test)
     taken = set() if subject.rates else {"constant", "counts"}
-    if getattr(subject.model, "weights", None) == "values":  # where large ones outweigh the others
+    if getattr(subject.model, "weights", None) == "values":  # large values then outweigh the others
         taken.discard("counts")
     return [printable(one) for one in found if one.kind not in taken]
 
 
 def _content(subject: Subject, k: int) -> dict[str, Any]:
-    """Return what the page's template is filled with."""
+    """Return the values for the page's template."""
     errors = measure_errors(subject) if subject.rates else None
     rankings = measure_rankings(subject, k)
     model = subject.model
@@ -215,7 +215,7 @@ def _draw(subject: Subject, errors: Errors | None, rankings: Rankings) -> dict[s
 
 
 def _draw_courses(model: Any) -> list[tuple[str, str]]:
-    """Return pictures of what epochs brought, with what they show."""
+    """Return pictures of the epochs, with captions."""
     drawn = []
     for number, (name, history) in enumerate(_facts.courses(model)):
         svg = _pictures.draw_course(f"loss{number}", history, None)

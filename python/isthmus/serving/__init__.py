@@ -19,8 +19,8 @@ __all__ = ["create_app", "serve"]
 SHORTEST_TOKEN = 16
 
 KEEP_ALIVE = 75
-"""Seconds for which a connection may rest: longer than proxies keep theirs, which would otherwise
-send a request into one that is just being closed."""
+"""Seconds for which a connection may be idle: longer than proxies keep theirs, which would
+otherwise send a request over one that is being closed."""
 
 
 def create_app(
@@ -163,13 +163,13 @@ def _is_loopback(host: str) -> bool:
 def listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens at an address."""
     try:
-        # with the protocol, without which asyncio does not know that it is TCP's, and leaves small
-        # writes to wait for one another (Nagle's algorithm)
+        # with the protocol, so that asyncio knows that it is TCP, and does not delay small writes
+        # (Nagle's algorithm)
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )[0]
         listener = socket.socket(family, kind, protocol)
-        if os.name == "posix":  # elsewhere it would share the port with whoever has it
+        if os.name == "posix":  # elsewhere it would share the port with another program
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(address)

@@ -46,7 +46,7 @@ LISTING = ("n", "candidates", "exclude", "exclude_seen", "order")
 
 
 class _Refused(Exception):
-    """A request that is answered by a status and a sentence."""
+    """A request that is refused with a status and a sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -63,7 +63,7 @@ class _Service:
 
     @asynccontextmanager
     async def running(self, _: Starlette) -> AsyncIterator[None]:
-        # BLAS would start as many threads again for each of the pool's
+        # BLAS would start as many threads for each thread of the pool
         with threadpool_limits(1):
             watching = asyncio.create_task(self._explorer.watch())
             yield
@@ -145,7 +145,7 @@ def make_app(
         lifespan=service.running,
     )
     app.router.redirect_slashes = False
-    # around all of it, so that answers to errors have its headers too
+    # outermost, so that errors have its headers too
     return Guard(app, token)
 
 
@@ -168,7 +168,7 @@ def _page(name: str, kind: str) -> Callable[[Request], Any]:
 
 async def _body(request: Request) -> bytes:
     """Read a body of JSON, which may be as long, and take as long, as is allowed."""
-    # which no page of another site can send without asking first
+    # no page of another site can send this without a preflight request
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise _Refused(415, "The header Content-Type must be application/json.")
     body = bytearray()
@@ -207,7 +207,7 @@ async def _bad_request(request: Request, error: Exception) -> Response:
 
 
 async def _gone(_: Request, error: Exception) -> Response:
-    return Response(status_code=400)  # which nobody reads
+    return Response(status_code=400)  # nobody reads it
 
 
 async def _internal_error(_: Request, error: Exception) -> Response:

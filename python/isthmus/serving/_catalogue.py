@@ -1,4 +1,4 @@
-"""What items are called, and which of them a few words mean."""
+"""Items' titles, and a search in them."""
 
 import unicodedata
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A model and what its items are called: answers to requests, as dictionaries for JSON."""
+"""A model and its items' titles: answers to requests, as dictionaries for JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ON_THE_MAP = 5_000
 
 MOST_STARS = 10
 NEWCOMER = 0
-"""What someone with a history is called where a model wants an id."""
+"""The id of someone with a history, where a model needs one."""
 
 
 class UnknownId(ValueError):
@@ -146,7 +146,8 @@ class Explorer:
     def _mapped(self) -> dict[str, Any]:
         shown_items = self._catalogue.by_count[:ON_THE_MAP]
         vectors = self._model._item_vectors()
-        # of EASE, whose vectors are as long as there are items, the part that is about those shown
+        # of EASE's vectors, which are as long as there are items, the part of the items that are
+        # shown
         is_square = vectors.shape[0] == vectors.shape[1]
         vectors = vectors[np.ix_(shown_items, shown_items)] if is_square else vectors[shown_items]
         plane = plane_of(vectors).round(4).tolist()

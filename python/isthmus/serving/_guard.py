@@ -1,4 +1,4 @@
-"""Who may ask, and what browsers may do with an answer."""
+"""Which requests are allowed, and what browsers may do with an answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Guard:
     """Let those requests through that may be answered, and add headers to every answer.
 
     Without a token, the Host header must name this machine: a page elsewhere whose name is made to
-    point here (DNS rebinding) has its own. With one, requests to the API must bear it.
+    point here (DNS rebinding) has another. With a token, requests to the API must carry it.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Guard:
 
 
 def refusal(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer that says in a sentence why there is no other."""
+    """Return an answer that says why the request is refused."""
     return JSONResponse({"error": sentence}, status, headers)
 
 

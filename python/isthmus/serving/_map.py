@@ -35,7 +35,7 @@ def plane_of(vectors: Floats) -> NDArray[np.float32]:
         basis, _ = np.linalg.qr(centred.T @ (centred @ basis))
     left, values, _ = np.linalg.svd(centred @ basis, full_matrices=False)
     axes = (left * values)[:, :2]
-    # of the two signs, that by which the farthest item is on the positive side
+    # the sign with which the farthest item is on the positive side
     far = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     axes *= np.where(far < 0, -1, 1)
     axes -= np.median(axes, axis=0)

@@ -17,7 +17,7 @@ _log = logging.getLogger("isthmus.serving")
 
 
 class Reloading(Generic[Made]):
-    """What is made of some files, and made anew when one of them is replaced.
+    """Something made from files, and made again when one of them is replaced.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ class Reloading(Generic[Made]):
         self.current = make()
 
     async def watch(self) -> None:
-        """Look at the files for ever. What cannot be read is reported, and what there was stays."""
+        """Watch the files for ever; report a file that cannot be read, and keep the earlier one."""
         while True:
             await asyncio.sleep(self._seconds)
             stamps = self._stamps()
             if stamps == self._seen:
                 continue
-            # before reading: what is written to meanwhile is read once more
+            # before reading, so that a file that changes meanwhile is read again
             self._seen = stamps
             names = " and ".join(map(str, self._files))
             try:
@@ -64,7 +64,7 @@ class Reloading(Generic[Made]):
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """Return what changes when a file is replaced or written to; None if there is none."""
+    """Return a value that changes when a file is replaced or written to; None without a file."""
     try:
         found = os.stat(file)
     except OSError:

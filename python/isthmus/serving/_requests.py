@@ -1,4 +1,4 @@
-"""What requests may ask, with the sentence that refuses what they may not."""
+"""What requests may ask, and the checks of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_QUERY = 200
 
 
 class History(NamedTuple):
-    """What someone has had, and how it was rated if that was said."""
+    """What someone has had, with the ratings if they were given."""
 
     items: list[Any]
     ratings: list[float] | None
@@ -52,7 +52,7 @@ def asked_in_body(body: bytes, required: Collection[str], allowed: Collection[st
     Raises
     ------
     ValueError, TypeError
-        If it is none, or a field is missing, unknown, or not as allowed.
+        If it is no such object, or a field is missing, unknown or invalid.
     """
     try:
         given = json.loads(body)

@@ -19,7 +19,7 @@ PAIRS = 10
 
 
 class _Stop(Exception):
-    """What ends the minimization from within its callback."""
+    """Raised in the callback to end the minimization."""
 
 
 def minimize(
@@ -33,14 +33,13 @@ def minimize(
 ) -> None:
     """Lower a loss by changing weights in place, by L-BFGS-B without bounds.
 
-    Ends before `iterations` where the line search finds no lower loss, which in single precision
-    is what convergence looks like. However it ends, the weights are those of the last whole
-    iteration.
+    Ends before `iterations` if the line search finds no lower loss, which in single precision means
+    convergence. At the end, the weights are always those of the last whole iteration.
 
     Parameters
     ----------
     evaluate : callable
-        Gives the loss of the weights as they stand, and fills `gradients`.
+        Returns the loss of the current weights, and fills `gradients`.
     weights, gradients : mapping of str to ndarray of float32
         By name; the gradients in the weights' shapes.
     scales : mapping of str to ndarray of float32

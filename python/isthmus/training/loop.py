@@ -28,12 +28,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known of one epoch once it is over.
+    """One epoch of training, after its end.
 
     Attributes
     ----------
     index : int
-        0 for the first epoch of the model's life.
+        0 for the model's first epoch.
     seconds : float
         Time that its training took, without validation.
     loss : float
@@ -53,7 +53,7 @@ Callback = Callable[[Epoch], Any]
 
 
 class Learner(Protocol):
-    """What the loop drives. It is made of parameters and rows, and knows nothing of the model."""
+    """What the loop runs. It is made from parameters and rows, and does not know the model."""
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         """Train on all the data once and return the mean loss; report ratings done so far."""
@@ -62,12 +62,12 @@ class Learner(Protocol):
         """Keep a copy of the weights."""
 
     def restore_best(self) -> None:
-        """Go back to that copy."""
+        """Restore that copy."""
 
 
 @runtime_checkable
 class SelfPacedLearner(Learner, Protocol):
-    """A learner whose optimizer runs the epochs itself; it has no `run_epoch` to speak of."""
+    """A learner whose optimizer runs the epochs itself, so that `run_epoch` is not used."""
 
     def run_epochs(self, first: int, epochs: int, finish_epoch: Callable[[float], bool]) -> None:
         """Train for at most `epochs`, and call `finish_epoch` with the loss after each.
@@ -112,12 +112,12 @@ def train(
     """Run epochs until their number, the patience or a callback ends it.
 
     `course` has the number of each epoch as the learner is to count them, by which its learning
-    rate changes; in `history` they are numbered by their place.
-    `validate` measures the model as it stands; its first metric is what early stopping watches.
-    With `patience`, training ends after so many epochs without a better first metric, and the
-    weights of the best epoch are restored, however training ends. The epochs are appended to
-    `history`, which is complete also where an exception ends it. `resumed` are those of the same
-    training before it was broken off, after which the learner is as it was.
+    rate changes; in `history` they are numbered by their place. `validate` measures the current
+    model; early stopping watches its first metric. With `patience`, training ends after so many
+    epochs without a better first metric, and the weights of the best epoch are restored, however
+    training ends. The epochs are appended to `history`, which is complete also where an exception
+    ends it. `resumed` are those of the same training before it was broken off, after which the
+    learner is as it was.
     """
     with _progress_bar(len(course), ratings, verbose) as bar:
         run = _Run(learner, validate, patience, higher_is_better, callbacks, bar, history)
@@ -136,7 +136,7 @@ def train(
 
 @dataclass
 class _Run:
-    """What is kept count of from one epoch to the next."""
+    """The state from one epoch to the next."""
 
     learner: Learner
     validate: Callable[[], dict[str, float]]
@@ -165,7 +165,7 @@ class _Run:
             self.bar.finish_epoch(epoch, self.done)
         self.done += 1
         out_of_patience = self.is_out_of_patience(epoch)
-        # every callback is called, whatever an earlier one returned
+        # every callback is called, also after one that returned True
         stops = [is_true(callback(epoch)) for callback in self.callbacks]
         self.started = perf_counter()
         return any(stops) or out_of_patience
@@ -186,7 +186,7 @@ class _Run:
 
 
 def is_true(value: Any) -> bool:
-    """Return whether a callback returned True, be it NumPy's."""
+    """Return whether a callback returned True, Python's or NumPy's."""
     return isinstance(value, bool | np.bool_) and bool(value)
 
 

@@ -13,7 +13,7 @@ FIRST_STEP = 0.02
 """Share of the learning rate that a warm-up begins with."""
 
 AFTERWARDS = 0.1
-"""Share of the learning rate in epochs after those that a linear schedule was made for."""
+"""Share of the learning rate in epochs after the last one of a linear schedule."""
 
 
 def learning_rates(

@@ -23,7 +23,7 @@ class WeightKeeper:
         self._best = {name: array.copy() for name, array in self._weights.items()}
 
     def restore_best(self) -> None:
-        """Go back to that copy."""
+        """Restore that copy."""
         if self._best is not None:
             load_weights(self._weights, self._best)
 

@@ -12,7 +12,7 @@ const state = {
   results: [],
   listed: [],
   picked: null,
-  user: null, // of the training data, whose list is shown in place of one's own
+  user: null, // of the training data, whose list is shown instead of one's own
   n: STEP,
 };
 
@@ -91,7 +91,7 @@ function button(text, label, role, action) {
   return make("button", { type: "button", className: "quiet", "aria-label": label, "data-role": role, onclick: action }, text);
 }
 
-// Show rows in place of others, and keep the focus at the same item or, if it is gone, at the same place.
+// Show rows instead of others, and keep the focus at the same item or, if it is gone, at the same place.
 function show(list, rows, otherwise) {
   const focused = list.contains(document.activeElement) ? document.activeElement : null;
   const role = focused?.closest("[data-role]")?.dataset.role;
