@@ -11,18 +11,18 @@ import typer
 from isthmus import datasets
 from isthmus._util.files import check_writable
 from isthmus.cli._options import Source, parse_columns, parse_numbers
-from isthmus.data._columns import resolve_columns
+from isthmus.data._columns import named_columns
 from isthmus.data._csr import row_numbers
 from isthmus.data._frames import frame_cells
 from isthmus.data._ids import IdArray, as_ids
-from isthmus.data._layout import read_lines
+from isthmus.data._layout import TextFile, read_lines
 from isthmus.data._npz import read_matrix
 from isthmus.data._parquet import names_in_parquet, read_parquet
 from isthmus.data._reading import name_file, refuse_damage
 from isthmus.data._text import read_text
 from isthmus.data._values import warn_of_values
 from isthmus.data.content import Content
-from isthmus.data.io import read_ratings
+from isthmus.data.io import SEPARATORS, read_ratings
 from isthmus.data.items import is_integer, read_items, with_keys_like
 from isthmus.data.ratings import CSR, Ratings
 from isthmus.data.shards import Shards, is_shards
@@ -51,8 +51,6 @@ __all__ = [
     "refuse_values_of_one",
     "with_ids_like",
 ]
-
-_SEPARATORS = {"csv": ",", "tsv": "\t", "dat": "::"}
 
 
 def reading_options(args: list[str]) -> Source:
@@ -255,21 +253,14 @@ def read_pairs(path: Path, model: Recommender, options: dict[str, Any]) -> tuple
     columns = options["columns"][:2] if "columns" in options else None
     kind = options.get("format", path.suffix.lower().removeprefix("."))
     if kind in ("parquet", "pq"):
-        there = names_in_parquet(path)
-        found = resolve_columns(
-            *(columns, there, len(there), str(path)), find=columns is None, implicit=True
-        )
-        names = [there[found.user], there[found.item]]
+        found = named_columns(columns, names_in_parquet(path), str(path), implicit=True)
+        names = [found["user"], found["item"]]
         table = read_parquet(path, names).select(names).rename_columns(["user", "item"])
     else:
-        table = read_text(
-            path,
-            columns=columns,
-            header=options.get("header"),
-            separator=options.get("separator", _SEPARATORS.get(kind)),
-            encoding=options.get("encoding", "utf-8"),
-            implicit=True,
-        )
+        separator = options.get("separator", SEPARATORS.get(kind))
+        encoding = options.get("encoding", "utf-8")
+        written = TextFile(columns, options.get("header"), separator, encoding, implicit=True)
+        table = read_text(path, written)
     wanted = {"user": "user", "item": "item", "rating": None, "timestamp": None}
     with name_file(path):
         cells = frame_cells(table, wanted, implicit=True)

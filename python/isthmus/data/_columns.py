@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from isthmus._util.checks import shown
 from isthmus.data._reading import printable
 
-__all__ = ["FIELDS", "Columns", "field_of", "knows_names", "resolve_columns"]
+__all__ = ["FIELDS", "Columns", "field_of", "knows_names", "named_columns", "resolve_columns"]
 
 FIELDS = ("user", "item", "rating", "timestamp")
 
@@ -131,6 +131,16 @@ def resolve_columns(
     assert user is not None  # both were checked above
     assert item is not None
     return Columns(user, item, rating, timestamp)
+
+
+def named_columns(
+    wanted: Sequence[str | int | None] | None, names: Sequence[str], where: str, *, implicit: bool
+) -> dict[str, str]:
+    """Return the names of a table's columns by their fields: those wanted, or the usual ones."""
+    found = resolve_columns(
+        *(wanted, names, len(names), where), find=wanted is None, implicit=implicit
+    )
+    return {field: names[at] for field, at in found._asdict().items() if at is not None}
 
 
 def _example(

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json
 
-from isthmus.data._columns import resolve_columns
+from isthmus.data._columns import named_columns
 from isthmus.data._layout import TIMESTAMPS, read_lines, timestamp_kind
 from isthmus.data._reading import Unpacked, refuse_damage, shortened
 
@@ -29,11 +29,7 @@ def read_json_lines(
         The table's columns by what they are: user, item, rating, timestamp.
     """
     first = _first_object(path)
-    there = list(first)
-    found = resolve_columns(
-        *(columns, there, len(there), str(path)), find=columns is None, implicit=implicit
-    )
-    names = {field: there[at] for field, at in found._asdict().items() if at is not None}
+    names = named_columns(columns, list(first), str(path), implicit=implicit)
     schema = pa.schema([(name, _type_of(field, first[name])) for field, name in names.items()])
     with refuse_damage(path, "a file with a JSON object in each line"), Unpacked(path) as stream:
         table = pyarrow.json.read_json(

@@ -18,6 +18,7 @@ from isthmus.data._reading import Unpacked, printable, shortened
 __all__ = [
     "TIMESTAMPS",
     "Layout",
+    "TextFile",
     "check_encoding",
     "find_layout",
     "find_separator",
@@ -140,16 +141,19 @@ def split_line(line: str, separator: str) -> list[str]:
         return [line]
 
 
-def find_layout(
-    path: Path,
-    *,
-    columns: Sequence[str | int | None] | None,
-    header: bool | None,
-    separator: str | None,
-    encoding: str,
-    implicit: bool,
-) -> Layout:
-    """Find out from a file's first two lines what the arguments do not say."""
+class TextFile(NamedTuple):
+    """How a text file is written; None for what its first two lines tell."""
+
+    columns: Sequence[str | int | None] | None
+    header: bool | None
+    separator: str | None
+    encoding: str
+    implicit: bool
+
+
+def find_layout(path: Path, written: TextFile) -> Layout:
+    """Find out from a file's first two lines what is not said of how it is written."""
+    columns, header, separator, encoding, implicit = written
     check_encoding(encoding)
     _refuse_binary(path, encoding)
     is_one = isinstance(separator, str) and len(separator) == 1 and separator.isascii()

@@ -10,7 +10,7 @@ import pyarrow.csv
 
 from isthmus.data import _compute as pc
 from isthmus.data._columns import FIELDS
-from isthmus.data._layout import TIMESTAMPS, Layout, find_layout, refuse
+from isthmus.data._layout import TIMESTAMPS, Layout, TextFile, find_layout, refuse
 from isthmus.data._reading import Unpacked
 
 __all__ = ["iter_text", "read_text"]
@@ -45,15 +45,7 @@ class _DoubleColons:
         self.closed = True
 
 
-def read_text(
-    path: str | PathLike[str],
-    *,
-    columns: Sequence[str | int | None] | None,
-    header: bool | None,
-    separator: str | None,
-    encoding: str,
-    implicit: bool,
-) -> Any:
+def read_text(path: str | PathLike[str], written: TextFile) -> Any:
     """Read a text file.
 
     Returns
@@ -62,14 +54,7 @@ def read_text(
         Columns user and item (dictionaries of int64 or string) and, where there are any, rating
         (float32) and timestamp (int64 or timestamp), without nulls.
     """
-    layout = find_layout(
-        path,
-        columns=columns,
-        header=header,
-        separator=separator,
-        encoding=encoding,
-        implicit=implicit,
-    )
+    layout = find_layout(path, written)
     try:
         table = _read_arrow(path, layout)
     except (pa.ArrowException, UnicodeError) as error:
@@ -111,15 +96,7 @@ def _read_as(path: str | PathLike[str], layout: Layout, timestamp_type: Any) -> 
         )
 
 
-def iter_text(
-    path: str | PathLike[str],
-    *,
-    columns: Sequence[str | int | None] | None,
-    header: bool | None,
-    separator: str | None,
-    encoding: str,
-    implicit: bool,
-) -> Iterator[Any]:
+def iter_text(path: str | PathLike[str], written: TextFile) -> Iterator[Any]:
     """Read a text file of any size as tables of about a mebibyte of text, without timestamps.
 
     Yields
@@ -128,14 +105,7 @@ def iter_text(
         Columns user and item (strings as written, but for spaces around them) and, where there are
         ratings, rating (float32), without nulls.
     """
-    layout = find_layout(
-        path,
-        columns=columns,
-        header=header,
-        separator=separator,
-        encoding=encoding,
-        implicit=implicit,
-    )
+    layout = find_layout(path, written)
     layout = layout._replace(columns=layout.columns._replace(timestamp=None))
     try:
         with Unpacked(path) as stream:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from isthmus._util.arrays import as_values, check_same_length
 from isthmus._util.checks import check_bool, check_choice, shown
 from isthmus._util.files import atomic_write
-from isthmus.data._columns import FIELDS, resolve_columns
+from isthmus.data._columns import FIELDS, named_columns
 from isthmus.data._csr import row_numbers
 from isthmus.data._ids import IdArray, as_ids
 from isthmus.data._json_lines import read_json_lines
+from isthmus.data._layout import TextFile
 from isthmus.data._matrices import check_named
 from isthmus.data._netflix import read_netflix
 from isthmus.data._npz import as_shape, names_in_npz, read_arrays, read_matrix
@@ -150,8 +151,9 @@ def read_ratings(
         if kind == "npz":
             ratings = _read_npz(path, duplicates, implicit=implicit, missing=missing)
         else:
-            text = _Text(header, separator or SEPARATORS.get(kind), encoding or "utf-8")
-            table, names = _read_table(path, kind, columns, text, implicit=implicit)
+            separator, encoding = separator or SEPARATORS.get(kind), encoding or "utf-8"
+            written = TextFile(columns, header, separator, encoding, implicit)
+            table, names = _read_table(path, kind, written)
             ratings = Ratings.from_frame(
                 table,
                 **names,
@@ -164,31 +166,16 @@ def read_ratings(
     return ratings
 
 
-class _Text(NamedTuple):
-    """How a text file is written; None for what was not said."""
-
-    header: bool | None
-    separator: str | None
-    encoding: str
-
-
-def _read_table(
-    path: Path,
-    kind: str,
-    columns: Sequence[str | int | None] | None,
-    text: _Text,
-    *,
-    implicit: bool,
-) -> tuple[Any, dict[str, str]]:
+def _read_table(path: Path, kind: str, written: TextFile) -> tuple[Any, dict[str, str]]:
     """Return a table, and the columns' names by their fields."""
+    columns, implicit = written.columns, written.implicit
     if kind == "parquet":
-        return _read_parquet(path, columns, implicit=implicit)
+        names = named_columns(columns, names_in_parquet(path), str(path), implicit=implicit)
+        return read_parquet(path, list(names.values())), names
     if kind == "jsonl":
         return read_json_lines(path, columns, implicit=implicit)
-    if kind == "netflix":
-        table = read_netflix(path, text.encoding)
-    else:
-        table = read_text(path, columns=columns, implicit=implicit, **text._asdict())
+    netflix = kind == "netflix"
+    table = read_netflix(path, written.encoding) if netflix else read_text(path, written)
     return table, {name: name for name in table.column_names}
 
 
@@ -233,17 +220,6 @@ def format_of(path: Path) -> str:
     if re.match(rb"\{\s*[\"']", start):
         return "jsonl"
     return "netflix" if re.match(rb"[0-9]+:[ \t]*\r?\n", start) else "text"
-
-
-def _read_parquet(
-    path: Path, columns: Sequence[str | int | None] | None, *, implicit: bool
-) -> tuple[Any, dict[str, str]]:
-    there = names_in_parquet(path)
-    found = resolve_columns(
-        *(columns, there, len(there), str(path)), find=columns is None, implicit=implicit
-    )
-    names = {field: there[at] for field, at in found._asdict().items() if at is not None}
-    return read_parquet(path, list(names.values())), names
 
 
 def _read_npz(

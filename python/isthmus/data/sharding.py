@@ -17,11 +17,12 @@ from isthmus._util.arrays import as_values
 from isthmus._util.checks import check_choice, check_integer
 from isthmus._util.files import atomic_folder, check_new_folder
 from isthmus.data._cells import DUPLICATES, Duplicates, csr_from_cells
-from isthmus.data._columns import resolve_columns
+from isthmus.data._columns import named_columns
 from isthmus.data._counted_ids import CountedIds
 from isthmus.data._csr import row_sums, transpose
 from isthmus.data._frames import numbers
 from isthmus.data._id_tensors import id_tensors
+from isthmus.data._layout import TextFile
 from isthmus.data._parquet import iter_parquet, names_in_parquet
 from isthmus.data._reading import name_file
 from isthmus.data._tensor_files import Tensors, write_tensors
@@ -135,19 +136,11 @@ def shard(
                 raise ValueError(
                     f"{path} must be a Parquet or text file, but its format is {kind}."
                 )
-            read = (
-                _from_parquet(path, columns, implicit=implicit)
-                if kind == "parquet"
-                else iter_text(
-                    path,
-                    columns=columns,
-                    header=header,
-                    separator=separator or SEPARATORS.get(kind),
-                    encoding=encoding or "utf-8",
-                    implicit=implicit,
-                )
+            written = TextFile(
+                columns, header, separator or SEPARATORS.get(kind), encoding or "utf-8", implicit
             )
-            for table in _of_some_rows(read):
+            read = _from_parquet if kind == "parquet" else iter_text
+            for table in _of_some_rows(read(path, written)):
                 if len(missing) and "rating" in table.column_names:
                     with name_file(path):
                         table = table.filter(pa.array(~np.isin(_values(table), missing)))
@@ -159,18 +152,10 @@ def shard(
     return Shards(output)
 
 
-def _from_parquet(
-    path: Path, columns: Sequence[str | int | None] | None, *, implicit: bool
-) -> Iterator[Any]:
+def _from_parquet(path: Path, written: TextFile) -> Iterator[Any]:
     there = names_in_parquet(path)
-    found = resolve_columns(
-        *(columns, there, len(there), str(path)), find=columns is None, implicit=implicit
-    )
-    names = {
-        field: there[at]
-        for field, at in found._asdict().items()
-        if at is not None and field != "timestamp"
-    }
+    names = named_columns(written.columns, there, str(path), implicit=written.implicit)
+    names.pop("timestamp", None)
     for table in iter_parquet(path, list(names.values()), _ROWS_AT_ONCE):
         yield pa.table({field: table[name] for field, name in names.items()})
 
