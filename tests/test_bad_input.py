@@ -323,12 +323,12 @@ TABLE = {
     "initial deviation": (
         fit(initial_deviation=0),
         ValueError,
-        r"initial_deviation must be a finite number above 0, but it was 0",
+        r"initial_deviation must be a finite number above 0 or None, but it was 0",
     ),
     "hidden regularization": (
         fit(hidden_regularization=-1),
         ValueError,
-        r"hidden_regularization must be a finite number of at least 0, but it was -1",
+        r"hidden_regularization must be a finite number of at least 0 or None, but it was -1",
     ),
     "pretraining of a shallow model": (
         fit(pretraining_epochs=2),
@@ -492,13 +492,13 @@ TABLE = {
     "default_rating beyond float32": (
         fit(default_rating=1e300),
         ValueError,
-        r"default_rating must be a finite number, in float32, which ends at 3\.4e\+38, but",
+        r"default_rating must be a finite number or None, in float32, which ends at 3\.4e\+38, but",
     ),
     "default_rating": (fit(default_rating=np.nan), ValueError, r"default_rating must be a finite"),
     "validation_fraction": (
         fit(validation_fraction=1),
         ValueError,
-        r"validation_fraction must be a finite number above 0 and below 1, but it was 1",
+        r"validation_fraction must be a finite number above 0 and below 1 or None, but it was 1",
     ),
     "validation_fraction of too little": (
         fit(validation_fraction=0.001),

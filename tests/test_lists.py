@@ -392,7 +392,7 @@ class TestMappedModels:
         data = bytearray((tmp_path / "m").read_bytes())
         data[-3] ^= 1
         (tmp_path / "m").write_bytes(data)
-        with pytest.raises(ValueError, match="its checksum is not that"):
+        with pytest.raises(ValueError, match="its checksum does not match"):
             BiasedMF.load(tmp_path / "m", mmap=True)
         (tmp_path / "m").write_bytes(data[:-10])
         with pytest.raises(ValueError, match="no model file, or a damaged one"):

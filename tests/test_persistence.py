@@ -343,8 +343,8 @@ class TestRefused:
                 {"items__ids__bytes": np.full(95 + 15, 255, np.uint8)},
                 r"is damaged: items\.ids\.(bytes is no UTF-8|ends must rise)",
             ),
-            ({"other": np.zeros(3)}, "is damaged: it has a tensor 'other', which is none"),
-            ({"model__other": np.zeros(3)}, "is damaged: it has a tensor 'other', which is none"),
+            ({"other": np.zeros(3)}, "is damaged: it has a tensor 'other', which the model does not"),
+            ({"model__other": np.zeros(3)}, "is damaged: it has a tensor 'other', which the model does not"),
             ({"seen__indices": np.zeros(100)}, r"is damaged: seen\.indices is of type float64"),
             (
                 {"seen__indices": np.zeros(100, np.int32)},
@@ -436,10 +436,10 @@ class TestRefused:
 
     def test_with_another_checksum(self, path):
         rewrite(path, model__seed=np.ones(1, np.uint64), checksum=False)
-        with pytest.raises(ValueError, match="is damaged: its checksum is not that of what it"):
+        with pytest.raises(ValueError, match="is damaged: its checksum does not match its content"):
             Recommender.load(path)
         rewrite(path, drop=["checksum"], checksum=False)
-        with pytest.raises(ValueError, match="is damaged: its checksum is not that of what it"):
+        with pytest.raises(ValueError, match="is damaged: its checksum does not match its content"):
             Recommender.load(path)
 
     @pytest.mark.parametrize("units", [300_000, 1_000_000])
