@@ -343,8 +343,8 @@ class TestRefused:
                 {"items__ids__bytes": np.full(95 + 15, 255, np.uint8)},
                 r"is damaged: items\.ids\.(bytes is no UTF-8|ends must rise)",
             ),
-            ({"other": np.zeros(3)}, "is damaged: it has a tensor 'other', which the model does not"),
-            ({"model__other": np.zeros(3)}, "is damaged: it has a tensor 'other', which the model does not"),
+            ({"other": np.zeros(3)}, "is damaged: it has a tensor 'other', which the model"),
+            ({"model__other": np.zeros(3)}, "is damaged: it has a tensor 'other', which the model"),
             ({"seen__indices": np.zeros(100)}, r"is damaged: seen\.indices is of type float64"),
             (
                 {"seen__indices": np.zeros(100, np.int32)},
