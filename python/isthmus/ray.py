@@ -32,20 +32,8 @@ class Scorer(Lister):
     ----------
     model_file : str or os.PathLike
         What `Recommender.save` wrote, on a path that every machine has.
-    n : int, default 10
-        Items to recommend to a user.
-    exclude_seen : bool, default True
-        Whether to leave out what a user has a rating of, in training or in the history.
-    candidates : array_like of int or str, optional
-        Ids of the items that all users choose from; all by default.
-    exclude : array_like of int or str, optional
-        Ids of items that nobody is to get.
-    order : {"likely", "rating"}, default "likely"
-        As for `Recommender.recommend`.
-    unknown_items : {"error", "skip"}, default "error"
-        What to do about items that the model does not know.
-    duplicates : {"error", "mean", "sum", "last"}, default "error"
-        What to do where an unknown user's history has an item more than once.
+    n, exclude_seen, candidates, exclude, order, unknown_items, duplicates
+        As for `isthmus.lists.Lister`.
     num_threads : int, default 0
         0: all that the worker may use, which is one unless Ray is told ``num_cpus=``.
 

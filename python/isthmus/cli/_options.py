@@ -27,7 +27,14 @@ from typer.core import TyperCommand
 
 from isthmus._util.docstrings import parameter_entries
 
-__all__ = ["Source", "command_with", "parse_columns", "parse_integers", "parse_numbers"]
+__all__ = [
+    "Source",
+    "command_with",
+    "file_argument",
+    "parse_columns",
+    "parse_integers",
+    "parse_numbers",
+]
 
 
 class Source(NamedTuple):
@@ -130,6 +137,11 @@ def command_with(*sources: Callable[[list[str]], Source]) -> type[TyperCommand]:
                     formatter.write_dl(records)
 
     return Command
+
+
+def file_argument(metavar: str, help: str) -> Any:
+    """Make the argument of a command that names a file."""
+    return typer.Argument(metavar=metavar, help=help, show_default=False)
 
 
 def describe_parameters(documentation: str) -> dict[str, tuple[str, str]]:

@@ -16,7 +16,7 @@ from isthmus.cli._data import (
     read_titles,
     reading_options,
 )
-from isthmus.cli._options import command_with
+from isthmus.cli._options import command_with, file_argument
 from isthmus.cli.predict import Threads
 from isthmus.datasets import NAMES
 from isthmus.reporting import write_report
@@ -38,10 +38,8 @@ def auto(
     context: typer.Context,
     ratings: Annotated[
         Path,
-        typer.Argument(
-            metavar="RATINGS",
-            help=f"File of ratings, or the name of a data set: {', '.join(NAMES)}.",
-            show_default=False,
+        file_argument(
+            "RATINGS", f"File of ratings, or the name of a data set: {', '.join(NAMES)}."
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the model.")],

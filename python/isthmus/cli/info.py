@@ -7,6 +7,7 @@ import numpy as np
 import typer
 
 from isthmus._util.build import build_info
+from isthmus.cli._options import file_argument
 from isthmus.data._reading import printable
 from isthmus.models.base import Recommender
 
@@ -21,9 +22,7 @@ def register(app: typer.Typer) -> None:
 def info(
     model: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="MODEL", help="File that `isthmus train` wrote.", show_default=False
-        ),
+        file_argument("MODEL", "File that `isthmus train` wrote."),
     ] = None,
 ) -> None:
     """Show what is installed and in use or, of a model, what it is."""

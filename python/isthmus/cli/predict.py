@@ -22,7 +22,7 @@ from isthmus.cli._data import (
     read_pairs,
     reading_options,
 )
-from isthmus.cli._options import command_with
+from isthmus.cli._options import command_with, file_argument
 from isthmus.cli._output import write_csv
 from isthmus.data._ids import IdArray
 from isthmus.data.ratings import Ratings
@@ -37,10 +37,7 @@ class Order(str, enum.Enum):
     rating = "rating"
 
 
-ModelFile = Annotated[
-    Path,
-    typer.Argument(metavar="MODEL", help="File that `isthmus train` wrote.", show_default=False),
-]
+ModelFile = Annotated[Path, file_argument("MODEL", "File that `isthmus train` wrote.")]
 Threads = Annotated[int, typer.Option(help="0: all that this process may use.", min=0)]
 Ordering = Annotated[
     Order,
@@ -74,10 +71,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     context: typer.Context,
     model: ModelFile,
-    ratings: Annotated[
-        Path,
-        typer.Argument(metavar="RATINGS", help="File of ratings to test on.", show_default=False),
-    ],
+    ratings: Annotated[Path, file_argument("RATINGS", "File of ratings to test on.")],
     metrics: Metrics = None,
     known: Annotated[
         Path | None,
@@ -123,11 +117,7 @@ def predict(
     model: ModelFile,
     pairs: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="PAIRS",
-            help="File with a user and an item in each line, and what else there may be.",
-            show_default=False,
-        ),
+        file_argument("PAIRS", "File with a user and an item first in each line."),
     ] = None,
     user: Annotated[str | None, typer.Option(help="Id of a user.")] = None,
     item: Annotated[str | None, typer.Option(help="Id of an item.")] = None,

@@ -17,7 +17,7 @@ from isthmus.cli._data import (
     with_ids_like,
 )
 from isthmus.cli._errors import sentence
-from isthmus.cli._options import command_with
+from isthmus.cli._options import command_with, file_argument
 from isthmus.cli.predict import Items, ModelFile, Threads
 from isthmus.data.lint import lint as look
 from isthmus.data.ratings import Ratings
@@ -85,9 +85,7 @@ def report(
 
 def lint(
     context: typer.Context,
-    ratings: Annotated[
-        Path, typer.Argument(metavar="RATINGS", help="File of ratings.", show_default=False)
-    ],
+    ratings: Annotated[Path, file_argument("RATINGS", "File of ratings.")],
     test: Annotated[
         Path | None, typer.Option(help="File of the ratings that a model is to be tested on.")
     ] = None,

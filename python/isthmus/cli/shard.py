@@ -7,7 +7,7 @@ import typer
 
 from isthmus._util.files import check_new_folder
 from isthmus._util.memory import format_bytes
-from isthmus.cli._options import Source, command_with, parse_columns, parse_numbers
+from isthmus.cli._options import Source, command_with, file_argument, parse_columns, parse_numbers
 from isthmus.data.sharding import shard as write_shards
 
 __all__ = ["register"]
@@ -30,10 +30,7 @@ def _sharding_options(args: list[str]) -> Source:
 def shard(
     context: typer.Context,
     ratings: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RATINGS...", help="Parquet or text files of ratings.", show_default=False
-        ),
+        list[Path], file_argument("RATINGS...", "Parquet or text files of ratings.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="New folder for the shards.", show_default=False)

@@ -20,7 +20,7 @@ from isthmus.cli._data import (
     refuse_values_of_one,
     with_ids_like,
 )
-from isthmus.cli._options import Source, command_with
+from isthmus.cli._options import Source, command_with, file_argument
 from isthmus.cli._ranks import Job
 from isthmus.cli.predict import Metrics
 from isthmus.data.io import check_format, write_ratings
@@ -90,11 +90,9 @@ def train(
     context: typer.Context,
     ratings: Annotated[
         Path,
-        typer.Argument(
-            metavar="RATINGS",
-            help="File of ratings, folder of shards, or the name of a data set: "
-            f"{', '.join(NAMES)}.",
-            show_default=False,
+        file_argument(
+            "RATINGS",
+            f"File of ratings, folder of shards, or the name of a data set: {', '.join(NAMES)}.",
         ),
     ],
     output: Annotated[

@@ -16,7 +16,7 @@ from isthmus.cli._data import (
     reading_options,
     refuse_values_of_one,
 )
-from isthmus.cli._options import command_with
+from isthmus.cli._options import command_with, file_argument
 from isthmus.cli.predict import ModelFile, Threads
 
 __all__ = ["register"]
@@ -31,12 +31,7 @@ def update(
     context: typer.Context,
     model: ModelFile,
     ratings: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RATINGS",
-            help="File of all ratings as they are now, old and new.",
-            show_default=False,
-        ),
+        Path, file_argument("RATINGS", "File of all ratings as they are now, old and new.")
     ],
     output: Annotated[
         Path,

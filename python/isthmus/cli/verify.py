@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from isthmus.cli._data import preparing_options, read_for, reading_options
-from isthmus.cli._options import command_with
+from isthmus.cli._options import command_with, file_argument
 from isthmus.cli.predict import ModelFile, Threads
 from isthmus.data._reading import printable
 from isthmus.data.ratings import Ratings
@@ -30,10 +30,8 @@ def verify(
     model: ModelFile,
     ratings: Annotated[
         Path,
-        typer.Argument(
-            metavar="RATINGS",
-            help="File of the ratings that the model was trained on, in any order.",
-            show_default=False,
+        file_argument(
+            "RATINGS", "File of the ratings that the model was trained on, in any order."
         ),
     ],
     validation: Annotated[
@@ -62,9 +60,7 @@ def verify(
 
 def diff(
     first: ModelFile,
-    second: Annotated[
-        Path, typer.Argument(metavar="OTHER", help="Another such file.", show_default=False)
-    ],
+    second: Annotated[Path, file_argument("OTHER", "Another such file.")],
 ) -> None:
     """Show how two models differ: in parameters, data, ids and weights.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from isthmus import _core
 from isthmus._util.arrays import is_finite
-from isthmus._util.checks import check_bool, check_integer, check_real, check_share
+from isthmus._util.checks import check_bool, check_integer, check_layers, check_real, check_share
 from isthmus._util.interrupts import uninterrupted
 from isthmus._util.random import check_seed, seed_from
 from isthmus.data._alignment import ratings_among
@@ -68,6 +68,9 @@ class EpochModel(Recommender, abstract=True):
 
     _structural: ClassVar[tuple[str, ...]] = ()
     """Parameters that the fitted arrays depend on, which `partial_fit` leaves as they were."""
+
+    _of_layers: ClassVar[tuple[str, ...]] = ()
+    """Parameters that are kept as units of layers, in tuples."""
 
     _higher_is_better: ClassVar[bool] = False
     """Whether the metric that early stopping watches is better when it is higher."""
@@ -433,6 +436,7 @@ class EpochModel(Recommender, abstract=True):
         """Return the parameters, to keep those that the model is trained with."""
         # a caller may change his list later
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.get_params().items()}
+        own |= {name: check_layers(name, own[name]) for name in self._of_layers}
         return SimpleNamespace(**own)
 
     def _next_structure(self) -> SimpleNamespace:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import field
 from os import PathLike
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -218,6 +217,7 @@ class AutoRec(RatingModel):
     clip: bool = True
 
     _in_core = ("_network", "_reader", "_trained")
+    _of_layers = ("hidden_units",)
 
     _rank_columns: NDArray[np.int32] | None = field(init=False, default=None)
     """The numbers of its columns, if it has only those of a rank."""
@@ -433,11 +433,6 @@ class AutoRec(RatingModel):
     @property
     def _course_depends_on_epochs(self) -> bool:  # type: ignore[override]
         return self.learning_rate_schedule == "linear"
-
-    def _current_structure(self) -> SimpleNamespace:
-        structure = super()._current_structure()
-        structure.hidden_units = check_layers("hidden_units", structure.hidden_units)
-        return structure
 
     def _initialize(self, ratings: Ratings, cell_weights: CSR | None = None) -> None:
         self._rank_columns = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,6 +176,7 @@ class CVAE(ImplicitRecommender):
     validation_metric: str = "recall@50"
 
     _structural = ("hidden_units", "latent_units")
+    _of_layers = ("hidden_units",)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -193,11 +193,6 @@ class CVAE(ImplicitRecommender):
         check_real(
             "pretraining_learning_rate", self.pretraining_learning_rate, low=0, open_low=True
         )
-
-    def _current_structure(self) -> SimpleNamespace:
-        structure = super()._current_structure()
-        structure.hidden_units = check_layers("hidden_units", structure.hidden_units)
-        return structure
 
     # Training
 

@@ -110,6 +110,7 @@ class DualAutoRec(RatingModel):
 
     _in_core = ("_networks", "_readers", "_parts")
     _structural = ("hidden_units",)
+    _of_layers = ("hidden_units",)
     _course_depends_on_epochs = True
 
     def _check_parameters(self) -> None:
@@ -121,11 +122,6 @@ class DualAutoRec(RatingModel):
         check_precision(self.precision)
 
     # Training
-
-    def _current_structure(self) -> SimpleNamespace:
-        structure = super()._current_structure()
-        structure.hidden_units = check_layers("hidden_units", structure.hidden_units)
-        return structure
 
     def _initialize(self, ratings: Ratings) -> None:
         settings = self._settings(self._structure)
