@@ -27,7 +27,8 @@ class CsvLog:
     Parameters
     ----------
     path : str or os.PathLike
-        What is there is replaced after the first epoch. Later fits with the same callback go on.
+        An existing file is replaced after the first epoch. Later fits with the same callback append
+        to it.
 
     Raises
     ------
@@ -91,7 +92,7 @@ class MLflow:
     Parameters
     ----------
     model : Recommender, optional
-        Whose parameters are logged with the first epoch.
+        The model whose parameters are logged with the first epoch.
 
     Raises
     ------
@@ -122,7 +123,7 @@ class WandB:
     Parameters
     ----------
     model : Recommender, optional
-        Whose parameters become the run's configuration.
+        The model whose parameters become the run's configuration.
     run : wandb.Run, optional
         What ``wandb.init(...)`` returned; by default the active run, or that of ``wandb.init()``.
 
@@ -147,7 +148,7 @@ class WandB:
 
 
 class EarlyStopping:
-    """End training when a score of your own has not become better for some epochs.
+    """End training when a score that you define has not become better for some epochs.
 
     `patience`, which all models have, watches the first validation metric, and costs less.
 

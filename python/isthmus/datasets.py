@@ -124,13 +124,13 @@ def fetch(name: str) -> Ratings:
     ImportError
         Without pooch, or xlrd for Jester: ``pip install 'isthmus[datasets]'``.
     ValueError
-        If the name is not known, or what was downloaded is not the archive that is known.
+        If the name is unknown, or the download is not the expected archive.
 
     Notes
     -----
     Archives are kept in `folder`, and checked at every use: MovieLens' by a known SHA-256 (ml-32m's
-    by the MD5 that GroupLens publishes). Of Jester's no hash is known, so they are not checked. A
-    download shows the licence.
+    by the MD5 that GroupLens publishes). Jester's are not checked, as no hash of them is published.
+    A download shows the licence.
     """
     found = _find(name)
     if found.ratings.endswith(".xls"):
@@ -167,7 +167,7 @@ def items_file(name: str) -> Path:
 
 
 def licence(name: str) -> str:
-    """Return what a data set may be used for, whom to cite, and where its terms are.
+    """Return what a data set may be used for, whom to cite, and where to find its terms.
 
     Examples
     --------

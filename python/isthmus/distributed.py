@@ -130,7 +130,7 @@ class MPICommunicator:
 class TorchCommunicator:
     """Ranks of torch.distributed, as torchrun, Ray Train and Kubeflow start them.
 
-    Needs torch; its backend gloo is used, or what an initialized default group has.
+    Needs torch; it uses the backend gloo, or that of a default group that is initialized already.
 
     Parameters
     ----------
@@ -308,7 +308,7 @@ def part_of(
     """Return a rank's part of ratings that every rank can hold whole.
 
     Columns are dealt to ranks in order of their numbers of ratings, so that all have about as many.
-    Ratings that no rank can hold are made into parts by `shard`.
+    Use `shard` to make parts of ratings that no rank can hold.
 
     Parameters
     ----------
@@ -316,7 +316,7 @@ def part_of(
     rank, size : int
         As of a `Communicator`.
     axis : {"user", "item"}, default "user"
-        Whose ids are the columns: the other than the model's ``orientation``.
+        Whose ids are the columns: not the axis of the model's ``orientation``.
 
     Returns
     -------

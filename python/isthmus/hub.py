@@ -32,8 +32,8 @@ def push_to_hub(
 ) -> str:
     """Upload a fitted model and its card to the Hugging Face Hub, both in one commit.
 
-    The file holds the ids of all users and which items each has had: `Recommender.forget` drops
-    users, and a public repository shows the others to everybody.
+    The file holds the ids of all users and which items each has had: a public repository shows
+    these to everybody. `Recommender.forget` drops users first.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def push_to_hub(
     Returns
     -------
     str
-        Where the commit is to be seen.
+        Address of the commit.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def from_hub(
     ImportError
         Without huggingface_hub: ``pip install 'isthmus[hub]'``.
     ValueError
-        If the file is no model of isthmus.
+        If the file is not an isthmus model.
     """
     path = _hub().hf_hub_download(repo, FILE, revision=revision, token=token, cache_dir=cache)
     return Recommender.load(path)

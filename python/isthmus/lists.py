@@ -49,14 +49,14 @@ class Lister:
     candidates : array_like of int or str, optional
         Ids of the items that all users choose from; all by default.
     exclude : array_like of int or str, optional
-        Ids of items that nobody is to get.
+        Ids of items to recommend to nobody.
     order : {"likely", "rating"}, default "likely"
         As for `Recommender.recommend`.
     unknown_items : {"error", "skip"}, default "error"
         What to do about items that the model does not know, which it can neither score nor learn
         from: refuse them, or go on without them.
     duplicates : {"error", "mean", "sum", "last"}, default "error"
-        What to do where an unknown user's history has an item more than once.
+        What to do if an unknown user's history has an item more than once.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class Lister:
         Returns
         -------
         pyarrow.Table
-            As that of calling this.
+            As a call of this object returns.
         """
         ids = self._model._users.ids[users]
         nothing = empty((len(users), len(self._model._items)))

@@ -23,10 +23,10 @@ __all__ = ["Scorer", "fit"]
 class Scorer(Lister):
     """Recommend to batches of users in Ray Data's ``map_batches``.
 
-    Ray makes one of these a worker. Each opens the model file by memory map, so that the workers of
-    a machine share one copy of what `Recommender.load` maps. Scheduling, retries and moving data
-    are Ray's. What a call takes and returns is that of `Lister`; the lists are those that
-    ``isthmus recommend --histories`` writes.
+    Ray makes one of these for each worker. Each opens the model file by memory map, so that the
+    workers of a machine share one copy of what `Recommender.load` maps. Scheduling, retries and
+    moving data are Ray's. What a call takes and returns is that of `Lister`; the lists are those
+    that ``isthmus recommend --histories`` writes.
 
     Parameters
     ----------
@@ -121,15 +121,15 @@ def fit(
     """Train a model on Ray's workers, with their columns split over them.
 
     A train function for Ray Train's ``TorchTrainer``, which starts the workers and their
-    torch.distributed group, and starts them anew where one fails; what each does is
+    torch.distributed group, and restarts them if one fails. Each calls
     ``model.fit(Shards(shards), comm=TorchCommunicator())``.
 
     Parameters
     ----------
     model : AutoRec
-        Whose parameters count; it is left as it is.
+        The model whose parameters to use; it stays as it is.
     shards : str or os.PathLike
-        What `shard` wrote, on a path that every machine has, as all of these.
+        What `shard` wrote. Every machine must have this path, and all others.
     output : str or os.PathLike
         Where rank 0 writes the model.
     workers : int or (int, int)
@@ -137,11 +137,11 @@ def fit(
     cpus : int, default 1
         Of each worker, which is its number of threads where ``num_threads`` is 0.
     validation, slices, checkpoint, every, resume
-        As for `AutoRec.fit`. With a checkpoint, workers that are started anew go on from it.
+        As for `AutoRec.fit`. With a checkpoint, restarted workers go on from it.
     max_failures : int, default 0
-        How often to start them anew.
+        How often to restart them.
     storage : str or os.PathLike, optional
-        Where Ray keeps what it notes of the run; ``~/ray_results`` by default.
+        Folder for Ray's records of the run; ``~/ray_results`` by default.
 
     Returns
     -------

@@ -21,20 +21,20 @@ def cap_groups(
     Parameters
     ----------
     ids, scores : array_like, shape (n_users, m) or (m,)
-        Lists as `Recommender.recommend` returns them. Ask it for more items than are needed, as the
-        lists that come out have no others.
+        Lists as `Recommender.recommend` returns them. Ask it for more items than you need, as no
+        others are added.
     groups : mapping of item id to str, int or an iterable of them
-        An item's genre or artist, or several, each of which must have room. An item that is not in
-        it has no group.
+        An item's genre or artist, or several; each must have room for the item. Items without an
+        entry have no group.
     most : int
         Items of a group in a list, at least 1.
     n : int, optional
-        Items of a list to keep; by default as many as come in.
+        Items of a list to keep; by default the length of the lists.
 
     Returns
     -------
     ids, scores : ndarray, shape (n_users, n) or (n,)
-        In the order that they came in; lists end in -1 or "" and NaN.
+        In the given order; lists end in -1 or "" and NaN.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def diversify(
     ids, scores : array_like, shape (n_users, m) or (m,)
         Lists as `Recommender.recommend` returns them, of several times `n` items.
     vectors : array_like or scipy.sparse array or matrix, shape (n_items, d)
-        What says how alike items are, as genres or a `Content`'s matrix.
+        They define how alike items are, as genres or a `Content`'s matrix do.
     item_ids : array_like, shape (n_items,), optional
         Ids of the rows of `vectors`; by default their positions.
     trade_off : float, default 0.7
@@ -92,7 +92,7 @@ def diversify(
     Returns
     -------
     ids, scores : ndarray, shape (n_users, n) or (n,)
-        In the order of choice, with the scores that they came with.
+        In the order of choice, with their given scores.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def diversify(
 
     Notes
     -----
-    Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998): what comes next has the greatest
+    Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998): the next item has the greatest
     :math:`\lambda \, r_i - (1 - \lambda) \max_{j} \cos(v_i, v_j)`, over the j chosen before. The
     relevance is the place in the list, :math:`r_i = 1 - \mathrm{place} / m`, from 0: scores of
     models differ in scale, and those of models of ratings need not fall along a list.

@@ -62,7 +62,7 @@ def tune(
 ) -> Tuned:
     """Search for a model's best parameters on validation data.
 
-    Each trial fits a copy of the model. Of a model that is trained in epochs, the best epoch
+    Each trial fits a copy of the model. For a model that is trained in epochs, the best epoch
     counts (the last one, where the learning rate falls to 0 at its end), and a trial that does
     worse than the median of the earlier ones at the same epoch is given up. A trial that diverges
     is given up as well. Keep the test data out of this.
@@ -70,22 +70,22 @@ def tune(
     Parameters
     ----------
     model : Recommender
-        Any; what `space` does not name stays as it is.
+        Any model; parameters that `space` does not name stay as they are.
     X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
         Training data.
     space : callable
-        Called with an `optuna.Trial`, gives the parameters to try, as
+        Called with an `optuna.Trial`; returns the parameters to try, as
         ``lambda trial: {"regularization": trial.suggest_float("lambda", 50, 500, log=True)}``.
     validation : optional
         Validation data as the model's `fit` takes it. By default, a part of `X` is held out.
     validation_fraction : float, default 0.1
-        How much of `X` is held out where there is no `validation`, in (0, 1).
+        Share of `X` that is held out without `validation`, in (0, 1).
     metric : str, optional
         For models without epochs: the metric of `evaluate` that is best, by default the model's
         first. Models with epochs have their own (`validation_metric`, or the RMSE).
     trials : int, default 50
     seconds : float, optional
-        Start no further trial after so long.
+        Start no further trial after this time.
     prune : bool, default True
         Whether trials are given up early.
     random_state : int, numpy.random.Generator or None, default None

@@ -62,8 +62,8 @@ def verify(
     ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
         The data that `fit` was given, in any order.
     validation : optional
-        The validation data that `fit` was given, which is needed where it had a part in the
-        weights, as by stopping early.
+        The validation data that `fit` was given, if the weights depend on it, as after early
+        stopping.
     weights : optional
         The weights of the ratings that `fit` was given.
     num_threads : int, default 0
@@ -81,10 +81,10 @@ def verify(
     Notes
     -----
     Bits are those of a version and of an instruction set (`isthmus.build_info`). Training again
-    with others proves the file right if the bits are equal, and nothing if they are not. Of a model
-    that went on after `fit` (`partial_fit`, `fold_in`, `forget`) only the data can be checked. The
-    fingerprint finds every change of a rating; who can write a file can give it any fingerprint, so
-    that trust comes from training again.
+    with others proves the file right if the bits are equal, and proves nothing otherwise. Of a
+    model that went on after `fit` (`partial_fit`, `fold_in`, `forget`) only the data can be
+    checked. The fingerprint finds every change of a rating. Anyone can write any fingerprint into a
+    file, so only training again proves the model's origin.
 
     Examples
     --------

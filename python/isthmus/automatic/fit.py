@@ -54,15 +54,15 @@ class AutoFit:
         What models were compared by: "rmse", the lower the better, or "ndcg@10", the higher the
         better.
     value : float
-        The model's metric on validation data, before it was trained on these as well. It was chosen
-        by this among others, and is a little better than on ratings that chose nothing.
+        The model's metric on validation data, before it was trained on these as well. As the model
+        was chosen by this value, it is a little better than on other ratings.
     retrained : bool
-        Whether the model was trained on the validation data as well, in the end; if not, there was
-        no time, or Ctrl-C.
+        Whether the model was trained on the validation data as well, in the end; if not, time ran
+        out, or Ctrl-C ended the search.
     test, train : Ratings or None
-        What `model` has seen nothing of, and the rest, if a test part was asked for.
+        The ratings that `model` has not seen, and the others, if a test part was asked for.
     findings : list of Finding
-        What `isthmus.data.lint` says of the ratings.
+        What `isthmus.data.lint` found in the ratings.
     seconds : float
         In all.
     """
@@ -116,8 +116,8 @@ def auto_fit(
     minutes : float, default 5.0
         Time for everything, above 0. It is an upper bound: a search of `trials` may need less.
     implicit : bool, optional
-        Whether to learn who had what, and not the values. By default, if all values are alike or
-        look like counts.
+        Whether to learn which items users had, instead of the values. By default, if all values are
+        equal or look like counts.
     hold_out_test : bool, default False
         Whether to hold out a further tenth, before anything else, that the model never sees: see
         `AutoFit.test`.

@@ -117,7 +117,7 @@ def predict(
     model: ModelFile,
     pairs: Annotated[
         Path | None,
-        file_argument("PAIRS", "File with a user and an item first in each line."),
+        file_argument("PAIRS", "File with a user and an item in each line, and maybe more."),
     ] = None,
     user: Annotated[str | None, typer.Option(help="Id of a user.")] = None,
     item: Annotated[str | None, typer.Option(help="Id of an item.")] = None,

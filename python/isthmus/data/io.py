@@ -75,9 +75,9 @@ def read_ratings(
         default.
     columns : sequence of 2 to 4 str, int or None, optional
         Names or positions of the columns with user, item, rating and timestamp. With two of them,
-        or None for the rating, every line is a rating of 1. By default columns are found by
-        their names or, in a file without names, are the first three or four; where the third
-        has no numbers, the first later one that has is the rating.
+        or None for the rating, every line is a rating of 1. By default columns are found by their
+        names or, in a file without names, are the first three or four; if the third has no numbers,
+        the rating is the first later one that has.
     header : bool, optional
         Whether the first line of a text file names the columns. Found by default.
     separator : str, optional
@@ -91,21 +91,21 @@ def read_ratings(
         Whether every line is a rating of 1, so that no rating column is needed. Lines that repeat
         are one, unless `duplicates` is "sum", which counts them.
     missing_values : float or sequence of float, optional
-        Ratings that stand for none, as -1 for "seen, not rated": they are left out, and so are
-        users and items that have no others.
+        Values that mean "no rating", as -1 for "seen, not rated": they are left out, and so are
+        users and items without other ratings.
 
     Returns
     -------
     Ratings
-        Ids are integers if all ids of the column are written as integers are, without leading
-        zeros, and then must be 0 or more; else they are strings.
+        Ids are integers if all ids of the column are written as integers, without leading zeros;
+        they must then be 0 or more. Otherwise they are strings.
 
     Raises
     ------
     FileNotFoundError, IsADirectoryError
         If there is no such file.
     TypeError, ValueError
-        If the file cannot be read; for a line of text, with its number and what is there.
+        If the file cannot be read; an error in a line of text gives its number and content.
 
     Warns
     -----
@@ -289,7 +289,7 @@ def write_ratings(
 ) -> None:
     """Write ratings to a file that `read_ratings` reads.
 
-    The file appears under its name once it is complete: no failure leaves a part of it.
+    The file appears under its name only when it is complete.
 
     Parameters
     ----------

@@ -191,8 +191,8 @@ class Ratings:
         duplicates : {"error", "mean", "sum", "last"}, default "error"
             As for `from_arrays`.
         missing_values : float or sequence of float, optional
-            Ratings that stand for none, as -1 for "seen, not rated": their rows are left out, and
-            so are users and items that have no others.
+            Values that mean "no rating", as -1 for "seen, not rated": their rows are left out, and
+            so are users and items without other ratings.
 
         Returns
         -------
@@ -483,7 +483,7 @@ class Ratings:
         ImportError
             If the backend is not installed.
         ValueError
-            If `backend` is another.
+            If `backend` is unknown.
         """
         columns = dict(zip(FIELDS, self.to_arrays(), strict=True))
         table = pa.table({name: array for name, array in columns.items() if array is not None})

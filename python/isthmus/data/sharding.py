@@ -74,8 +74,8 @@ def shard(
     output : str or os.PathLike
         A folder, which must not exist yet or be empty.
     buckets : int, default 64
-        How many there are to be, of about as many ratings each: columns are dealt to them in order
-        of their numbers of ratings. No more are made than there are columns.
+        How many to make, with about equal numbers of ratings: columns are dealt to them in order of
+        their numbers of ratings. There are at most as many as columns.
     axis : {"user", "item"}, default "user"
         Whose ids are the columns, and are split: users for models with a row an item, as
         `AutoRec` is by default, and items for those with a row a user.
@@ -94,7 +94,7 @@ def shard(
         Whether every line is a rating of 1, so that no rating column is needed. Lines that repeat
         are one, unless `duplicates` is "sum", which counts them.
     missing_values : float or sequence of float, optional
-        Ratings that stand for none, as for `read_ratings`.
+        Values that mean "no rating", as for `read_ratings`.
 
     Returns
     -------

@@ -81,7 +81,7 @@ class Shards:
         The folder. Its manifest and ids are checked now, a bucket when it is read.
     scratch : str or os.PathLike, optional
         A folder for the temporary files of training, up to 16 bytes a rating; by default the same.
-        One that is held in memory, as ``/tmp`` often is, would defeat their purpose.
+        Do not choose one in memory, as ``/tmp`` often is.
 
     Attributes
     ----------
@@ -206,8 +206,8 @@ class Shards:
         ----------
         mmap : bool, default False
             Whether to put it into temporary files, 8 bytes a rating and as many more once a model
-            asks for rows of items, and map them into memory, so that the ratings may be larger than
-            that. The files have no name, and go with the last array that is in them.
+            asks for rows of items, and map them, so that the ratings may be larger than memory. The
+            files have no names, and are deleted with the last array in them.
 
         Returns
         -------

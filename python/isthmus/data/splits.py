@@ -215,7 +215,7 @@ class RatingKFold:
         Parameters
         ----------
         X : Ratings
-            Not a matrix, of which scikit-learn would take rows, that is users.
+            Not a matrix, which scikit-learn would split by rows, that is by users.
         y, groups : None
             Not used; here for scikit-learn.
         """
@@ -259,7 +259,7 @@ def mask_split(
     Raises
     ------
     TypeError, ValueError
-        If `mask` has another length or type, leaves a part empty, or is about what is no rating.
+        If `mask` has another length or type, leaves a part empty, or names a pair without a rating.
 
     Examples
     --------
@@ -345,11 +345,11 @@ def hold_out_users(
         How many users to hold out: a share between 0 and 1, or a number. Validation users: none by
         default.
     test_size : float or int, default 0.2
-        How much of a held-out user's ratings is to be found, as for ``train_test_split`` with
-        ``by="user"``, and at least one; the rest is folded in.
+        How much of a held-out user's ratings the model should find, as for ``train_test_split``
+        with ``by="user"``, and at least one; the rest is folded in.
     random_state : int, numpy.random.Generator or None, default None
     by : {"random", "time"}, default "random"
-        Whether those to be found are drawn, or the user's latest.
+        Whether the ratings to find are drawn at random, or the user's latest.
 
     Returns
     -------

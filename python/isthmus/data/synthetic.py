@@ -79,7 +79,7 @@ def synthetic_ratings(
     scale : (float, float), optional
         Lowest and highest rating; by default those of `shape`.
     step : float, optional
-        What ratings are rounded to multiples of, from the lowest; 0 does not round.
+        Ratings are rounded to multiples of this above the lowest; 0 does not round.
     top_share : float, default 0.5
         Share of the users, about, who rate the most popular item, between 0 and 1.
 

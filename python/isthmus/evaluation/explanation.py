@@ -91,7 +91,7 @@ class Explanation:
         ImportError
             If the backend is not installed.
         ValueError
-            If `backend` is another.
+            If `backend` is unknown.
         """
         columns = {self.kind: self.ids, "rating": self.ratings, "effect": self.effects}
         return to_backend(pa.table(columns), backend)

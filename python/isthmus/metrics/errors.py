@@ -28,7 +28,7 @@ def rmse(truth: ArrayLike, prediction: ArrayLike) -> float:
     Raises
     ------
     TypeError, ValueError
-        If the arrays differ in shape, are empty, or hold what is no finite number.
+        If the arrays differ in shape, are empty, or hold anything but finite numbers.
 
     Examples
     --------

@@ -38,12 +38,12 @@ def precision(
     ----------
     lists : array_like of item ids, shape (n_users, n), list of lists, or dict of user to list
         Best first and without repeats. Rows may end in -1 or "", as those of
-        `Recommender.recommend` do. What is not in `test` is no positive.
+        `Recommender.recommend` do. Items that are not in `test` are no positives.
     test : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
         Every stored cell is a positive.
     k : int, optional
-        How many items of a list count; by default as many as the longest list has. A list that is
-        shorter goes on with items that are no positives.
+        How many items of a list count; by default as many as the longest list has. Shorter lists
+        count as if they ended in items that are no positives.
     users : array_like of user ids, optional
         Whose lists the rows are; by default `test.user_ids`. Every user with a positive must have a
         list, which may be empty; the lists of others do not count.
@@ -86,7 +86,7 @@ def recall(lists: Any, test: Any, k: int | None = None, *, users: ArrayLike | No
 def recall_capped(
     lists: Any, test: Any, k: int | None = None, *, users: ArrayLike | None = None
 ) -> float:
-    """Return the positives among the first k, by the most there can be; see `precision`.
+    """Return the positives among the first k, divided by the most possible; see `precision`.
 
     That is min(k, the user's positives): Liang et al., "Variational autoencoders for collaborative
     filtering", WWW 2018.
@@ -98,8 +98,8 @@ def recall_capped(
 def ndcg(lists: Any, test: Any, k: int | None = None, *, users: ArrayLike | None = None) -> float:
     """Return the normalised discounted cumulative gain of the first k; see `precision`.
 
-    The sum over positives of 1 / log2(1 + rank), by that of a list that begins with all positives
-    (Järvelin & Kekäläinen, TOIS 2002).
+    The sum over positives of 1 / log2(1 + rank), divided by that of a list that begins with all
+    positives (Järvelin & Kekäläinen, TOIS 2002).
 
     Examples
     --------
@@ -116,7 +116,7 @@ def ndcg(lists: Any, test: Any, k: int | None = None, *, users: ArrayLike | None
 def map(lists: Any, test: Any, k: int | None = None, *, users: ArrayLike | None = None) -> float:
     """Return the mean average precision of the first k; see `precision`.
 
-    A user's is the sum over positives of the precision up to them, by min(k, positives).
+    A user's is the sum over positives of the precision up to them, divided by min(k, positives).
     """
     found = _find(lists, test, k, users)
     up_to = np.cumsum(found.hits, axis=1) / (np.arange(found.hits.shape[1]) + 1)

@@ -38,8 +38,8 @@ def write_report(
 ) -> None:
     """Write a page about a model: how good it is, for whom, what its lists owe, how it was made.
 
-    The page is one HTML file that asks for nothing else: no script, no font, no picture from
-    elsewhere. The same arguments give the same bytes.
+    The page is one HTML file without scripts. It loads no font or picture from elsewhere. The same
+    arguments give the same bytes.
 
     Parameters
     ----------

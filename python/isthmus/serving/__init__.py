@@ -41,7 +41,7 @@ def create_app(
         File with the items' titles, as `read_items` takes it; further columns are shown below them.
         Without it, items are called by their ids.
     token : str, optional
-        Of at least 16 visible ASCII characters. Requests to the API must bear it. Without one,
+        Of at least 16 visible ASCII characters. Requests to the API must carry it. Without one,
         only requests that name this machine (localhost, 127.0.0.1, [::1]) are answered.
     num_threads : int, default 0
         Requests to compute at once, each by one thread; 0: as many as this process may use.
@@ -103,14 +103,14 @@ def serve(
     port : int, default 8000
         0 takes one that is free.
     started : callable, default print
-        Is given the page's address once it can be opened.
+        Called with the page's address once it can be opened.
 
     Raises
     ------
     ImportError, FileNotFoundError, TypeError, ValueError
         As `create_app` does; ValueError as well without the token that the host needs.
     OSError
-        If the address cannot be listened at, as when another program does.
+        If the server cannot listen at the address, as when another program does.
     """
     check_integer("port", port, low=0, high=65_535)
     if token is None and not _is_loopback(host):

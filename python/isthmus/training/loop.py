@@ -116,8 +116,8 @@ def train(
     model; early stopping watches its first metric. With `patience`, training ends after so many
     epochs without a better first metric, and the weights of the best epoch are restored, however
     training ends. The epochs are appended to `history`, which is complete also where an exception
-    ends it. `resumed` are those of the same training before it was broken off, after which the
-    learner is as it was.
+    ends it. `resumed` are the epochs before training was interrupted, if the learner continues from
+    there.
     """
     with _progress_bar(len(course), ratings, verbose) as bar:
         run = _Run(learner, validate, patience, higher_is_better, callbacks, bar, history)
