@@ -36,6 +36,7 @@ def with_parameters(cls: type[T]) -> type[T]:
     leaves is annotated where it is set.
     """
     dataclass(kw_only=True, eq=False, repr=False)(cls)
+    # which puts the parameters of the bases first
     signature = inspect.signature(cls.__init__)
     order = ["self", *(name for base in cls.__mro__ for name in inspect.get_annotations(base))]
     parameters = sorted(signature.parameters.values(), key=lambda p: (p.kind, order.index(p.name)))
