@@ -161,7 +161,7 @@ def test_names_are_ids_and_no_lists():
     ("given", "error", "message"),
     [
         ([[1, 2]], ValueError, r"must have a list for each of the 2 users, but it has 1 lists\."),
-        ([[1, 2], 3], ValueError, r"but beside lists it has 3\."),
+        ([[1, 2], 3], ValueError, r"but besides lists it has 3\."),
         ({1: [2]}, TypeError, r"must be item ids, a list of them for each user, .* is a dict\."),
         ([[1], [99]], ValueError, r"must be among the 40 item ids of the ratings, but 99 is not"),
         ([["a"], ["b"]], ValueError, r"must be integers, as the item ids of the ratings are"),
