@@ -207,7 +207,7 @@ struct Trained {
     std::vector<std::int32_t> taken;
 
     Trained(index_t k, OptimizerKind kind, float rate, float decay, bool may_skip,
-            index_t last_step = 5)
+            index_t last_step = 5, index_t together = 300)
         : weights(testing::random_matrix(300, k, 1)),
           bias(testing::random_matrix(1, 300, 3)),
           state{Matrix(300, k), Matrix(300, k)},
@@ -238,7 +238,10 @@ struct Trained {
                                Cells::error, h.view(), trained, steps.back());
             }
         }
-        if (may_skip) catch_up_columns({0, 300}, trained, steps.data(), last_step);
+        if (!may_skip) return;
+        for (index_t c = 0; c < 300; c += together) {
+            catch_up_columns({c, c + together}, trained, steps.data(), last_step);
+        }
     }
 };
 
@@ -260,6 +263,20 @@ void few_skipped_steps_come_to_the_same_bits() {
                 }
                 for (const std::int32_t taken : skipped.taken) CHECK_EQUAL(taken, 5);
                 CHECK(testing::padding_is_zero(skipped.weights.view()));
+            }
+        }
+    }
+}
+
+void columns_that_catch_up_together_come_to_the_bits_of_each_alone() {
+    for (const OptimizerKind kind : kOptimizers) {
+        for (const index_t k : kUnits) {
+            for (const index_t steps : {5, 30, 200}) {
+                const Trained alone(k, kind, 0.001f, 0.1f, true, steps, 1);
+                const Trained all(k, kind, 0.001f, 0.1f, true, steps);
+                CHECK(same_bits(alone.weights, all.weights));
+                CHECK(same_bits(alone.bias, all.bias));
+                for (int i = 0; i < 2; ++i) CHECK(same_bits(alone.state[i], all.state[i]));
             }
         }
     }
@@ -354,6 +371,7 @@ int main() {
     decode_gives_errors_losses_and_the_way_back();
     updates_step_along_the_gradient_and_the_decay();
     few_skipped_steps_come_to_the_same_bits();
+    columns_that_catch_up_together_come_to_the_bits_of_each_alone();
     many_skipped_steps_come_to_nearly_the_same_weights();
     biases_step_along_the_sum_of_the_errors();
     arrays_step_along_their_gradient();
