@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from isthmus import (
 from isthmus.data.shards import Shards
 from isthmus.distributed import Communicator, ThreadCommunicator, part_of, run_in_threads
 from isthmus.exceptions import ConvergenceError
+from isthmus.models import _checkpoints
 
 RATINGS = synthetic_ratings(300, 130, 6_000, random_state=0)
 USERS = np.repeat(np.arange(300), np.diff(RATINGS.indptr))
@@ -268,7 +270,9 @@ def test_string_ids_and_rows_of_one_rank_alone():
         ({}, {"optimizer": "lbfgs", "corruption": 0, "batch_size": None}, "optimizer must be any"),
         ({}, {"patience": 2}, "patience needs validation data"),
         ({"validation": RATINGS.to_matrix()}, {}, "validation must be Ratings, the same"),
-        ({"every": 0}, {}, "every must be"),
+        ({"every": 0}, {}, "every must be an integer of at least 1, or a time such as"),
+        ({"every": "10 minutes"}, {}, "every must be a number of epochs, or a time above 0 in s,"),
+        ({"every": "0.0min"}, {}, "a time above 0 in s, min or h"),
     ],
 )
 def test_what_makes_no_sense_is_refused_on_all_ranks(options, change, message):
@@ -408,6 +412,35 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_ended(
             assert_close(resumed, unbroken, 1e-4 if precision == "float32" else 0.05)
         metrics = [[e.metrics["rmse"] for e in m.history_] for m in (resumed, unbroken)]
         assert metrics[0] == pytest.approx(metrics[1], rel=1e-4)
+
+
+def test_checkpoints_come_after_so_many_minutes_of_rank_0(monkeypatch, tmp_path):
+    clock = threading.local()
+    monkeypatch.setattr(_checkpoints, "monotonic", lambda: getattr(clock, "now", 0.0))
+
+    def train(comm):
+        seen = []
+
+        def pass_time(epoch):
+            seen.append([path.name for path in tmp_path.iterdir()])
+            clock.now = (epoch.index + 1) * (1e6 if comm.rank else 4 * 60.0)
+
+        part = part_of(RATINGS, comm.rank, comm.size)
+        model = AutoRec(**{**QUICK, "epochs": 8})
+        model.fit(part, comm=comm, checkpoint=tmp_path, every="10min", callbacks=[pass_time])
+        return seen
+
+    # after epoch 4, in which 12 minutes have passed, and 12 minutes later
+    expected = [*([[]] * 3), *([["epoch-000004"]] * 3), *([["epoch-000007"]] * 2)]
+    assert run_in_threads(2, train) == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("every", "interval"),
+    [(3, (3, False)), ("90s", (90, True)), ("1.5min", (90, True)), ("2h", (7200, True))],
+)
+def test_an_interval_is_epochs_or_a_time(every, interval):
+    assert _checkpoints.check_every(every) == interval
 
 
 def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(tmp_path):
@@ -554,6 +587,10 @@ def test_the_program_goes_on_from_a_checkpoint_in_one_process(run, tmp_path):
     code, _, error = run(*train[:-2], "--every", "2")
     assert code == 2
     assert "--every must come with --checkpoint" in error
+    code, _, error = run(*train, "--every", "10 min")
+    assert code == 2
+    assert "a time above 0 in s, min or h" in " ".join(error.split())
+    assert run(*train, "--every", "10min", "--resume")[0] == 0
     code, _, error = run(*train, "--model", "biased-mf")
     assert code == 2
 

@@ -24,7 +24,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.distributed import Communicator, aborting, agreed
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._autoencoder import Offsets, Reader, make_network
-from isthmus.models._checkpoints import Checkpoint, Progress
+from isthmus.models._checkpoints import Checkpoint, Progress, check_every
 from isthmus.models._parts import Part, Share, held_out_cells, read_part, share_of
 from isthmus.models._precision import precision_of
 from isthmus.models._rank_learner import BY_COLUMN, RankLearner
@@ -51,7 +51,7 @@ def fit_over_ranks(
     validation: Any,
     callbacks: Iterable[Callback],
     checkpoint: str | PathLike[str] | None,
-    every: int,
+    every: int | str,
     resume: bool,
 ) -> None:
     """Train a model's columns of a rank together with the other ranks."""
@@ -97,7 +97,7 @@ def _check(
             raise ValueError(f"{name} must be {needed} with comm, but it was {value!r}.")
     if slices is not None:
         check_integer("slices", slices, low=1)
-    check_integer("every", every, low=1)
+    check_every(every)
     check_bool("resume", resume)
     if resume and checkpoint is None:
         raise ValueError("resume must come with checkpoint, which says from where.")
@@ -163,13 +163,13 @@ class _Job:
         held_out: HeldOut | None,
         callbacks: list[Callback],
         folder: str | PathLike[str] | None,
-        every: int,
+        every: int | str,
     ) -> None:
         assert part is not None
         model, comm = self._model, self._comm
         saved = None
         if folder is not None:
-            saved = Checkpoint(folder, comm, self._what(part))
+            saved = Checkpoint(folder, comm, self._what(part), every)
             if self._progress is not None:
                 saved.check(self._progress)
         model._forget()
@@ -184,7 +184,7 @@ class _Job:
             model.history_ = self._progress.history
 
         def after(epoch: Epoch) -> bool:
-            if saved is not None and (epoch.index + 1) % every == 0:
+            if saved is not None and saved.is_due(epoch.index + 1):
                 saved.save(
                     learner.state(), seed=self._seed, step=learner.step, history=model.history_
                 )

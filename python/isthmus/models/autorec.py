@@ -332,7 +332,7 @@ class AutoRec(RatingModel):
         comm: Communicator | None = None,
         slices: int | None = None,
         checkpoint: str | PathLike[str] | None = None,
-        every: int = 1,
+        every: int | str = 1,
         resume: bool = False,
     ) -> Self:
         """Train on ratings, on this machine or on the ranks of a job.
@@ -372,8 +372,9 @@ class AutoRec(RatingModel):
             sums are the engine's, and differ in the last place with the number of ranks.
         checkpoint : str or os.PathLike, optional
             With `comm`: a folder that all ranks see, to save the training in as it goes.
-        every : int, default 1
-            Epochs from one checkpoint to the next.
+        every : int or str, default 1
+            Epochs from one checkpoint to the next, or a time, as "90s", "10min" or "2h", by rank
+            0's clock; the training is then saved after the epoch in which it has passed.
         resume : bool, default False
             Whether to go on from the checkpoint in the folder, if there is one: as if training had
             not been broken off, to the bit on the same number of ranks.
