@@ -61,6 +61,11 @@ class Progress(NamedTuple):
         return int(self.manifest["step"])
 
     @property
+    def ranks(self) -> int:
+        """Return the most ranks that had taken them."""
+        return int(self.manifest.get("ranks", len(self.manifest["files"])))
+
+    @property
     def history(self) -> list[Epoch]:
         """Return its epochs."""
         return [Epoch(**epoch) for epoch in self.manifest["history"]]
@@ -107,7 +112,9 @@ class Checkpoint:
             return epochs % self._every == 0
         return bool(self._comm.allgather(monotonic() - self._saved >= self._every)[0])
 
-    def save(self, tensors: Tensors, *, seed: int, step: int, history: list[Epoch]) -> None:
+    def save(
+        self, tensors: Tensors, *, seed: int, step: int, history: list[Epoch], ranks: int
+    ) -> None:
         """Write a checkpoint of all ranks, and remove the one before once it is complete."""
         comm = self._comm
         name = f"epoch-{len(history):06}"
@@ -128,6 +135,7 @@ class Checkpoint:
                 "seed": seed,
                 "step": step,
                 "history": [asdict(epoch) for epoch in history],
+                "ranks": ranks,
                 "files": dict(files),
             }
             manifest["checksum"] = checksum_of(manifest)

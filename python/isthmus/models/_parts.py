@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,25 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._util.arrays import blocks
 from isthmus._util.random import mix_bits
-from isthmus.data._csr import CSR, RowTotals, column_counts, row_numbers, row_sums, transpose
-from isthmus.data._ids import IdArray
+from isthmus.data._csr import (
+    CSR,
+    RowTotals,
+    column_counts,
+    has_increasing_rows,
+    row_numbers,
+    row_sums,
+    select_rows,
+    transpose,
+)
+from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data.ratings import Ratings
 from isthmus.data.shards import Shards
-from isthmus.distributed import Communicator
+from isthmus.distributed import Communicator, agreed
 from isthmus.evaluation.scores import Floats
 from isthmus.models._autorec_learners import Counts
 from isthmus.models._biases import SWEEPS, Biases, cells_of
 
-__all__ = ["Part", "Share", "held_out_cells", "read_part", "share_of"]
+__all__ = ["Part", "Share", "held_out_cells", "placed", "read_part", "share_of"]
 
 Doubles = NDArray[np.float64]
 
@@ -350,6 +359,75 @@ def share_of(
     local = (slice_of // comm.size).astype(np.int32)
     own = 1 if slices is None else slices // comm.size
     return Share(comm, numbers, n_columns, local, own, slices is not None), ratings, wrong
+
+
+def placed(
+    share: Share, ratings: Ratings, users: IdIndex, items: IdIndex, axis: str
+) -> tuple[Share, Ratings]:
+    """Put a rank's ratings where a model has their users and items.
+
+    Columns that no rank has are dealt to all of them.
+    """
+    comm = share.comm
+    cells = CSR(ratings.indptr, ratings.indices, ratings.values, ratings.shape)
+    with agreed(comm):
+        to_users = _positions(users, ratings.user_ids, np.diff(ratings.indptr), "users of X")
+        item_counts = column_counts(ratings.indices, ratings.n_items)
+        to_items = _positions(items, ratings.item_ids, item_counts, "items of X")
+    to, columns = (to_users, users) if axis == "user" else (to_items, items)
+    known = to >= 0
+    missing = np.ones(len(columns), np.bool_)
+    for numbers in comm.allgather(to[known]):
+        missing[numbers] = False
+    slices = share.slices * comm.size
+    dealt = np.arange(np.count_nonzero(missing)) % slices
+    own = dealt % comm.size == comm.rank
+    numbers = np.concatenate([to[known], np.flatnonzero(missing)[own]])
+    slice_of = np.concatenate([share.slice_of[known], dealt[own] // comm.size])
+    order = np.argsort(numbers)
+    numbers = numbers[order]
+    if axis == "user":
+        to_users = np.where(known, np.searchsorted(numbers, to), -1)
+        users = IdIndex(users.ids[numbers], "user")
+    else:
+        to_items = np.where(known, np.searchsorted(numbers, to), -1)
+        items = IdIndex(items.ids[numbers], "item")
+    moved = _moved(cells, to_users, to_items, (len(users), len(items)))
+    return (
+        replace(
+            share,
+            numbers=numbers.astype(np.int32),
+            n_columns=len(columns),
+            slice_of=slice_of[order].astype(np.int32),
+        ),
+        Ratings(moved, user_ids=users, item_ids=items),
+    )
+
+
+def _positions(
+    index: IdIndex, ids: IdArray, counts: NDArray[np.int64], name: str
+) -> NDArray[np.int64]:
+    """Look up ids, of which those without ratings may be unknown: -1."""
+    index.positions(ids[counts > 0], name)
+    return index.find(ids, name)
+
+
+def _moved(
+    cells: CSR, rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
+) -> CSR:
+    """Return a matrix whose rows and columns have other places, or none (-1) if they are empty."""
+    counts = np.diff(cells.indptr)
+    filled = np.flatnonzero(counts)
+    if (np.diff(rows[filled]) < 0).any():
+        filled = filled[np.argsort(rows[filled])]
+        cells = select_rows(cells, filled)
+    lengths = np.zeros(shape[0], np.int64)
+    lengths[rows[filled]] = counts[filled]
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    moved = CSR(indptr, columns.astype(np.int32)[cells.indices], cells.values, shape)
+    if has_increasing_rows(indptr, moved.indices):
+        return moved
+    return transpose(transpose(moved, num_threads=1), num_threads=1)
 
 
 def _number(
