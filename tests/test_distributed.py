@@ -346,7 +346,8 @@ def test_a_refused_fit_leaves_a_part_what_it_was():
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("orientation", ["item", "user"])
 def test_a_model_of_ranks_has_the_receipt_of_one_machine(monkeypatch, size, orientation):
-    monkeypatch.setattr(_rank_receipts, "blocks", lambda n: blocks(n, 500))
+    monkeypatch.setattr(_rank_receipts, "blocks", lambda n, size=500: blocks(n, size))
+    monkeypatch.setattr(_rank_receipts, "CELLS_AT_ONCE", 70)
     monkeypatch.setattr("isthmus.data._fingerprint.blocks", lambda n: blocks(n, 500))
     users = np.array([f"u{i:03}" for i in range(300)])
     named = Ratings.from_arrays(

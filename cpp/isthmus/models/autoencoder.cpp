@@ -131,7 +131,8 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
 void encode_matrix(const Autoencoder& model, Workspace& work, const ColumnLayout& layout,
                    const CsrView& matrix, const RowTransform& transform, int num_threads,
                    MatrixView codes, const Reduction& reduce) {
-    for_each_batch(work.batch, matrix, work.rows(), layout, transform, num_threads,
+    const index_t step = std::min(work.rows(), rows_at_once(matrix));
+    for_each_batch(work.batch, matrix, step, layout, transform, num_threads,
                    [&](const std::int32_t* ids, index_t first, index_t count) {
                        encode(model, work, ids, {}, reduce, num_threads);
                        const Matrix& h = work.after.back();

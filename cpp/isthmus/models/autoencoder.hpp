@@ -88,8 +88,8 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
 void sum_parts(std::vector<Matrix>& parts, index_t rows, Matrix& sums, const Reduction& reduce,
                int num_threads);
 
-// Codes (rows x last hidden layer) of every row of `matrix`, uncorrupted, as many at a time as
-// `work` has room for. Rows without a stored cell get the code of an empty input.
+// Codes (rows x last hidden layer) of every row of `matrix`, uncorrupted, no more at a time
+// than `work` has room for. Rows without a stored cell get the code of an empty input.
 void encode_matrix(const Autoencoder& model, Workspace& work, const ColumnLayout& layout,
                    const CsrView& matrix, const RowTransform& transform, int num_threads,
                    MatrixView codes, const Reduction& reduce = {});

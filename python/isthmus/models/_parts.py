@@ -24,7 +24,7 @@ from isthmus.data._csr import (
 )
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data.ratings import Ratings
-from isthmus.data.shards import Shards
+from isthmus.data.shards import Bucket, Shards
 from isthmus.distributed import Communicator, agreed
 from isthmus.evaluation.scores import Floats
 from isthmus.models._autorec_learners import Counts
@@ -292,17 +292,14 @@ def _read_shards(shards: Shards, comm: Communicator, axis: str, slices: int | No
         )
     by_user = axis == "user"
     n_rows = shards.shape[1 if by_user else 0]
-    pieces, owned, slice_of = [], [], []
-    for number in range(comm.rank, shards.n_buckets, comm.size):
-        bucket = shards.bucket(number)
-        columns = transpose(bucket.cells, num_threads=1)
-        pieces.append((np.diff(columns.indptr), bucket.rows[columns.indices], columns.values))
-        owned.append(bucket.columns)
-        slice_of.append(np.full(len(bucket.columns), number % (slices or 1)))
-    numbers = np.concatenate(owned)
+    own_buckets = range(comm.rank, shards.n_buckets, comm.size)
+    buckets = [shards.bucket(number) for number in own_buckets]  # mapped into memory
+    numbers = np.concatenate([bucket.columns for bucket in buckets])
+    lengths = [len(bucket.columns) for bucket in buckets]
+    slice_of = np.repeat(np.array(own_buckets) % (slices or 1), lengths)
     order = np.argsort(numbers)
     numbers = numbers[order]
-    by_column = _joined(pieces, order, n_rows)
+    by_column = _joined(buckets, numbers, n_rows)
     ids = (shards.user_ids, shards.item_ids)
     own: IdArray = ids[0 if by_user else 1][numbers]
     csr = by_column if by_user else transpose(by_column, num_threads=1)
@@ -312,23 +309,27 @@ def _read_shards(shards: Shards, comm: Communicator, axis: str, slices: int | No
         item_ids=ids[1] if by_user else own,
     )
     n_columns = shards.shape[0 if by_user else 1]
-    return Given(ratings, numbers, n_columns, np.concatenate(slice_of)[order] if slices else None)
+    return Given(ratings, numbers, n_columns, slice_of[order] if slices else None)
 
 
-def _joined(pieces: list[Any], order: NDArray[np.int64], n_rows: int) -> CSR:
-    """Bring columns of several buckets, by columns, in one order."""
-    counts = np.concatenate([counts for counts, _, _ in pieces])
-    indptr = np.concatenate(([0], np.cumsum(counts[order])))
-    starts = np.empty(len(order), np.int64)
-    starts[order] = indptr[:-1]
+def _joined(buckets: list[Bucket], numbers: NDArray[np.int32], n_rows: int) -> CSR:
+    """Return the buckets' columns, whose numbers are sorted, by columns.
+
+    Beside them and the result there is one bucket in memory: many pieces would leave holes there.
+    """
+    counts = np.empty(len(numbers), np.int64)
+    for bucket in buckets:
+        own = np.searchsorted(numbers, bucket.columns)
+        counts[own] = column_counts(bucket.cells.indices, len(own))
+    indptr = np.concatenate(([0], np.cumsum(counts)))
     indices, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
-    done = 0
-    for counts, rows, cells in pieces:
-        own = starts[done : done + len(counts)]
-        places = np.repeat(own - (np.cumsum(counts) - counts), counts) + np.arange(len(rows))
-        indices[places], values[places] = rows, cells
-        done += len(counts)
-    return CSR(indptr, indices, values, (len(order), n_rows))
+    for bucket in buckets:
+        lines = transpose(bucket.cells, num_threads=1)
+        begins = indptr[np.searchsorted(numbers, bucket.columns)]
+        places = np.repeat(begins - lines.indptr[:-1], np.diff(lines.indptr))
+        places += np.arange(len(places))
+        indices[places], values[places] = bucket.rows[lines.indices], lines.values
+    return CSR(indptr, indices, values, (len(numbers), n_rows))
 
 
 def share_of(
