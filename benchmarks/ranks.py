@@ -195,7 +195,7 @@ def main() -> None:
     p.add_argument("--data", default="ml-1m")
     p.add_argument("--netflix", type=int, help="ratings of Netflix's shape, made up")
     p.add_argument("--folder", type=Path, help="to keep the shards in, or with them")
-    p.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 3, 4])
+    p.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 3, 4])
     p.add_argument("--alone", type=int, nargs="*", default=[1, 2], help="threads of one process")
     p.add_argument("--slices", type=int, help="train with so many fixed slices as well")
     p.add_argument("--engine", choices=("mpi", "torch"), default="mpi")

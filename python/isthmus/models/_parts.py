@@ -175,8 +175,13 @@ class Part:
 
     def deviation(self) -> float:
         """Return the standard deviation of all ratings."""
-        squares = np.square(self.columns.values - self.mean, dtype=np.float64)
-        total = self.share.total_of_columns(row_sums(self.columns._replace(values=squares)))
+        values = self.columns.values
+
+        def squares(cells: slice, _: Any) -> Doubles:
+            squared: Doubles = np.square(values[cells] - self.mean, dtype=np.float64)
+            return squared
+
+        total = self.share.total_of_columns(row_sums(self.columns, squares))
         return float(np.sqrt(total / self.counts.cells))
 
     def biases(self, *, row_damping: float, column_damping: float, num_threads: int) -> Biases:
