@@ -101,9 +101,9 @@ def fit_over_ranks(
     if wrong is not None:
         raise ValueError(wrong)
     with aborting(comm):
+        saved = None if checkpoint is None else job.checkpoint(part, checkpoint, every)
         buckets = X.n_buckets if isinstance(X, Shards) else None
         receipt = job.receipt(ratings, validation, buckets)
-        saved = None if checkpoint is None else job.checkpoint(part, checkpoint, every)
         job.fit(part, ratings, held_out, callbacks, epochs, saved, receipt)
 
 

@@ -48,7 +48,7 @@ class Receipt:
     isa : str
         The instruction set of the core, on which bits depend.
     wall_seconds, processor_seconds : float
-        Of `fit`; the latter is of all threads of the process.
+        Of `fit`; the latter is of all threads of the process, or of all ranks.
     steps : tuple of str
         "fit", and what came after it: "interruption", "partial_fit", "fold_in" or "forget".
     ranks : int or None
