@@ -163,7 +163,7 @@ def main() -> None:
         "--configurations",
         type=int,
         nargs="*",
-        default=range(len(CONFIGURATIONS)),
+        default=list(range(len(CONFIGURATIONS))),
         help="which of them to fit, by number",
     )
     args = p.parse_args()

@@ -1,8 +1,12 @@
 """Training over ranks is that of one machine, and what fails on one rank fails on all."""
 
+import dataclasses
 import os
+import pickle
+import re
 import subprocess
 import sys
+import threading
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,9 +25,12 @@ from isthmus import (
     verify,
     write_ratings,
 )
+from isthmus._util.arrays import blocks
+from isthmus.data._fingerprint import fingerprint
 from isthmus.data.shards import Shards
 from isthmus.distributed import Communicator, ThreadCommunicator, part_of, run_in_threads
 from isthmus.exceptions import ConvergenceError
+from isthmus.models import _checkpoints, _rank_receipts
 
 RATINGS = synthetic_ratings(300, 130, 6_000, random_state=0)
 USERS = np.repeat(np.arange(300), np.diff(RATINGS.indptr))
@@ -268,7 +275,9 @@ def test_string_ids_and_rows_of_one_rank_alone():
         ({}, {"optimizer": "lbfgs", "corruption": 0, "batch_size": None}, "optimizer must be any"),
         ({}, {"patience": 2}, "patience needs validation data"),
         ({"validation": RATINGS.to_matrix()}, {}, "validation must be Ratings, the same"),
-        ({"every": 0}, {}, "every must be"),
+        ({"every": 0}, {}, "every must be a number of epochs, at least 1, or a time above 0"),
+        ({"every": "10 minutes"}, {}, "every must be a number of epochs, at least 1, or a time above"),
+        ({"every": "0.0min"}, {}, "a time above 0 in s, min or h"),
     ],
 )
 def test_what_makes_no_sense_is_refused_on_all_ranks(options, change, message):
@@ -334,11 +343,81 @@ def test_a_refused_fit_leaves_a_part_what_it_was():
     assert_same_bits(parts[0], AutoRec(**QUICK).fit(RATINGS))
 
 
-def test_a_model_of_ranks_has_no_receipt_and_is_told_of(tmp_path):
-    whole, _ = over_ranks(2)
-    assert whole.receipt_ is None
-    whole.save(tmp_path / "m")
-    assert "no receipt, as after training over ranks" in str(verify(tmp_path / "m", RATINGS))
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("orientation", ["item", "user"])
+def test_a_model_of_ranks_has_the_receipt_of_one_machine(monkeypatch, size, orientation):
+    monkeypatch.setattr(_rank_receipts, "blocks", lambda n, size=500: blocks(n, size))
+    monkeypatch.setattr(_rank_receipts, "CELLS_AT_ONCE", 70)
+    monkeypatch.setattr("isthmus.data._fingerprint.blocks", lambda n: blocks(n, 500))
+    users = np.array([f"u{i:03}" for i in range(300)])
+    named = Ratings.from_arrays(
+        *(users[USERS], RATINGS.indices, RATINGS.values),
+        user_ids=np.append(users, "nobody"),
+        item_ids=np.arange(140),
+    )
+    train, test = train_test_split(named, test_size=0.1, random_state=0)
+    parameters = {"orientation": orientation, "epochs": 1}
+    one = AutoRec(**{**QUICK, **parameters}).fit(train, validation=test).receipt_
+    whole, models = over_ranks(size, parameters, ratings=train, validation=test)
+    times = {"wall_seconds": 0.0, "processor_seconds": 0.0}
+    expected = dataclasses.replace(one, ranks=size, **times)
+    assert dataclasses.replace(whole.receipt_, **times) == expected
+    assert whole.receipt_.wall_seconds > 0
+    assert whole.receipt_.processor_seconds > 0
+    assert all(model.receipt_ == whole.receipt_ for model in models)
+
+
+def test_the_fingerprint_of_held_out_ratings_and_of_shards_is_that_of_all(shards):
+    whole, _ = over_ranks(2, {"validation_fraction": 0.2})
+    assert whole.receipt_.data == fingerprint(RATINGS)
+    for axis, orientation in (("user", "item"), ("item", "user")):
+
+        def train(comm, axis=axis, orientation=orientation):
+            model = AutoRec(**{**QUICK, "orientation": orientation, "epochs": 1})
+            return model.fit(shards[axis], comm=comm).receipt_
+
+        for receipt in run_in_threads(2, train):
+            assert (receipt.data, receipt.buckets) == (fingerprint(RATINGS), 6)
+            assert (receipt.users, receipt.items, receipt.ratings) == (300, 130, RATINGS.nnz)
+
+
+def test_models_of_ranks_are_verified_where_bits_are_fixed(shards, tmp_path):
+    path = tmp_path / "m"
+
+    def found(X, **options):
+        return verify(path, X, num_threads=1, **options)
+
+    over_ranks(2)[0].save(path)
+    assert found(RATINGS).same_data
+    assert "2 ranks added up in an order of their own" in str(found(RATINGS))
+    over_ranks(1)[0].save(path)
+    assert found(RATINGS)
+    over_ranks(3, {"patience": 1}, slices=6, validation=RATINGS)[0].save(path)
+    assert found(RATINGS, validation=RATINGS)
+    assert found(shards["user"], validation=RATINGS)
+    assert "without the validation data" in str(found(RATINGS))
+
+    def train(comm):
+        return AutoRec(**QUICK).fit(shards["user"], comm=comm, slices=6).gather(comm)
+
+    whole = run_in_threads(2, train)[0]
+    whole.save(path)
+    assert found(Shards(shards["user"].path))
+    assert "without the shards that the model was trained on, of 6" in str(found(RATINGS))
+    whole._trained.network.weights()["decoder.weights"][3, 1] += np.float32(1e-6)
+    whole.save(path)
+    assert found(shards["user"]).same_bits is False
+
+
+def test_the_program_verifies_what_ranks_have_trained(run, shards, tmp_path):
+    path = shards["user"].path
+    train = ["train", path, "-o", tmp_path / "m", "--hidden-units", "9", "--epochs", "2"]
+    assert run(*train, "--slices", "3")[0] == 0
+    code, out, _ = run("verify", tmp_path / "m", path)
+    assert code == 0
+    assert "Training again gave the same bits" in out
+    code, out, _ = run("info", tmp_path / "m")
+    assert re.search("receipt slices +3", out)
 
 
 def test_a_callback_of_ranks_has_no_snapshot():
@@ -351,6 +430,127 @@ def test_a_callback_of_ranks_has_no_snapshot():
         assert_array_equal(model.snapshot().decoder_weights_, model.decoder_weights_)
 
     run_in_threads(1, train)
+
+
+# Going on
+
+
+def gone_on(size, model, X=RATINGS, *, axis="user", **options):
+    """The whole model of a job whose ranks went on from one, with the model of each rank."""
+
+    def train(comm):
+        part = X if isinstance(X, Shards) else part_of(X, comm.rank, comm.size, axis=axis)
+        own = pickle.loads(model).partial_fit(part, comm=comm, **options)
+        return own.gather(comm), own
+
+    results = run_in_threads(size, train)
+    return results[0][0], [own for _, own in results]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_ranks_go_on_as_one_machine_and_to_the_bit_with_slices(settings):
+    parameters = {**QUICK, **SETTINGS[settings]}
+    axis = "item" if settings == "users" else "user"
+    model = pickle.dumps(AutoRec(**parameters).fit(RATINGS))
+    some = RATINGS.select(np.random.default_rng(0).random(RATINGS.nnz) < 0.7)
+    one = pickle.loads(model).partial_fit(some, epochs=2)
+    wholes = []
+    for size, slices in ((1, None), (3, None), (1, 6), (2, 6), (3, 6)):
+        whole, _ = gone_on(size, model, some, axis=axis, epochs=2, slices=slices)
+        assert_close(whole, one, 0.05 if settings == "bfloat16" else 5e-5)
+        assert whole._mean == pytest.approx(one._mean)
+        assert_array_equal(whole._seen.indices, one._seen.indices)
+        assert [e.index for e in whole.history_] == list(range(5))
+        assert whole.receipt_ == one.receipt_
+        wholes.append(whole)
+    assert_same_bits(wholes[0], one)
+    assert_same_bits(wholes[2], wholes[3])
+    assert_same_bits(wholes[2], wholes[4])
+
+
+def without_empty(ratings):
+    return Ratings.from_arrays(*ratings.to_arrays()[:3])
+
+
+@pytest.mark.parametrize("orientation", ["item", "user"])
+def test_ranks_go_on_with_users_and_items_in_a_models_own_order(orientation, tmp_path):
+    axis = "user" if orientation == "item" else "item"
+    few = without_empty(RATINGS.select((USERS % 3 > 0) & (RATINGS.indices % 4 > 0)))
+    users = without_empty(RATINGS.select((USERS % 3 == 0) & (RATINGS.indices % 4 > 0)))
+    items = without_empty(RATINGS.select((USERS % 3 > 0) & (RATINGS.indices % 4 == 0)))
+    model = AutoRec(**{**QUICK, "orientation": orientation}).fit(few)
+    model = pickle.dumps(model.fold_in(users).fold_in(items, axis="item"))
+    now = without_empty(RATINGS.select((RATINGS.indices < 120) & (USERS < 290)))
+    one = pickle.loads(model).partial_fit(now)
+    assert (np.diff(one.user_ids_) < 0).any()
+    assert (np.diff(one.item_ids_) < 0).any()
+    write_ratings(now, tmp_path / "r.parquet")
+    shards = shard(tmp_path / "r.parquet", tmp_path / "s", buckets=6, axis=axis)
+    for X in (now, shards):
+        wholes = [gone_on(size, model, X, axis=axis, slices=6)[0] for size in (1, 2, 3)]
+        assert_array_equal(wholes[1].user_ids_, one.user_ids_)
+        assert_array_equal(wholes[1]._seen.indptr, one._seen.indptr)
+        assert_array_equal(wholes[1]._seen.indices, one._seen.indices)
+        assert_close(wholes[1], one, 5e-5)
+        assert_same_bits(wholes[0], wholes[1])
+        assert_same_bits(wholes[0], wholes[2])
+
+
+def test_ranks_go_on_from_what_they_trained(tmp_path):
+    over_ranks(2, slices=6)[0].save(tmp_path / "m")
+    model = pickle.dumps(AutoRec.load(tmp_path / "m"))
+    parameters = {"validation": RATINGS, "callbacks": [lambda epoch: epoch.index == 4]}
+    whole, models = gone_on(3, model, epochs=8, slices=6, **parameters)
+    assert len(whole.history_) == 5
+    assert list(whole.history_[-1].metrics) == ["rmse"]
+    assert whole.receipt_.steps == ("fit", "partial_fit")
+    assert (whole.receipt_.ranks, whole.receipt_.slices) == (2, 6)
+    whole.save(tmp_path / "m")
+    assert "after fit there was partial_fit" in str(verify(tmp_path / "m", RATINGS))
+    assert sum(len(own.user_ids_) for own in models) == 300
+
+
+def test_a_model_that_is_not_fitted_begins_over_ranks_with_partial_fit():
+    whole, _ = gone_on(2, pickle.dumps(AutoRec(**QUICK)), epochs=2, slices=6)
+    assert_same_bits(whole, over_ranks(2, {"epochs": 3}, slices=6, callbacks=[stop_at_2])[0])
+
+
+def stop_at_2(epoch):
+    return epoch.index == 1
+
+
+def test_ranks_that_cannot_go_on_are_refused_and_keep_their_models():
+    model = pickle.dumps(AutoRec(**QUICK).fit(RATINGS))
+
+    def refused(message, X=RATINGS, change=lambda own, comm: own, **options):
+        def train(comm):
+            own = change(pickle.loads(model), comm)
+            with pytest.raises((TypeError, ValueError, RuntimeError), match=message):
+                own.partial_fit(part_of(X, comm.rank, comm.size), comm=comm, **options)
+            assert own.__sklearn_is_fitted__()
+
+        run_in_threads(2, train)
+
+    more = Ratings.from_matrix(RATINGS.to_matrix(), user_ids=RATINGS.user_ids + 1)
+    refused("users of X must be among the 300 user ids of the ratings, but 300 is not", more)
+    refused("epochs must be an integer of at least 1", epochs=0)
+    refused("weights must be None with comm", weights=RATINGS)
+    refused("slices must be a multiple of the number of ranks, 2, but it was 3", slices=3)
+
+    def trained_on(own, comm):
+        return own.partial_fit(RATINGS) if comm.rank else own
+
+    refused("the same model, parameters and options, but they differ", change=trained_on)
+
+    def parts(comm):
+        part = part_of(RATINGS, comm.rank, comm.size)
+        own = AutoRec(**QUICK).fit(part, comm=comm)
+        with pytest.raises(ValueError, match="must be whole for that"):
+            own.partial_fit(part, comm=comm)
+
+    run_in_threads(2, parts)
+    with pytest.raises(ValueError, match="slices must come with comm"):
+        pickle.loads(model).partial_fit(RATINGS, slices=2)
 
 
 # Checkpoints
@@ -408,6 +608,42 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_ended(
             assert_close(resumed, unbroken, 1e-4 if precision == "float32" else 0.05)
         metrics = [[e.metrics["rmse"] for e in m.history_] for m in (resumed, unbroken)]
         assert metrics[0] == pytest.approx(metrics[1], rel=1e-4)
+
+
+def test_checkpoints_come_after_so_many_minutes_of_rank_0(monkeypatch, tmp_path):
+    clock = threading.local()
+    monkeypatch.setattr(_checkpoints, "monotonic", lambda: getattr(clock, "now", 0.0))
+
+    def train(comm):
+        seen = []
+
+        def pass_time(epoch):
+            seen.append([path.name for path in tmp_path.iterdir()])
+            clock.now = (epoch.index + 1) * (1e6 if comm.rank else 4 * 60.0)
+
+        part = part_of(RATINGS, comm.rank, comm.size)
+        model = AutoRec(**{**QUICK, "epochs": 8})
+        model.fit(part, comm=comm, checkpoint=tmp_path, every="10min", callbacks=[pass_time])
+        return seen
+
+    # after epoch 4, in which 12 minutes have passed, and 12 minutes later
+    expected = [*([[]] * 3), *([["epoch-000004"]] * 3), *([["epoch-000007"]] * 2)]
+    assert run_in_threads(2, train) == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("every", "interval"),
+    [(3, (3, False)), ("90s", (90, True)), ("1.5min", (90, True)), ("2h", (7200, True))],
+)
+def test_an_interval_is_epochs_or_a_time(every, interval):
+    assert _checkpoints.check_every(every) == interval
+
+
+def test_a_receipt_counts_the_ranks_that_came_before(tmp_path):
+    parameters = {"epochs": 2}
+    over_ranks(3, parameters, checkpoint=tmp_path, slices=6)
+    whole, _ = over_ranks(2, parameters, checkpoint=tmp_path, slices=6, resume=True)
+    assert (whole.receipt_.ranks, whole.receipt_.slices) == (3, 6)
 
 
 def test_a_checkpoint_of_something_else_or_a_damaged_one_is_refused(tmp_path):
@@ -554,6 +790,10 @@ def test_the_program_goes_on_from_a_checkpoint_in_one_process(run, tmp_path):
     code, _, error = run(*train[:-2], "--every", "2")
     assert code == 2
     assert "--every must come with --checkpoint" in error
+    code, _, error = run(*train, "--every", "10 min")
+    assert code == 2
+    assert "a time above 0 in s, min or h" in " ".join(error.split())
+    assert run(*train, "--every", "10min", "--resume")[0] == 0
     code, _, error = run(*train, "--model", "biased-mf")
     assert code == 2
 

@@ -266,7 +266,8 @@ void register_autoencoder(py::module_& module) {
                 auto codes = std::make_unique<Matrix>(rows.matrix.rows, model.code_size());
                 const auto layout =
                     ColumnLayout::in_order(model.shape.inputs, rows.matrix.mean_row_nnz());
-                encode_matrix(model, layout, rows.matrix, rows.transform, num_threads,
+                Workspace work(model.shape, layout, rows_at_once(rows.matrix), false, false);
+                encode_matrix(model, work, layout, rows.matrix, rows.transform, num_threads,
                               codes->view());
                 return codes;
             },

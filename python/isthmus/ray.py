@@ -13,7 +13,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.data.shards import Shards
 from isthmus.distributed import TorchCommunicator
 from isthmus.lists import Lister
-from isthmus.models._checkpoints import Checkpoint
+from isthmus.models._checkpoints import Checkpoint, check_every
 from isthmus.models.autorec import AutoRec
 from isthmus.models.base import Recommender
 
@@ -113,7 +113,7 @@ def fit(
     validation: Ratings | None = None,
     slices: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    every: int = 1,
+    every: int | str = 1,
     resume: bool = False,
     max_failures: int = 0,
     storage: str | os.PathLike[str] | None = None,
@@ -180,6 +180,7 @@ def fit(
         raise TypeError(f"model must be an AutoRec, but it is a {type(model).__name__}.")
     Shards(shards)
     check_writable(output)
+    check_every(every)
     if checkpoint is not None and not resume and Checkpoint.newest(checkpoint) is not None:
         raise ValueError(
             f"checkpoint must be a folder without checkpoints unless resume=True, but {checkpoint} "

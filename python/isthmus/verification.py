@@ -12,6 +12,7 @@ from isthmus import _core
 from isthmus.data._alignment import ratings_among
 from isthmus.data._fingerprint import fingerprint
 from isthmus.data.ratings import Ratings, as_ratings, in_memory
+from isthmus.data.shards import Shards
 from isthmus.models import _files
 from isthmus.models._cell_weights import aligned_weights
 from isthmus.models._receipts import Receipt, fingerprint_of
@@ -59,8 +60,8 @@ def verify(
     ----------
     path : str or os.PathLike
         File that `Recommender.save` wrote.
-    ratings : Ratings or scipy.sparse array or matrix, shape (n_users, n_items)
-        The data that `fit` was given, in any order.
+    ratings : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
+        The data that `fit` was given, in any order; after training over ranks, those of all.
     validation : optional
         The validation data that `fit` was given, if the weights depend on it, as after early
         stopping.
@@ -81,10 +82,11 @@ def verify(
     Notes
     -----
     Bits are those of a version and of an instruction set (`isthmus.build_info`). Training again
-    with others proves the file right if the bits are equal, and proves nothing otherwise. Of a
-    model that went on after `fit` (`partial_fit`, `fold_in`, `forget`) only the data can be
-    checked. The fingerprint finds every change of a rating. Anyone can write any fingerprint into a
-    file, so only training again proves the model's origin.
+    with others proves the file right if the bits are equal, and proves nothing otherwise. Only the
+    data can be checked of a model that went on after `fit` (`partial_fit`, `fold_in`, `forget`), or
+    that several ranks have trained, unless they took sums by ``slices``. The fingerprint finds
+    every change of a rating. Anyone can write any fingerprint into a file, so only training again
+    proves the model's origin.
 
     Examples
     --------
@@ -101,10 +103,7 @@ def verify(
         return Verification(
             None,
             None,
-            (
-                "Nothing can be checked: the file has no receipt, as after training over ranks or "
-                "from older versions.",
-            ),
+            ("Nothing can be checked: the file has no receipt, as those of older versions.",),
         )
     given = as_ratings(in_memory(ratings))
     found = fingerprint(given)
@@ -117,11 +116,13 @@ def verify(
         return Verification(False, False, (other, *_later(receipt)))
     known = "The ratings are those that the model was trained on."
     counted = None if weights is None else aligned_weights(weights, given)
-    why_not = _obstacle(model, receipt, validation, counted)
+    why_not = _obstacle(model, receipt, validation, counted) or _rank_obstacle(receipt, ratings)
     if why_not is not None:
         return Verification(True, None, (known, why_not))
     try:
-        again = _trained_again(model, receipt, given, validation, counted, num_threads)
+        shards = receipt.buckets is not None and isinstance(ratings, Shards)
+        X = ratings if shards else given
+        again = _trained_again(model, receipt, X, validation, counted, num_threads)
     except RuntimeError as error:  # as where it diverges
         return Verification(True, False, (known, f"Training again failed: {error}"))
     changed = _changed(model._tensors(), _files.as_saved(again._tensors(), path))
@@ -170,6 +171,22 @@ def _obstacle(model: Any, receipt: Receipt, validation: Any, weights: Ratings | 
     return None
 
 
+def _rank_obstacle(receipt: Receipt, X: Any) -> str | None:
+    """Return why one process cannot have the bits of ranks, if it cannot."""
+    if receipt.ranks is not None and receipt.ranks > 1 and receipt.slices is None:
+        return (
+            f"The weights cannot be checked: {receipt.ranks} ranks added up in an order of their "
+            f"own, which fit(..., slices=...) would have fixed."
+        )
+    buckets = X.n_buckets if isinstance(X, Shards) else None
+    if receipt.slices is not None and receipt.buckets not in (None, buckets):
+        return (
+            f"The weights cannot be checked without the shards that the model was trained on, of "
+            f"{receipt.buckets} buckets, which slices are made of."
+        )
+    return None
+
+
 def _stops_early(model: Any) -> bool:
     """Return whether validation data had a part in the weights."""
     return getattr(model, "patience", None) is not None or hasattr(model, "models")
@@ -178,7 +195,7 @@ def _stops_early(model: Any) -> bool:
 def _trained_again(
     model: Any,
     receipt: Receipt,
-    ratings: Ratings,
+    ratings: Ratings | Shards,
     validation: Any,
     weights: Ratings | None,
     num_threads: int,
@@ -188,7 +205,9 @@ def _trained_again(
         again.set_params(random_state=receipt.seed)
     again.set_params(num_threads=num_threads)
     # in the order of the file, with all of its users and items, also those without ratings
-    own = ratings_among(model._users, model._items, ratings, "ratings")
+    own = ratings
+    if isinstance(ratings, Ratings):
+        own = ratings_among(model._users, model._items, ratings, "ratings")
     trained: Recommender = again._fit_again(own, validation, model, weights)
     return trained
 

@@ -45,8 +45,7 @@ Autoencoder::Autoencoder(AutoencoderShape shape_, std::uint64_t seed, int num_th
       shape(std::move(shape_)) {}
 
 Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, index_t rows,
-                     bool trains, bool drops, Precision precision_)
-    : precision(precision_) {
+                     bool trains, bool drops, Precision most) {
     const index_t first = shape.hidden.front();
     const index_t last = shape.hidden.back();
     for (index_t s = 0; s < layout.slices(); ++s) {
@@ -59,7 +58,7 @@ Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, 
         if (drops) kept.emplace_back(rows, units);
     }
     if (trains) squared_error.resize(static_cast<std::size_t>(layout.slices() * rows));
-    if (precision == Precision::bfloat16) {
+    if (most == Precision::bfloat16) {
         codes = HalfMatrix(rows, last);
         first_error = HalfMatrix(rows, first);
     }
@@ -129,11 +128,10 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
     });
 }
 
-void encode_matrix(const Autoencoder& model, const ColumnLayout& layout, const CsrView& matrix,
-                   const RowTransform& transform, int num_threads, MatrixView codes,
-                   const Reduction& reduce) {
-    const index_t step = rows_at_once(matrix);
-    Workspace work(model.shape, layout, step, false, false);
+void encode_matrix(const Autoencoder& model, Workspace& work, const ColumnLayout& layout,
+                   const CsrView& matrix, const RowTransform& transform, int num_threads,
+                   MatrixView codes, const Reduction& reduce) {
+    const index_t step = std::min(work.rows(), rows_at_once(matrix));
     for_each_batch(work.batch, matrix, step, layout, transform, num_threads,
                    [&](const std::int32_t* ids, index_t first, index_t count) {
                        encode(model, work, ids, {}, reduce, num_threads);

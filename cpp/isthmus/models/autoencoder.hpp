@@ -58,10 +58,12 @@ struct Dropout {
 // The memory of a pass over a batch, allocated once: a few batch x k blocks.
 class Workspace {
 public:
-    // At most `rows` rows a batch; `trains` adds what the backward pass needs. `precision` is that
-    // of the encoder's weights, as they are now, and of the decoder's.
+    // At most `rows` rows a batch; `trains` adds what the backward pass needs. `most` is the
+    // precision that weights may come in beside whole floats.
     Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, index_t rows, bool trains,
-              bool drops, Precision precision = Precision::float32);
+              bool drops, Precision most = Precision::float32);
+
+    index_t rows() const { return before.front().rows(); }
 
     Batch batch;
     // Per slice: its columns' share of X V, then of dH, and a row more for what goes with it to
@@ -70,9 +72,9 @@ public:
     std::vector<Matrix> before, after;  // per hidden layer: z and g(z)
     std::vector<Matrix> error;          // per hidden layer: dloss/dz, and a row more
     std::vector<Matrix> kept;           // per hidden layer, with dropout: 0 or 1 / (1 - rate)
-    Precision precision;
-    HalfMatrix codes, first_error;      // in bfloat16: after.back() and error.front()
-    std::vector<double> squared_error;  // slices x rows
+    Precision precision = Precision::float32;  // of the weights, as they are now
+    HalfMatrix codes, first_error;             // in bfloat16: after.back() and error.front()
+    std::vector<double> squared_error;         // slices x rows
 };
 
 // The encoder: fills before and after of every hidden layer for the assembled batch.
@@ -86,10 +88,10 @@ void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
 void sum_parts(std::vector<Matrix>& parts, index_t rows, Matrix& sums, const Reduction& reduce,
                int num_threads);
 
-// Codes (rows x last hidden layer) of every row of `matrix`, uncorrupted. Rows without a stored
-// cell get the code of an empty input.
-void encode_matrix(const Autoencoder& model, const ColumnLayout& layout, const CsrView& matrix,
-                   const RowTransform& transform, int num_threads, MatrixView codes,
-                   const Reduction& reduce = {});
+// Codes (rows x last hidden layer) of every row of `matrix`, uncorrupted, no more at a time
+// than `work` has room for. Rows without a stored cell get the code of an empty input.
+void encode_matrix(const Autoencoder& model, Workspace& work, const ColumnLayout& layout,
+                   const CsrView& matrix, const RowTransform& transform, int num_threads,
+                   MatrixView codes, const Reduction& reduce = {});
 
 }  // namespace isthmus

@@ -338,7 +338,7 @@ void Trainer::settle() {
 
 // Splits the weights, where they are read as halves.
 void Trainer::split_weights() {
-    if (options_.precision == Precision::float32 || std::exchange(split_, true)) return;
+    if (std::exchange(work_.precision, options_.precision) == options_.precision) return;
     for (Matrix* weights : {&model_.encoder, &model_.decoder}) {
         split_rows(weights->view(), options_.num_threads);
     }
@@ -346,7 +346,7 @@ void Trainer::split_weights() {
 
 // Makes them whole again.
 void Trainer::join_weights() {
-    if (!std::exchange(split_, false)) return;
+    if (std::exchange(work_.precision, Precision::float32) == Precision::float32) return;
     for (Matrix* weights : {&model_.encoder, &model_.decoder}) {
         join_rows(weights->view(), options_.num_threads);
     }
@@ -452,7 +452,8 @@ void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform
                             const Reduction& reduce) {
     require_unfinished();
     join_weights();
-    isthmus::encode_matrix(model_, layout_, matrix, transform, options_.num_threads, codes, reduce);
+    isthmus::encode_matrix(model_, work_, layout_, matrix, transform, options_.num_threads, codes,
+                           reduce);
 }
 
 std::vector<Matrix*> Trainer::state() {

@@ -171,7 +171,7 @@ private:
     TrainedMatrix decoder();
     void settle();
     index_t steps() const { return static_cast<index_t>(steps_.size()); }
-    index_t batch_rows() const { return work_.before.front().rows(); }
+    index_t batch_rows() const { return work_.rows(); }
 
     Autoencoder& model_;
     ColumnLayout layout_;
@@ -184,7 +184,6 @@ private:
     std::vector<OptimizerStep> steps_;  // since all columns had last caught up
     ColumnLists before_;                // of the batch whose step the encoder has yet to take
     bool encoder_waits_ = false;
-    bool split_ = false;     // whether the encoder's and the decoder's weights are
     bool diverged_ = false;  // on any machine
     std::vector<double> slice_errors_;
     bool finished_ = false;

@@ -1,5 +1,6 @@
 """How `isthmus train` trains: alone, or as one rank of a job."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,6 +20,7 @@ from isthmus.distributed import (
     agreed,
     part_of,
 )
+from isthmus.models._checkpoints import check_every
 from isthmus.models.autorec import AutoRec
 from isthmus.models.base import Recommender
 
@@ -46,6 +48,7 @@ class Job:
     ) -> "Job":
         """Make it of the program's options, or refuse them."""
         alone = not mpi and options["slices"] is None and checkpoint is None
+        options["every"] = _parse_every(options["every"])
         for option, given in ("--resume", options["resume"]), ("--every", options["every"] != 1):
             if given and checkpoint is None:
                 raise typer.BadParameter(f"{option} must come with --checkpoint.")
@@ -107,3 +110,13 @@ class Job:
             X = part_of(X, self.comm.rank, self.comm.size, axis=axis)
         model.fit(X, validation=validation, comm=self.comm, **self.options)
         return model.gather(self.comm)
+
+
+def _parse_every(text: str) -> int | str:
+    """Read a number of epochs, or a time such as 10min."""
+    try:
+        every = int(text) if re.fullmatch("[0-9]+", text) else text
+        check_every(every)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return every

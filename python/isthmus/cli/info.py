@@ -53,7 +53,8 @@ def _receipt(model: Recommender) -> dict[str, Any]:
     told = model.receipt_.to_json()
     for name in ("wall_seconds", "processor_seconds"):
         told[name] = f"{told[name]:.3f}"
-    return {f"receipt {name.replace('_', ' ')}": value for name, value in told.items()}
+    known = {name: value for name, value in told.items() if value is not None}
+    return {f"receipt {name.replace('_', ' ')}": value for name, value in known.items()}
 
 
 def _example(ids: Any) -> str:

@@ -178,7 +178,13 @@ def train(
         Path | None,
         typer.Option(help="Folder to save the training in as it goes, which all ranks see."),
     ] = None,
-    every: Annotated[int, typer.Option(help="Epochs from one checkpoint to the next.", min=1)] = 1,
+    every: Annotated[
+        str,
+        typer.Option(
+            metavar="EPOCHS|TIME",
+            help="Epochs from one checkpoint to the next, or a time, as 90s, 10min or 2h.",
+        ),
+    ] = "1",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")
     ] = False,

@@ -10,6 +10,7 @@ from isthmus.cli._options import command_with, file_argument
 from isthmus.cli.predict import ModelFile, Threads
 from isthmus.data._reading import printable
 from isthmus.data.ratings import Ratings
+from isthmus.data.shards import Shards, is_shards
 from isthmus.models.base import Recommender
 from isthmus.verification import differences
 from isthmus.verification import verify as check
@@ -31,7 +32,8 @@ def verify(
     ratings: Annotated[
         Path,
         file_argument(
-            "RATINGS", "File of the ratings that the model was trained on, in any order."
+            "RATINGS",
+            "File of the ratings that the model was trained on, in any order, or folder of shards.",
         ),
     ],
     validation: Annotated[
@@ -52,7 +54,9 @@ def verify(
         return read_for(known, path, *context.obj)
 
     held_out = None if validation is None else read(validation)
-    found = check(model, read(ratings), validation=held_out, num_threads=num_threads)
+    # shards as they are, where ranks have dealt them to slices
+    given = Shards(ratings) if is_shards(ratings) and not any(context.obj) else read(ratings)
+    found = check(model, given, validation=held_out, num_threads=num_threads)
     print(found)
     if not found:
         raise typer.Exit(DIFFERENT)

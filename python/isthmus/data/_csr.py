@@ -1,5 +1,6 @@
 """Sparse matrices by rows: their type, their checks, their order, their parts."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -129,8 +130,14 @@ def column_counts(indices: NDArray[np.int32], columns: int) -> NDArray[np.int64]
     return counts
 
 
-def row_sums(matrix: CSR) -> NDArray[np.float64]:
-    """Sum each row's values, in double precision."""
+def row_sums(
+    matrix: CSR, made: Callable[[slice, NDArray[np.int64]], NDArray[Any]] | None = None
+) -> NDArray[np.float64]:
+    """Sum each row's values, in double precision.
+
+    ``made(cells, rows)`` gives others for the cells of some rows, all that have any from the first
+    to the last.
+    """
     indptr = matrix.indptr
     sums = np.zeros(len(indptr) - 1)
     filled = np.flatnonzero(np.diff(indptr))
@@ -138,10 +145,9 @@ def row_sums(matrix: CSR) -> NDArray[np.float64]:
     # the cells are cast to double: some rows at a time, about as many cells as a block has
     edges = np.searchsorted(starts, [block.start for block in blocks(int(indptr[-1]))])
     for begin, end in pairwise(np.unique([*edges, len(filled)])):
-        cells = matrix.values[starts[begin] : indptr[filled[end - 1] + 1]]
-        sums[filled[begin:end]] = np.add.reduceat(
-            cells, starts[begin:end] - starts[begin], dtype=np.float64
-        )
+        cells, rows = slice(starts[begin], indptr[filled[end - 1] + 1]), filled[begin:end]
+        values = matrix.values[cells] if made is None else made(cells, rows)
+        sums[rows] = np.add.reduceat(values, starts[begin:end] - starts[begin], dtype=np.float64)
     return sums
 
 

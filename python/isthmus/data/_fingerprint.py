@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus._util.arrays import blocks
 from isthmus.data._alignment import ratings_among
@@ -13,7 +15,7 @@ from isthmus.data._csr import column_counts
 from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data.ratings import Ratings
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "fingerprint_of_cells"]
 
 
 def fingerprint(ratings: Ratings) -> str:
@@ -25,17 +27,32 @@ def fingerprint(ratings: Ratings) -> str:
     """
     users, items = _sorted(ratings._users), _sorted(ratings._items)
     ratings = ratings_among(users, items, ratings, "ratings")
-    filled = np.diff(ratings.indptr) > 0
-    rated = column_counts(ratings.indices, ratings.n_items) > 0
+    counts = column_counts(ratings.indices, ratings.n_items)
+    cells = ((ratings.indices[block], ratings.values[block]) for block in blocks(ratings.nnz))
+    return fingerprint_of_cells(users.ids, items.ids, ratings.indptr, counts, cells)
+
+
+def fingerprint_of_cells(
+    user_ids: IdArray,
+    item_ids: IdArray,
+    indptr: NDArray[np.int64],
+    item_counts: NDArray[np.int64],
+    cells: Iterable[tuple[NDArray[np.int32], NDArray[np.float32]]],
+) -> str:
+    """Return the fingerprint of ratings by users, both of whose ids are sorted.
+
+    `cells` are items and values, as many at a time as `blocks` cuts off.
+    """
+    filled, rated = np.diff(indptr) > 0, item_counts > 0
     places = np.cumsum(rated, dtype=np.int32) - np.int32(1)  # among the items with ratings
     digest = hashlib.blake2b(digest_size=16)
-    _add_ids(digest, users.ids[filled])
-    _add_ids(digest, items.ids[rated])
-    digest.update(ratings.indptr[np.append(True, filled)].astype("<i8", copy=False).data)
-    for block in blocks(ratings.nnz):
-        digest.update(places[ratings.indices[block]].astype("<i4", copy=False).data)
+    _add_ids(digest, user_ids[filled])
+    _add_ids(digest, item_ids[rated])
+    digest.update(indptr[np.append(True, filled)].astype("<i8", copy=False).data)
+    for items, values in cells:
+        digest.update(places[items].astype("<i4", copy=False).data)
         # -0 becomes 0, which is the same rating
-        digest.update((ratings.values[block] + np.float32(0)).astype("<f4", copy=False).data)
+        digest.update((values + np.float32(0)).astype("<f4", copy=False).data)
     return digest.hexdigest()
 
 

@@ -20,6 +20,7 @@ from isthmus._util.checks import check_integer, shown
 from isthmus.data._csr import CSR, check_structure, has_increasing_rows, transpose
 from isthmus.data._id_tensors import id_layout, ids_from
 from isthmus.data._ids import IdArray, IdIndex
+from isthmus.data._pieces import Piece, merged
 from isthmus.data._reading import name_file, refuse_damage
 from isthmus.data._scratch import scratch_array
 from isthmus.data._tensor_files import Layout, Tensor, Tensors, check_layout, map_tensors
@@ -257,19 +258,19 @@ class Shards:
             pass
         for begin, end in _runs(matrix.indptr, _CELLS_AT_ONCE):
             parts = [self._part(number, begin, end) for number in range(self.n_buckets)]
-            lines = _merged(parts, matrix.shape[1], end - begin)
+            lines = merged(parts, matrix.shape[1], end - begin)
             del parts
             self._check_counts(np.diff(lines.indptr), np.diff(matrix.indptr[begin : end + 1]))
             cells = slice(matrix.indptr[begin], matrix.indptr[end])
             matrix.indices[cells], matrix.values[cells] = lines.indices, lines.values
 
-    def _part(self, number: int, begin: int, end: int) -> _Part:
+    def _part(self, number: int, begin: int, end: int) -> Piece:
         """Read the cells of some rows from a bucket that has been checked."""
         tensors = map_tensors(self.path / bucket_name(number))
         first, last = np.searchsorted(tensors["rows"], [begin, end])
         ends = tensors["indptr"][first : last + 1]
         cells = slice(ends[0], ends[-1])
-        return _Part(
+        return Piece(
             tensors["rows"][first:last] - np.int32(begin),
             np.diff(ends),
             tensors["columns"][tensors["indices"][cells]],
@@ -422,15 +423,6 @@ def _check_positions(positions: NDArray[np.int32], n: int, name: str) -> None:
         raise ValueError(f"its {name} must lie between 0 and {n - 1:,}, but they do not")
 
 
-class _Part(NamedTuple):
-    """Cells of one bucket: rows, how many each has, and the cells' columns and values."""
-
-    rows: NDArray[np.int32]
-    lengths: NDArray[np.int64]
-    columns: NDArray[np.int32]
-    values: NDArray[np.float32]
-
-
 def _runs(indptr: NDArray[np.int64], cells: int) -> Iterator[tuple[int, int]]:
     """Cut rows into runs of at most so many cells, or of one row."""
     begin, n_rows = 0, len(indptr) - 1
@@ -439,21 +431,6 @@ def _runs(indptr: NDArray[np.int64], cells: int) -> Iterator[tuple[int, int]]:
         end = min(max(end, begin + 1), n_rows)
         yield begin, end
         begin = end
-
-
-def _merged(parts: list[_Part], n_columns: int, n_rows: int) -> CSR:
-    """Return the rows whose cells lie in parts, no two of which share a column."""
-    lengths = np.concatenate([part.lengths for part in parts])
-    stacked = CSR(
-        np.concatenate(([0], np.cumsum(lengths))),
-        np.concatenate([part.columns for part in parts]),
-        np.concatenate([part.values for part in parts]),
-        (len(lengths), n_columns),
-    )
-    # there and back again is a sort: a column has cells of one part, whose rows increase
-    by_columns = transpose(stacked, num_threads=1)
-    rows = np.concatenate([part.rows for part in parts])[by_columns.indices]
-    return transpose(by_columns._replace(indices=rows, shape=(n_columns, n_rows)), num_threads=1)
 
 
 class _MappedRatings(Ratings):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 from safetensors import safe_open
 
+from isthmus._util.checks import shown
 from isthmus._util.files import flush_folder, flush_to_disk
 from isthmus.data._reading import refuse_damage
 from isthmus.data._tensor_files import Tensors, map_tensors, write_tensors
@@ -20,11 +24,27 @@ from isthmus.data.shards import checksum_of, digest
 from isthmus.distributed import Communicator
 from isthmus.training.loop import Epoch
 
-__all__ = ["Checkpoint", "Progress"]
+__all__ = ["Checkpoint", "Progress", "check_every"]
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 KIND = "a checkpoint"
+SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def check_every(every: Any) -> tuple[float, bool]:
+    """Return how long it is from one checkpoint to the next, and whether in seconds, not epochs."""
+    is_count = isinstance(every, numbers.Integral) and not isinstance(every, bool)
+    if is_count and every >= 1:
+        return int(every), False
+    time = isinstance(every, str) and re.fullmatch("([0-9]+(?:[.][0-9]+)?)(s|min|h)", every)
+    if not time or float(time[1]) == 0:
+        kind = ValueError if is_count or isinstance(every, str) else TypeError
+        raise kind(
+            f"every must be a number of epochs, at least 1, or a time above 0 in s, min or h, such "
+            f'as "10min", but it was {shown(every)}.'
+        )
+    return float(time[1]) * SECONDS[time[2]], True
 
 
 class Progress(NamedTuple):
@@ -42,6 +62,11 @@ class Progress(NamedTuple):
     def step(self) -> int:
         """Return how many steps had been taken."""
         return int(self.manifest["step"])
+
+    @property
+    def ranks(self) -> int:
+        """Return the most ranks that had taken them."""
+        return int(self.manifest.get("ranks", len(self.manifest["files"])))
 
     @property
     def history(self) -> list[Epoch]:
@@ -70,15 +95,29 @@ class Checkpoint:
     comm : Communicator
     what : dict
         What must be alike to go on: parameters and data. Values of JSON.
+    every : int or str
+        Epochs, or time, from one save to the next.
     """
 
-    def __init__(self, folder: str | PathLike[str], comm: Communicator, what: Any) -> None:
+    def __init__(
+        self, folder: str | PathLike[str], comm: Communicator, what: Any, every: int | str
+    ) -> None:
         self._folder = Path(folder)
         self._comm = comm
         # as it will be read; NumPy's numbers become Python's
         self._what = json.loads(json.dumps(what, default=lambda number: number.item()))
+        self._every, self._timed = check_every(every)
+        self._saved = monotonic()
 
-    def save(self, tensors: Tensors, *, seed: int, step: int, history: list[Epoch]) -> None:
+    def is_due(self, epochs: int) -> bool:
+        """Return whether to save after so many epochs: the same on all ranks, by rank 0's clock."""
+        if not self._timed:
+            return epochs % self._every == 0
+        return bool(self._comm.allgather(monotonic() - self._saved >= self._every)[0])
+
+    def save(
+        self, tensors: Tensors, *, seed: int, step: int, history: list[Epoch], ranks: int
+    ) -> None:
         """Write a checkpoint of all ranks, and remove the one before once it is complete."""
         comm = self._comm
         name = f"epoch-{len(history):06}"
@@ -99,11 +138,13 @@ class Checkpoint:
                 "seed": seed,
                 "step": step,
                 "history": [asdict(epoch) for epoch in history],
+                "ranks": ranks,
                 "files": dict(files),
             }
             manifest["checksum"] = checksum_of(manifest)
             self._complete(temporary, self._folder / name, manifest)
         comm.barrier()
+        self._saved = monotonic()
 
     def _complete(self, temporary: Path, target: Path, manifest: dict[str, Any]) -> None:
         path = temporary / MANIFEST

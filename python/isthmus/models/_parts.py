@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,25 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus._util.arrays import blocks
 from isthmus._util.random import mix_bits
-from isthmus.data._csr import CSR, RowTotals, column_counts, row_numbers, row_sums, transpose
-from isthmus.data._ids import IdArray
+from isthmus.data._csr import (
+    CSR,
+    RowTotals,
+    column_counts,
+    has_increasing_rows,
+    row_numbers,
+    row_sums,
+    select_rows,
+    transpose,
+)
+from isthmus.data._ids import IdArray, IdIndex
 from isthmus.data.ratings import Ratings
-from isthmus.data.shards import Shards
-from isthmus.distributed import Communicator
+from isthmus.data.shards import Bucket, Shards
+from isthmus.distributed import Communicator, agreed
 from isthmus.evaluation.scores import Floats
 from isthmus.models._autorec_learners import Counts
 from isthmus.models._biases import SWEEPS, Biases, cells_of
 
-__all__ = ["Part", "Share", "held_out_cells", "read_part", "share_of"]
+__all__ = ["Part", "Share", "held_out_cells", "placed", "read_part", "share_of"]
 
 Doubles = NDArray[np.float64]
 
@@ -166,8 +175,13 @@ class Part:
 
     def deviation(self) -> float:
         """Return the standard deviation of all ratings."""
-        squares = np.square(self.columns.values - self.mean, dtype=np.float64)
-        total = self.share.total_of_columns(row_sums(self.columns._replace(values=squares)))
+        values = self.columns.values
+
+        def squares(cells: slice, _: Any) -> Doubles:
+            squared: Doubles = np.square(values[cells] - self.mean, dtype=np.float64)
+            return squared
+
+        total = self.share.total_of_columns(row_sums(self.columns, squares))
         return float(np.sqrt(total / self.counts.cells))
 
     def biases(self, *, row_damping: float, column_damping: float, num_threads: int) -> Biases:
@@ -283,17 +297,14 @@ def _read_shards(shards: Shards, comm: Communicator, axis: str, slices: int | No
         )
     by_user = axis == "user"
     n_rows = shards.shape[1 if by_user else 0]
-    pieces, owned, slice_of = [], [], []
-    for number in range(comm.rank, shards.n_buckets, comm.size):
-        bucket = shards.bucket(number)
-        columns = transpose(bucket.cells, num_threads=1)
-        pieces.append((np.diff(columns.indptr), bucket.rows[columns.indices], columns.values))
-        owned.append(bucket.columns)
-        slice_of.append(np.full(len(bucket.columns), number % (slices or 1)))
-    numbers = np.concatenate(owned)
+    own_buckets = range(comm.rank, shards.n_buckets, comm.size)
+    buckets = [shards.bucket(number) for number in own_buckets]  # mapped into memory
+    numbers = np.concatenate([bucket.columns for bucket in buckets])
+    lengths = [len(bucket.columns) for bucket in buckets]
+    slice_of = np.repeat(np.array(own_buckets) % (slices or 1), lengths)
     order = np.argsort(numbers)
     numbers = numbers[order]
-    by_column = _joined(pieces, order, n_rows)
+    by_column = _joined(buckets, numbers, n_rows)
     ids = (shards.user_ids, shards.item_ids)
     own: IdArray = ids[0 if by_user else 1][numbers]
     csr = by_column if by_user else transpose(by_column, num_threads=1)
@@ -303,23 +314,27 @@ def _read_shards(shards: Shards, comm: Communicator, axis: str, slices: int | No
         item_ids=ids[1] if by_user else own,
     )
     n_columns = shards.shape[0 if by_user else 1]
-    return Given(ratings, numbers, n_columns, np.concatenate(slice_of)[order] if slices else None)
+    return Given(ratings, numbers, n_columns, slice_of[order] if slices else None)
 
 
-def _joined(pieces: list[Any], order: NDArray[np.int64], n_rows: int) -> CSR:
-    """Bring columns of several buckets, by columns, in one order."""
-    counts = np.concatenate([counts for counts, _, _ in pieces])
-    indptr = np.concatenate(([0], np.cumsum(counts[order])))
-    starts = np.empty(len(order), np.int64)
-    starts[order] = indptr[:-1]
+def _joined(buckets: list[Bucket], numbers: NDArray[np.int32], n_rows: int) -> CSR:
+    """Return the buckets' columns, whose numbers are sorted, by columns.
+
+    Beside them and the result there is one bucket in memory: many pieces would leave holes there.
+    """
+    counts = np.empty(len(numbers), np.int64)
+    for bucket in buckets:
+        own = np.searchsorted(numbers, bucket.columns)
+        counts[own] = column_counts(bucket.cells.indices, len(own))
+    indptr = np.concatenate(([0], np.cumsum(counts)))
     indices, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
-    done = 0
-    for counts, rows, cells in pieces:
-        own = starts[done : done + len(counts)]
-        places = np.repeat(own - (np.cumsum(counts) - counts), counts) + np.arange(len(rows))
-        indices[places], values[places] = rows, cells
-        done += len(counts)
-    return CSR(indptr, indices, values, (len(order), n_rows))
+    for bucket in buckets:
+        lines = transpose(bucket.cells, num_threads=1)
+        begins = indptr[np.searchsorted(numbers, bucket.columns)]
+        places = np.repeat(begins - lines.indptr[:-1], np.diff(lines.indptr))
+        places += np.arange(len(places))
+        indices[places], values[places] = bucket.rows[lines.indices], lines.values
+    return CSR(indptr, indices, values, (len(numbers), n_rows))
 
 
 def share_of(
@@ -350,6 +365,75 @@ def share_of(
     local = (slice_of // comm.size).astype(np.int32)
     own = 1 if slices is None else slices // comm.size
     return Share(comm, numbers, n_columns, local, own, slices is not None), ratings, wrong
+
+
+def placed(
+    share: Share, ratings: Ratings, users: IdIndex, items: IdIndex, axis: str
+) -> tuple[Share, Ratings]:
+    """Put a rank's ratings where a model has their users and items.
+
+    Columns that no rank has are dealt to all of them.
+    """
+    comm = share.comm
+    cells = CSR(ratings.indptr, ratings.indices, ratings.values, ratings.shape)
+    with agreed(comm):
+        to_users = _positions(users, ratings.user_ids, np.diff(ratings.indptr), "users of X")
+        item_counts = column_counts(ratings.indices, ratings.n_items)
+        to_items = _positions(items, ratings.item_ids, item_counts, "items of X")
+    to, columns = (to_users, users) if axis == "user" else (to_items, items)
+    known = to >= 0
+    missing = np.ones(len(columns), np.bool_)
+    for numbers in comm.allgather(to[known]):
+        missing[numbers] = False
+    slices = share.slices * comm.size
+    dealt = np.arange(np.count_nonzero(missing)) % slices
+    own = dealt % comm.size == comm.rank
+    numbers = np.concatenate([to[known], np.flatnonzero(missing)[own]])
+    slice_of = np.concatenate([share.slice_of[known], dealt[own] // comm.size])
+    order = np.argsort(numbers)
+    numbers = numbers[order]
+    if axis == "user":
+        to_users = np.where(known, np.searchsorted(numbers, to), -1)
+        users = IdIndex(users.ids[numbers], "user")
+    else:
+        to_items = np.where(known, np.searchsorted(numbers, to), -1)
+        items = IdIndex(items.ids[numbers], "item")
+    moved = _moved(cells, to_users, to_items, (len(users), len(items)))
+    return (
+        replace(
+            share,
+            numbers=numbers.astype(np.int32),
+            n_columns=len(columns),
+            slice_of=slice_of[order].astype(np.int32),
+        ),
+        Ratings(moved, user_ids=users, item_ids=items),
+    )
+
+
+def _positions(
+    index: IdIndex, ids: IdArray, counts: NDArray[np.int64], name: str
+) -> NDArray[np.int64]:
+    """Look up ids, of which those without ratings may be unknown: -1."""
+    index.positions(ids[counts > 0], name)
+    return index.find(ids, name)
+
+
+def _moved(
+    cells: CSR, rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]
+) -> CSR:
+    """Return a matrix whose rows and columns have other places, or none (-1) if they are empty."""
+    counts = np.diff(cells.indptr)
+    filled = np.flatnonzero(counts)
+    if (np.diff(rows[filled]) < 0).any():
+        filled = filled[np.argsort(rows[filled])]
+        cells = select_rows(cells, filled)
+    lengths = np.zeros(shape[0], np.int64)
+    lengths[rows[filled]] = counts[filled]
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    moved = CSR(indptr, columns.astype(np.int32)[cells.indices], cells.values, shape)
+    if has_increasing_rows(indptr, moved.indices):
+        return moved
+    return transpose(transpose(moved, num_threads=1), num_threads=1)
 
 
 def _number(

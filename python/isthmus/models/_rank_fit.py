@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike
 from types import SimpleNamespace
@@ -21,14 +21,17 @@ from isthmus._util.random import seed_from
 from isthmus.data._csr import CSR, transpose
 from isthmus.data._ids import IdIndex
 from isthmus.data.ratings import Ratings
+from isthmus.data.shards import Shards
 from isthmus.distributed import Communicator, aborting, agreed
 from isthmus.exceptions import ConvergenceError
-from isthmus.models._autoencoder import Offsets, Reader, make_network
-from isthmus.models._checkpoints import Checkpoint, Progress
-from isthmus.models._parts import Part, Share, held_out_cells, read_part, share_of
+from isthmus.models._autoencoder import Autoencoder, Offsets, Reader, make_network, network_of
+from isthmus.models._checkpoints import Checkpoint, Progress, check_every
+from isthmus.models._parts import Part, Share, held_out_cells, placed, read_part, share_of
 from isthmus.models._precision import precision_of
 from isthmus.models._rank_learner import BY_COLUMN, RankLearner
+from isthmus.models._rank_receipts import started_over_ranks
 from isthmus.models._rating_model import LEAST_DEVIATION, HeldOut
+from isthmus.models._receipts import Receipt, went_on
 from isthmus.models._tensors import MAX_WEIGHT
 from isthmus.training.loop import Callback, Epoch, as_callbacks, is_true, train
 from isthmus.training.weights import load_weights
@@ -50,18 +53,27 @@ def fit_over_ranks(
     slices: int | None,
     validation: Any,
     callbacks: Iterable[Callback],
-    checkpoint: str | PathLike[str] | None,
-    every: int,
-    resume: bool,
+    checkpoint: str | PathLike[str] | None = None,
+    every: int | str = 1,
+    resume: bool = False,
+    epochs: int | None = None,
+    further: bool = False,
 ) -> None:
-    """Train a model's columns of a rank together with the other ranks."""
+    """Train a model's columns of a rank together with the other ranks.
+
+    There are as many `epochs` as the parameter says, by default; with `further`, they go on from a
+    whole model, which all ranks have.
+    """
     progress = None
     with agreed(comm):
         _check(model, slices, checkpoint, every, resume, validation)
+        if further:
+            _check_further(model)
+        structure = model._next_structure() if further else model._current_structure()
         callbacks = as_callbacks(callbacks)
-        axis = "user" if model.orientation == "item" else "item"
+        axis = "user" if structure.orientation == "item" else "item"
         given = read_part(X, comm, axis, slices)
-        own_seed = seed_from(model.random_state)
+        own_seed = model._seed if further else seed_from(model.random_state)
         if checkpoint is not None:
             progress = Checkpoint.newest(checkpoint)
             if progress is not None and not resume:
@@ -71,20 +83,39 @@ def fit_over_ranks(
                 )
     with aborting(comm):
         same = {k: v for k, v in model.get_params().items() if k not in OF_EACH_RANK}
-        told = comm.allgather((own_seed, f"{same}, {slices}, {checkpoint}, {every}", progress))
+        before = _identity(model) if further else None
+        options = f"{same}, {slices}, {checkpoint}, {every}, {epochs}, {before}"
+        told = comm.allgather((own_seed, options, progress))
         share, ratings, wrong = share_of(given, comm, axis, slices)
     if len({text for _, text, _ in told}) > 1:
-        wrong = "All ranks must be given the same parameters and options, but they differ."
+        what = "the same model, parameters" if further else "the same parameters"
+        wrong = f"All ranks must be given {what} and options, but they differ."
     if wrong is not None:
         raise ValueError(wrong)
-    job = _Job(model, share, axis, told[0][0], told[0][2])
+    if further:
+        share, ratings = placed(share, ratings, model._users, model._items, axis)
+    job = _Job(model, share, axis, told[0][0], told[0][2], structure, further)
     _warn_of_binding(model, comm)
     with aborting(comm):
         part, held_out, wrong = job.split(ratings, validation)
     if wrong is not None:
         raise ValueError(wrong)
     with aborting(comm):
-        job.fit(part, ratings, held_out, callbacks, checkpoint, every)
+        saved = None if checkpoint is None else job.checkpoint(part, checkpoint, every)
+        buckets = X.n_buckets if isinstance(X, Shards) else None
+        receipt = job.receipt(ratings, validation, buckets)
+        job.fit(part, ratings, held_out, callbacks, epochs, saved, receipt)
+
+
+def _check_further(model: Any) -> None:
+    model._check_whole()
+    type(model)(**vars(model._next_structure()))._check_parameters()
+
+
+def _identity(model: Any) -> str:
+    """Return what tells a trained model from others."""
+    history = [(epoch.loss, epoch.metrics) for epoch in model.history_]
+    return f"{model._seed}, {len(model._users)}, {len(model._items)}, {history}"
 
 
 def _check(
@@ -97,7 +128,7 @@ def _check(
             raise ValueError(f"{name} must be {needed} with comm, but it was {value!r}.")
     if slices is not None:
         check_integer("slices", slices, low=1)
-    check_integer("every", every, low=1)
+    check_every(every)
     check_bool("resume", resume)
     if resume and checkpoint is None:
         raise ValueError("resume must come with checkpoint, the folder to resume from.")
@@ -117,9 +148,18 @@ class _Job:
     """One rank's part of training a model."""
 
     def __init__(
-        self, model: Any, share: Share, axis: str, seed: int, progress: Progress | None
+        self,
+        model: Any,
+        share: Share,
+        axis: str,
+        seed: int,
+        progress: Progress | None,
+        structure: SimpleNamespace,
+        further: bool,
     ) -> None:
         self._model = model
+        self._structure = structure
+        self._further = further
         self._share = share
         self._comm = share.comm
         self._axis = axis
@@ -153,8 +193,8 @@ class _Job:
                 known = ratings.select(~mask)
         if wrong is not None:
             return None, None, wrong
-        threads = model._num_threads()
-        return Part.of(share, known, model.orientation, num_threads=threads), held_out, None
+        threads, rows = model._num_threads(), self._structure.orientation
+        return Part.of(share, known, rows, num_threads=threads), held_out, None
 
     def fit(
         self,
@@ -162,48 +202,52 @@ class _Job:
         everything: Ratings,
         held_out: HeldOut | None,
         callbacks: list[Callback],
-        folder: str | PathLike[str] | None,
-        every: int,
+        epochs: int | None,
+        saved: Checkpoint | None,
+        receipt: Callable[[], Receipt | None],
     ) -> None:
         assert part is not None
         model, comm = self._model, self._comm
-        saved = None
-        if folder is not None:
-            saved = Checkpoint(folder, comm, self._what(part))
-            if self._progress is not None:
-                saved.check(self._progress)
+        trained = model._trained if self._further else None
         model._forget()
         model._seed = self._seed
-        model._structure = model._current_structure()
-        model.history_ = []
+        model._structure = self._structure
+        model.history_ = list(model.history_) if self._further else []
         model._receipt = None
         self._remember(part)
-        learner = self._learner(part)
+        learner = self._learner(part, trained)
+        del trained  # of which the learner has a copy of the rank's columns
         if self._progress is not None:
             learner.go_on(self._progress.files(comm.rank, comm.size), self._progress.step)
             model.history_ = self._progress.history
 
         def after(epoch: Epoch) -> bool:
-            if saved is not None and (epoch.index + 1) % every == 0:
+            if saved is not None and saved.is_due(epoch.index + 1):
                 saved.save(
-                    learner.state(), seed=self._seed, step=learner.step, history=model.history_
+                    learner.state(),
+                    seed=self._seed,
+                    step=learner.step,
+                    history=model.history_,
+                    ranks=self._ranks,
                 )
             # every callback is called, on every rank
             stops = [is_true(callback(epoch)) for callback in callbacks]
             return any(comm.allgather(any(stops)))
 
+        first = len(model.history_)
+        end = model.epochs if epochs is None else epochs + first * self._further
         model._copy_now = _refuse_snapshot
         try:
             train(
                 learner,
                 validate=dict if held_out is None else lambda: self._measure(learner, held_out),
-                course=range(len(model.history_), model.epochs),
+                course=range(first, end),
                 ratings=part.counts.cells,
                 patience=model.patience,
                 callbacks=[after],
                 verbose=model.verbose and comm.rank == 0,
                 history=model.history_,
-                resumed=list(model.history_),
+                resumed=() if self._further else list(model.history_),
             )
             with np.errstate(over="ignore", invalid="ignore"):
                 model._finish(learner)
@@ -215,7 +259,37 @@ class _Job:
             model.__dict__.pop("_copy_now", None)
         model._see(everything)
         model._rank_columns = None if comm.size == 1 else self._share.numbers
+        model._receipt = receipt()
         model._fitted = True
+
+    def receipt(
+        self, ratings: Ratings, validation: Ratings | None, buckets: int | None
+    ) -> Callable[[], Receipt | None]:
+        """Return what makes the model's receipt when training is over."""
+        if self._further:
+            earlier = went_on(self._model, "partial_fit")["_receipt"]
+            return lambda: earlier
+        return started_over_ranks(
+            *(self._share, ratings, self._axis, validation),
+            seed=self._seed,
+            ranks=self._ranks,
+            buckets=buckets,
+        )
+
+    @property
+    def _ranks(self) -> int:
+        """Return the most ranks that have trained the model."""
+        return max(self._comm.size, 0 if self._progress is None else self._progress.ranks)
+
+    def checkpoint(
+        self, part: Part | None, folder: str | PathLike[str], every: int | str
+    ) -> Checkpoint:
+        """Return where training is saved, or refuse what does not fit what is saved there."""
+        assert part is not None
+        saved = Checkpoint(folder, self._comm, self._what(part), every)
+        if self._progress is not None:
+            saved.check(self._progress)
+        return saved
 
     def _what(self, part: Part) -> dict[str, Any]:
         """Return what must be alike to go on from a checkpoint."""
@@ -240,7 +314,19 @@ class _Job:
         model._range = (part.low, part.high)
         setattr(model, f"_{rows}s_trained", part.totals.counts > 0)
 
-    def _learner(self, part: Part) -> RankLearner:
+    def _learner(self, part: Part, trained: Autoencoder | None) -> RankLearner:
+        model, numbers, settings = self._model, self._share.numbers, self._structure
+        threads = model._num_threads()
+        if trained is None:
+            network, reader = self._untrained(part)
+        else:
+            network = network_of(trained.network, numbers, settings, num_threads=threads)
+            ends = {"mean": part.mean, "low": part.low, "high": part.high}
+            reader = replace(trained.reader, settings=settings, **ends)
+        model._mean = part.mean
+        return RankLearner(network, reader, part, seed=self._seed, num_threads=threads)
+
+    def _untrained(self, part: Part) -> tuple[_core.Autoencoder, Reader]:
         model, share = self._model, self._share
 
         def deviation() -> float:
@@ -251,9 +337,7 @@ class _Job:
             *(model._structure, part.totals.counts, part.mean, (part.low, part.high)), deviation
         )
         model._set_up(reader, share.n_columns, share.numbers)
-        model._mean = part.mean
-        threads = model._num_threads()
-        return RankLearner(model._network, reader, part, seed=self._seed, num_threads=threads)
+        return model._network, reader
 
     def _measure(self, learner: RankLearner, held_out: HeldOut) -> dict[str, float]:
         """Return the error on all ranks' held-out ratings."""

@@ -120,11 +120,16 @@ class RankLearner(Learner):
         expected = levels / scale
         if column is not None:
             expected = expected + column
-        left = columns.values - np.repeat(expected, np.diff(columns.indptr))
-        if row is not None:
-            left -= row[columns.indices]
-        squares = row_sums(columns._replace(values=np.square(left, out=left)))
-        return scale**2 * self._part.share.total_of_columns(squares) / self._part.counts.cells
+        counts = np.diff(columns.indptr)
+
+        def squares(cells: slice, at: NDArray[np.int64]) -> NDArray[Any]:
+            left = columns.values[cells] - np.repeat(expected[at], counts[at])
+            if row is not None:
+                left -= row[columns.indices[cells]]
+            return np.square(left, out=left)
+
+        total = self._part.share.total_of_columns(row_sums(columns, squares))
+        return scale**2 * total / self._part.counts.cells
 
     # Checkpoints
 

@@ -17,10 +17,13 @@ from isthmus.data._fingerprint import fingerprint
 from isthmus.data.ratings import Ratings, as_ratings
 from isthmus.data.splits import HeldOutUsers
 
-__all__ = ["Receipt", "fingerprint_of", "recorded", "went_on"]
+__all__ = ["Receipt", "fingerprint_of", "recorded", "started", "went_on"]
 
 STEPS = ("fit", "interruption", "partial_fit", "fold_in", "forget")
 """What can change a model."""
+
+LATER = ("weights", "ranks", "slices", "buckets")
+"""What older files do not name."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,15 @@ class Receipt:
     isa : str
         The instruction set of the core, on which bits depend.
     wall_seconds, processor_seconds : float
-        Of `fit`; the latter is of all threads of the process.
+        Of `fit`; the latter is of all threads of the process, or of all ranks.
     steps : tuple of str
         "fit", and what came after it: "interruption", "partial_fit", "fold_in" or "forget".
+    ranks : int or None
+        The most that have trained it; None where `fit` had no `comm`.
+    slices : int or None
+        Fixed ones that the ranks' sums were taken by.
+    buckets : int or None
+        Of the shards that ranks read.
     """
 
     data: str
@@ -62,6 +71,9 @@ class Receipt:
     wall_seconds: float
     processor_seconds: float
     steps: tuple[str, ...]
+    ranks: int | None = None
+    slices: int | None = None
+    buckets: int | None = None
 
     def then(self, step: str) -> Receipt:
         """Return it with a further step; of several of a kind in a row, one is kept."""
@@ -76,7 +88,7 @@ class Receipt:
         """Check what a file holds, and make it."""
         names = {field.name for field in fields(cls)}
         if isinstance(content, dict):
-            content = {"weights": None, **content}  # older files do not have it
+            content = {**dict.fromkeys(LATER), **content}
         if not isinstance(content, dict) or content.keys() != names:
             raise ValueError(f"its receipt must have {', '.join(sorted(names))}")
         for name in ("data", "validation", "weights"):
@@ -86,6 +98,9 @@ class Receipt:
                 raise ValueError(f"{name} of its receipt is {reprlib.repr(content[name])}")
         for name in ("users", "items", "ratings"):
             check_integer(f"{name} of its receipt", content[name], low=1, high=2**63)
+        for name in ("ranks", "slices", "buckets"):
+            if content[name] is not None:
+                check_integer(f"{name} of its receipt", content[name], low=1)
         if content["seed"] is not None:
             check_integer("seed of its receipt", content["seed"], low=0, high=2**64 - 1)
         for name in ("wall_seconds", "processor_seconds"):
@@ -117,27 +132,15 @@ def recorded(
 
     What it yields returns the receipt of a fit that is broken off at that moment.
     """
-    data, held_out = fingerprint(ratings), fingerprint_of(validation)
-    counted = None if weights is None else fingerprint(weights)
-    start = perf_counter(), process_time()
-    build = _core.build_info()
-
-    def so_far() -> Receipt:
-        return Receipt(
-            data=data,
-            users=ratings.n_users,
-            items=ratings.n_items,
-            ratings=ratings.nnz,
-            validation=held_out,
-            weights=counted,
-            seed=seed,
-            version=build["version"],
-            isa=build["isa"],
-            wall_seconds=round(perf_counter() - start[0], 6),  # so few digits that each counts
-            processor_seconds=round(process_time() - start[1], 6),
-            steps=("fit", "interruption"),
-        )
-
+    so_far = started(
+        data=fingerprint(ratings),
+        users=ratings.n_users,
+        items=ratings.n_items,
+        ratings=ratings.nnz,
+        validation=fingerprint_of(validation),
+        weights=None if weights is None else fingerprint(weights),
+        seed=seed,
+    )
     done = False
     try:
         yield so_far
@@ -145,6 +148,28 @@ def recorded(
     finally:
         receipt = so_far()
         model._receipt = replace(receipt, steps=("fit",)) if done else receipt
+
+
+def started(*, weights: str | None = None, **known: Any) -> Callable[[], Receipt]:
+    """Return what makes the receipt of a fit that begins now, and is broken off when it is called.
+
+    `known` is what a receipt says of the data and the seed.
+    """
+    start = perf_counter(), process_time()
+    build = _core.build_info()
+
+    def so_far() -> Receipt:
+        return Receipt(
+            weights=weights,
+            version=build["version"],
+            isa=build["isa"],
+            wall_seconds=round(perf_counter() - start[0], 6),  # so few digits that each counts
+            processor_seconds=round(process_time() - start[1], 6),
+            steps=("fit", "interruption"),
+            **known,
+        )
+
+    return so_far
 
 
 def went_on(model: Any, step: str, weights: Ratings | None = None) -> dict[str, Any]:

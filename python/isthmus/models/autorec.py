@@ -22,7 +22,7 @@ from isthmus._util.checks import (
 )
 from isthmus.data._csr import CSR, as_matrix, transpose
 from isthmus.data.ratings import Ratings
-from isthmus.distributed import Communicator
+from isthmus.distributed import Communicator, ThreadCommunicator
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import LbfgsLearner, Learner
@@ -281,7 +281,7 @@ class AutoRec(RatingModel):
         comm: Communicator | None = None,
         slices: int | None = None,
         checkpoint: str | PathLike[str] | None = None,
-        every: int = 1,
+        every: int | str = 1,
         resume: bool = False,
     ) -> Self:
         """Train on ratings, on this machine or on the ranks of a job.
@@ -321,8 +321,9 @@ class AutoRec(RatingModel):
             sums are the engine's, and differ in the last place with the number of ranks.
         checkpoint : str or os.PathLike, optional
             With `comm`: a folder that all ranks see, to save the training in as it goes.
-        every : int, default 1
-            Epochs from one checkpoint to the next.
+        every : int or str, default 1
+            Epochs from one checkpoint to the next, or a time, as "90s", "10min" or "2h", by rank
+            0's clock; the training is then saved after the epoch in which it has passed.
         resume : bool, default False
             Whether to go on from the checkpoint in the folder, if there is one: as if training had
             not been broken off, to the bit on the same number of ranks.
@@ -371,13 +372,9 @@ class AutoRec(RatingModel):
         (2,)
         """
         if comm is not None:
-            if weights is not None:
-                raise ValueError("weights must be None with comm: ranks train without any.")
-            fit_over_ranks(
-                *(self, X, comm),
+            self._fit_over(
+                *(X, comm, validation, callbacks, weights),
                 slices=slices,
-                validation=validation,
-                callbacks=callbacks,
                 checkpoint=checkpoint,
                 every=every,
                 resume=resume,
@@ -398,21 +395,80 @@ class AutoRec(RatingModel):
         validation: Any = None,
         callbacks: Iterable[Callback] = (),
         weights: Any = None,
+        comm: Communicator | None = None,
+        slices: int | None = None,
     ) -> Self:
         """Train on, from where `fit` or an earlier `partial_fit` stopped.
 
         Parameters
         ----------
         X, epochs, validation, callbacks
-            As for the other models.
+            As for the other models. With `comm`, `X` and `validation` are as for `fit`, and users
+            and items are known to the model.
         weights : optional
             As for `fit`; those of an earlier call are not kept.
+        comm, slices : optional
+            As for `fit`. All ranks have the same whole model, as one that rank 0 has gathered and
+            saved and all have loaded; each goes on with its columns, which `gather` brings together
+            again. If training fails, the model is not fitted.
 
         Returns
         -------
         self
+
+        Examples
+        --------
+        >>> from isthmus import AutoRec, synthetic_ratings
+        >>> from isthmus.distributed import part_of, run_in_threads
+        >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+        >>> AutoRec(hidden_units=(10,), epochs=2, random_state=0).fit(ratings).save("m.safetensors")
+        >>> def train(comm):
+        ...     model = AutoRec.load("m.safetensors")
+        ...     model.partial_fit(part_of(ratings, comm.rank, comm.size), epochs=3, comm=comm)
+        ...     return model.gather(comm)
+        >>> model, _ = run_in_threads(2, train)
+        >>> len(model.history_)
+        5
         """
-        return self._go_on(X, epochs, validation, callbacks, weights)
+        if comm is None:
+            if slices is not None:
+                raise ValueError("slices must come with comm.")
+            return self._go_on(X, epochs, validation, callbacks, weights)
+        self._check_parameters()
+        check_integer("epochs", epochs, low=1)
+        self._fit_over(
+            *(X, comm, validation, callbacks, weights),
+            slices=slices,
+            epochs=epochs,
+            further=self._fitted,
+        )
+        return self
+
+    def _fit_over(
+        self,
+        X: Any,
+        comm: Communicator,
+        validation: Any,
+        callbacks: Iterable[Callback] = (),
+        weights: Any = None,
+        **options: Any,
+    ) -> None:
+        if weights is not None:
+            raise ValueError("weights must be None with comm: ranks train without any.")
+        fit_over_ranks(self, X, comm, validation=validation, callbacks=callbacks, **options)
+
+    def _fit_again(
+        self, ratings: Any, validation: Any, trained: Self, weights: Ratings | None
+    ) -> Self:
+        receipt = trained._receipt
+        if receipt is None or receipt.ranks is None:
+            return super()._fit_again(ratings, validation, trained, weights)
+        self._fit_over(
+            *(ratings, ThreadCommunicator(), validation),
+            slices=receipt.slices,
+            epochs=max(1, len(trained.history_)),
+        )
+        return self
 
     def gather(self, comm: Communicator) -> Self | None:
         """Make a whole model of what all ranks of a job have trained.
@@ -425,8 +481,7 @@ class AutoRec(RatingModel):
         Returns
         -------
         AutoRec or None
-            On rank 0, a model as one machine would have made it, but for a receipt; on others,
-            None.
+            On rank 0, a model as one machine would have made it; on others, None.
         """
         return cast("Self | None", gather(self, comm))
 

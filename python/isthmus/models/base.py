@@ -123,7 +123,7 @@ class Recommender(Estimator):
     def receipt_(self) -> Receipt | None:
         """How the model was trained: its data's fingerprint, the seed, the program, the time.
 
-        None after training over ranks, or if a file of an older format does not have it.
+        None if a file of an older format does not have it.
         """
         self._check_fitted()
         return self._receipt
