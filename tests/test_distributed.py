@@ -275,8 +275,8 @@ def test_string_ids_and_rows_of_one_rank_alone():
         ({}, {"optimizer": "lbfgs", "corruption": 0, "batch_size": None}, "optimizer must be any"),
         ({}, {"patience": 2}, "patience needs validation data"),
         ({"validation": RATINGS.to_matrix()}, {}, "validation must be Ratings, the same"),
-        ({"every": 0}, {}, "every must be a number of epochs, at least 1, or a time above 0"),
-        ({"every": "10 minutes"}, {}, "every must be a number of epochs, at least 1, or a time above"),
+        ({"every": 0}, {}, "every must be a number of epochs, at least 1, or a time"),
+        ({"every": "10 minutes"}, {}, "every must be a number of epochs, at least 1, or a time"),
         ({"every": "0.0min"}, {}, "a time above 0 in s, min or h"),
     ],
 )
