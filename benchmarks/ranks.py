@@ -1,7 +1,8 @@
-"""AutoRec on several ranks of this machine beside one process: errors, weights, bytes and seconds.
+"""Models on several ranks of this machine beside one process: errors, weights, bytes and seconds.
 
     python -m benchmarks.ranks --data ml-1m --ranks 1 2 3 4 --slices 12
     python -m benchmarks.ranks --netflix 100480507 --ranks 2 --epochs 2
+    python -m benchmarks.ranks --model mult-vae --data gowalla --ranks 1 2 3 4 --slices 12
 
 Each rank has one thread, and is started by mpiexec (or, with --engine torch, by torchrun). The
 bytes are those that a rank sends for a batch, by what it hands to its engine: an allreduce is taken
@@ -22,14 +23,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from benchmarks.common import load, parser, print_table, write_results
-from isthmus import AutoRec, read_ratings, shard, train_test_split, write_ratings
+from isthmus import AutoRec, MultVAE, read_ratings, shard, train_test_split, write_ratings
 from isthmus.data.shards import Shards
 from isthmus.distributed import MPICommunicator, TorchCommunicator
 
 LINE = 16
 """Floats of a cache line, of which the core's rows have an odd number."""
+
+MODELS: dict[str, Any] = {"autorec": AutoRec, "mult-vae": MultVAE}
+COLUMNS: dict[str, Any] = {"autorec": "user", "mult-vae": "item"}
+METRICS = {"autorec": "rmse", "mult-vae": "ndcg@10"}
+DEFAULTS = {
+    "autorec": {"units": 500, "epochs": 15, "batch_size": 128},
+    "mult-vae": {"units": 600, "epochs": 5, "batch_size": 500},
+}
+LATENT = 200
+TENSORS = ("encoder.weights", "encoder.bias", "decoder.weights", "decoder.bias", "codes")
 
 
 class Counted:
@@ -73,13 +85,27 @@ def stride(units: int) -> int:
     return (-(-units // LINE) | 1) * LINE
 
 
-def modelled(rows: int, units: int, size: int, slices: int | None) -> float:
+def modelled(model: str, rows: int, units: int, size: int, slices: int | None) -> float:
     """Bytes that a rank sends in a batch of so many rows."""
+    if model == "autorec":
+        blocks = [(rows, units), (rows + 1, units)]
+    else:
+        blocks = [(rows, units), (rows, LATENT)]
+    sent = 0.0
     if slices is None:
-        return 4 * 2 * (size - 1) / size * stride(units) * (2 * rows + 1)
-    width = -(-units // LINE) * LINE
-    share = sum(-(-n // size) for n in (rows, rows + 1))
-    return 4 * (size - 1) * share * width * (slices // size + 1)
+        sent = sum(reduced(stride(width) * n, size) for n, width in blocks)
+    else:
+        for n, width in blocks:
+            share = -(-n // size) * -(-width // LINE) * LINE
+            sent += 4 * (size - 1) * share * (slices // size + 1)
+    if model == "mult-vae" and (slices or size) > 1:
+        sent += reduced(stride(3 * (slices or size)) * rows, size)
+    return sent
+
+
+def reduced(floats: int, size: int) -> float:
+    """Bytes that a rank sends in a ring's allreduce."""
+    return 4 * 2 * (size - 1) / size * floats
 
 
 class Memory:
@@ -106,7 +132,7 @@ def work(config: dict[str, Any]) -> None:
     comm: Any = None
     if config["engine"] != "none":
         comm = Counted(MPICommunicator() if config["engine"] == "mpi" else TorchCommunicator())
-    model = AutoRec(**config["parameters"])
+    model = MODELS[config["model"]](**config["parameters"])
     memory = Memory()
     start = perf_counter()
     marks: list[float] = []
@@ -154,15 +180,14 @@ def run(size: int, config: dict[str, Any]) -> dict[str, Any]:
     return figures
 
 
-def differences(a: AutoRec, b: AutoRec) -> tuple[float, float]:
+def differences(a: Any, b: Any) -> tuple[float, float]:
     """Return the median and the root of the mean square of what weights differ by.
 
     Both are beside the root mean square of their kind, and of the kind that differs most.
     """
-    names = ("encoder_weights_", "encoder_bias_", "decoder_weights_", "decoder_bias_", "codes_")
     median, root = 0.0, 0.0
-    for name in names:
-        x, y = getattr(a, name), getattr(b, name)
+    for name in TENSORS:
+        x, y = a[f"model.{name}"], b[f"model.{name}"]
         size = float(np.linalg.norm(y) / np.sqrt(y.size))
         median = max(median, float(np.median(np.abs(x - y))) / size)
         root = max(root, float(np.linalg.norm(x - y) / np.sqrt(y.size)) / size)
@@ -181,9 +206,11 @@ def prepare(args: argparse.Namespace, folder: Path) -> Any:
         shard(sorted((folder / "ratings").iterdir()), folder / "shards", buckets=args.buckets)
         return None
     ratings, _ = load(args.data)
-    train, test = train_test_split(ratings, test_size=0.1, random_state=0)
+    by: Any = "rating" if args.model == "autorec" else "user"
+    train, test = train_test_split(ratings, test_size=0.1, random_state=0, by=by)
     write_ratings(train, folder / "r.parquet")
-    shard(folder / "r.parquet", folder / "shards", buckets=args.buckets)
+    axis = COLUMNS[args.model]
+    shard(folder / "r.parquet", folder / "shards", buckets=args.buckets, axis=axis)
     # shards have no items without ratings
     return test.select(np.isin(test.indices, np.unique(train.indices)))
 
@@ -192,6 +219,7 @@ def main() -> None:
     """Run from the command line."""
     p = parser(__doc__)
     p.add_argument("--worker", help=argparse.SUPPRESS)
+    p.add_argument("--model", choices=list(MODELS), default="autorec")
     p.add_argument("--data", default="ml-1m")
     p.add_argument("--netflix", type=int, help="ratings of Netflix's shape, made up")
     p.add_argument("--folder", type=Path, help="to keep the shards in, or with them")
@@ -200,11 +228,14 @@ def main() -> None:
     p.add_argument("--slices", type=int, help="train with so many fixed slices as well")
     p.add_argument("--engine", choices=("mpi", "torch"), default="mpi")
     p.add_argument("--buckets", type=int, default=24)
-    p.add_argument("--epochs", type=int, default=15, help="at least 2")
-    p.add_argument("--units", type=int, default=500)
+    p.add_argument("--epochs", type=int, help="at least 2")
+    p.add_argument("--units", type=int)
     p.add_argument("--precision", default="float32")
-    p.add_argument("--batch-size", type=int, default=128)
+    p.add_argument("--batch-size", type=int)
     args = p.parse_args()
+    for name, value in DEFAULTS[args.model].items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     if args.worker:
         work(json.loads(args.worker))
         return
@@ -226,7 +257,14 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         "random_state": 0,
         "num_threads": 1,
     }
-    config = {"shards": str(folder / "shards"), "output": str(folder / "m"), "slices": None}
+    if args.model == "mult-vae":
+        parameters["latent_units"] = LATENT
+    config = {
+        "model": args.model,
+        "shards": str(folder / "shards"),
+        "output": str(folder / "m"),
+        "slices": None,
+    }
     config |= {"parameters": parameters, "engine": "none", "gather": test is not None}
     jobs: list[tuple[str, int, dict[str, Any]]] = []
     for threads in args.alone:
@@ -236,21 +274,21 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         for size in args.ranks:
             name = f"{size} ranks" + (f", {slices} slices" if slices else "")
             jobs.append((name, size, {**config, "engine": args.engine, "slices": slices}))
-    n_rows = Shards(config["shards"]).shape[1]
+    n_rows = Shards(config["shards"]).shape[1 if COLUMNS[args.model] == "user" else 0]
     rows: list[tuple[str, ...]] = []
     results: dict[str, Any] = {}
-    models: dict[Any, AutoRec] = {}
+    models: dict[Any, Any] = {}
     for name, size, one in jobs:
         figures = run(size, one)
         if test is None:
             figures["differs"] = 0.0, 0.0
         else:
-            judge(figures, AutoRec.load(folder / "m"), test, models, one["slices"])
+            judge(figures, args.model, folder / "m", test, models, one["slices"])
         batch = "", ""
         if one["engine"] != "none":
             rows_of = [args.batch_size] * (n_rows // args.batch_size)
             rows_of += [n_rows % args.batch_size] if n_rows % args.batch_size else []
-            sent = [modelled(n, args.units, size, one["slices"]) for n in rows_of]
+            sent = [modelled(args.model, n, args.units, size, one["slices"]) for n in rows_of]
             figures["bytes"] /= len(rows_of)
             figures["modelled"] = sum(sent) / len(rows_of)
             batch = f"{figures['bytes'] / 1e3:,.1f}", f"{figures['modelled'] / 1e3:,.1f}"
@@ -258,7 +296,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
         rows.append(
             (
                 name,
-                f"{figures['rmse']:.4f}" if test is not None else f"{figures['loss']:.5f}",
+                f"{figures['metric']:.4f}" if test is not None else f"{figures['loss']:.5f}",
                 " / ".join(f"{by:.0e}" for by in figures["differs"])
                 if figures["differs"][1]
                 else "0",
@@ -278,18 +316,26 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
 
 
 def judge(
-    figures: dict[str, Any], model: AutoRec, test: Any, models: dict[Any, AutoRec], slices: Any
+    figures: dict[str, Any], model: str, path: Path, test: Any, models: dict[Any, Any], slices: Any
 ) -> None:
-    """Measure a model's error, and what it differs by from the first, and from the first sliced."""
-    figures["rmse"] = model.evaluate(test)["rmse"]
-    figures["differs"] = differences(model, models.setdefault(None, model))
+    """Measure a model, and what it differs by from the first, and from the first sliced."""
+    metric, tensors = METRICS[model], load_file(path)
+    figures["metric"] = MODELS[model].load(path).evaluate(test, metric)[metric]
+    figures["differs"] = differences(tensors, models.setdefault(None, tensors))
     if slices:
-        figures["sliced"] = differences(model, models.setdefault(slices, model))
+        figures["sliced"] = differences(tensors, models.setdefault(slices, tensors))
 
 
 TITLES = (
-    *("", "RMSE (or loss)", "weights differ by", "bits", "s an epoch", "of all processors"),
-    *("GiB a rank", "before"),
+    *(
+        "",
+        "RMSE, NDCG@10 (or loss)",
+        "weights differ by",
+        "bits",
+        "s an epoch",
+        "of all processors",
+    ),
+    *("of all processors", "GiB a rank", "before"),
     *("kB a batch", "modelled", "s in sums"),
 )
 

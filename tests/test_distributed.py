@@ -18,6 +18,7 @@ from numpy.testing import assert_array_equal
 
 from isthmus import (
     AutoRec,
+    MultVAE,
     Ratings,
     shard,
     synthetic_ratings,
@@ -769,6 +770,24 @@ def test_the_program_trains_by_mpi(shards, tmp_path):
     done = run([*program, str(shards["user"].path), *options, "--slices", "4"])
     assert done.returncode == 1
     assert done.stderr.count("isthmus: error: slices must be a multiple of the number of") == 1
+
+
+def test_the_program_trains_the_vae_by_mpi(shards, tmp_path):
+    program = [*launcher("mpi", 2), "-m", "mpi4py", "-m", "isthmus", "train"]
+    options = ["--model", "mult-vae", "--mpi", "--slices", "2", "-o", str(tmp_path / "m")]
+    options += ["--hidden-units", "24", "--latent-units", "8", "--epochs", "3"]
+    options += ["--random-state", "3", "--num-threads", "1", "--precision", "float32"]
+    done = run([*program, str(shards["item"].path), *options])
+    assert done.returncode == 0, done.stderr
+    model = MultVAE(**QUICK, latent_units=8)
+    model.fit(shards["item"], comm=ThreadCommunicator(), slices=2)
+    trained = MultVAE.load(tmp_path / "m")
+    assert_array_equal(trained._codes, model._codes)
+    for name, weights in trained._network.weights().items():
+        assert_array_equal(weights, model._network.weights()[name], name)
+    done = run([*program, str(shards["user"].path), *options])
+    assert done.returncode == 1
+    assert "X must be shards of items, which are the columns of this model" in done.stderr
 
 
 def test_the_program_goes_on_from_a_checkpoint_in_one_process(run, tmp_path):

@@ -181,7 +181,9 @@ def test_workers_that_ray_starts_anew_train_as_if_none_had_died(tmp_path):
 def test_what_ray_could_not_train_is_refused_before_it_starts(tmp_path):
     write_ratings(RATINGS, tmp_path / "r.parquet")
     shards = shard(tmp_path / "r.parquet", tmp_path / "shards", buckets=2).path
-    with pytest.raises(TypeError, match="model must be an AutoRec, but it is a BiasedMF"):
+    with pytest.raises(
+        TypeError, match="model must be an AutoRec, a MultDAE or a MultVAE, but it is a"
+    ):
         fit(BiasedMF(), tmp_path, tmp_path / "m", workers=2)
     with pytest.raises(ValueError, match="every must be a number of epochs, at least 1, or a time"):
         fit(AutoRec(), shards, tmp_path / "m", workers=2, checkpoint=tmp_path / "c", every="1 min")

@@ -10,6 +10,7 @@
 #include "poll.hpp"
 #include "pybind.hpp"
 #include "registration.hpp"
+#include "split.hpp"
 
 namespace isthmus {
 
@@ -69,16 +70,6 @@ Corruption corruption_from_name(const std::string& name) {
     throw std::invalid_argument("unknown corruption '" + name + "': choose none, mask or gaussian");
 }
 
-// A number of at least 0 for each column, or nothing.
-std::vector<std::int32_t> of_columns(const OptionalArray<std::int32_t>& array, index_t cols,
-                                     const char* name) {
-    if (!array) return {};
-    const std::int32_t* const values = data_or_null(array, cols, name);
-    require(*std::min_element(values, values + cols) >= 0,
-            std::string(name) + " must not be below 0");
-    return {values, values + cols};
-}
-
 std::unique_ptr<Trainer> make_autoencoder_trainer(
     Autoencoder& model, const Array<std::int64_t>& popularity, index_t rows,
     const std::string& optimizer, float momentum, float regularization, index_t batch_size,
@@ -113,56 +104,6 @@ std::unique_ptr<Trainer> make_autoencoder_trainer(
     return std::make_unique<Trainer>(model, counts, rows, options);
 }
 
-// A view of the core's own rows, of `cols` floats each.
-py::array_t<float> rows_array(const MatrixView& block, index_t cols) {
-    constexpr py::ssize_t item = sizeof(float);
-    return py::array_t<float>({block.rows, cols}, {block.stride * item, item}, block.data,
-                              py::capsule(block.data, [](void*) {}));
-}
-
-Reduction make_reduction(const py::object& reduce, const Trainer& trainer) {
-    if (reduce.is_none()) return {};
-    const auto add = [&reduce](MatrixView sums, const std::vector<MatrixView>& parts) {
-        const py::gil_scoped_acquire acquire;
-        py::list shares;
-        for (const MatrixView& part : parts) shares.append(rows_array(part, part.cols));
-        reduce(rows_array(sums, sums.stride), shares);  // contiguous, as all libraries want it
-    };
-    return {add, trainer.by_slices()};
-}
-
-// NumPy views of what belongs to the weights, in their order, by their names.
-std::vector<std::string> weight_names(std::size_t count) {
-    std::vector<std::string> names = {"encoder.weights", "encoder.bias", "decoder.weights",
-                                      "decoder.bias"};
-    for (std::size_t i = names.size(); i < count; ++i) {
-        names.push_back("hidden." + std::to_string((i - 4) / 2 + 1) +
-                        (i % 2 == 0 ? ".weights" : ".bias"));
-    }
-    return names;
-}
-
-py::dict arrays_by_weight(const std::vector<Matrix*>& matrices, const py::object& owner) {
-    const std::vector<std::string> names = weight_names(matrices.size());
-    py::dict arrays;
-    for (std::size_t i = 0; i < matrices.size(); ++i) {
-        arrays[py::str(names[i])] = matrix_array(*matrices[i], owner);
-    }
-    return arrays;
-}
-
-py::dict optimizer_state(const py::object& self) {
-    const std::vector<Matrix*> states = self.cast<Trainer&>().state();
-    const std::vector<std::string> names = weight_names(states.size() / 2);
-    py::dict arrays;
-    for (std::size_t i = 0; i < states.size(); ++i) {
-        if (states[i]->empty()) continue;
-        const std::string name = names[i / 2] + "." + std::to_string(i % 2);
-        arrays[py::str(name)] = matrix_array(*states[i], self);
-    }
-    return arrays;
-}
-
 py::tuple run_autoencoder_epoch(Trainer& trainer, const Rows& rows, index_t epoch,
                                 const std::variant<float, Array<float>>& learning_rate,
                                 const py::object& progress, const py::object& reduce,
@@ -179,19 +120,11 @@ py::tuple run_autoencoder_epoch(Trainer& trainer, const Rows& rows, index_t epoc
             "predictions must have a value per cell");
     float* const stored = predictions ? predictions->mutable_data() : nullptr;
     std::optional<std::vector<std::int32_t>> chosen;
-    if (filled) {
-        chosen.emplace(filled->data(), filled->data() + filled->size());
-        bool ascends = true;
-        for (std::size_t i = 0; i < chosen->size(); ++i) {
-            const std::int32_t least = i == 0 ? 0 : (*chosen)[i - 1] + 1;
-            ascends = ascends && (*chosen)[i] >= least && (*chosen)[i] < rows.matrix.rows;
-        }
-        require(ascends, "filled must list rows in ascending order");
-    }
+    if (filled) chosen = filled_rows_of(*filled, rows.matrix.rows);
     EpochResult result;
     {
         const auto poll = make_poll(progress);
-        const auto reduction = make_reduction(reduce, trainer);
+        const auto reduction = make_reduction(reduce, trainer.by_slices());
         const py::gil_scoped_release release;
         result = trainer.run_epoch(rows.matrix, rows.transform, epoch, rates, poll, reduction,
                                    chosen, stored);
@@ -326,22 +259,18 @@ void register_autoencoder(py::module_& module) {
                 require(rows.matrix.cols == trainer.inputs(), "rows must have a column per input");
                 require(codes.rows() == rows.matrix.rows && codes.cols() == trainer.code_size(),
                         "codes must have a row per row and a column per unit of the last layer");
-                const auto reduction = make_reduction(reduce, trainer);
+                const auto reduction = make_reduction(reduce, trainer.by_slices());
                 const py::gil_scoped_release release;
                 trainer.encode_matrix(rows.matrix, rows.transform, codes.view(), reduction);
             },
             py::arg("rows"), py::arg("codes"), py::kw_only(), py::arg("reduce") = py::none(),
             "Fills codes with those of uncorrupted rows.")
         .def(
-            "state", &optimizer_state,
+            "state", &optimizer_state<Trainer>,
             "Views of the optimizer's state, as \"encoder.weights.0\", of columns in the trainer's "
             "order. In bfloat16, that of encoder and decoder are pairs of halves.")
-        .def(
-            "best",
-            [](const py::object& self) {
-                return arrays_by_weight(self.cast<Trainer&>().best(), self);
-            },
-            "Views of the weights that were kept, of columns in the trainer's order; or none.")
+        .def("best", &best_weights<Trainer>,
+             "Views of the weights that were kept, of columns in the trainer's order; or none.")
         .def_property_readonly("slice_errors", &Trainer::slice_errors,
                                "The squared error of the last epoch in each slice of columns.")
         .def_property("step", &Trainer::step, &Trainer::set_step, "Steps taken so far.")

@@ -316,7 +316,8 @@ def part_of(
     rank, size : int
         As of a `Communicator`.
     axis : {"user", "item"}, default "user"
-        Whose ids are the columns: not the axis of the model's ``orientation``.
+        Whose ids are the columns: not the axis of the model's ``orientation``, and items of
+        `MultDAE` and `MultVAE`.
 
     Returns
     -------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
@@ -14,10 +14,14 @@ from isthmus.data.shards import Shards
 from isthmus.distributed import TorchCommunicator
 from isthmus.lists import Lister
 from isthmus.models._checkpoints import Checkpoint, check_every
+from isthmus.models._over_ranks import OverRanks
 from isthmus.models.autorec import AutoRec
 from isthmus.models.base import Recommender
+from isthmus.models.vae import MultDAE, MultVAE
 
 __all__ = ["Scorer", "fit"]
+
+Model = TypeVar("Model", AutoRec, MultDAE, MultVAE)
 
 
 class Scorer(Lister):
@@ -104,7 +108,7 @@ class Scorer(Lister):
 
 
 def fit(
-    model: AutoRec,
+    model: Model,
     shards: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
@@ -117,7 +121,7 @@ def fit(
     resume: bool = False,
     max_failures: int = 0,
     storage: str | os.PathLike[str] | None = None,
-) -> AutoRec:
+) -> Model:
     """Train a model on Ray's workers, with their columns split over them.
 
     A train function for Ray Train's ``TorchTrainer``, which starts the workers and their
@@ -126,10 +130,11 @@ def fit(
 
     Parameters
     ----------
-    model : AutoRec
+    model : AutoRec, MultDAE or MultVAE
         The model whose parameters to use; it stays as it is.
     shards : str or os.PathLike
-        What `shard` wrote. Every machine must have this path, and all others.
+        What `shard` wrote. Every machine must have this path, and all others. They are of
+        users for I-AutoRec, and of items for the others.
     output : str or os.PathLike
         Where rank 0 writes the model.
     workers : int or (int, int)
@@ -145,7 +150,7 @@ def fit(
 
     Returns
     -------
-    AutoRec
+    A model of the same class
         What was written to `output`.
 
     Raises
@@ -176,8 +181,10 @@ def fit(
             max_failures=3,
         )
     """
-    if not isinstance(model, AutoRec):
-        raise TypeError(f"model must be an AutoRec, but it is a {type(model).__name__}.")
+    if not isinstance(model, OverRanks):
+        raise TypeError(
+            f"model must be an AutoRec, a MultDAE or a MultVAE, but it is a {type(model).__name__}."
+        )
     Shards(shards)
     check_writable(output)
     check_every(every)
@@ -198,6 +205,7 @@ def fit(
     TorchTrainer(
         _train,
         train_loop_config={
+            "model": type(model),
             "parameters": parameters,
             "shards": os.path.abspath(shards),
             "output": os.path.abspath(output),
@@ -216,13 +224,13 @@ def fit(
             storage_path=None if storage is None else os.path.abspath(storage),
         ),
     ).fit()
-    return AutoRec.load(output)
+    return type(model).load(output)
 
 
 def _train(config: dict[str, Any]) -> None:
     """Train as one worker."""
     comm = TorchCommunicator()
-    model = AutoRec(**config["parameters"])
+    model = config["model"](**config["parameters"])
     model.fit(Shards(config["shards"]), comm=comm, **config["options"])
     whole = model.gather(comm)
     if whole is not None:

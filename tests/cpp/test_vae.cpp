@@ -12,6 +12,7 @@
 
 using isthmus::Activation;
 using isthmus::Likelihood;
+using isthmus::MatrixView;
 using isthmus::MultinomialAutoencoder;
 using isthmus::MultinomialOptions;
 using isthmus::MultinomialResult;
@@ -248,6 +249,73 @@ void a_sample_of_all_items_is_all_items() {
     }
 }
 
+// One machine that has all items, in slices whose sums it adds up itself.
+Run run_in_slices(const MultinomialShape& shape, MultinomialOptions options) {
+    const Sparse rows = testing::unit_rows(60, shape.inputs, 5);
+    MultinomialAutoencoder model(shape, 3, options.num_threads);
+    Matrix codes(60, model.decoder.cols());
+    for (index_t i = 0; i < shape.inputs; ++i) {
+        options.share.numbers.push_back(static_cast<std::int32_t>(i));
+    }
+    options.share.slices = {{0, 1200}, {1200, 1216}, {1216, shape.inputs}};
+    isthmus::SplitRows split;
+    split.filled = isthmus::filled_rows(rows.pattern());
+    split.reduce.by_slices = true;
+    split.reduce.add = [](MatrixView sums, const std::vector<MatrixView>& parts) {
+        if (parts.empty()) return;
+        CHECK_EQUAL(static_cast<index_t>(parts.size()), 3);
+        for (index_t r = 0; r < sums.rows; ++r) {
+            for (index_t c = 0; c < parts.front().cols; ++c) {
+                float sum = 0.0f;
+                for (const auto& part : parts) sum += part.row(r)[c];
+                sums.row(r)[c] = sum;
+            }
+        }
+    };
+    std::vector<double> ones;
+    for (index_t r = 0; r < 60; ++r) {
+        ones.push_back(static_cast<double>(rows.pattern().row_nnz(r)));
+    }
+    split.ones = ones.data();
+    std::vector<double> losses;
+    MultinomialTrainer trainer(model, 48, options);
+    for (index_t epoch = 0; epoch < 3; ++epoch) {
+        const auto result =
+            trainer.run_epoch(rows.pattern(), epoch, 0.01f, constant_beta, {}, &split);
+        losses.push_back(result.likelihood);
+        losses.push_back(result.divergence);
+    }
+    trainer.encode(rows.pattern(), split, codes.view());
+    return {std::move(model), std::move(losses), std::move(codes)};
+}
+
+void check_close(const Matrix& one, const Matrix& other) {
+    for (index_t r = 0; r < one.rows(); ++r) {
+        for (index_t c = 0; c < one.cols(); ++c) {
+            CHECK_CLOSE(double{one.row(r)[c]}, double{other.row(r)[c]}, 1e-6);
+        }
+    }
+}
+
+void slices_train_as_the_whole(const MultinomialShape& shape) {
+    for (const Likelihood likelihood :
+         {Likelihood::multinomial, Likelihood::bernoulli, Likelihood::gaussian}) {
+        MultinomialOptions all = options(OptimizerKind::sgd, 2);
+        all.likelihood = likelihood;
+        Run whole = run(shape, all);
+        Run sliced = run_in_slices(shape, all);
+        for (std::size_t i = 0; i < whole.losses.size(); ++i) {
+            CHECK_CLOSE(sliced.losses[i], whole.losses[i], 1e-6 * (1.0 + whole.losses[i]));
+        }
+        const auto a = whole.model.parameters(), b = sliced.model.parameters();
+        for (std::size_t i = 0; i < a.size(); ++i) check_close(*a[i], *b[i]);
+        check_close(whole.codes, sliced.codes);
+        all.num_threads = 3;
+        Run other = run_in_slices(shape, all);
+        check_same_bits(sliced, other);
+    }
+}
+
 void training_can_be_stopped_and_diverges_with_an_error() {
     const Sparse rows = testing::unit_rows(60, 300, 5);
     MultinomialAutoencoder model(vae(300), 1, 1);
@@ -296,6 +364,9 @@ int main() {
     other.likelihood = Likelihood::bernoulli;
     the_number_of_threads_changes_no_bit(vae(kManyItems), other);
     a_sample_of_all_items_is_all_items();
+    for (const auto& shape : {deep_dae(kManyItems), linear_vae(kManyItems)}) {
+        slices_train_as_the_whole(shape);
+    }
     training_can_be_stopped_and_diverges_with_an_error();
     return check::result();
 }

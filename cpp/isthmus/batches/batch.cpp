@@ -54,9 +54,9 @@ ISTHMUS_INLINE void prefetch_columns(const CsrView& matrix, index_t row,
 }
 
 // The factor that gives the roots of a row's values, or its ones, the length 1.
-float unit_of(const CsrView& matrix, index_t row) {
-    auto total = static_cast<double>(matrix.row_nnz(row));
-    if (matrix.values) {
+float unit_of(const CsrView& matrix, index_t row, const double* row_total) {
+    auto total = row_total ? row_total[row] : static_cast<double>(matrix.row_nnz(row));
+    if (matrix.values && !row_total) {
         const float* const values = matrix.values + matrix.indptr[row];
         total = std::accumulate(values, values + matrix.row_nnz(row), 0.0);
     }
@@ -184,7 +184,7 @@ void Batch::place_cells(const CsrView& matrix, const std::int32_t* ids, Range ro
             back[b] = segment[b * rows_ + 1];
         }
         const index_t row_begin = matrix.indptr[id], row_end = matrix.indptr[id + 1];
-        const float unit = transform.unit_rows ? unit_of(matrix, id) : 1.0f;
+        const float unit = transform.unit_rows ? unit_of(matrix, id, transform.row_total) : 1.0f;
         for (index_t strip = row_begin; strip < row_end; strip += kStrip) {
             const index_t size = row_end - strip < kStrip ? row_end - strip : kStrip;
             const std::int32_t* columns = matrix.indices + strip;

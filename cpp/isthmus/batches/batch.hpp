@@ -28,8 +28,10 @@ struct RowTransform {
     const float* cell_weight = nullptr;    // per cell of the matrix, of its loss; null: 1
 
     // Replaces the stored values by their roots, or by ones if they are null, scaled so that a row
-    // has length 1.
+    // has length 1. row_total (or null), per row of the matrix, is the sum of all its values, if
+    // others are elsewhere.
     bool unit_rows = false;
+    const double* row_total = nullptr;
 
     // Target of a cell with this value, at `place` of the matrix's arrays.
     float target(float value, index_t row, index_t column, index_t place) const {

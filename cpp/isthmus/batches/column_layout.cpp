@@ -88,20 +88,33 @@ ColumnLayout ColumnLayout::in_order(index_t cols, double cells_per_row) {
                                            std::max(cells_per_row, 1.0));
     const index_t width = std::max(wide, kMostBlockColumns);
     ColumnLayout layout;
-    layout.internal_.resize(static_cast<std::size_t>(cols));
-    layout.places_.resize(static_cast<std::size_t>(cols));
-    std::iota(layout.internal_.begin(), layout.internal_.end(), 0);
-    layout.block_start_ = {0};
-    for (index_t begin = 0; begin < cols; begin += width) {
-        const index_t end = std::min(begin + width, cols);
-        const auto block = static_cast<std::int32_t>(layout.block_start_.size() - 1);
-        for (index_t c = begin; c < end; ++c) {
-            layout.places_[static_cast<std::size_t>(c)] = {static_cast<std::int32_t>(c), block};
-        }
-        layout.block_start_.push_back(end);
-    }
-    layout.slice_blocks_ = {0, static_cast<index_t>(layout.block_start_.size()) - 1};
+    layout.slice_blocks_ = layout.block_start_ = {0};
+    layout.append_slice(cols, width);
     return layout;
+}
+
+ColumnLayout ColumnLayout::in_order(const std::vector<Range>& slices, index_t cols) {
+    ColumnLayout layout;
+    layout.slice_blocks_ = layout.block_start_ = {0};
+    for (std::size_t s = 0; s < slices.size(); ++s) {
+        layout.append_slice(s + 1 < slices.size() ? slices[s + 1].begin : cols, kMostBlockColumns);
+    }
+    return layout;
+}
+
+// The next columns in their order, in blocks of at most `width`.
+void ColumnLayout::append_slice(index_t end, index_t width) {
+    internal_.reserve(static_cast<std::size_t>(end));
+    places_.reserve(static_cast<std::size_t>(end));
+    for (index_t begin = cols(); begin < end; begin += width) {
+        const auto block = static_cast<std::int32_t>(blocks());
+        block_start_.push_back(std::min(begin + width, end));
+        for (index_t c = begin; c < block_start_.back(); ++c) {
+            internal_.push_back(static_cast<std::int32_t>(c));
+            places_.push_back({static_cast<std::int32_t>(c), block});
+        }
+    }
+    slice_blocks_.push_back(blocks());
 }
 
 }  // namespace isthmus

@@ -31,6 +31,9 @@ public:
     // The same for rows that are nearly full.
     static ColumnLayout in_order(index_t cols) { return in_order(cols, static_cast<double>(cols)); }
 
+    // Keeps the columns' order, in slices that begin where these do, each up to the next.
+    static ColumnLayout in_order(const std::vector<Range>& slices, index_t cols);
+
     index_t cols() const { return static_cast<index_t>(internal_.size()); }
     index_t slices() const { return static_cast<index_t>(slice_blocks_.size()) - 1; }
     index_t blocks() const { return static_cast<index_t>(block_start_.size()) - 1; }
@@ -51,6 +54,8 @@ public:
     const Place* places() const { return places_.data(); }
 
 private:
+    void append_slice(index_t end, index_t width);
+
     std::vector<std::int32_t> internal_;
     std::vector<Place> places_;
     std::vector<index_t> slice_blocks_;

@@ -205,9 +205,13 @@ void encode_block(const Batch& batch, index_t block, Range rows, View v, MatrixV
     });
 }
 
-void encode_rows(const Batch& batch, Range rows, ConstMatrixView v, MatrixView h) {
+void encode_rows(const Batch& batch, Range rows, Range blocks, ConstMatrixView v, MatrixView h) {
     for (index_t r = rows.begin; r < rows.end; ++r) std::fill_n(h.row(r), h.width(), 0.0f);
-    for (index_t b = 0; b < batch.layout().blocks(); ++b) encode_block(batch, b, rows, v, h);
+    for (index_t b = blocks.begin; b < blocks.end; ++b) encode_block(batch, b, rows, v, h);
+}
+
+void encode_rows(const Batch& batch, Range rows, ConstMatrixView v, MatrixView h) {
+    encode_rows(batch, rows, {0, batch.layout().blocks()}, v, h);
 }
 
 namespace {

@@ -17,7 +17,8 @@ namespace isthmus {
 template <class View>
 void encode_block(const Batch& batch, index_t block, Range rows, View v, MatrixView h);
 
-// H = X V over all blocks of the batch's layout, for batch rows in `rows`.
+// H = X V over some blocks of the batch's layout, or all, for batch rows in `rows`.
+void encode_rows(const Batch& batch, Range rows, Range blocks, ConstMatrixView v, MatrixView h);
 void encode_rows(const Batch& batch, Range rows, ConstMatrixView v, MatrixView h);
 
 // How the model's output is computed from the decoder's products.

@@ -64,20 +64,6 @@ Workspace::Workspace(const AutoencoderShape& shape, const ColumnLayout& layout, 
     }
 }
 
-void sum_parts(std::vector<Matrix>& parts, index_t rows, Matrix& sums, const Reduction& reduce,
-               int num_threads) {
-    std::vector<MatrixView> shares;
-    if (reduce.by_slices) {
-        for (Matrix& part : parts)
-            shares.push_back({part.data(), rows, sums.width(), part.stride()});
-    } else {
-        parallel_ranges(rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-            for (index_t r = begin; r < end; ++r) sum_rows(parts, r, sums.row(r), sums.width());
-        });
-    }
-    if (reduce) reduce.add({sums.data(), rows, sums.cols(), sums.stride()}, shares);
-}
-
 void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
             const Dropout& dropout, const Reduction& reduce, int num_threads,
             const std::function<void(index_t)>& prepare) {

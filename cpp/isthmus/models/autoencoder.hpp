@@ -17,6 +17,7 @@
 #include "isthmus/core/types.hpp"
 #include "isthmus/nn/activations.hpp"
 #include "isthmus/nn/layers.hpp"
+#include "isthmus/nn/reduction.hpp"
 
 namespace isthmus {
 
@@ -35,18 +36,6 @@ struct Autoencoder : LayerStack {
                 const InputShare& share = {});
 
     index_t code_size() const { return shape.hidden.back(); }
-};
-
-// Sums blocks over the machines that each hold some of the columns. On one machine there is
-// nothing to add, and the function is empty.
-struct Reduction {
-    // add(sums, parts): of `sums`, all floats of all rows belong to the block. They hold this
-    // machine's sum, and `parts` is empty; or, by slices, `parts` has the share of each slice of
-    // this machine, as wide as the sums are, and the sums are to be overwritten.
-    std::function<void(MatrixView sums, const std::vector<MatrixView>& parts)> add;
-    bool by_slices = false;
-
-    explicit operator bool() const { return static_cast<bool>(add); }
 };
 
 struct Dropout {
@@ -83,10 +72,6 @@ public:
 void encode(const Autoencoder& model, Workspace& work, const std::int32_t* ids,
             const Dropout& dropout, const Reduction& reduce, int num_threads,
             const std::function<void(index_t)>& prepare = {});
-
-// sums = the slices' parts, over all machines, of the first `rows` rows.
-void sum_parts(std::vector<Matrix>& parts, index_t rows, Matrix& sums, const Reduction& reduce,
-               int num_threads);
 
 // Codes (rows x last hidden layer) of every row of `matrix`, uncorrupted, no more at a time
 // than `work` has room for. Rows without a stored cell get the code of an empty input.

@@ -459,11 +459,7 @@ void Trainer::encode_matrix(const CsrView& matrix, const RowTransform& transform
 std::vector<Matrix*> Trainer::state() {
     require_unfinished();
     join_weights();
-    std::vector<Matrix*> all;
-    for (Parameter* parameter : trained_.parameters()) {
-        for (Matrix& state : parameter->state) all.push_back(&state);
-    }
-    return all;
+    return trained_.state();
 }
 
 std::vector<Matrix*> Trainer::gradients() {

@@ -92,4 +92,12 @@ std::vector<Parameter*> TrainedStack::parameters() {
     return all;
 }
 
+std::vector<Matrix*> TrainedStack::state() {
+    std::vector<Matrix*> all;
+    for (Parameter* parameter : parameters()) {
+        for (Matrix& state : parameter->state) all.push_back(&state);
+    }
+    return all;
+}
+
 }  // namespace isthmus

@@ -67,6 +67,9 @@ struct TrainedStack {
 
     // In the order of LayerStack::parameters().
     std::vector<Parameter*> parameters();
+
+    // The optimizer's state: two matrices a parameter, of which some may be empty.
+    std::vector<Matrix*> state();
 };
 
 }  // namespace isthmus

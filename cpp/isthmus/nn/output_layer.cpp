@@ -15,23 +15,20 @@ namespace isthmus {
 
 namespace {
 
-// Items are cut into slices of blocks: a slice is what one worker owns during the step. A block's
-// weights, their state and a batch's logits of it should stay in a core's cache.
-constexpr index_t kSlices = 8;
+// A part is cut into blocks. A block's weights, their state and a batch's logits of it should stay
+// in a core's cache.
 constexpr index_t kMostBlockColumns = 256;
 
 // The logit of padding, where there is no item.
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
-constexpr index_t kRowsPerPiece = 64;
-
 index_t lines_of(index_t items) { return (items + kLineFloats - 1) / kLineFloats; }
 
-index_t blocks_of(index_t items) {
-    const index_t slices = std::min(kSlices, lines_of(items));
-    const index_t per_slice =
-        (items + slices * kMostBlockColumns - 1) / (slices * kMostBlockColumns);
-    return slices * per_slice;
+index_t blocks_of(index_t items, index_t parts) {
+    const index_t filled = std::min(parts, lines_of(items));
+    const index_t per_part =
+        (items + filled * kMostBlockColumns - 1) / (filled * kMostBlockColumns);
+    return filled * per_part;
 }
 
 float greatest_lane(Floats values) {
@@ -126,6 +123,21 @@ void for_each_own(RowItems items, Range block, Body&& body) {
 
 }  // namespace
 
+double log_total(const RowShare& all) { return double{all.top} + std::log(all.total); }
+
+double row_loss(Likelihood likelihood, const RowShare& all, double ones) {
+    switch (likelihood) {
+        case Likelihood::multinomial: return ones * log_total(all) - all.own;
+        case Likelihood::bernoulli: return all.total - all.own;
+        case Likelihood::gaussian: break;
+    }
+    return all.total - all.own + 0.5 * ones;
+}
+
+double OutputLayer::Task::ones(index_t row) const {
+    return row_ones ? row_ones[ids[row]] : items_of(*this, row).total();
+}
+
 Likelihood likelihood_from_name(const std::string& name) {
     if (name == "multinomial") return Likelihood::multinomial;
     if (name == "bernoulli") return Likelihood::bernoulli;
@@ -135,33 +147,33 @@ Likelihood likelihood_from_name(const std::string& name) {
 }
 
 OutputLayer::OutputLayer(Likelihood likelihood, index_t items, index_t units, index_t batch_rows,
-                         Precision precision)
+                         Precision precision, index_t parts)
     : likelihood_(likelihood),
       batch_rows_(batch_rows),
       widest_(std::min(kMostBlockColumns, round_up(items, kLineFloats))) {
-    for (index_t s = 0; s < kSlices; ++s) {
+    for (index_t part = 0; part < parts; ++part) {
         parts_.emplace_back(batch_rows_, units);
         gradient_.emplace_back(widest_, units);
     }
-    log_total_.resize(static_cast<std::size_t>(batch_rows_));
-    row_loss_.resize(log_total_.size());
     if (precision == Precision::float32) return;
     packed_ = std::make_unique<Packed>();
     packed_->codes = PackedWords(batch_rows_, units);
     packed_->panels = PackedPanels(batch_rows_, units);
-    for (index_t s = 0; s < kSlices; ++s) packed_->errors.emplace_back(batch_rows_, widest_);
+    for (index_t part = 0; part < parts; ++part) {
+        packed_->errors.emplace_back(batch_rows_, widest_);
+    }
 }
 
 // Blocks' sizes differ by a cache line at most, so that workers have equal shares.
 Range OutputLayer::block(index_t b) const {
-    const index_t lines = lines_of(items_);
-    return {lines * b / blocks_ * kLineFloats,
-            std::min(lines * (b + 1) / blocks_ * kLineFloats, items_)};
+    const index_t lines = lines_of(items_.size());
+    return {items_.begin + lines * b / blocks_ * kLineFloats,
+            std::min(items_.begin + lines * (b + 1) / blocks_ * kLineFloats, items_.end)};
 }
 
-double OutputLayer::score(const Task& task, int num_threads) {
+void OutputLayer::score(const Task& task, int num_threads) {
     items_ = task.items;
-    blocks_ = blocks_of(items_);
+    blocks_ = blocks_of(items_.size(), static_cast<index_t>(parts_.size()));
     while (static_cast<index_t>(logits_.size()) < blocks_) {
         logits_.emplace_back(batch_rows_, widest_);
         if (packed_) packed_->weights.emplace_back(widest_, task.h.cols);
@@ -171,14 +183,6 @@ double OutputLayer::score(const Task& task, int num_threads) {
     block_sum_.resize(block_top_.size());
     block_own_.resize(block_top_.size());
     parallel_for(blocks_, num_threads, [&](index_t b) { score_block(task, b); });
-
-    const index_t rows = task.h.rows;
-    parallel_ranges(rows, kRowsPerPiece, num_threads, [&](index_t begin, index_t end) {
-        for (index_t r = begin; r < end; ++r) {
-            row_loss_[static_cast<std::size_t>(r)] = loss_of(task, r);
-        }
-    });
-    return std::accumulate(row_loss_.begin(), row_loss_.begin() + rows, 0.0);
 }
 
 // A block's logits and, while they are in the cache, its share of what a row's likelihood needs.
@@ -210,13 +214,13 @@ void OutputLayer::multiply_block(const Task& task, index_t b, MatrixView z) {
 }
 
 // dh += errors W; gradient = errors^T h
-void OutputLayer::multiply_errors(const Task& task, index_t slice, index_t b,
-                                  ConstMatrixView errors, MatrixView dh, MatrixView gradient) {
+void OutputLayer::multiply_errors(const Task& task, index_t part, index_t b, ConstMatrixView errors,
+                                  MatrixView dh, MatrixView gradient) {
     const ConstMatrixView weights =
         rows_of(ConstMatrixView(task.weights->weights->view()), block(b));
     if (packed_) {
         PackedPanels& panels = packed_->weights[static_cast<std::size_t>(b)];
-        PackedWords& words = packed_->errors[static_cast<std::size_t>(slice)];
+        PackedWords& words = packed_->errors[static_cast<std::size_t>(part)];
         panels.pack(weights, false);
         multiply(words.pack(errors), panels, true, dh);
         multiply(words.pack_transposed(errors), packed_->panels, false, gradient);
@@ -230,8 +234,8 @@ void OutputLayer::score_row(const Task& task, index_t b, index_t row, const floa
                             float* logits) {
     const Range own = block(b);
     const index_t width = round_up(own.size(), kLineFloats);
-    const std::size_t at = share(b, row);
-    block_top_[at] = add_base(base, logits, width);
+    const std::size_t place = at(b, row);
+    block_top_[place] = add_base(base, logits, width);
     double found = 0.0;
     for_each_own(items_of(task, row), own, [&](index_t c, float weight) {
         const double z = logits[c];
@@ -239,53 +243,42 @@ void OutputLayer::score_row(const Task& task, index_t b, index_t row, const floa
         // the block's sum has the item's other term once
         if (weight != 1.0f) found -= (double{weight} - 1.0) * other_term(likelihood_, z);
     });
-    block_own_[at] = found;
+    block_own_[place] = found;
     switch (likelihood_) {
         case Likelihood::multinomial:
-            block_sum_[at] = exponentiate(block_top_[at], logits, width);
+            block_sum_[place] = exponentiate(block_top_[place], logits, width);
             break;
-        case Likelihood::bernoulli: block_sum_[at] = sum_softplus(logits, width); break;
-        case Likelihood::gaussian: block_sum_[at] = sum_half_squares(logits, width); break;
+        case Likelihood::bernoulli: block_sum_[place] = sum_softplus(logits, width); break;
+        case Likelihood::gaussian: block_sum_[place] = sum_half_squares(logits, width); break;
     }
 }
 
-// A row's negative log likelihood, from the blocks' shares; and log_total_.
-double OutputLayer::loss_of(const Task& task, index_t row) {
-    const double items = items_of(task, row).total();
-    double total = 0.0, found = 0.0;
-    for (index_t b = 0; b < blocks_; ++b) found += block_own_[share(b, row)];
-    if (likelihood_ != Likelihood::multinomial) {
-        for (index_t b = 0; b < blocks_; ++b) total += double{block_sum_[share(b, row)]};
-        return total - found + (likelihood_ == Likelihood::gaussian ? 0.5 * items : 0.0);
-    }
-    float top = block_top_[share(0, row)];
-    for (index_t b = 1; b < blocks_; ++b) top = std::max(top, block_top_[share(b, row)]);
-    for (index_t b = 0; b < blocks_; ++b) {
-        const std::size_t at = share(b, row);
-        total += double{block_sum_[at]} * std::exp(double{block_top_[at]} - double{top});
-    }
-    const double log_total = double{top} + std::log(total);
-    log_total_[static_cast<std::size_t>(row)] = static_cast<float>(log_total);
-    return items * log_total - found;
+RowShare OutputLayer::share(index_t row) const {
+    return join(likelihood_, blocks_, [&](index_t b) {
+        const std::size_t place = at(b, row);
+        return RowShare{block_top_[place], double{block_sum_[place]}, block_own_[place]};
+    });
 }
 
-void OutputLayer::step(const Task& task, const OptimizerStep& step, int num_threads) {
+void OutputLayer::step(const Task& task, const std::vector<float>& log_totals,
+                       const OptimizerStep& step, int num_threads) {
     const index_t rows = task.h.rows;
     if (packed_) packed_->panels.pack(task.h, true);
-    parallel_for(kSlices, num_threads, [&](index_t slice) {
-        MatrixView dh = parts_[static_cast<std::size_t>(slice)].view();
+    const auto parts = static_cast<index_t>(parts_.size());
+    parallel_for(parts, num_threads, [&](index_t part) {
+        MatrixView dh = parts_[static_cast<std::size_t>(part)].view();
         dh.rows = rows;
         for (index_t r = 0; r < rows; ++r) std::fill_n(dh.row(r), dh.width(), 0.0f);
-        for (index_t b = blocks_ * slice / kSlices; b < blocks_ * (slice + 1) / kSlices; ++b) {
+        for (index_t b = blocks_ * part / parts; b < blocks_ * (part + 1) / parts; ++b) {
             const Range own = block(b);
             MatrixView errors = logits_[static_cast<std::size_t>(b)].view();
             errors.rows = rows;
             errors.cols = own.size();
             alignas(64) float bias_gradient[kMostBlockColumns] = {};
-            errors_of_block(task, b, errors, bias_gradient);
-            MatrixView gradient = gradient_[static_cast<std::size_t>(slice)].view();
+            errors_of_block(task, log_totals, b, errors, bias_gradient);
+            MatrixView gradient = gradient_[static_cast<std::size_t>(part)].view();
             gradient.rows = own.size();
-            multiply_errors(task, slice, b, errors, dh, gradient);
+            multiply_errors(task, part, b, errors, dh, gradient);
             task.weights->step(gradient.data, own.begin * gradient.stride,
                                own.size() * gradient.stride, step);
             task.bias->step(bias_gradient, own.begin, errors.width(), step.with_decay(0.0f));
@@ -295,8 +288,8 @@ void OutputLayer::step(const Task& task, const OptimizerStep& step, int num_thre
 
 // Turns what is left of a block's logits into the gradient of the mean over the rows, in place, and
 // sums it over them.
-void OutputLayer::errors_of_block(const Task& task, index_t b, MatrixView errors,
-                                  float* bias_gradient) {
+void OutputLayer::errors_of_block(const Task& task, const std::vector<float>& log_totals, index_t b,
+                                  MatrixView errors, float* bias_gradient) {
     const Range own = block(b);
     const index_t width = errors.width();
     const float share_of_row = 1.0f / static_cast<float>(task.h.rows);
@@ -305,8 +298,8 @@ void OutputLayer::errors_of_block(const Task& task, index_t b, MatrixView errors
         float* error = errors.row(r);
         float scale = share_of_row;
         if (likelihood_ == Likelihood::multinomial) {
-            scale *= static_cast<float>(items.total()) *
-                     std::exp(block_top_[share(b, r)] - log_total_[static_cast<std::size_t>(r)]);
+            scale *= static_cast<float>(task.ones(r)) *
+                     std::exp(block_top_[at(b, r)] - log_totals[static_cast<std::size_t>(r)]);
         }
         for (index_t c = 0; c < width; c += kLanes) {
             const Floats z = load(error + c);

@@ -250,6 +250,8 @@ class MultinomialAutoencoder(metaclass=_PybindType):
         activation: str,
         seed: int,
         num_threads: int = 1,
+        columns: _Ints | None = None,
+        all_columns: int = 0,
     ) -> None: ...
     def weights(self) -> dict[str, _Floats]: ...
     def encode(
@@ -277,6 +279,10 @@ class MultinomialTrainer(metaclass=_PybindType):
         seed: int,
         num_threads: int,
         precision: str = "float32",
+        columns: _Ints | None = None,
+        slices: Sequence[tuple[int, int]] = ...,
+        machine: int = 0,
+        machines: int = 1,
     ) -> None: ...
     def run_epoch(
         self,
@@ -291,9 +297,22 @@ class MultinomialTrainer(metaclass=_PybindType):
         first_step: int = 0,
         weights: _Floats | None = None,
         progress: Callable[[int], object] | None = None,
+        reduce: _Reduce | None = None,
+        filled: _Ints | None = None,
+        row_ones: _Doubles | None = None,
     ) -> tuple[float, float, int]: ...
-    @property
-    def steps(self) -> int: ...
+    def encode(
+        self,
+        indptr: _Positions,
+        indices: _Ints,
+        *,
+        reduce: _Reduce,
+        row_ones: _Doubles,
+        weights: _Floats | None = None,
+    ) -> _Floats: ...
+    def state(self) -> dict[str, _Floats]: ...
+    def best(self) -> dict[str, _Floats]: ...
+    step: int
     def keep_best(self) -> None: ...
     def restore_best(self) -> None: ...
 

@@ -21,7 +21,7 @@ from isthmus.distributed import (
     part_of,
 )
 from isthmus.models._checkpoints import check_every
-from isthmus.models.autorec import AutoRec
+from isthmus.models._over_ranks import OverRanks
 from isthmus.models.base import Recommender
 
 __all__ = ["Job"]
@@ -36,7 +36,7 @@ class Job:
     comm : Communicator or None
         None for training as ever.
     options : dict
-        What `AutoRec.fit` takes with it.
+        What `fit` takes with it.
     """
 
     comm: Communicator | None
@@ -54,9 +54,9 @@ class Job:
                 raise typer.BadParameter(f"{option} must come with --checkpoint.")
         if alone:
             return cls(None, {})
-        if model is not AutoRec:
+        if not issubclass(model, OverRanks):
             raise typer.BadParameter(
-                "--mpi, --slices and --checkpoint work with --model autorec only."
+                "--mpi, --slices and --checkpoint work with --model autorec, mult-dae and mult-vae."
             )
         comm = MPICommunicator() if mpi else ThreadCommunicator()
         return cls(comm, {**options, "checkpoint": checkpoint})
@@ -105,8 +105,8 @@ class Job:
         """Train; return the whole model, or None on a rank that has only a part."""
         if self.comm is None:
             return model.fit(X, validation=validation, **data)
-        axis: Any = "user" if model.orientation == "item" else "item"
         if isinstance(X, Ratings):
+            axis = model._rank_job.axis(model)
             X = part_of(X, self.comm.rank, self.comm.size, axis=axis)
         model.fit(X, validation=validation, comm=self.comm, **self.options)
         return model.gather(self.comm)

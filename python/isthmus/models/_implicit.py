@@ -46,6 +46,7 @@ class RowLearner:
         self.rows = rows
         self._settings = settings
         self._trainer = trainer
+        self._cells = len(rows.indices)
         self._filled = count_filled(rows)
 
     @property
@@ -54,7 +55,7 @@ class RowLearner:
         return self.rows.values if len(self.rows.values) else None
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
-        return self.run_rows(index, by_rows(progress, len(self.rows.indices), self._filled))
+        return self.run_rows(index, by_rows(progress, self._cells, self._filled))
 
     def run_rows(self, index: int, progress: Callable[[int], None] | None) -> float:
         """Train on all rows once and return the mean loss; report rows done so far."""

@@ -87,7 +87,7 @@ class Share:
     def reduce(self, sums: Floats, parts: Sequence[Floats]) -> None:
         """Add up a block of the core's over all ranks; see its `Trainer.run_epoch`."""
         with np.errstate(all="ignore"):  # the core reports what is not finite
-            if self.fixed:
+            if parts:
                 self._add_in_order(sums, parts)
             else:
                 self.comm.allreduce(sums)
@@ -285,7 +285,7 @@ def _read_shards(shards: Shards, comm: Communicator, axis: str, slices: int | No
     if shards.axis != axis:
         raise ValueError(
             f"X must be shards of {axis}s, which are the columns of this model, but they are of "
-            f"{shards.axis}s: isthmus shard --axis {axis}, or another orientation."
+            f"{shards.axis}s: isthmus shard --axis {axis} makes such."
         )
     if shards.n_buckets < comm.size:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""AutoRec over ranks: from each one's ratings to each one's model, and to a whole one."""
+"""Training over ranks: from each one's ratings to each one's model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,6 @@ from isthmus import _core
 from isthmus._util.arrays import is_finite
 from isthmus._util.checks import check_bool, check_integer
 from isthmus._util.random import seed_from
-from isthmus.data._csr import CSR, transpose
-from isthmus.data._ids import IdIndex
 from isthmus.data.ratings import Ratings
 from isthmus.data.shards import Shards
 from isthmus.distributed import Communicator, aborting, agreed
@@ -28,18 +26,15 @@ from isthmus.models._autoencoder import Autoencoder, Offsets, Reader, make_netwo
 from isthmus.models._checkpoints import Checkpoint, Progress, check_every
 from isthmus.models._parts import Part, Share, held_out_cells, placed, read_part, share_of
 from isthmus.models._precision import precision_of
-from isthmus.models._rank_learner import BY_COLUMN, RankLearner
+from isthmus.models._rank_learner import RankLearner
 from isthmus.models._rank_receipts import started_over_ranks
 from isthmus.models._rating_model import LEAST_DEVIATION, HeldOut
 from isthmus.models._receipts import Receipt, went_on
-from isthmus.models._tensors import MAX_WEIGHT
+from isthmus.models._tensors import MAX_WEIGHT, Tensors
 from isthmus.training.loop import Callback, Epoch, as_callbacks, is_true, train
 from isthmus.training.weights import load_weights
 
-__all__ = ["fit_over_ranks", "gather"]
-
-ROWS_AT_ONCE = 1 << 16
-"""Sent to rank 0 by each of the others."""
+__all__ = ["AutoRecJob", "RankJob", "check_alone", "fit_over_ranks"]
 
 OF_EACH_RANK = ("num_threads", "verbose", "random_state")
 """Parameters that ranks may differ in; rank 0's seed counts."""
@@ -71,7 +66,7 @@ def fit_over_ranks(
             _check_further(model)
         structure = model._next_structure() if further else model._current_structure()
         callbacks = as_callbacks(callbacks)
-        axis = "user" if structure.orientation == "item" else "item"
+        axis = model._rank_job.axis(structure)
         given = read_part(X, comm, axis, slices)
         own_seed = model._seed if further else seed_from(model.random_state)
         if checkpoint is not None:
@@ -94,7 +89,7 @@ def fit_over_ranks(
         raise ValueError(wrong)
     if further:
         share, ratings = placed(share, ratings, model._users, model._items, axis)
-    job = _Job(model, share, axis, told[0][0], told[0][2], structure, further)
+    job = model._rank_job(model, share, axis, told[0][0], told[0][2], structure, further)
     _warn_of_binding(model, comm)
     with aborting(comm):
         part, held_out, wrong = job.split(ratings, validation)
@@ -122,21 +117,15 @@ def _check(
     model: Any, slices: Any, checkpoint: Any, every: Any, resume: Any, validation: Any
 ) -> None:
     model._check_parameters()
-    for name, needed in (("optimizer", "any but lbfgs"), ("pretraining_epochs", "0")):
-        value = getattr(model, name)
-        if value == "lbfgs" or (name == "pretraining_epochs" and value):
-            raise ValueError(f"{name} must be {needed} with comm, but it was {value!r}.")
+    model._rank_job.check(model)
     if slices is not None:
         check_integer("slices", slices, low=1)
     check_every(every)
     check_bool("resume", resume)
     if resume and checkpoint is None:
         raise ValueError("resume must come with checkpoint, the folder to resume from.")
-    if validation is not None and not isinstance(validation, Ratings):
-        raise TypeError(
-            f"validation must be Ratings, the same on all ranks, with comm, but it is a "
-            f"{type(validation).__name__}."
-        )
+    if validation is not None:
+        model._rank_job.check_validation(model, validation)
     if model.patience is not None and validation is None and model.validation_fraction is None:
         raise ValueError(
             "patience needs validation data: pass validation=... to fit, or set "
@@ -144,8 +133,17 @@ def _check(
         )
 
 
-class _Job:
-    """One rank's part of training a model."""
+def check_alone(slices: Any, checkpoint: Any, resume: Any) -> None:
+    """Refuse what a job takes where there is no communicator."""
+    if slices is not None or checkpoint is not None or resume:
+        raise ValueError(
+            "slices, checkpoint and resume must come with comm; for a job of one rank, "
+            "comm=isthmus.distributed.ThreadCommunicator()."
+        )
+
+
+class RankJob:
+    """One rank's part of training a model; a subclass has what is particular to a kind of model."""
 
     def __init__(
         self,
@@ -168,21 +166,13 @@ class _Job:
         drawn = isinstance(model.random_state, np.random.Generator | None)
         self._given_seed = self._seed if drawn else seed
 
-    def split(
-        self, ratings: Ratings, validation: Ratings | None
-    ) -> tuple[Part | None, HeldOut | None, str | None]:
+    def split(self, ratings: Ratings, validation: Any) -> tuple[Part | None, Any, str | None]:
         """Hold ratings out, and measure the others; also return what is wrong on any rank."""
         model, share = self._model, self._share
         held_out, wrong = None, None
         known = ratings
         if validation is not None:
-            held_out = _cells_of(validation, ratings)
-            n = share.total_counts(np.array([len(held_out.values)]))[0]
-            if n != validation.nnz:
-                wrong = (
-                    f"validation must have users and items of X alone, but {validation.nnz - n:,} "
-                    f"of its {validation.nnz:,} ratings are of others."
-                )
+            held_out, wrong = self._validated(validation, ratings)
         elif model.validation_fraction is not None:
             mask = held_out_cells(ratings, share, self._axis, model.validation_fraction, self._seed)
             held_out = _cells_under(ratings, mask)
@@ -193,14 +183,29 @@ class _Job:
                 known = ratings.select(~mask)
         if wrong is not None:
             return None, None, wrong
-        threads, rows = model._num_threads(), self._structure.orientation
-        return Part.of(share, known, rows, num_threads=threads), held_out, None
+        rows = "item" if self._axis == "user" else "user"
+        return Part.of(share, known, rows, num_threads=model._num_threads()), held_out, None
+
+    def _validated(self, validation: Any, ratings: Ratings) -> tuple[Any, str | None]:
+        """Return a rank's part of validation data, or what is wrong with it."""
+        held_out = _cells_of(validation, ratings)
+        return held_out, self._lacking("users and items", validation.nnz, len(held_out.values))
+
+    def _lacking(self, what: str, n: int, found: int) -> str | None:
+        """Say so if the ranks have not found all ratings of validation data among theirs."""
+        n_found = self._share.total_counts(np.array([found]))[0]
+        if n_found == n:
+            return None
+        return (
+            f"validation must have {what} of X alone, but {n - n_found:,} of its {n:,} ratings are "
+            f"of others."
+        )
 
     def fit(
         self,
         part: Part | None,
         everything: Ratings,
-        held_out: HeldOut | None,
+        held_out: Any,
         callbacks: list[Callback],
         epochs: int | None,
         saved: Checkpoint | None,
@@ -244,13 +249,14 @@ class _Job:
                 course=range(first, end),
                 ratings=part.counts.cells,
                 patience=model.patience,
+                higher_is_better=model._higher_is_better,
                 callbacks=[after],
                 verbose=model.verbose and comm.rank == 0,
                 history=model.history_,
                 resumed=() if self._further else list(model.history_),
             )
             with np.errstate(over="ignore", invalid="ignore"):
-                model._finish(learner)
+                self._finish(learner)
             self._check_finite()
         except _core.Diverged as error:
             model._forget()
@@ -308,11 +314,107 @@ class _Job:
             "ratings of the rows": rows.hexdigest(),
         }
 
+    def _check_finite(self) -> None:
+        tensors = self._tensors().values()
+        bad = any(a.dtype.kind == "f" and not is_finite(a, limit=MAX_WEIGHT) for a in tensors)
+        if any(self._comm.allgather(bad)):
+            raise _core.Diverged(
+                f"training diverged in epoch {len(self._model.history_)}: a weight is beyond "
+                f"{MAX_WEIGHT:g}, or not a number"
+            )
+
+    def _finish(self, learner: Any) -> None:
+        """Take over what the learner has."""
+        self._model._finish(learner)
+
+    # What is particular to a kind of model
+
+    @staticmethod
+    def axis(model: Any) -> Literal["user", "item"]:
+        """Return whose ids the columns are, of a model or its parameters."""
+        raise NotImplementedError
+
+    @staticmethod
+    def check(model: Any) -> None:
+        """Refuse parameters that ranks cannot train with."""
+
+    @staticmethod
+    def check_validation(model: Any, validation: Any) -> None:
+        """Refuse validation data of another kind than ranks take."""
+        if not isinstance(validation, Ratings):
+            raise TypeError(
+                f"validation must be Ratings, the same on all ranks, with comm, but it is a "
+                f"{type(validation).__name__}."
+            )
+
     def _remember(self, part: Part) -> None:
-        model, rows = self._model, part.orientation
-        model._remember(part.ratings)
-        model._range = (part.low, part.high)
-        setattr(model, f"_{rows}s_trained", part.totals.counts > 0)
+        """Keep what prediction needs of the ratings."""
+        self._model._remember(part.ratings)
+        self._model._range = (part.low, part.high)
+
+    def _learner(self, part: Part, trained: Any) -> Any:
+        """Make what trains a model, from the start or on from what has been trained."""
+        raise NotImplementedError
+
+    def _measure(self, learner: Any, held_out: Any) -> dict[str, float]:
+        """Measure the model as it stands on all ranks' held-out ratings."""
+        raise NotImplementedError
+
+    def _tensors(self) -> Tensors:
+        """Return what has been trained."""
+        raise NotImplementedError
+
+    @staticmethod
+    def by_column(model: Any) -> Tensors:
+        """Return what a model has of its columns beside the network's weights."""
+        return {}
+
+    @staticmethod
+    def complete(whole: Any, weights: Tensors, columns: Tensors) -> None:
+        """Make a model of some columns one of all."""
+        raise NotImplementedError
+
+
+class AutoRecJob(RankJob):
+    """The same for AutoRec."""
+
+    @staticmethod
+    def axis(model: Any) -> Literal["user", "item"]:
+        return "user" if model.orientation == "item" else "item"
+
+    @staticmethod
+    def check(model: Any) -> None:
+        for name, needed in (("optimizer", "any but lbfgs"), ("pretraining_epochs", "0")):
+            value = getattr(model, name)
+            if value == "lbfgs" or (name == "pretraining_epochs" and value):
+                raise ValueError(f"{name} must be {needed} with comm, but it was {value!r}.")
+
+    def _tensors(self) -> Tensors:
+        tensors: Tensors = self._model._trained.tensors()
+        return tensors
+
+    @staticmethod
+    def by_column(model: Any) -> Tensors:
+        by_item = model._structure.orientation == "item"
+        known = model._users_trained if by_item else model._items_trained
+        offset = model._trained.offsets.column
+        return {"known": known, **({} if offset is None else {"offset": offset})}
+
+    @staticmethod
+    def complete(whole: Any, weights: Tensors, columns: Tensors) -> None:
+        structure, known = whole._structure, columns["known"]
+        network = make_network(len(known), structure, seed=0, num_threads=whole._num_threads())
+        load_weights(network.weights(), weights)
+        offsets = Offsets(whole._trained.offsets.row, columns.get("offset"))
+        whole._keep(replace(whole._trained, network=network, offsets=offsets))
+        if structure.orientation == "item":
+            whole._users_trained = known
+        else:
+            whole._items_trained = known
+
+    def _remember(self, part: Part) -> None:
+        super()._remember(part)
+        setattr(self._model, f"_{part.orientation}s_trained", part.totals.counts > 0)
 
     def _learner(self, part: Part, trained: Autoencoder | None) -> RankLearner:
         model, numbers, settings = self._model, self._share.numbers, self._structure
@@ -365,15 +467,6 @@ class _Job:
             )
         return {"rmse": float(np.sqrt(total / n))}
 
-    def _check_finite(self) -> None:
-        tensors = self._model._trained.tensors().values()
-        bad = any(a.dtype.kind == "f" and not is_finite(a, limit=MAX_WEIGHT) for a in tensors)
-        if any(self._comm.allgather(bad)):
-            raise _core.Diverged(
-                f"training diverged in epoch {len(self._model.history_)}: a weight is beyond "
-                f"{MAX_WEIGHT:g}, or not a number"
-            )
-
 
 def _refuse_snapshot() -> Any:
     raise ValueError(
@@ -408,101 +501,3 @@ def _cells_of(validation: Ratings, ratings: Ratings) -> HeldOut:
     columns = items[validation.indices]
     own = (rows >= 0) & (columns >= 0)
     return HeldOut(rows[own], columns[own], validation.values[own])
-
-
-# From all ranks' columns to one model
-
-
-def gather(model: Any, comm: Communicator) -> Any:
-    """Make a whole model of all ranks' columns, on rank 0."""
-    with agreed(comm):
-        model._check_fitted()
-    if comm.size == 1:
-        return model
-    with agreed(comm):
-        if model._rank_columns is None:
-            raise ValueError("gather must be called on a model that was fitted with this comm.")
-    with aborting(comm):
-        return _gather(model, comm)
-
-
-def _gather(model: Any, comm: Communicator) -> Any:
-    trained, numbers = model._trained, model._rank_columns
-    by_item = model._structure.orientation == "item"
-    sizes = comm.allgather(len(numbers))
-    send = _Sender(comm, numbers, sum(sizes), max(sizes))
-    own = trained.network.weights()
-    tensors = {
-        name: send.columns(own[name], axis) if (axis := BY_COLUMN.get(name)) is not None else a
-        for name, a in own.items()
-    }
-    offset = trained.offsets.column
-    column_offset = None if offset is None else send.columns(offset)
-    ids = send.columns(model._users.ids if by_item else model._items.ids)
-    known = send.columns(model._users_trained if by_item else model._items_trained)
-    seen = model._seen
-    if not by_item:
-        seen = transpose(seen._replace(values=np.zeros(len(seen.indices), np.float32)), 1)
-    seen = send.rows(seen)
-    comm.barrier()  # no rank leaves before all has arrived
-    if comm.rank > 0:
-        return None
-    whole = type(model)(**model.get_params())
-    whole.__dict__.update({k: v for k, v in model.__dict__.items() if not k.startswith("_known")})
-    structure: SimpleNamespace = model._structure
-    network = make_network(len(ids), structure, seed=0, num_threads=model._num_threads())
-    load_weights(network.weights(), tensors)
-    offsets = Offsets(trained.offsets.row, column_offset)
-    whole._keep(replace(trained, network=network, offsets=offsets))
-    index = IdIndex(ids, "user" if by_item else "item")
-    if by_item:
-        whole._users, whole._users_trained = index, known
-    else:
-        whole._items, whole._items_trained = index, known
-        values = np.zeros(len(seen.indices), np.float32)
-        seen = transpose(seen._replace(values=values), model._num_threads())
-    whole._seen = seen._replace(values=np.empty(0, np.float32))
-    whole._rank_columns = None
-    return whole
-
-
-class _Sender:
-    """Brings what ranks have of columns to rank 0, some at a time."""
-
-    def __init__(
-        self, comm: Communicator, numbers: NDArray[np.int32], total: int, most: int
-    ) -> None:
-        self._comm = comm
-        self._numbers = numbers
-        self._total = total
-        self._slices = [slice(at, at + ROWS_AT_ONCE) for at in range(0, most, ROWS_AT_ONCE)]
-
-    def columns(self, array: NDArray[Any], axis: int = 0) -> Any:
-        """Return all ranks' columns of a tensor, in order, on rank 0; elsewhere nothing."""
-        dtype = np.result_type(*self._comm.allgather(array.dtype))
-        own = np.moveaxis(array, axis, 0)
-        whole = None
-        if self._comm.rank == 0:
-            whole = np.empty((self._total, *own.shape[1:]), dtype)
-        for at in self._slices:
-            pieces = self._comm.gather((self._numbers[at], np.ascontiguousarray(own[at])))
-            for numbers, piece in pieces or ():
-                whole[numbers] = piece  # type: ignore[index]
-        return None if whole is None else np.moveaxis(whole, 0, axis)
-
-    def rows(self, pattern: CSR) -> CSR:
-        """Return the pattern of all ranks' columns, which are rows here."""
-        counts = self.columns(np.diff(pattern.indptr))
-        whole = pattern
-        if counts is not None:
-            indptr = np.concatenate(([0], np.cumsum(counts)))
-            shape = (self._total, pattern.shape[1])
-            whole = CSR(indptr, np.empty(indptr[-1], np.int32), np.empty(0, np.float32), shape)
-        for at in self._slices:
-            ends = pattern.indptr[: len(self._numbers) + 1][at.start : at.stop + 1]
-            own = slice(ends[0], ends[-1]) if len(ends) else slice(0, 0)
-            pieces = self._comm.gather((self._numbers[at], np.diff(ends), pattern.indices[own]))
-            for numbers, lengths, indices in pieces or ():
-                starts = whole.indptr[numbers] - (np.cumsum(lengths) - lengths)
-                whole.indices[np.repeat(starts, lengths) + np.arange(len(indices))] = indices
-        return whole

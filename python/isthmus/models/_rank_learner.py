@@ -1,4 +1,4 @@
-"""How AutoRec is trained where its columns are split over ranks."""
+"""How AutoRec is trained where its columns are split over ranks, and what others share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,89 @@ from isthmus.models._parts import Part
 from isthmus.models._precision import precision_of
 from isthmus.models._tensors import Tensors
 
-__all__ = ["RankLearner"]
+__all__ = ["BY_COLUMN", "RankLearner", "Resumable"]
 
 BY_COLUMN = {"encoder.weights": 0, "decoder.weights": 0, "decoder.bias": 1}
 """The tensors of which each rank has some columns, and their axis; all ranks have the others."""
 
 
-class RankLearner(Learner):
+class Resumable:
+    """What learners over ranks share: all that training continues from, for checkpoints.
+
+    The places of a rank's columns among its weights are ``column_places``.
+    """
+
+    _part: Part
+    _network: Any
+    _trainer: Any
+
+    @property
+    def column_places(self) -> NDArray[np.integer[Any]]:
+        """Return where each column's weights are while they are trained."""
+        raise NotImplementedError
+
+    def state(self) -> Tensors:
+        """Return all that training goes on from, as views, with columns in an order of its own.
+
+        ``numbers`` are those of the columns. Bits stand for the optimizer's state, which may be in
+        halves.
+        """
+        n_places = len(self._network.weights()["decoder.weights"])
+        numbers = np.full(n_places, -1, np.int32)  # where there is no column
+        numbers[self.column_places] = self._part.share.numbers
+        tensors: Tensors = {"numbers": numbers}
+        for kind, name, array in self._kept():
+            tensors[f"{kind}.{name}"] = array.view(np.int32) if kind == "state" else array
+        return tensors
+
+    @property
+    def step(self) -> int:
+        """Return how many steps have been taken."""
+        step: int = self._trainer.step
+        return step
+
+    def go_on(self, files: Iterator[Tensors], step: int) -> None:
+        """Continue from what `state` gave on all ranks, at any number of them.
+
+        Raises
+        ------
+        ValueError
+            If they lack a column, or anything else.
+        """
+        own, places = self._part.share.numbers, self.column_places
+        missing = np.ones(len(own), np.bool_)
+        for tensors in files:
+            if any(name.startswith("best.") for name in tensors) and not self._trainer.best():
+                self._trainer.keep_best()
+            at = np.minimum(np.searchsorted(own, tensors["numbers"]), len(own) - 1)
+            mine = np.flatnonzero(own[at] == tensors["numbers"])
+            missing[at[mine]] = False
+            to = places[at[mine]]
+            for kind, name, array in self._kept():
+                found = tensors[f"{kind}.{name}"]
+                found = found.view(np.float32) if kind == "state" else found
+                axis = BY_COLUMN.get(name.removesuffix(".0").removesuffix(".1"))
+                if axis is None:
+                    array[...] = found
+                elif axis == 0:
+                    array[to] = found[mine]
+                else:
+                    array[:, to] = found[:, mine]
+        if missing.any():
+            raise ValueError(f"it has no column {own[missing][0]:,}")
+        self._trainer.step = step
+
+    def _kept(self) -> Iterator[tuple[str, str, Floats]]:
+        for kind, arrays in (
+            ("weights", self._network.weights()),
+            ("state", self._trainer.state()),
+            ("best", self._trainer.best()),
+        ):
+            for name, array in arrays.items():
+                yield kind, name, array
+
+
+class RankLearner(Learner, Resumable):
     """Train the columns of a rank, together with the other ranks.
 
     Parameters
@@ -130,63 +206,3 @@ class RankLearner(Learner):
 
         total = self._part.share.total_of_columns(row_sums(columns, squares))
         return scale**2 * total / self._part.counts.cells
-
-    # Checkpoints
-
-    def state(self) -> Tensors:
-        """Return all that training goes on from, as views, with columns in an order of its own.
-
-        ``numbers`` are those of the columns. Bits stand for the optimizer's state, which may be in
-        halves.
-        """
-        numbers = np.empty_like(self._part.share.numbers)
-        numbers[self.column_places] = self._part.share.numbers
-        tensors: Tensors = {"numbers": numbers}
-        for kind, name, array in self._kept():
-            tensors[f"{kind}.{name}"] = array.view(np.int32) if kind == "state" else array
-        return tensors
-
-    @property
-    def step(self) -> int:
-        """Return how many steps have been taken."""
-        return self._trainer.step
-
-    def go_on(self, files: Iterator[Tensors], step: int) -> None:
-        """Continue from what `state` gave on all ranks, at any number of them.
-
-        Raises
-        ------
-        ValueError
-            If they lack a column, or anything else.
-        """
-        own, places = self._part.share.numbers, self.column_places
-        missing = np.ones(len(own), np.bool_)
-        for tensors in files:
-            if any(name.startswith("best.") for name in tensors) and not self._trainer.best():
-                self._trainer.keep_best()
-            at = np.minimum(np.searchsorted(own, tensors["numbers"]), len(own) - 1)
-            mine = np.flatnonzero(own[at] == tensors["numbers"])
-            missing[at[mine]] = False
-            to = places[at[mine]]
-            for kind, name, array in self._kept():
-                found = tensors[f"{kind}.{name}"]
-                found = found.view(np.float32) if kind == "state" else found
-                axis = BY_COLUMN.get(name.removesuffix(".0").removesuffix(".1"))
-                if axis is None:
-                    array[...] = found
-                elif axis == 0:
-                    array[to] = found[mine]
-                else:
-                    array[:, to] = found[:, mine]
-        if missing.any():
-            raise ValueError(f"it has no column {own[missing][0]:,}")
-        self._trainer.step = step
-
-    def _kept(self) -> Iterator[tuple[str, str, Floats]]:
-        for kind, arrays in (
-            ("weights", self._network.weights()),
-            ("state", self._trainer.state()),
-            ("best", self._trainer.best()),
-        ):
-            for name, array in arrays.items():
-                yield kind, name, array

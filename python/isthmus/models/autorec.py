@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +21,15 @@ from isthmus._util.checks import (
 )
 from isthmus.data._csr import CSR, as_matrix, transpose
 from isthmus.data.ratings import Ratings
-from isthmus.distributed import Communicator, ThreadCommunicator
+from isthmus.distributed import Communicator
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
 from isthmus.models._autorec_learners import LbfgsLearner, Learner
 from isthmus.models._estimator import with_parameters
+from isthmus.models._over_ranks import OverRanks
 from isthmus.models._precision import check_precision
 from isthmus.models._pretraining import inner_layers
-from isthmus.models._rank_fit import fit_over_ranks, gather
+from isthmus.models._rank_fit import AutoRecJob, check_alone, fit_over_ranks
 from isthmus.models._rating_model import HeldOut, RatingModel
 from isthmus.models._tensors import Layout, Tensors
 from isthmus.training.loop import Callback
@@ -51,7 +51,7 @@ OUTER = ("encoder.weights", "encoder.bias", "decoder.weights", "decoder.bias")
 
 
 @with_parameters
-class AutoRec(RatingModel):
+class AutoRec(OverRanks, RatingModel):
     r"""AutoRec, shallow or deep, item- or user-based, with or without denoising.
 
     A row (an item's ratings by all users, or a user's of all items) is encoded, and decoded at its
@@ -218,9 +218,7 @@ class AutoRec(RatingModel):
 
     _in_core = ("_network", "_reader", "_trained")
     _of_layers = ("hidden_units",)
-
-    _rank_columns: NDArray[np.int32] | None = field(init=False, default=None)
-    """The numbers of its columns, if it has only those of a rank."""
+    _rank_job = AutoRecJob
 
     _structural = (
         *("orientation", "hidden_units", "encoder_activation", "decoder_activation"),
@@ -380,11 +378,7 @@ class AutoRec(RatingModel):
                 resume=resume,
             )
             return self
-        if slices is not None or checkpoint is not None or resume:
-            raise ValueError(
-                "slices, checkpoint and resume must come with comm; for a job of one rank, "
-                "comm=isthmus.distributed.ThreadCommunicator()."
-            )
+        check_alone(slices, checkpoint, resume)
         return self._start(X, self.epochs, validation, callbacks, weights=weights)
 
     def partial_fit(
@@ -456,34 +450,6 @@ class AutoRec(RatingModel):
         if weights is not None:
             raise ValueError("weights must be None with comm: ranks train without any.")
         fit_over_ranks(self, X, comm, validation=validation, callbacks=callbacks, **options)
-
-    def _fit_again(
-        self, ratings: Any, validation: Any, trained: Self, weights: Ratings | None
-    ) -> Self:
-        receipt = trained._receipt
-        if receipt is None or receipt.ranks is None:
-            return super()._fit_again(ratings, validation, trained, weights)
-        self._fit_over(
-            *(ratings, ThreadCommunicator(), validation),
-            slices=receipt.slices,
-            epochs=max(1, len(trained.history_)),
-        )
-        return self
-
-    def gather(self, comm: Communicator) -> Self | None:
-        """Make a whole model of what all ranks of a job have trained.
-
-        Parameters
-        ----------
-        comm : Communicator
-            The one that the model was fitted with; all ranks must call this.
-
-        Returns
-        -------
-        AutoRec or None
-            On rank 0, a model as one machine would have made it; on others, None.
-        """
-        return cast("Self | None", gather(self, comm))
 
     @property
     def _course_depends_on_epochs(self) -> bool:  # type: ignore[override]
@@ -749,13 +715,6 @@ class AutoRec(RatingModel):
         return read_only(self._trained.codes.array)
 
     # Files
-
-    def _check_whole(self) -> None:
-        if self._rank_columns is not None:
-            raise ValueError(
-                "This model must be whole for that, but it has the columns of one rank: gather() "
-                "makes a whole one."
-            )
 
     def _tensors(self) -> Tensors:
         self._check_whole()

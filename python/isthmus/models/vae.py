@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from itertools import pairwise
+from os import PathLike
 from types import SimpleNamespace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -17,16 +18,24 @@ from isthmus._util.checks import (
     check_layers,
     check_real,
     check_units,
-    is_auto,
 )
-from isthmus.data._csr import CSR, count_filled
+from isthmus.data._csr import CSR
 from isthmus.data.ratings import Ratings
+from isthmus.distributed import Communicator
 from isthmus.evaluation.scores import Floats
 from isthmus.models._cell_weights import weights_by_rule
 from isthmus.models._estimator import with_parameters
-from isthmus.models._implicit import ImplicitRecommender, RowLearner
-from isthmus.models._precision import check_precision, precision_of
+from isthmus.models._implicit import ImplicitRecommender
+from isthmus.models._over_ranks import OverRanks
+from isthmus.models._precision import check_precision
+from isthmus.models._rank_fit import check_alone, fit_over_ranks
 from isthmus.models._tensors import Layout, Tensor, Tensors, integer_in, network, single
+from isthmus.models._vae_learner import Learner
+from isthmus.models._vae_ranks import MultinomialJob
+from isthmus.training.loop import Callback
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["MultDAE", "MultVAE"]
 
@@ -34,66 +43,8 @@ OPTIMIZERS = ("adam", "adagrad", "sgd")
 LIKELIHOODS = ("multinomial", "bernoulli", "gaussian")
 
 
-def _batch_size(settings: SimpleNamespace, rows: int) -> int:
-    """Return the users in a batch: a tenth of those who have cells, from 50 to 500, for "auto"."""
-    if is_auto(settings.batch_size):
-        return min(max(50, rows // 10), 500)
-    return int(settings.batch_size)
-
-
-class _Learner(RowLearner):
-    """Train an autoencoder with a likelihood over all items."""
-
-    def __init__(
-        self,
-        network: _core.MultinomialAutoencoder,
-        rows: CSR,
-        settings: SimpleNamespace,
-        *,
-        divergence: tuple[float, float],
-        first_step: int,
-        seed: int,
-        num_threads: int,
-    ) -> None:
-        trainer = _core.MultinomialTrainer(
-            network,
-            count_filled(rows),
-            optimizer=settings.optimizer,
-            regularization=float(settings.regularization),
-            batch_size=_batch_size(settings, count_filled(rows)),
-            dropout=float(settings.dropout),
-            likelihood=settings.likelihood,
-            sampled_items=int(settings.sampled_items or 0),
-            noise=1.0,
-            seed=seed,
-            num_threads=num_threads,
-            precision=precision_of(settings.precision),
-        )
-        super().__init__(rows, settings, trainer)
-        self._beta, self._annealing = divergence
-        self._first_step = first_step
-
-    @property
-    def steps(self) -> int:
-        """Batches that the network was trained on, by this learner and those before."""
-        steps: int = self._first_step + self._trainer.steps
-        return steps
-
-    def run_rows(self, index: int, progress: Callable[[int], None] | None) -> float:
-        likelihood, divergence, n_rows = self._trainer.run_epoch(
-            *(self.rows.indptr, self.rows.indices, self.rows.shape[1], index),
-            float(self._settings.learning_rate),
-            beta=self._beta,
-            annealing=self._annealing,
-            first_step=self._first_step,
-            weights=self.weights,
-            progress=progress,
-        )
-        return float((likelihood + self._beta * divergence) / n_rows)
-
-
 @with_parameters
-class _Multinomial(ImplicitRecommender, abstract=True):
+class _Multinomial(OverRanks, ImplicitRecommender, abstract=True):
     """What the two share: everything but the code.
 
     Parameters
@@ -139,6 +90,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
     precision: str = "auto"
 
     _structural: ClassVar[tuple[str, ...]] = ("hidden_units", "activation")
+    _rank_job = MultinomialJob
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -167,21 +119,119 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         """Return the KL divergence's greatest weight, and the steps that would take it to 1."""
         return 0.0, 0.0
 
-    def _make_network(self, n_users: int, n_items: int, seed: int) -> _core.MultinomialAutoencoder:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        validation: Any = None,
+        callbacks: Iterable[Callback] = (),
+        comm: Communicator | None = None,
+        slices: int | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        every: int | str = 1,
+        resume: bool = False,
+    ) -> Self:
+        """Train on implicit feedback, on this machine or on the ranks of a job.
+
+        Parameters
+        ----------
+        X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
+            Every stored cell counts 1, whatever its value, unless `weights` says otherwise. A
+            matrix's positions become the ids. Shards are mapped into memory from temporary files,
+            and need `validation` in place of `validation_fraction`. With `comm`, shards of items
+            (``shard(..., axis="item")``) whose buckets the ranks share, or the ratings of this
+            rank's items alone (``part_of(..., axis="item")``), as `Ratings`.
+        y : ignored
+            Here for scikit-learn's pipelines, which hand it on.
+        validation : Ratings, scipy.sparse array or matrix, or HeldOutUsers, optional
+            What should rank high after each epoch: further cells of the users of `X`, or users who
+            are not in it, as `hold_out_users` gives them. With `comm`, `Ratings` or `HeldOutUsers`
+            of them, the same on all ranks, with items of `X`.
+        callbacks : iterable of callable, optional
+            Each is called with an `Epoch` after it; training ends if one returns True. With
+            `comm`, each is called on all ranks, and one that returns True on any ends training on
+            all.
+        comm : Communicator, optional
+            Train together with other ranks, which all make this call with the same parameters;
+            see `isthmus.distributed`. The items are split, hidden layers are on all ranks, and a
+            step is that of one machine. Afterwards this model has this rank's items; `gather` makes
+            a whole one. Not with `sampled_items`.
+        slices : int, optional
+            With `comm`: sum over so many fixed slices of the items, in their order, so that the
+            weights are the same to the bit on any number of ranks that divides it.
+        checkpoint : str or os.PathLike, optional
+            With `comm`: a folder that all ranks see, to save the training in as it goes.
+        every : int or str, default 1
+            Epochs from one checkpoint to the next, or a time, as "90s", "10min" or "2h".
+        resume : bool, default False
+            Whether to continue from the checkpoint in the folder, if there is one.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data is invalid.
+        ConvergenceError
+            If the loss is no longer finite; the model is then not fitted.
+        RuntimeError
+            If another rank failed.
+        KeyboardInterrupt
+            On Ctrl-C, between batches; the model is fitted, with the weights of the last batch.
+            With `comm`, the job ends.
+
+        Examples
+        --------
+        Training over two ranks:
+
+        >>> from isthmus import MultDAE, synthetic_ratings
+        >>> from isthmus.distributed import part_of, run_in_threads
+        >>> ratings = synthetic_ratings(200, 100, 5000, random_state=0)
+        >>> def train(comm):
+        ...     model = MultDAE(hidden_units=(10,), epochs=2, num_threads=1, random_state=0)
+        ...     model.fit(part_of(ratings, comm.rank, comm.size, axis="item"), comm=comm)
+        ...     return model.gather(comm)
+        >>> model, _ = run_in_threads(2, train)
+        >>> model.recommend([0, 1], n=3)[0].shape
+        (2, 3)
+        """
+        if comm is None:
+            check_alone(slices, checkpoint, resume)
+            return super().fit(X, validation=validation, callbacks=callbacks)
+        fit_over_ranks(
+            *(self, X, comm),
+            slices=slices,
+            validation=validation,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            every=every,
+            resume=resume,
+        )
+        return self
+
+    def _make_network(
+        self, n_users: int, n_items: int, seed: int, **share: Any
+    ) -> _core.MultinomialAutoencoder:
         return _core.MultinomialAutoencoder(
             n_items,
             *self._layers(self._structure),
             activation=self._structure.activation,
             seed=seed,
             num_threads=self._num_threads(),
+            **share,
         )
 
     def _initialize(self, ratings: Ratings) -> None:
+        self._rank_columns = None
         super()._initialize(ratings)
         self._steps = 0  # batches trained on so far, by which the KL divergence's weight grows
 
-    def _learner(self, ratings: Ratings) -> _Learner:
-        return _Learner(
+    def _learner(self, ratings: Ratings) -> Learner:
+        self._check_whole()
+        return Learner(
             self._network,
             self._rows(ratings),
             self._structure,
@@ -196,6 +246,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         super()._finish(learner)
 
     def _encode(self, rows: CSR, *, known: bool) -> Floats:
+        self._check_whole()
         weights, rule = None, self._structure.weights
         if rule is not None:
             weights = rows.values if known else weights_by_rule(rows.values, rule, "ratings")
@@ -209,6 +260,7 @@ class _Multinomial(ImplicitRecommender, abstract=True):
         return weights["decoder.weights"], weights["decoder.bias"][0]
 
     def _tensors(self) -> Tensors:
+        self._check_whole()
         return {**super()._tensors(), "steps": np.array([self._steps], np.int64)}
 
     def _layout(self, shape: tuple[int, int], tensors: Tensors) -> Layout:
