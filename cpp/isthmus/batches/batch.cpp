@@ -88,7 +88,9 @@ void Batch::assemble(const CsrView& matrix, const std::int32_t* ids, index_t cou
     segment_.resize(static_cast<std::size_t>(segments + 1));
     segment_.back() = 0;
     grow(input_end_, segments);
-    const index_t pieces = (count + kRowsPerPiece - 1) / kRowsPerPiece;
+    // one for each thread, as neighbours write to the same cache lines
+    const index_t pieces =
+        std::min((count + kRowsPerPiece - 1) / kRowsPerPiece, index_t{num_threads});
     grow(scratch_, pieces * 2 * layout.blocks());
     grow(column_, cells);
     grow(input_, cells);
