@@ -327,14 +327,7 @@ def judge(
 
 
 TITLES = (
-    *(
-        "",
-        "RMSE, NDCG@10 (or loss)",
-        "weights differ by",
-        "bits",
-        "s an epoch",
-        "of all processors",
-    ),
+    *("", "RMSE, NDCG@10 (or loss)", "weights differ by", "bits", "s an epoch"),
     *("of all processors", "GiB a rank", "before"),
     *("kB a batch", "modelled", "s in sums"),
 )

@@ -157,6 +157,10 @@ class RankLearner(Learner, Resumable):
         )
         return codes
 
+    def release(self) -> None:
+        """Let go of the optimizer's state, after which there is no training."""
+        self._trainer = None
+
     def in_order(self, name: str) -> Floats:
         """Return weights of the items in their order, not copied where they are kept in it."""
         weights: Floats = self._network.weights()[name]
@@ -357,6 +361,7 @@ class MultinomialJob(RankJob):
         model._codes = learner.codes()
         if not self._share.fixed:
             return
+        learner.release()  # before weights are copied
         network = model._make_network(*model._seen.shape, 0)
         of_all = model._network.weights()
         in_order = {name: learner.in_order(name) for name in BY_COLUMN}
