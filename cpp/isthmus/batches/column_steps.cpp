@@ -41,8 +41,9 @@ void for_each_stepping(const ColumnLists& lists, index_t block, Range columns, b
     const ColumnLists::Lists all = lists.block(block);
     const ColumnLists::List* next = all.begin();
     if (may_skip) {
-        for (; next != all.end(); ++next)
-            body(*next, next[std::min(ahead, all.end() - next - 1)].column);
+        for (; next != all.end(); ++next) {
+            body(*next, next[std::min(ahead, index_t{all.end() - next - 1})].column);
+        }
         return;
     }
     for (index_t c = columns.begin; c < columns.end; ++c) {

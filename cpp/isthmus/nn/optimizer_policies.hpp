@@ -87,7 +87,7 @@ ISTHMUS_INLINE Floats squared_decay(const Leap& leap, Floats weight) {
 struct Sgd {
     static constexpr int states = 0;
     static constexpr bool rests = true;  // a gradient of 0 changes neither weights nor state
-    static constexpr bool leaps = true;
+    static constexpr bool can_leap = true;
     float rate;
 
     explicit Sgd(const OptimizerStep& step) : rate(step.rate) {}
@@ -108,7 +108,7 @@ struct Sgd {
 struct Momentum {
     static constexpr int states = 1;
     static constexpr bool rests = false;
-    static constexpr bool leaps = true;
+    static constexpr bool can_leap = true;
     float rate, momentum;
 
     explicit Momentum(const OptimizerStep& step) : rate(step.rate), momentum(step.momentum) {}
@@ -135,7 +135,7 @@ struct Momentum {
 struct Adagrad {
     static constexpr int states = 1;
     static constexpr bool rests = true;
-    static constexpr bool leaps = true;
+    static constexpr bool can_leap = true;
     float rate, epsilon;
 
     explicit Adagrad(const OptimizerStep& step) : rate(step.rate), epsilon(step.epsilon) {}
@@ -170,7 +170,7 @@ struct Adagrad {
 struct Adam {
     static constexpr int states = 2;
     static constexpr bool rests = false;
-    static constexpr bool leaps = true;
+    static constexpr bool can_leap = true;
     float rate, beta1, beta2, epsilon;
 
     explicit Adam(const OptimizerStep& step)
@@ -211,7 +211,7 @@ struct Adam {
 struct Rprop {
     static constexpr int states = 2;
     static constexpr bool rests = false;
-    static constexpr bool leaps = false;
+    static constexpr bool can_leap = false;
     float rate;  // the first step
 
     explicit Rprop(const OptimizerStep& step) : rate(step.rate) {}

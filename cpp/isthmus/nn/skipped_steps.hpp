@@ -112,7 +112,7 @@ ISTHMUS_INLINE void take_skipped(Floats (&weights)[N], Floats (&state)[N][2], co
     Ints taken[N];
     for (int j = 0; j < N; ++j) taken[j] = own[j].lanes();
     std::int32_t t = fewest_taken;
-    if constexpr (Optimizer::leaps) {
+    if constexpr (Optimizer::can_leap) {
         if (goal.leaps_from(fewest_taken)) {
             leap_ahead<Optimizer>(weights, state, own, taken, fewest_taken, goal);
             t = static_cast<std::int32_t>(goal.count - 1);
