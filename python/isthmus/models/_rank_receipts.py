@@ -53,7 +53,7 @@ def started_over_ranks(
         return replace(
             told[0],
             steps=("fit",),
-            processor_seconds=sum(receipt.processor_seconds for receipt in told),
+            processor_seconds=round(sum(receipt.processor_seconds for receipt in told), 6),
             ranks=ranks,
             slices=share.slices * comm.size if share.fixed else None,
             buckets=buckets,
