@@ -7,7 +7,7 @@ import griffe
 
 
 class Parameters(griffe.Extension):
-    """Take the docstring and the constructor's signature of such a class as they are when run."""
+    """Read a class's docstring and constructor from the running class, not from its source."""
 
     def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
         """Look at a class and its decorators."""

@@ -318,7 +318,7 @@ void with_catch_up(const TrainedMatrix& trained, const OptimizerStep* steps, ind
             const std::int32_t taken = trained.taken[column];
             if (taken == count) return;
             prefetch(trained, column);
-            Waiting& group = waiting[count - taken > kMostExactSteps];
+            Waiting& group = waiting[are_leapt(count - taken)];
             group.skippers[group.size++] = {static_cast<std::int32_t>(column), taken};
             trained.taken[column] = static_cast<std::int32_t>(count);
             if (group.size == kWaiting) take_all(group);

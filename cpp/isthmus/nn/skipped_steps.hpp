@@ -13,6 +13,7 @@ namespace isthmus {
 
 // More steps in a row are taken as a few leaps.
 constexpr index_t kMostExactSteps = 32;
+constexpr bool are_leapt(index_t skipped) { return skipped > kMostExactSteps; }
 
 // What to catch up with: the first `count` steps, the last of which may have another decay.
 struct CatchUp {
@@ -21,7 +22,6 @@ struct CatchUp {
     float OptimizerStep::* decay;  // that of the weights
 
     bool decays() const { return steps->*decay != 0.0f; }
-    bool leaps_from(std::int32_t taken) const { return count - taken > kMostExactSteps; }
 };
 
 // The numbers of steps that a vector's lanes have taken: of one row, which are the same, or of a
@@ -113,7 +113,7 @@ ISTHMUS_INLINE void take_skipped(Floats (&weights)[N], Floats (&state)[N][2], co
     for (int j = 0; j < N; ++j) taken[j] = own[j].lanes();
     std::int32_t t = fewest_taken;
     if constexpr (Optimizer::can_leap) {
-        if (goal.leaps_from(fewest_taken)) {
+        if (are_leapt(goal.count - fewest_taken)) {
             leap_ahead<Optimizer>(weights, state, own, taken, fewest_taken, goal);
             t = static_cast<std::int32_t>(goal.count - 1);
         }

@@ -31,7 +31,7 @@ from isthmus.training.loop import Callback, Epoch, Learner, as_callbacks, train
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["EpochModel"]
+__all__ = ["EpochModel", "diverged"]
 
 _AT_ONCE = ("default_rating", "clip", "num_threads", "verbose")
 """Parameters that a fitted model reads at every call."""
@@ -343,7 +343,7 @@ class EpochModel(Recommender, abstract=True):
         return copy.deepcopy(shown)
 
     def _show(self, learner: Any) -> None:
-        """Take over what the learner has, as `_finish` does; training goes on."""
+        """Keep what prediction needs of the learner, as `_finish` does; training goes on."""
         self._finish(learner)
 
     def _salvage(self, learner: Learner, ratings: Ratings) -> None:
@@ -368,10 +368,7 @@ class EpochModel(Recommender, abstract=True):
             if name.startswith("history") or array.dtype.kind != "f":
                 continue
             if not is_finite(array, limit=MAX_WEIGHT):
-                raise _core.Diverged(
-                    f"training diverged in epoch {len(self.history_)}: a weight is beyond "
-                    f"{MAX_WEIGHT:g}, or not a number"
-                )
+                raise diverged(self.history_)
 
     def _forget(self) -> None:
         self._fitted = False
@@ -490,6 +487,14 @@ class EpochModel(Recommender, abstract=True):
                     self.history_[int(index)].metrics[name.removeprefix("history.")] = value
         if "_structure" not in self.__dict__:  # a pickle has it, a file its parameters
             self._structure = self._current_structure()
+
+
+def diverged(history: Sequence[Epoch]) -> _core.Diverged:
+    """Return the error for weights that cannot be used."""
+    return _core.Diverged(
+        f"training diverged in epoch {len(history)}: a weight is beyond {MAX_WEIGHT:g}, or not a "
+        f"number"
+    )
 
 
 def _weights_of(part: Ratings, weights: Ratings | None) -> dict[str, Any]:

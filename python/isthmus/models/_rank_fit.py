@@ -24,6 +24,7 @@ from isthmus.distributed import Communicator, aborting, agreed
 from isthmus.exceptions import ConvergenceError
 from isthmus.models._autoencoder import Autoencoder, Offsets, Reader, make_network, network_of
 from isthmus.models._checkpoints import Checkpoint, Progress, check_every
+from isthmus.models._epochs import diverged
 from isthmus.models._parts import Part, Share, held_out_cells, placed, read_part, share_of
 from isthmus.models._precision import precision_of
 from isthmus.models._rank_learner import RankLearner
@@ -192,7 +193,7 @@ class RankJob:
         return held_out, self._lacking("users and items", validation.nnz, len(held_out.values))
 
     def _lacking(self, what: str, n: int, found: int) -> str | None:
-        """Say so if the ranks have not found all ratings of validation data among theirs."""
+        """Return an error if some ratings of validation data are on no rank, or None."""
         n_found = self._share.total_counts(np.array([found]))[0]
         if n_found == n:
             return None
@@ -318,13 +319,10 @@ class RankJob:
         tensors = self._tensors().values()
         bad = any(a.dtype.kind == "f" and not is_finite(a, limit=MAX_WEIGHT) for a in tensors)
         if any(self._comm.allgather(bad)):
-            raise _core.Diverged(
-                f"training diverged in epoch {len(self._model.history_)}: a weight is beyond "
-                f"{MAX_WEIGHT:g}, or not a number"
-            )
+            raise diverged(self._model.history_)
 
     def _finish(self, learner: Any) -> None:
-        """Take over what the learner has."""
+        """Keep what prediction needs of the learner, once training is over."""
         self._model._finish(learner)
 
     # What is particular to a kind of model
@@ -384,10 +382,12 @@ class AutoRecJob(RankJob):
 
     @staticmethod
     def check(model: Any) -> None:
-        for name, needed in (("optimizer", "any but lbfgs"), ("pretraining_epochs", "0")):
-            value = getattr(model, name)
-            if value == "lbfgs" or (name == "pretraining_epochs" and value):
-                raise ValueError(f"{name} must be {needed} with comm, but it was {value!r}.")
+        if model.optimizer == "lbfgs":
+            raise ValueError("optimizer must be any but lbfgs with comm, but it was 'lbfgs'.")
+        if model.pretraining_epochs:
+            raise ValueError(
+                f"pretraining_epochs must be 0 with comm, but it was {model.pretraining_epochs!r}."
+            )
 
     def _tensors(self) -> Tensors:
         tensors: Tensors = self._model._trained.tensors()

@@ -139,7 +139,7 @@ class _Multinomial(OverRanks, ImplicitRecommender, abstract=True):
         X : Ratings, Shards or scipy.sparse array or matrix, shape (n_users, n_items)
             Every stored cell counts 1, whatever its value, unless `weights` says otherwise. A
             matrix's positions become the ids. Shards are mapped into memory from temporary files,
-            and need `validation` in place of `validation_fraction`. With `comm`, shards of items
+            and need `validation` instead of `validation_fraction`. With `comm`, shards of items
             (``shard(..., axis="item")``) whose buckets the ranks share, or the ratings of this
             rank's items alone (``part_of(..., axis="item")``), as `Ratings`.
         y : ignored
