@@ -80,10 +80,10 @@ def check_same_length(name: str, array: NDArray[Any], other: str, model: NDArray
 
 def is_finite(array: NDArray[Any], *, limit: float = np.inf) -> bool:
     """Return whether all numbers of an array are finite, and none is beyond a limit."""
-    rows = max(1, (1 << 22) // max(1, array[:1].size))
-    parts = (array[block] for block in blocks(len(array), rows))
+    rows = max(1, (1 << 17) // max(1, array[:1].size))  # which stay in cache
+    parts = (array[block] for block in blocks(len(array), rows) if array[block].size)
     if limit < np.inf:
-        return all(bool((np.abs(part) <= limit).all()) for part in parts)
+        return all(bool(-limit <= part.min() and part.max() <= limit) for part in parts)
     return all(bool(np.isfinite(part).all()) for part in parts)
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "from_dense",
     "has_increasing_rows",
     "row_numbers",
+    "row_numbers_of",
     "row_sums",
     "select_rows",
     "sorting_order",
@@ -164,6 +165,13 @@ class RowTotals(NamedTuple):
 def row_numbers(indptr: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return the row number of every stored cell."""
     return np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
+
+
+def row_numbers_of(indptr: NDArray[np.int64], cells: slice) -> NDArray[np.int64]:
+    """Return the row number of some stored cells, at least one."""
+    first, last = np.searchsorted(indptr, [cells.start, cells.stop - 1], "right") - 1
+    ends = np.clip(indptr[first : last + 2], cells.start, cells.stop)
+    return np.repeat(np.arange(first, last + 1), np.diff(ends))
 
 
 def sorting_order(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus._util.arrays import blocks
-from isthmus.data._csr import CSR, column_counts
+from isthmus.data._csr import CSR, column_counts, row_numbers_of
 from isthmus.evaluation.scores import Floats
 from isthmus.models._tensors import Layout, Tensors, double, single
 
@@ -128,7 +128,7 @@ def residual_variance(
         residuals = np.empty(cells.stop - cells.start)
         for few in blocks(len(residuals), 1 << 18):  # so that temporary arrays are small
             some = slice(cells.start + few.start, cells.start + few.stop)
-            rows = np.searchsorted(matrix.indptr, np.arange(some.start, some.stop), "right") - 1
+            rows = row_numbers_of(matrix.indptr, some)
             values = matrix.values[some] if targets is None else targets(some, rows)
             residuals[few] = values - expected(rows, matrix.indices[some])
         total += float(np.sum(np.square(residuals, out=residuals)))
