@@ -80,9 +80,9 @@ _MEMBER: dict[str, Any] = {"random_state": 0, "epochs": 3}
 SETTINGS["Blend"] = [
     {
         "models": [
-            AutoRec(hidden_units=(6,), batch_size=16, regularization=5.0, **_MEMBER),
-            AutoRec(orientation="user", hidden_units=(6,), batch_size=16, **_MEMBER),
-            BiasedMF(factors=5, **_MEMBER),
+            AutoRec(hidden_units=(6,), batch_size=16, regularization=5.0, clip=False, **_MEMBER),
+            AutoRec(orientation="user", hidden_units=(6,), batch_size=16, clip=False, **_MEMBER),
+            BiasedMF(factors=5, clip=False, **_MEMBER),
         ]
     },
     {"models": [RBM(hidden_units=6, batch_size=16, **_MEMBER), BiasedMF(factors=5, **_MEMBER)]},

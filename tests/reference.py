@@ -217,6 +217,26 @@ def biases(
     return solved[0], solved[1 : 1 + n_rows], solved[1 + n_rows :]
 
 
+def dampings(table: Floats) -> tuple[float, float]:
+    """Return the dampings of rows and of columns whose biases predict best what is left out."""
+    mean, row, column = biases(table, 5, 5)
+    return _damping(table - mean, row), _damping((table - mean).T, column)
+
+
+def _damping(table: Floats, row: Floats) -> float:
+    """Return the damping of rows, by leaving out every cell in turn."""
+    candidates = 2.0 ** np.arange(-3, 8.01, 0.25)
+    errors, cells = np.zeros(len(candidates)), np.isfinite(table).sum()
+    values = np.nan_to_num(table)
+    for r, known in enumerate(np.isfinite(table)):
+        others = np.isfinite(table) & (np.arange(len(table)) != r)[:, np.newaxis]
+        column = np.where(others, values - row[:, np.newaxis], 0).sum(axis=0) / (others.sum(0) + 5)
+        left = (values[r] - column)[known]
+        for cell, x in enumerate(left):
+            errors += (x - np.delete(left, cell).sum() / (len(left) - 1 + candidates)) ** 2
+    return float(candidates[np.argmin(cells * np.log(errors) + np.log2(candidates / 5) ** 2)])
+
+
 @dataclass
 class Autoencoder:
     """h_1 = g(X V + mu), h_l = g(h_{l-1} A_l + a_l), reconstruction = f(h_L W^T + b)."""

@@ -50,6 +50,12 @@ def dense(ratings, missing=np.nan):
     return table
 
 
+def bias_dampings(table, orientation="item"):
+    """Those of rows and of columns, beside a network."""
+    row, column = reference.dampings(table)
+    return (1.25 if orientation == "item" else 1.0) * row, 1.25 * column
+
+
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
@@ -162,8 +168,7 @@ class TestLearning:
         sums = (counts / typical) ** -0.5 * (inputs @ model.encoder_weights_)
         codes = sigmoid(sums + model.encoder_bias_) - 0.5
         np.testing.assert_allclose(model.codes_, codes, rtol=1e-3, atol=1e-5)
-        damping = (4, 8) if orientation == "item" else (8, 4)
-        base, row, column = reference.biases(rows, *damping)
+        base, row, column = reference.biases(rows, *bias_dampings(rows, orientation))
         outputs = codes @ model.decoder_weights_.T + model.decoder_bias_
         expected = base + row[:, np.newaxis] + column + outputs / factor
         found = predict_all(model)
@@ -331,11 +336,13 @@ class TestLearning:
 
 
 class TestRegularization:
-    @pytest.mark.parametrize(("orientation", "sides"), [("item", 1), ("user", 2)])
-    def test_follows_the_number_of_ratings_by_itself(self, parts, orientation, sides):
+    @pytest.mark.parametrize(
+        ("orientation", "times"), [("item", 1), ("user", 1.5 * (60 / 45) ** (1 / 3))]
+    )
+    def test_follows_the_size_of_the_data_by_itself(self, parts, orientation, times):
         settings = {**SMALL, "orientation": orientation}
         automatic = AutoRec(**settings).fit(parts[0])
-        expected = 0.45 * np.sqrt(parts[0].nnz) * sides
+        expected = 0.45 * np.sqrt(parts[0].nnz) * times
         assert automatic.regularization_ == pytest.approx(expected)
         chosen = AutoRec(**settings, regularization=expected).fit(parts[0])
         np.testing.assert_array_equal(predict_all(automatic), predict_all(chosen))
@@ -534,7 +541,8 @@ class TestEarlyStopping:
         assert len(model.history_) < 200
         assert "rmse" in model.history_[0].metrics
         trained_on, _ = train_test_split(parts[0], test_size=0.25, random_state=0)
-        mean, *_ = reference.biases(dense(trained_on).T, 4, 8)
+        rows = dense(trained_on).T
+        mean, *_ = reference.biases(rows, *bias_dampings(rows))
         assert model._mean == pytest.approx(mean, abs=1e-4)
 
     def test_needs_something_to_measure(self, parts):
@@ -730,14 +738,15 @@ class TestFoldIn:
         train = parts[0]
         model = AutoRec(**SMALL, orientation=orientation, clip=False).fit(train)
         table = dense(train)
-        damping = (4, 8) if orientation == "item" else (8, 4)
         rows = table.T if orientation == "item" else table
-        mean, row, column = reference.biases(rows, *damping)
+        dampings = bias_dampings(rows, orientation)
+        mean, row, column = reference.biases(rows, *dampings)
         assert abs(mean - train.mean) > 0.01
         items = row if orientation == "item" else column
         rated, values = np.array([2, 5, 11]), np.array([5.0, 1.0, 4.0])
         model.fold_in(sparse.csr_array((values, rated, [0, 3]), shape=(1, 45)))
-        bias = (values - mean - items[rated]).sum() / (3 + 8)
+        of_users = dampings[1] if orientation == "item" else dampings[0]
+        bias = (values - mean - items[rated]).sum() / (3 + of_users)
         row_offset, column_offset = model._trained.offsets
         if orientation == "item":
             assert column_offset[-1] == pytest.approx(bias, abs=1e-4)

@@ -48,6 +48,12 @@ def learnt(larger):
     return DualAutoRec(hidden_units=(50,), random_state=0, num_threads=1).fit(larger[0])
 
 
+def bias_dampings(table):
+    """Those of rows and of columns, beside networks."""
+    row, column = reference.dampings(table)
+    return 1.25 * row, 1.25 * column
+
+
 def predict_all(model):
     return model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
 
@@ -111,7 +117,7 @@ class Equation:
         return self.codes[side] @ weights["decoder.weights"].T + weights["decoder.bias"]
 
     def predictions(self):
-        mean, items, users = reference.biases(self.table.T, 4, 8)
+        mean, items, users = reference.biases(self.table.T, *bias_dampings(self.table.T))
         biases = mean + users[:, np.newaxis] + items
         outputs = self.outputs("item").T + self.outputs("user")
         return biases + outputs * self.deviation / 1.117
@@ -178,10 +184,10 @@ class Oracle:
         zero = np.nanmean(table) - 4.3 / factor
         self.shape, self.rate, self.epochs = table.shape, rate, epochs
         self.rows, self.trainers = {}, {}
-        mean, *biases = reference.biases(table.T, 4, 8)
+        dampings = dict(zip(SIDES, bias_dampings(table.T), strict=True))
+        mean, *biases = reference.biases(table.T, *dampings.values())
         for number, side in enumerate(SIDES):
             X = matrices[side]
-            dampings = (4, 8) if side == "item" else (8, 4)
             row, column = biases if side == "item" else biases[::-1]
             counts = np.diff(X.indptr)
             typical = (counts**2).sum() / counts.sum()
@@ -202,12 +208,12 @@ class Oracle:
             self.trainers[side] = reference.Trainer(
                 network,
                 "adam",
-                regularization=regularization * (1 + number),
+                regularization=regularization * (1.5 * (60 / 45) ** (1 / 3) if number else 1),
                 batch_size=batch_size,
                 corruption="mask",
                 corruption_level=0.4,
                 seed=seed,
-                bias_regularization=2 * dampings[1],
+                bias_regularization=2 * dampings["user" if side == "item" else "item"],
                 transposed=side == "user",
             )
 
@@ -252,7 +258,8 @@ class TestTraining:
     def test_subtracts_the_same_biases_in_both_parts(self, parts):
         model = DualAutoRec(**SMALL).fit(parts[0])
         item, user = (model._parts[side].offsets for side in SIDES)
-        mean, *_ = reference.biases(dense(parts[0]).T, 4, 8)
+        rows = dense(parts[0]).T
+        mean, *_ = reference.biases(rows, *bias_dampings(rows))
         assert model._mean == pytest.approx(mean, abs=1e-4)
         mean = model._mean
         np.testing.assert_allclose(user.row, mean + item.column, rtol=2e-7)
@@ -292,23 +299,25 @@ class TestTraining:
         assert losses[-1] == pytest.approx(model.evaluate(larger[0])["rmse"] ** 2, rel=0.2)
 
     @pytest.mark.parametrize("value", [0.0, 7.5, "auto"])
-    def test_costs_the_weights_of_the_user_part_twice(self, parts, value):
+    def test_costs_the_weights_of_the_user_part_more(self, parts, value):
         model = DualAutoRec(**SMALL, regularization=value).fit(parts[0])
         found = [model._parts[side].regularization for side in SIDES]
         item = 0.45 * np.sqrt(parts[0].nnz) if value == "auto" else value
-        assert found == pytest.approx([item, 2 * item])
+        assert found == pytest.approx([item, 1.5 * (60 / 45) ** (1 / 3) * item])
         for side, expected in zip(SIDES, found, strict=True):
             one = AutoRec(
                 **SMALL, orientation=side, regularization=value if value == "auto" else expected
             ).fit(parts[0])
             assert one.regularization_ == pytest.approx(expected)
 
-    def test_costs_them_more_where_there_are_few_users(self):
+    @pytest.mark.parametrize("few", SIDES)
+    def test_costs_them_the_more_where_there_are_few_users_or_items(self, few):
         cells = np.arange(10 * 80)
         ratings = sparse.csr_array((1.0 + cells % 5, (cells // 80, cells % 80)), shape=(10, 85))
-        model = DualAutoRec(**SMALL, regularization=3.0).fit(ratings)
+        model = DualAutoRec(**SMALL, regularization=3.0)
+        model.fit(ratings if few == "user" else ratings.T)
         found = [model._parts[side].regularization for side in SIDES]
-        assert found == pytest.approx([3, 3 * 2 * 8 ** (1 / 3)])
+        assert found == pytest.approx([3, 3 * 1.5 * 2])
 
     def test_is_in_automatic_batches(self, parts):
         automatic = DualAutoRec(**{**SMALL, "batch_size": "auto"}).fit(parts[0])
@@ -512,9 +521,10 @@ class TestFoldIn:
         row = np.full((1, 45), np.nan)
         row[0, rated] = values
         # by hand: bias, then code in the user part, then the item part's weights
-        mean, items, _ = reference.biases(equation.table.T, 4, 8)
+        dampings = bias_dampings(equation.table.T)
+        mean, items, _ = reference.biases(equation.table.T, *dampings)
         left = values - mean - items[rated]
-        bias = left.sum() / (len(rated) + 8)
+        bias = left.sum() / (len(rated) + dampings[1])
         code = equation.encode("user", row)
         weights = equation.weights["user"]
         user_part = (code @ weights["decoder.weights"].T + weights["decoder.bias"])[0]

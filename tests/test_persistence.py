@@ -545,6 +545,12 @@ class TestDamagedDualAutoRec:
         with pytest.raises(ValueError, match=r"is damaged: .*prior\.level_penalty must be"):
             Recommender.load(path)
 
+    @pytest.mark.parametrize("side", ["item", "user"])
+    def test_is_refused_with_dampings_that_no_training_gives(self, path, side):
+        rewrite(path, **{f"model.{side}.dampings": np.array([5.0, 0.0])})
+        with pytest.raises(ValueError, match=r"is damaged: .*dampings must be above 0"):
+            Recommender.load(path)
+
     def test_is_refused_without_any_of_its_tensors(self, dual, tmp_path):
         names = [name for name in load_file(dual) if name.startswith("model.")]
         assert {f"model.{side}.column_offset" for side in ("item", "user")} <= set(names)

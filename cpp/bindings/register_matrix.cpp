@@ -45,16 +45,21 @@ py::tuple bind_transpose(const Array<std::int64_t>& indptr, const Array<std::int
     return py::make_tuple(new_indptr, new_indices, new_values);
 }
 
-py::tuple bind_fit_biases(const BoundCells& cells, double mean, double row_damping,
-                          double column_damping, index_t sweeps, int num_threads) {
-    require(num_threads >= 1, "num_threads must be at least 1");
-    Array<double> rows(cells.view.rows), columns(cells.view.cols);
-    double *const r = rows.mutable_data(), *const c = columns.mutable_data();
+py::tuple bind_fit_biases(const BoundCells& cells, double mean, const Array<double>& row_bias,
+                          const Array<double>& column_bias, double row_damping,
+                          double column_damping, index_t sweeps) {
+    const index_t rows = cells.view.rows, cols = cells.view.cols;
+    require(row_bias.size() == rows, "row_bias must have a value per row");
+    require(column_bias.size() == cols, "column_bias must have a value per column");
+    Array<double> new_rows(rows), new_columns(cols);
+    double *const r = new_rows.mutable_data(), *const c = new_columns.mutable_data();
+    std::copy_n(row_bias.data(), rows, r);
+    std::copy_n(column_bias.data(), cols, c);
     {
         const py::gil_scoped_release release;
-        mean = fit_biases(cells.view, mean, row_damping, column_damping, sweeps, num_threads, r, c);
+        mean = fit_biases(cells.view, mean, row_damping, column_damping, sweeps, r, c);
     }
-    return py::make_tuple(mean, rows, columns);
+    return py::make_tuple(mean, new_rows, new_columns);
 }
 
 Array<double> bind_fit_row_biases(const BoundCells& cells, double mean,
@@ -71,6 +76,16 @@ Array<double> bind_fit_row_biases(const BoundCells& cells, double mean,
     return rows;
 }
 
+const std::int32_t* slice_of_columns(const Array<std::int32_t>& slice_of, index_t cols,
+                                     index_t slices) {
+    require(slice_of.size() == cols, "slice_of must have a value per column");
+    const std::int32_t* const s = slice_of.data();
+    require(
+        std::all_of(s, s + cols, [=](std::int32_t slice) { return 0 <= slice && slice < slices; }),
+        "slice_of must lie in [0, slices)");
+    return s;
+}
+
 Array<double> bind_sum_residuals(const BoundCells& cells, double mean,
                                  const Array<double>& column_bias,
                                  const Array<std::int32_t>& slice_of, index_t slices,
@@ -78,11 +93,7 @@ Array<double> bind_sum_residuals(const BoundCells& cells, double mean,
     require(num_threads >= 1, "num_threads must be at least 1");
     const index_t rows = cells.view.rows, cols = cells.view.cols;
     require(column_bias.size() == cols, "column_bias must have a value per column");
-    require(slice_of.size() == cols, "slice_of must have a value per column");
-    const std::int32_t* const s = slice_of.data();
-    require(
-        std::all_of(s, s + cols, [=](std::int32_t slice) { return 0 <= slice && slice < slices; }),
-        "slice_of must lie in [0, slices)");
+    const std::int32_t* const s = slice_of_columns(slice_of, cols, slices);
     Array<double> sums({slices, rows});
     double* const out = sums.mutable_data();
     {
@@ -91,6 +102,29 @@ Array<double> bind_sum_residuals(const BoundCells& cells, double mean,
         sum_residuals(cells.view, mean, column_bias.data(), s, num_threads, out);
     }
     return sums;
+}
+
+py::tuple bind_sum_left_out(const BoundCells& cells, double mean, const Array<double>& row_bias,
+                            const Array<double>& column_bias, const Array<double>& row_factor,
+                            const Array<double>& column_factor, const Array<std::int32_t>& slice_of,
+                            index_t slices) {
+    const index_t rows = cells.view.rows, cols = cells.view.cols;
+    require(row_bias.size() == rows && row_factor.size() == rows,
+            "row_bias and row_factor must have a value per row");
+    require(column_bias.size() == cols && column_factor.size() == cols,
+            "column_bias and column_factor must have a value per column");
+    const std::int32_t* const s = slice_of_columns(slice_of, cols, slices);
+    Array<double> of_rows({slices, rows, index_t{2}}), of_columns({cols, index_t{2}});
+    double *const r = of_rows.mutable_data(), *const c = of_columns.mutable_data();
+    const BiasView row{row_bias.data(), row_factor.data()};
+    const BiasView column{column_bias.data(), column_factor.data()};
+    {
+        const py::gil_scoped_release release;
+        std::fill_n(r, slices * rows * 2, 0.0);
+        std::fill_n(c, cols * 2, 0.0);
+        sum_left_out(cells.view, mean, row, column, s, r, c);
+    }
+    return py::make_tuple(of_rows, of_columns);
 }
 
 void register_matrix(py::module_& module) {
@@ -127,10 +161,10 @@ void register_matrix(py::module_& module) {
                "Weights (columns x k) and intercepts of each CSR row's values regressed on the "
                "codes of its indices, with an L2 penalty on what differs from the prior's.");
 
-    module.def("fit_biases", &bind_fit_biases, py::arg("cells"), py::arg("mean"), py::kw_only(),
-               py::arg("row_damping"), py::arg("column_damping"), py::arg("sweeps"),
-               py::arg("num_threads"),
-               "A mean, which starts as `mean`, and biases of rows and of columns: what their "
+    module.def("fit_biases", &bind_fit_biases, py::arg("cells"), py::arg("mean"),
+               py::arg("row_bias"), py::arg("column_bias"), py::kw_only(), py::arg("row_damping"),
+               py::arg("column_damping"), py::arg("sweeps"),
+               "A mean, and biases of rows and of columns, which start as those given: what their "
                "values are above the mean and the other side's biases, on average, damped as if by "
                "further cells of 0.");
     module.def("fit_row_biases", &bind_fit_row_biases, py::arg("cells"), py::arg("mean"),
@@ -141,6 +175,12 @@ void register_matrix(py::module_& module) {
         py::arg("column_bias"), py::arg("slice_of"), py::kw_only(), py::arg("slices"),
         py::arg("num_threads"),
         "What is left of each row's cells, summed in each slice of columns (slices x rows).");
+    module.def("sum_left_out", &bind_sum_left_out, py::arg("cells"), py::arg("mean"),
+               py::arg("row_bias"), py::arg("column_bias"), py::arg("row_factor"),
+               py::arg("column_factor"), py::arg("slice_of"), py::kw_only(), py::arg("slices"),
+               "Sums, and sums of squares, of what cells of each row (slices x rows x 2) and of "
+               "each column (columns x 2) are above the mean and the other side's bias, which is "
+               "the one without the cell.");
 }
 
 const Registration registration_of_matrix(&register_matrix, Registration::Turn::first);

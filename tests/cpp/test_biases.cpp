@@ -122,29 +122,87 @@ void both_are_as_by_naive_loops() {
     for (index_t sweep = 0; sweep < kSweeps; ++sweep) {
         center_naively(by_rows, expected_rows, expected_mean);
         center_naively(by_columns, expected_columns, expected_mean);
-        expected_columns =
-            rows_naively(by_columns, data.cols, expected_rows, kColumnDamping, expected_mean);
         expected_rows =
             rows_naively(by_rows, data.rows(), expected_columns, kRowDamping, expected_mean);
+        expected_columns =
+            rows_naively(by_columns, data.cols, expected_rows, kColumnDamping, expected_mean);
     }
-    for (const int num_threads : {1, 2, 7}) {
-        Biases rows(at(data.rows()), 42.0), columns(at(data.cols), 42.0);
-        const double mean = fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps,
-                                       num_threads, rows.data(), columns.data());
-        CHECK_CLOSE(mean, expected_mean, 1e-12);
-        check_close(rows, expected_rows);
-        check_close(columns, expected_columns);
-        CHECK_EQUAL(rows[3], 0.0);
-        CHECK_EQUAL(columns.back(), 0.0);
+    Biases rows(at(data.rows())), columns(at(data.cols));
+    const double mean = fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps,
+                                   rows.data(), columns.data());
+    CHECK_CLOSE(mean, expected_mean, 1e-12);
+    check_close(rows, expected_rows);
+    check_close(columns, expected_columns);
+    CHECK_EQUAL(rows[3], 0.0);
+    CHECK_EQUAL(columns.back(), 0.0);
+}
+
+// The mean value of a column's other cells, damped, is its bias without a cell.
+double bias_without(const testing::Doubles& table, const Biases& rows, index_t rows_count,
+                    index_t row, index_t column, double damping) {
+    double sum = 0.0, cells = 0.0;
+    for (index_t r = 0; r < rows_count; ++r) {
+        const double value = table.row(r)[column];
+        if (r == row || std::isnan(value)) continue;
+        sum += value - kMean - rows[at(r)];
+        cells += 1.0;
     }
+    return sum / (cells + damping);
+}
+
+// Sums, and sums of squares, of each row's cells in each of two slices of columns.
+Biases moments_naively(const testing::Doubles& table, index_t rows, const Biases& bias,
+                       double damping, index_t slices) {
+    Biases moments(at(slices * rows * 2));
+    for (index_t r = 0; r < rows; ++r) {
+        for (index_t c = 0; c < table.cols; ++c) {
+            if (std::isnan(table.row(r)[c])) continue;
+            const double left =
+                table.row(r)[c] - kMean - bias_without(table, bias, rows, r, c, damping);
+            double* const own = moments.data() + 2 * (c % slices * rows + r);
+            own[0] += left;
+            own[1] += left * left;
+        }
+    }
+    return moments;
+}
+
+void what_is_left_out_has_no_part_in_a_bias() {
+    const Sparse data = testing::random_sparse(90, 40, 7);
+    const testing::Doubles by_rows = dense(data), by_columns = transposed(by_rows, data.rows());
+    // each side's biases fit the other's, as after many sweeps
+    Biases rows(at(data.rows())), columns(at(data.cols));
+    for (int sweep = 0; sweep < 200; ++sweep) {
+        columns = rows_naively(by_columns, data.cols, rows, kColumnDamping);
+        rows = rows_naively(by_rows, data.rows(), columns, kRowDamping);
+    }
+    const auto factors = [](const testing::Doubles& table, index_t lines, double damping) {
+        Biases result(at(lines));
+        for (index_t i = 0; i < lines; ++i) {
+            double cells = 0.0;
+            for (index_t j = 0; j < table.cols; ++j) cells += std::isnan(table.row(i)[j]) ? 0 : 1;
+            result[at(i)] = (cells + damping) / (cells - 1.0 + damping);
+        }
+        return result;
+    };
+    const Biases row_factors = factors(by_rows, data.rows(), kRowDamping);
+    const Biases column_factors = factors(by_columns, data.cols, kColumnDamping);
+    std::vector<std::int32_t> slice_of(at(data.cols));
+    for (std::size_t c = 0; c < slice_of.size(); ++c) slice_of[c] = static_cast<int>(c % 2);
+    Biases of_rows(at(2 * data.rows() * 2)), of_columns(at(data.cols * 2));
+    sum_left_out(data.view(), kMean, {rows.data(), row_factors.data()},
+                 {columns.data(), column_factors.data()}, slice_of.data(), of_rows.data(),
+                 of_columns.data());
+    check_close(of_rows, moments_naively(by_rows, data.rows(), rows, kColumnDamping, 2));
+    check_close(of_columns, moments_naively(by_columns, data.cols, columns, kRowDamping, 1));
 }
 
 void together_they_are_at_the_minimum() {
     const Sparse data = testing::random_sparse(300, 40, 4);
     const testing::Doubles table = dense(data);
     Biases rows(at(data.rows())), columns(at(data.cols));
-    const double mean = fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, 40, 2,
-                                   rows.data(), columns.data());
+    const double mean = fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, 40, rows.data(),
+                                   columns.data());
     const double least = objective(table, rows, columns, mean);
     for (const double step : {-1e-3, 1e-3}) {
         CHECK(objective(table, rows, columns, mean + step) > least);
@@ -161,11 +219,11 @@ void together_they_are_at_the_minimum() {
 
 void any_number_of_threads_gives_the_same_bits() {
     const Sparse data = testing::random_sparse(1500, 60, 5);
+    const Biases columns(at(data.cols), 0.1);
     const auto fit = [&](int num_threads) {
-        Biases all(at(data.rows() + data.cols));
-        all.push_back(fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps,
-                                 num_threads, all.data(), all.data() + data.rows()));
-        return all;
+        Biases rows(at(data.rows()));
+        fit_row_biases(data.view(), kMean, columns.data(), kRowDamping, num_threads, rows.data());
+        return rows;
     };
     const Biases one = fit(1);
     for (const int num_threads : {2, 3, 5, 16}) CHECK(fit(num_threads) == one);
@@ -188,11 +246,10 @@ void rows_of_a_larger_matrix_are_by_themselves() {
                                 whole.indices.data(), whole.values.data()};
     Biases row_bias(at(kRows)), column_bias(at(whole.cols));
     Biases expected_rows(at(kRows)), expected_columns(at(whole.cols));
-    const double mean = fit_biases(rows, kMean, kRowDamping, kColumnDamping, kSweeps, 2,
+    const double mean = fit_biases(rows, kMean, kRowDamping, kColumnDamping, kSweeps,
                                    row_bias.data(), column_bias.data());
-    const double expected_mean =
-        fit_biases(part.view(), kMean, kRowDamping, kColumnDamping, kSweeps, 2,
-                   expected_rows.data(), expected_columns.data());
+    const double expected_mean = fit_biases(part.view(), kMean, kRowDamping, kColumnDamping,
+                                            kSweeps, expected_rows.data(), expected_columns.data());
     CHECK_EQUAL(mean, expected_mean);
     CHECK(row_bias == expected_rows);
     CHECK(column_bias == expected_columns);
@@ -200,8 +257,8 @@ void rows_of_a_larger_matrix_are_by_themselves() {
 
 void a_matrix_without_cells_has_none() {
     const Sparse data{3, {0, 0, 0}, {}, {}};
-    Biases rows(2, 42.0), columns(3, 42.0);
-    CHECK_EQUAL(fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, 2, rows.data(),
+    Biases rows(2), columns(3);
+    CHECK_EQUAL(fit_biases(data.view(), kMean, kRowDamping, kColumnDamping, kSweeps, rows.data(),
                            columns.data()),
                 kMean);
     CHECK(rows == Biases(2));
@@ -213,6 +270,7 @@ void a_matrix_without_cells_has_none() {
 int main() {
     rows_are_as_by_a_naive_loop();
     both_are_as_by_naive_loops();
+    what_is_left_out_has_no_part_in_a_bias();
     together_they_are_at_the_minimum();
     any_number_of_threads_gives_the_same_bits();
     rows_of_a_larger_matrix_are_by_themselves();

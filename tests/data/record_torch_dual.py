@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from record_torch_steps import make_ratings, numbers
-from reference import CORRUPTION, Philox, biases, glorot, shuffled
+from reference import CORRUPTION, Philox, biases, dampings, glorot, shuffled
 
 UNITS, BATCH_SIZE, EPOCHS, RATE, CORRUPTED, SEED = 5, 4, 2, 0.02, 0.4, 5
-DAMPING = {"user": 8, "item": 4}
 
 
 class Part:
     """An autoencoder of the rows of a table."""
 
-    def __init__(self, row: str, table: np.ndarray, inputs: np.ndarray, seed: int) -> None:
-        column = "item" if row == "user" else "user"
+    def __init__(
+        self, row: str, table: np.ndarray, inputs: np.ndarray, damping: float, seed: int
+    ) -> None:
         observed = np.isfinite(table)
         counts = observed.sum(axis=1)
         factors = (np.maximum(counts, 1) / (counts @ counts / counts.sum())) ** -0.5
@@ -36,8 +36,10 @@ class Part:
         arrays.append(np.zeros((1, table.shape[1])))
         self.weights = [torch.tensor(w).float().requires_grad_() for w in arrays]
         self.stepper = torch.optim.Adam(self.weights)
-        self.decay = 0.45 * counts.sum() ** 0.5 * (2 if row == "user" else 1)
-        self.bias_decay = 2 * DAMPING[column]
+        rows, columns = np.count_nonzero(counts), np.count_nonzero(observed.any(axis=0))
+        times = 1.5 * max(rows / columns, columns / rows) ** (1 / 3) if row == "user" else 1
+        self.decay = 0.45 * counts.sum() ** 0.5 * times
+        self.bias_decay = 2 * damping
 
     def codes(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the hidden units."""
@@ -77,12 +79,14 @@ def main() -> None:
     """Write the file beside this one."""
     ratings, observed = make_ratings()  # users x items
     table = np.where(observed, ratings, np.nan).T
-    mean, item_bias, user_bias = biases(table, DAMPING["item"], DAMPING["user"])
+    of_items, of_users = (1.25 * damping for damping in dampings(table))
+    mean, item_bias, user_bias = biases(table, of_items, of_users)
     factor = 1.117 / np.nanstd(table)
     offset = mean + item_bias[:, None] + user_bias
     targets = torch.tensor(np.nan_to_num((table - offset) * factor)).float()
     inputs = (table - np.nanmean(table)) * factor + 4.3
-    item, user = Part("item", table, inputs, SEED), Part("user", table.T, inputs.T, SEED + 1)
+    item = Part("item", table, inputs, of_users, SEED)
+    user = Part("user", table.T, inputs.T, of_items, SEED + 1)
     left = torch.zeros_like(targets)
     for epoch in range(EPOCHS):
         left = item.run_epoch(epoch, targets - left)

@@ -23,14 +23,29 @@ void fit_row_biases(const CsrView& matrix, double mean, const double* column_bia
 void sum_residuals(const CsrView& matrix, double mean, const double* column_bias,
                    const std::int32_t* slice_of, int num_threads, double* sums);
 
-// Biases of rows and of columns by `sweeps` over both in turn, columns first, and the mean that
-// goes with them, which is returned; it starts as `mean`.
+// What the dampings of biases are chosen by: for each row and each column the sum, and the sum of
+// squares, of what its cells are above the mean and the other side's bias, which is the one without
+// the cell itself:
+//
+//     (value - mean - bias of the row - bias of the column) x factor of the other side + own bias
+//
+// where a factor is (n + damping) / (n - 1 + damping). `row_moments` has slices x rows x 2 numbers,
+// a row's cells in columns of slice s being added up in slice s; `column_moments` has columns x 2.
+struct BiasView {
+    const double* bias;
+    const double* factor;
+};
+void sum_left_out(const CsrView& matrix, double mean, const BiasView& row, const BiasView& column,
+                  const std::int32_t* slice_of, double* row_moments, double* column_moments);
+
+// Biases of rows and of columns by `sweeps` over both in turn, rows first, and the mean that goes
+// with them, which is returned. All three start as given.
 //
 // At the minimum over all three, the biases of the rows that have cells are 0 on average, and so
 // are those of columns: a shift from biases to the mean changes no sum of the three, but the
-// penalty. Each sweep but the first begins with that shift. Fitted with the biases held, the mean
+// penalty. Each sweep begins with that shift. Fitted with the biases held, the mean
 // would hardly move on dense data.
 double fit_biases(const CsrView& matrix, double mean, double row_damping, double column_damping,
-                  index_t sweeps, int num_threads, double* row_bias, double* column_bias);
+                  index_t sweeps, double* row_bias, double* column_bias);
 
 }  // namespace isthmus

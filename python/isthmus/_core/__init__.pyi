@@ -46,11 +46,12 @@ def transpose(
 def fit_biases(
     cells: Cells,
     mean: float,
+    row_bias: _Doubles,
+    column_bias: _Doubles,
     *,
     row_damping: float,
     column_damping: float,
     sweeps: int,
-    num_threads: int,
 ) -> tuple[float, _Doubles, _Doubles]: ...
 def fit_row_biases(
     cells: Cells, mean: float, column_bias: _Doubles, *, damping: float, num_threads: int
@@ -64,6 +65,17 @@ def sum_residuals(
     slices: int,
     num_threads: int,
 ) -> _Doubles: ...
+def sum_left_out(
+    cells: Cells,
+    mean: float,
+    row_bias: _Doubles,
+    column_bias: _Doubles,
+    row_factor: _Doubles,
+    column_factor: _Doubles,
+    slice_of: _Ints,
+    *,
+    slices: int,
+) -> tuple[_Doubles, _Doubles]: ...
 
 class ColumnPrior(metaclass=_PybindType):
     def __init__(

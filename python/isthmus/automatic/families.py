@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from isthmus.data.ratings import Ratings
-from isthmus.models._autorec_learners import regularization_of
+from isthmus.models._autorec_learners import Counts, regularization_of
 from isthmus.models.autorec import AutoRec
 from isthmus.models.base import Recommender
 from isthmus.models.biased_mf import BiasedMF
@@ -72,7 +72,8 @@ def _autorec(side: str) -> Callable[[Settings, Ratings], dict[str, Any]]:
             own["orientation"] = side
         if "regularization" in own:
             # times what "auto" is, so that more ratings have more
-            own["regularization"] *= regularization_of("auto", ratings.nnz, 1 + (side == "user"))
+            counts = Counts(ratings.nnz, ratings.n_users, ratings.n_items)
+            own["regularization"] *= regularization_of("auto", counts, side)
         return own
 
     return parameters
@@ -94,9 +95,9 @@ RATING = (
         "BiasedMF",
         BiasedMF,
         {
-            "regularization": Range(0.16, 0.04, 1.0),
+            "regularization": Range(0.18, 0.04, 1.0),
             "factors": Range(128, 16, 128, whole=True),
-            "learning_rate": Range(0.025, 0.008, 0.05),
+            "learning_rate": Range(0.03, 0.008, 0.06),
         },
         _plain,
         epochs=40,

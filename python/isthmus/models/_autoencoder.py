@@ -16,7 +16,13 @@ from isthmus.data._csr import CSR, RowTotals, column_counts, row_numbers, row_su
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.explanation import without_each
 from isthmus.evaluation.scores import Floats, Vectors
-from isthmus.models._biases import Biases, cells_of, fit_biases
+from isthmus.models._biases import (
+    USUAL,
+    Biases,
+    Dampings,
+    cells_of,
+    fit_biases,
+)
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.models._explaining import ridge_without_each
 from isthmus.models._rating_model import LEAST_DEVIATION, deviation_of
@@ -24,6 +30,7 @@ from isthmus.models._tensors import Layout, Tensors, double, network, single
 from isthmus.training.weights import load_weights
 
 __all__ = [
+    "BESIDE_OUTPUTS",
     "Autoencoder",
     "Offsets",
     "PartVectors",
@@ -42,8 +49,9 @@ WIDTHS = {"sigmoid": 1.0, "tanh": 2.0}
 MEAN_DAMPING = 10.0
 """A row's mean counts the global mean as this many further ratings."""
 
-BIAS_DAMPING = {"user": 8.0, "item": 4.0}
-"""A bias counts as if there were so many further ratings without one."""
+BESIDE_OUTPUTS = {"item": (1.25, 1.25), "user": (1.0, 1.25)}
+"""Times the dampings of rows and of columns that would do best without a network, whose outputs
+have biases of columns too."""
 
 SPREAD, INPUT_MEAN = 1.117, 4.3
 """Of standardised ratings: their standard deviation, which is that of MovieLens 1M, and the input
@@ -77,6 +85,8 @@ class Reader:
         On what an input is above that, and a target above its row's offset.
     typical_row : float
         How many ratings the row of a rating has, on average: sum(n^2) / sum(n) over rows of n.
+    dampings : Dampings
+        Of biases, as they were fitted, if at all.
     """
 
     settings: SimpleNamespace
@@ -86,6 +96,7 @@ class Reader:
     zero: float
     factor: float
     typical_row: float
+    dampings: Dampings = USUAL
 
     @classmethod
     def of(cls, ratings: Ratings, settings: SimpleNamespace) -> Reader:
@@ -129,33 +140,12 @@ class Reader:
             return self.factor
         return 1.0 if self.low == self.high else width / (self.high - self.low)
 
-    @property
-    def row_damping(self) -> float:
-        """Return by how many ratings of 0 a row's bias is damped."""
-        return BIAS_DAMPING[self.settings.orientation]
-
-    @property
-    def column_damping(self) -> float:
-        """Return by how many ratings of 0 a column's bias is damped."""
-        return BIAS_DAMPING["user" if self.settings.orientation == "item" else "item"]
-
-    def biases(self, matrix: CSR, *, num_threads: int) -> Biases:
-        """Fit a mean, and damped biases of rows and of columns."""
-        return fit_biases(
-            matrix,
-            self.mean,
-            row_damping=self.row_damping,
-            column_damping=self.column_damping,
-            num_threads=num_threads,
-        )
-
     def fitted(
         self,
         matrix: CSR,
         *,
         biases: Biases | None = None,
         totals: RowTotals | None = None,
-        num_threads: int,
     ) -> tuple[Reader, Offsets]:
         """Return a reader for training, and what is subtracted from ratings to give targets.
 
@@ -164,8 +154,11 @@ class Reader:
         """
         if self.settings.target_centering != "biases":
             return self, Offsets(self._row_offset(matrix, totals), None)
-        mean, row, column = biases or self.biases(matrix, num_threads=num_threads)
-        return replace(self, mean=mean), Offsets(_single(mean + row), _single(column))
+        times = BESIDE_OUTPUTS[self.settings.orientation]
+        found = biases or fit_biases(matrix, self.mean, times=times)
+        mean, row, column, dampings = found
+        reader = replace(self, mean=mean, dampings=dampings)
+        return reader, Offsets(_single(mean + row), _single(column))
 
     def new_row_offset(
         self, rows: CSR, column_offset: Floats | None, *, num_threads: int
@@ -177,7 +170,7 @@ class Reader:
             cells_of(rows),
             self.mean,
             column_offset.astype(np.float64),
-            damping=self.row_damping,
+            damping=self.dampings.row,
             num_threads=num_threads,
         )
         return _single(self.mean + bias)
@@ -193,7 +186,7 @@ class Reader:
             cells_of(columns),
             0.0,
             row_offset.astype(np.float64),
-            damping=self.column_damping,
+            damping=self.dampings.column,
             num_threads=num_threads,
         )
         return _single(bias)
@@ -518,6 +511,7 @@ class Autoencoder:
             "codes": self.codes.array,
             "reading": np.array(own, np.float64),
             **{name: array for name, array in offsets.items() if array is not None},
+            **({} if self.offsets.column is None else {"dampings": np.array(reader.dampings)}),
             **self.prior.tensors(),
         }
 
@@ -531,7 +525,7 @@ class Autoencoder:
             "codes": single(n_rows, units[-1]),
             "reading": double(4),
             **({"row_offset": single(n_rows)} if _has_offset(settings) else {}),
-            **({"column_offset": single(n_columns)} if biased else {}),
+            **({"column_offset": single(n_columns), "dampings": double(2)} if biased else {}),
             **ColumnPrior.layout(1, units[-1]),
         }
 
@@ -539,6 +533,8 @@ class Autoencoder:
     def check_values(tensors: Tensors) -> None:
         """Refuse values of a file that no training gives; their layout is right."""
         ColumnPrior.check_values(tensors)
+        if "dampings" in tensors and tensors["dampings"].min() <= 0:
+            raise ValueError("dampings must be above 0")
         _, factor, typical_row, regularization = tensors["reading"].tolist()
         most = SPREAD / LEAST_DEVIATION
         if not (1 / most <= factor <= most and 1 <= typical_row <= MAX_ROW and regularization >= 0):
@@ -559,8 +555,9 @@ class Autoencoder:
     ) -> Autoencoder:
         """Make it from a file's tensors."""
         zero, factor, typical_row, regularization = tensors["reading"].tolist()
+        dampings = Dampings(*tensors.get("dampings", np.array(USUAL)).tolist())
         return cls(
-            Reader(settings, mean, *limits, zero, factor, typical_row),
+            Reader(settings, mean, *limits, zero, factor, typical_row, dampings),
             regularization,
             _loaded(tensors, settings, num_threads=num_threads),
             _core.Matrix(tensors["codes"]),

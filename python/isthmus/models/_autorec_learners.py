@@ -20,10 +20,12 @@ from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
 from isthmus.training.schedule import learning_rates
 
-__all__ = ["Counts", "LbfgsLearner", "Learner", "regularization_of"]
+__all__ = ["Counts", "LbfgsLearner", "Learner", "regularization_of", "user_penalty"]
 
 REGULARIZATION = 0.45
 """Factor of automatic regularization: times the root of the number of ratings."""
+USER_SIDE = 1.5
+"""Times that for an autoencoder of users, where there are as many users as items."""
 
 RATINGS_PER_ROW, FEWEST_ROWS, MOST_ROWS = 2000, 16, 128
 """Ratings of the data for each row of an automatic batch, within limits."""
@@ -36,13 +38,6 @@ EVALUATED_ROWS = 512
 """Rows whose gradient L-BFGS takes at once, which bounds its memory besides the weights."""
 
 
-def regularization_of(value: float | str, ratings: int, sides: int = 1) -> float:
-    """Return lambda, which "auto" chooses by the number of ratings, for items or for users."""
-    if not is_auto(value):
-        return float(value)
-    return REGULARIZATION * sides * float(np.sqrt(ratings))
-
-
 class Counts(NamedTuple):
     """The size of the training data, on all machines."""
 
@@ -51,6 +46,23 @@ class Counts(NamedTuple):
     """With a rating."""
     columns: int
     """With a rating."""
+
+
+def regularization_of(value: float | str, counts: Counts, orientation: str = "item") -> float:
+    """Return lambda, which "auto" chooses by the size of the data."""
+    if not is_auto(value):
+        return float(value)
+    own = REGULARIZATION * float(np.sqrt(counts.cells))
+    return own * user_penalty(counts.rows, counts.columns) if orientation == "user" else own
+
+
+def user_penalty(rows: int, columns: int) -> float:
+    """Return lambda of an autoencoder of users by that of one of items.
+
+    Few users tell it little of many items; and beside many users, few items have so many ratings
+    each that they would have nearly no penalty.
+    """
+    return USER_SIDE * float(np.cbrt(max(rows / columns, columns / rows)))
 
 
 class Learner:
@@ -99,9 +111,7 @@ class Learner:
         seed: int,
         num_threads: int,
     ) -> None:
-        reader, self.offsets = reader.fitted(
-            matrix, biases=biases, totals=totals, num_threads=num_threads
-        )
+        reader, self.offsets = reader.fitted(matrix, biases=biases, totals=totals)
         self.reader = reader
         self.matrix = matrix
         self._network = network
@@ -114,6 +124,7 @@ class Learner:
         if counts is None:
             columns = int(np.count_nonzero(popularity))
             counts = Counts(len(matrix.indices), count_filled(matrix), columns)
+        self._counts = counts
         self._nnz, filled, self._columns = counts
         self._n_rows = matrix.shape[0]
         self._filled = filled
@@ -154,14 +165,14 @@ class Learner:
         return self._trainer.column_rows
 
     def _regularization(self) -> float:
-        sides = 2 if self._settings.orientation == "user" else 1
-        return regularization_of(self._settings.regularization, self._nnz, sides)
+        settings = self._settings
+        return regularization_of(settings.regularization, self._counts, settings.orientation)
 
     def _bias_regularization(self) -> float:
         if self._settings.target_centering != "biases":
             return 0.0
         # an error costs its square, so that the gradient of a further one of the bias is 2 x bias
-        return 2 * self.reader.column_damping
+        return 2 * self.reader.dampings.column
 
     def _core_optimizer(self) -> str:
         optimizer: str = self._settings.optimizer

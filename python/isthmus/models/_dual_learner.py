@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus.data._csr import CSR, transpose
 from isthmus.evaluation.scores import Vectors
-from isthmus.models._autoencoder import Autoencoder, Offsets, PartVectors, Reader, cell_outputs
+from isthmus.models._autoencoder import (
+    BESIDE_OUTPUTS,
+    Autoencoder,
+    Offsets,
+    PartVectors,
+    Reader,
+    cell_outputs,
+)
 from isthmus.models._autorec_learners import Learner
+from isthmus.models._biases import fit_biases
 
 __all__ = ["SIDES", "DualLearner", "dual_vectors"]
 
@@ -51,7 +59,7 @@ class DualLearner:
         self._outputs = np.zeros(cells, np.float32)
         self._offsets = {side: np.zeros(cells, np.float32) for side in SIDES}
         self._best = self._offsets
-        own = readers["item"].biases(matrices["item"], num_threads=num_threads)
+        own = fit_biases(matrices["item"], readers["item"].mean, times=BESIDE_OUTPUTS["item"])
         biases = {"item": own, "user": own.transposed}
         self._learners = {
             side: Learner(

@@ -47,7 +47,8 @@ FORMAT_VERSION = 5
 
 2: the first that was released. 3: a checksum, the ranges of a blend's
 models, and which users and items a model of ratings was trained on. 4: how AutoRec reads ratings,
-and EASE's lambda. 5: a receipt of training, and of how many users EASE's weights are.
+and EASE's lambda. 5: a receipt of training, of how many users EASE's weights are, and how AutoRec's
+biases are damped.
 """
 
 _OLDEST_VERSION = 2
@@ -249,6 +250,7 @@ def _upgrade(about: dict[str, Any], tensors: Tensors, version: int) -> None:
     for prefix, model in models.items():
         if version == 2:
             _add_trained(prefix, model, tensors)
+        _add_dampings(prefix, model, tensors)
         if version < 4 and model.get("model") == "AutoRec":
             _add_reading(prefix, model["parameters"], tensors)
         elif version < 4 and model.get("model") == "BiasedMF":
@@ -266,6 +268,19 @@ def _add_reading(prefix: str, parameters: dict[str, Any], tensors: Tensors) -> N
     for name, value in _OLDER_AUTOREC.items():
         parameters.setdefault(name, value)
     tensors[f"{prefix}reading"] = np.array([0, 1, 1, float(parameters["regularization"])])
+
+
+def _add_dampings(prefix: str, model: dict[str, Any], tensors: Tensors) -> None:
+    """Add how AutoRec's biases were damped before format 5: those of users by 8, of items by 4."""
+    parts = {}
+    if model.get("model") == "AutoRec":
+        parts = {prefix: model["parameters"]["orientation"]}
+    elif model.get("model") == "DualAutoRec":
+        parts = {f"{prefix}{side}.": side for side in ("item", "user")}
+    for part, side in parts.items():
+        if f"{part}column_offset" in tensors:
+            pair = [4.0, 8.0] if side == "item" else [8.0, 4.0]
+            tensors[f"{part}dampings"] = np.array(pair)
 
 
 def _add_trained(prefix: str, about: dict[str, Any], tensors: Tensors) -> None:

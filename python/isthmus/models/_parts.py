@@ -28,7 +28,17 @@ from isthmus.data.shards import Bucket, Shards
 from isthmus.distributed import Communicator, agreed
 from isthmus.evaluation.scores import Floats
 from isthmus.models._autorec_learners import Counts
-from isthmus.models._biases import SWEEPS, Biases, cells_of
+from isthmus.models._biases import (
+    SWEEPS,
+    USUAL,
+    Biases,
+    Dampings,
+    as_kept,
+    best_damping,
+    cells_of,
+    left_out_errors,
+    without_one,
+)
 
 __all__ = ["Part", "Share", "held_out_cells", "placed", "read_part", "share_of"]
 
@@ -184,29 +194,64 @@ class Part:
         total = self.share.total_of_columns(row_sums(self.columns, squares))
         return float(np.sqrt(total / self.counts.cells))
 
-    def biases(self, *, row_damping: float, column_damping: float, num_threads: int) -> Biases:
+    def biases(self, times: tuple[float, float], *, num_threads: int) -> Biases:
         """Fit a mean, and biases of rows and columns, as `fit_biases` does on one machine."""
-        share, mean = self.share, self.mean
-        by_row, by_column = cells_of(self.matrix), cells_of(self.columns)
-        rows, columns = (np.zeros(n) for n in self.matrix.shape)
+        rows, columns = self.matrix.shape
+        biases = Biases(self.mean, np.zeros(rows), np.zeros(columns), USUAL)
+        biases = self._swept(biases, num_threads)
+        dampings = self._best_dampings(biases).times(times)
+        biases = self._swept(biases._replace(dampings=dampings), num_threads)
+        biases = biases._replace(column=as_kept(biases.column))
+        return biases._replace(row=self._fitted_rows(biases, num_threads))
+
+    def _swept(self, biases: Biases, num_threads: int) -> Biases:
+        """Go on fitting biases."""
+        share, by_column = self.share, cells_of(self.columns)
         filled_rows, filled_columns = self.totals.counts > 0, np.diff(self.columns.indptr) > 0
         for _ in range(SWEEPS):
+            mean, rows, columns, dampings = biases
             average = float(np.sum(rows) / self.counts.rows)
             rows[filled_rows] -= average
             mean += average
             average = share.total_of_columns(columns) / self.counts.columns
             columns[filled_columns] -= average
             mean += average
+            rows = self._fitted_rows(biases._replace(mean=mean), num_threads)
             columns = _core.fit_row_biases(
-                by_column, mean, rows, damping=column_damping, num_threads=num_threads
+                by_column, mean, rows, damping=dampings.column, num_threads=num_threads
             )
-            left = _core.sum_residuals(
-                *(by_row, mean, columns, share.slice_of),
-                slices=share.slices,
-                num_threads=num_threads,
-            )
-            rows = share.total(left) / (self.totals.counts + row_damping)
-        return Biases(mean, rows, columns)
+            biases = Biases(mean, rows, columns, dampings)
+        return biases
+
+    def _fitted_rows(self, biases: Biases, num_threads: int) -> Doubles:
+        """Return biases of rows, given the mean and those of columns."""
+        share = self.share
+        left = _core.sum_residuals(
+            *(cells_of(self.matrix), biases.mean, biases.column, share.slice_of),
+            slices=share.slices,
+            num_threads=num_threads,
+        )
+        fitted: Doubles = share.total(left) / (self.totals.counts + biases.dampings.row)
+        return fitted
+
+    def _best_dampings(self, biases: Biases) -> Dampings:
+        share, cells = self.share, self.counts.cells
+        mean, rows, columns, dampings = biases
+        counts = np.diff(self.columns.indptr)
+        row_parts, column_moments = _core.sum_left_out(
+            *(cells_of(self.matrix), mean, rows, columns),
+            without_one(self.totals.counts, dampings.row),
+            without_one(counts, dampings.column),
+            share.slice_of,
+            slices=share.slices,
+        )
+        row_moments = share.total(row_parts.reshape(share.slices, -1)).reshape(-1, 2)
+        of_slices = [np.flatnonzero(share.slice_of == s) for s in range(share.slices)]
+        errors = [left_out_errors(counts[at], column_moments[at]) for at in of_slices]
+        return Dampings(
+            best_damping(left_out_errors(self.totals.counts, row_moments), cells),
+            best_damping(share.total(np.array(errors)), cells),
+        )
 
     def filled_rows(self) -> NDArray[np.int32]:
         """Return the rows that have a rating on any rank."""

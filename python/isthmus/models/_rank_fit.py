@@ -423,8 +423,9 @@ class AutoRecJob(RankJob):
             network, reader = self._untrained(part)
         else:
             network = network_of(trained.network, numbers, settings, num_threads=threads)
-            ends = {"mean": part.mean, "low": part.low, "high": part.high}
-            reader = replace(trained.reader, settings=settings, **ends)
+            reader = replace(
+                trained.reader, settings=settings, mean=part.mean, low=part.low, high=part.high
+            )
         model._mean = part.mean
         return RankLearner(network, reader, part, seed=self._seed, num_threads=threads)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isthmus import _core
 from isthmus.data._csr import row_sums
 from isthmus.evaluation.scores import Floats
-from isthmus.models._autoencoder import Reader
+from isthmus.models._autoencoder import BESIDE_OUTPUTS, Reader
 from isthmus.models._autorec_learners import Learner
 from isthmus.models._column_prior import ColumnPrior, strength
 from isthmus.models._parts import Part
@@ -124,11 +124,7 @@ class RankLearner(Learner, Resumable):
         settings, share = reader.settings, part.share
         biases = None
         if settings.target_centering == "biases":
-            biases = part.biases(
-                row_damping=reader.row_damping,
-                column_damping=reader.column_damping,
-                num_threads=num_threads,
-            )
+            biases = part.biases(BESIDE_OUTPUTS[settings.orientation], num_threads=num_threads)
         split: dict[str, Any] = {"columns": share.numbers}
         if precision_of(settings.precision, settings.optimizer) == "bfloat16":
             split["rounding"] = part.rounding()

@@ -81,8 +81,9 @@ class AutoRec(OverRanks, RatingModel):
         and back for predictions; that needs ``target_centering="none"``.
     regularization : float or "auto", default "auto"
         lambda of the objective, at least 0, of all weight matrices; "auto" is .45 times the root of
-        the number of ratings, and twice that with ``orientation="user"``. Biases have none, but
-        with ``target_centering="biases"`` the outputs' have what is said there.
+        the number of ratings, and with ``orientation="user"`` 1.5 times that, times the cube root
+        of items / users or of users / items, whichever is above 1. Biases have none, but with
+        ``target_centering="biases"`` the outputs' have what is said there.
     hidden_regularization : float, optional
         lambda of the matrices between hidden layers of a deep model, at least 0; by default that
         of the others. Every rating pulls at each of these weights, but only a column's own ones at
@@ -134,8 +135,9 @@ class AutoRec(OverRanks, RatingModel):
         biases, the mean that is fitted with them), or the row's mean (damped towards it).
     target_centering : {"biases", "row", "global", "none"}, default "biases"
         The same for the ratings that are reconstructed, added back in predictions. "biases": a mean
-        and biases of users and items, fitted together, the biases damped as if by 8 and 4 further
-        ratings (Koren, KDD 2008); the outputs' own biases are then damped as well.
+        and biases of users and items, fitted together, the biases damped (Koren, KDD 2008) about as
+        is best for ratings that they are fitted without; the outputs' own biases are then damped as
+        well.
     precision : {"auto", "float32", "bfloat16"}, default "auto"
         What training reads and multiplies: weights, codes and errors as they are, or rounded to
         bfloat16. Either way weights are kept, and sums added up, in float32; with "bfloat16" the

@@ -67,7 +67,7 @@ class BiasedMF(RatingModel):
     ----------
     factors : int, default 128
         k, the length of p and q.
-    regularization : float, default 0.16
+    regularization : float, default 0.18
         lambda, at least 0; above 0 for ALS.
     bias_regularization : float or "auto", default "auto"
         lambda_b, at least 0: a bias counts as if there were so many further ratings without one.
@@ -78,7 +78,7 @@ class BiasedMF(RatingModel):
     optimizer : {"sgd", "als"}, default "sgd"
         Stochastic gradient descent, or alternating least squares: a sweep solves for every user
         exactly, and then for every item. ALS wants other settings, as those of `BiasedMF.als`.
-    learning_rate : float, default 0.025
+    learning_rate : float, default 0.03
         Of SGD's steps along half the gradient.
     learning_rate_decay : float, default 0.92
         Factor on the rate after each epoch, in (0, 1].
@@ -111,10 +111,9 @@ class BiasedMF(RatingModel):
     Rendle et al., RecSys 2022. SGD runs on blocks of users x items whose diagonals are taken in
     parallel: R. Gemulla et al., KDD 2011.
 
-    With ``bias_regularization="auto"``, lambda_b of users is (variance of the ratings around the
-    biases) / (variance of the users' biases), at most 10, and that of items likewise. The variance
-    of biases is estimated by moments: it is the mean product of two of a user's ratings, less the
-    mean of all.
+    With ``bias_regularization="auto"``, lambda_b of users is the one whose biases, without factors,
+    predict each rating best that they are fitted without (leave-one-out), and that of items
+    likewise; few ratings hardly move them from 5. Training starts at those biases.
 
     A new user's bias is drawn as those of trained users are (empirical Bayes): it is regressed
     towards their mean, which counts as (variance of the ratings around the biases) / (variance of
@@ -134,11 +133,11 @@ class BiasedMF(RatingModel):
     """
 
     factors: int = 128
-    regularization: float = 0.16
+    regularization: float = 0.18
     bias_regularization: float | Literal["auto"] = "auto"
     weighted_regularization: bool | float = 0.75
     optimizer: str = "sgd"
-    learning_rate: float = 0.025
+    learning_rate: float = 0.03
     learning_rate_decay: float = 0.92
     epochs: int = 40
     init_scale: float = 0.1

@@ -75,6 +75,9 @@ class Blend(Recommender):
 
     Notes
     -----
+    `predict` adds up what the models predict, each within its own range; lists are ranked by the
+    sum of their scores before clipping, which is what `recommend` returns, clipped.
+
     L. Breiman: Stacked Regressions, Machine Learning 1996.
 
     Examples

@@ -15,7 +15,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.explanation import without_each
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
-from isthmus.models._autorec_learners import regularization_of
+from isthmus.models._autorec_learners import Counts, regularization_of, user_penalty
 from isthmus.models._dual_learner import SIDES, DualLearner, dual_vectors
 from isthmus.models._estimator import with_parameters
 from isthmus.models._precision import check_precision
@@ -54,8 +54,8 @@ class DualAutoRec(RatingModel):
         Units of each part's hidden layers.
     regularization : float or "auto", default "auto"
         lambda of the item part, at least 0, on ratings scaled to a standard deviation of 1.117. The
-        user part has twice that, and the more the fewer users there are: times (items / users) to
-        the power of 1/3. "auto" is .45 times the root of the number of ratings.
+        user part has 1.5 times that, times the cube root of items / users or of users / items,
+        whichever is above 1. "auto" is .45 times the root of the number of ratings.
     learning_rate : float, default 0.0015
         Of Adam. It rises over the first epoch and falls to 0 at the end of the last.
     batch_size : int or "auto", default "auto"
@@ -151,11 +151,10 @@ class DualAutoRec(RatingModel):
             side: ratings.rows(side, num_threads=self._num_threads()) for side in SIDES
         }
         settings = self._settings(self._structure)
-        own = regularization_of(self._structure.regularization, ratings.nnz)
+        counts = Counts(ratings.nnz, count_filled(matrices["item"]), count_filled(matrices["user"]))
+        own = regularization_of(self._structure.regularization, counts)
         settings["item"].regularization = own
-        settings["user"].regularization = own * _user_penalty(
-            count_filled(matrices["user"]), count_filled(matrices["item"])
-        )
+        settings["user"].regularization = own * user_penalty(counts.rows, counts.columns)
         readers: dict[str, Reader] = {
             side: self._readers[side].renewed(ratings, settings[side]) for side in SIDES
         }
@@ -307,14 +306,6 @@ class DualAutoRec(RatingModel):
                 for side in SIDES
             }
         )
-
-
-def _user_penalty(users: int, items: int) -> float:
-    """Return lambda of the user part by that of the item part.
-
-    Few users tell the user part little of many items.
-    """
-    return 2 * max(1.0, float(np.cbrt(items / users)))
 
 
 def _at(offsets: Floats | None, place: int) -> np.float32 | None:
