@@ -337,7 +337,7 @@ class TestLearning:
 
 class TestRegularization:
     @pytest.mark.parametrize(
-        ("orientation", "times"), [("item", 1), ("user", 1.5 * (60 / 45) ** (1 / 3))]
+        ("orientation", "times"), [("item", 1), ("user", 1.4 * (60 / 45) ** (1 / 3))]
     )
     def test_follows_the_size_of_the_data_by_itself(self, parts, orientation, times):
         settings = {**SMALL, "orientation": orientation}

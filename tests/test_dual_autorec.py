@@ -208,7 +208,7 @@ class Oracle:
             self.trainers[side] = reference.Trainer(
                 network,
                 "adam",
-                regularization=regularization * (1.5 * (60 / 45) ** (1 / 3) if number else 1),
+                regularization=regularization * (2 * (60 / 45) ** (1 / 3) if number else 1),
                 batch_size=batch_size,
                 corruption="mask",
                 corruption_level=0.4,
@@ -303,12 +303,9 @@ class TestTraining:
         model = DualAutoRec(**SMALL, regularization=value).fit(parts[0])
         found = [model._parts[side].regularization for side in SIDES]
         item = 0.45 * np.sqrt(parts[0].nnz) if value == "auto" else value
-        assert found == pytest.approx([item, 1.5 * (60 / 45) ** (1 / 3) * item])
-        for side, expected in zip(SIDES, found, strict=True):
-            one = AutoRec(
-                **SMALL, orientation=side, regularization=value if value == "auto" else expected
-            ).fit(parts[0])
-            assert one.regularization_ == pytest.approx(expected)
+        assert found == pytest.approx([item, 2 * (60 / 45) ** (1 / 3) * item])
+        alone = AutoRec(**SMALL, regularization=value).fit(parts[0])
+        assert alone.regularization_ == pytest.approx(item)
 
     @pytest.mark.parametrize("few", SIDES)
     def test_costs_them_the_more_where_there_are_few_users_or_items(self, few):
@@ -317,7 +314,7 @@ class TestTraining:
         model = DualAutoRec(**SMALL, regularization=3.0)
         model.fit(ratings if few == "user" else ratings.T)
         found = [model._parts[side].regularization for side in SIDES]
-        assert found == pytest.approx([3, 3 * 1.5 * 2])
+        assert found == pytest.approx([3, 3 * 2 * 2])
 
     def test_is_in_automatic_batches(self, parts):
         automatic = DualAutoRec(**{**SMALL, "batch_size": "auto"}).fit(parts[0])

@@ -37,7 +37,7 @@ class Part:
         self.weights = [torch.tensor(w).float().requires_grad_() for w in arrays]
         self.stepper = torch.optim.Adam(self.weights)
         rows, columns = np.count_nonzero(counts), np.count_nonzero(observed.any(axis=0))
-        times = 1.5 * max(rows / columns, columns / rows) ** (1 / 3) if row == "user" else 1
+        times = 2 * max(rows / columns, columns / rows) ** (1 / 3) if row == "user" else 1
         self.decay = 0.45 * counts.sum() ** 0.5 * times
         self.bias_decay = 2 * damping
 

@@ -43,8 +43,8 @@ void sum_left_out(const CsrView& matrix, double mean, const BiasView& row, const
 //
 // At the minimum over all three, the biases of the rows that have cells are 0 on average, and so
 // are those of columns: a shift from biases to the mean changes no sum of the three, but the
-// penalty. Each sweep begins with that shift. Fitted with the biases held, the mean
-// would hardly move on dense data.
+// penalty. Each sweep begins with that shift. Fitted with the biases held, the mean would hardly
+// move on dense data.
 double fit_biases(const CsrView& matrix, double mean, double row_damping, double column_damping,
                   index_t sweeps, double* row_bias, double* column_bias);
 

@@ -16,13 +16,7 @@ from isthmus.data._csr import CSR, RowTotals, column_counts, row_numbers, row_su
 from isthmus.data.ratings import Ratings
 from isthmus.evaluation.explanation import without_each
 from isthmus.evaluation.scores import Floats, Vectors
-from isthmus.models._biases import (
-    USUAL,
-    Biases,
-    Dampings,
-    cells_of,
-    fit_biases,
-)
+from isthmus.models._biases import USUAL, Biases, Dampings, cells_of, fit_biases
 from isthmus.models._column_prior import ColumnPrior
 from isthmus.models._explaining import ridge_without_each
 from isthmus.models._rating_model import LEAST_DEVIATION, deviation_of
@@ -155,8 +149,8 @@ class Reader:
         if self.settings.target_centering != "biases":
             return self, Offsets(self._row_offset(matrix, totals), None)
         times = BESIDE_OUTPUTS[self.settings.orientation]
-        found = biases or fit_biases(matrix, self.mean, times=times)
-        mean, row, column, dampings = found
+        fitted = biases or fit_biases(matrix, self.mean, times=times)
+        mean, row, column, dampings = fitted
         reader = replace(self, mean=mean, dampings=dampings)
         return reader, Offsets(_single(mean + row), _single(column))
 

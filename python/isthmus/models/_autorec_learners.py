@@ -20,11 +20,11 @@ from isthmus.training.lbfgs import minimize
 from isthmus.training.loop import by_rows
 from isthmus.training.schedule import learning_rates
 
-__all__ = ["Counts", "LbfgsLearner", "Learner", "regularization_of", "user_penalty"]
+__all__ = ["Counts", "LbfgsLearner", "Learner", "imbalance", "regularization_of"]
 
 REGULARIZATION = 0.45
 """Factor of automatic regularization: times the root of the number of ratings."""
-USER_SIDE = 1.5
+USERS_TIMES = 1.4
 """Times that for an autoencoder of users, where there are as many users as items."""
 
 RATINGS_PER_ROW, FEWEST_ROWS, MOST_ROWS = 2000, 16, 128
@@ -52,17 +52,17 @@ def regularization_of(value: float | str, counts: Counts, orientation: str = "it
     """Return lambda, which "auto" chooses by the size of the data."""
     if not is_auto(value):
         return float(value)
-    own = REGULARIZATION * float(np.sqrt(counts.cells))
-    return own * user_penalty(counts.rows, counts.columns) if orientation == "user" else own
+    times = USERS_TIMES * imbalance(counts.rows, counts.columns) if orientation == "user" else 1.0
+    return REGULARIZATION * times * float(np.sqrt(counts.cells))
 
 
-def user_penalty(rows: int, columns: int) -> float:
-    """Return lambda of an autoencoder of users by that of one of items.
+def imbalance(rows: int, columns: int) -> float:
+    """Return the factor on lambda of an autoencoder of users for unequal numbers of both sides.
 
     Few users tell it little of many items; and beside many users, few items have so many ratings
     each that they would have nearly no penalty.
     """
-    return USER_SIDE * float(np.cbrt(max(rows / columns, columns / rows)))
+    return float(np.cbrt(max(rows / columns, columns / rows)))
 
 
 class Learner:

@@ -81,7 +81,7 @@ class AutoRec(OverRanks, RatingModel):
         and back for predictions; that needs ``target_centering="none"``.
     regularization : float or "auto", default "auto"
         lambda of the objective, at least 0, of all weight matrices; "auto" is .45 times the root of
-        the number of ratings, and with ``orientation="user"`` 1.5 times that, times the cube root
+        the number of ratings, and with ``orientation="user"`` 1.4 times that, times the cube root
         of items / users or of users / items, whichever is above 1. Biases have none, but with
         ``target_centering="biases"`` the outputs' have what is said there.
     hidden_regularization : float, optional

@@ -15,7 +15,7 @@ from isthmus.data.ratings import Ratings
 from isthmus.evaluation.explanation import without_each
 from isthmus.evaluation.scores import Floats, Vectors
 from isthmus.models._autoencoder import Autoencoder, Reader, make_network
-from isthmus.models._autorec_learners import Counts, regularization_of, user_penalty
+from isthmus.models._autorec_learners import Counts, imbalance, regularization_of
 from isthmus.models._dual_learner import SIDES, DualLearner, dual_vectors
 from isthmus.models._estimator import with_parameters
 from isthmus.models._precision import check_precision
@@ -24,6 +24,10 @@ from isthmus.models._tensors import Layout, Tensors, part_of
 from isthmus.models.autorec import AutoRec
 
 __all__ = ["DualAutoRec"]
+
+USER_PART = 2.0
+"""Times the item part's lambda: more than an autoencoder of users alone has, as there is less to
+learn from what the item part leaves."""
 
 
 @with_parameters
@@ -54,7 +58,7 @@ class DualAutoRec(RatingModel):
         Units of each part's hidden layers.
     regularization : float or "auto", default "auto"
         lambda of the item part, at least 0, on ratings scaled to a standard deviation of 1.117. The
-        user part has 1.5 times that, times the cube root of items / users or of users / items,
+        user part has twice that, times the cube root of items / users or of users / items,
         whichever is above 1. "auto" is .45 times the root of the number of ratings.
     learning_rate : float, default 0.0015
         Of Adam. It rises over the first epoch and falls to 0 at the end of the last.
@@ -154,7 +158,7 @@ class DualAutoRec(RatingModel):
         counts = Counts(ratings.nnz, count_filled(matrices["item"]), count_filled(matrices["user"]))
         own = regularization_of(self._structure.regularization, counts)
         settings["item"].regularization = own
-        settings["user"].regularization = own * user_penalty(counts.rows, counts.columns)
+        settings["user"].regularization = own * USER_PART * imbalance(counts.rows, counts.columns)
         readers: dict[str, Reader] = {
             side: self._readers[side].renewed(ratings, settings[side]) for side in SIDES
         }
