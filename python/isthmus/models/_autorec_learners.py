@@ -150,7 +150,7 @@ class Learner:
             **(split or {}),
         )
         self._codes: _core.Matrix | None = None
-        self._encoded = False
+        self._encoded = False  # whether codes are those of the weights as they are
         # A column without ratings would predict, and add to codes, the noise it was initialised
         # with; weights of 0 stay 0 in training.
         places = self.column_places[popularity == 0]
@@ -200,6 +200,7 @@ class Learner:
             batches=-(-self._filled // self._batch_size),
         )
         report = by_rows(progress, self._nnz, self._filled)
+        self._encoded = False
         squared_error, cells = self._pass(index, rates, report)
         return squared_error / cells / self.reader.target_factor**2
 
@@ -227,13 +228,19 @@ class Learner:
         if self._codes is None:
             units = self._network.weights()["decoder.weights"].shape[1]
             self._codes = _core.Matrix(np.zeros((self._n_rows, units), np.float32))
-        self._trainer.encode(self._rows, self._codes)
+        if not self._encoded:
+            self._encode_rows(self._codes)
+            self._encoded = True
         return self._codes
+
+    def _encode_rows(self, codes: _core.Matrix) -> None:
+        self._trainer.encode(self._rows, codes)
 
     def keep_best(self) -> None:
         self._trainer.keep_best()
 
     def restore_best(self) -> None:
+        self._encoded = False
         self._trainer.restore_best()
 
     def finish(self) -> Autoencoder:
@@ -241,12 +248,9 @@ class Learner:
 
         Called again after Ctrl-C or an error, it goes on where it stopped.
         """
-        if not self._encoded:  # the trainer cannot do this once it has finished
-            self._codes = self._encode()
-            self._encoded = True
+        codes = self._encode()  # which the trainer cannot do once it has finished
         self._trainer.finish()
-        assert self._codes is not None
-        return self._with(self._network, self._codes)
+        return self._with(self._network, codes)
 
     def snapshot(self) -> Autoencoder:
         """Return the model that training would give if it ended now, and go on."""
@@ -298,6 +302,7 @@ class LbfgsLearner(Learner):
 
         def evaluate() -> float:
             nonlocal error
+            self._encoded = False
             loss, squared_error, cells = self._trainer.evaluate(self._rows, epoch=first + done)
             error = squared_error / cells / self.reader.target_factor**2
             return loss
@@ -315,6 +320,7 @@ class LbfgsLearner(Learner):
             iterations=epochs,
             finish_iteration=finish_iteration,
         )
+        self._encoded = False
 
     def _scales(self) -> dict[str, Floats]:
         """Return 1 / the root of what is known beforehand of each weight's second derivative.

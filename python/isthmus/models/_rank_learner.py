@@ -157,12 +157,8 @@ class RankLearner(Learner, Resumable):
         errors = self._trainer.slice_errors if share.fixed else [squared_error]
         return float(share.total(np.array(errors)[:, np.newaxis])[0]), self._part.counts.cells
 
-    def _encode(self) -> _core.Matrix:
-        if self._codes is None:
-            units = self._network.weights()["decoder.weights"].shape[1]
-            self._codes = _core.Matrix(np.zeros((self._n_rows, units), np.float32))
-        self._trainer.encode(self._rows, self._codes, reduce=self._part.share.reduce)
-        return self._codes
+    def _encode_rows(self, codes: _core.Matrix) -> None:
+        self._trainer.encode(self._rows, codes, reduce=self._part.share.reduce)
 
     def _prior(self, weights: dict[str, Floats], codes: Floats) -> ColumnPrior:
         """Estimate what `ColumnPrior.of` does, from all ranks' columns."""
