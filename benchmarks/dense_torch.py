@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from isthmus import Ratings
 from isthmus.data._csr import row_numbers
+from isthmus.models._autoencoder import BESIDE_OUTPUTS
+from isthmus.models._biases import fit_biases
 
 SPREAD, INPUT_MEAN = 1.117, 4.3
 """Standard deviation of the ratings, and mean of the inputs, once standardised."""
-USER_DAMPING, ITEM_DAMPING, SWEEPS = 8, 4, 8
-"""How biases are fitted: as if of so many further ratings without one, in turn."""
 FIRST_STEP = 0.02
 """Share of the learning rate in the first step."""
 
@@ -77,19 +77,14 @@ class DenseAutoRec:
         """Set biases, and the input and target of each stored cell."""
         values = self.rows.values.astype(np.float64)
         of, by = row_numbers(self.rows.indptr), self.rows.indices
-        items = np.bincount(of, minlength=self.rows.shape[0])
-        users = np.bincount(by, minlength=self.rows.shape[1])
-        self.item_bias = np.zeros(len(items))
-        for _ in range(SWEEPS):
-            left = values - ratings.mean - self.item_bias[of]
-            self.user_bias = np.bincount(by, left, len(users)) / (users + USER_DAMPING)
-            left = values - ratings.mean - self.user_bias[by]
-            self.item_bias = np.bincount(of, left, len(items)) / (items + ITEM_DAMPING)
-        self.mean, self.factor = ratings.mean, SPREAD / values.std()
+        items = np.diff(self.rows.indptr)
+        fitted = fit_biases(self.rows, ratings.mean, times=BESIDE_OUTPUTS["item"])
+        self.mean, self.item_bias, self.user_bias, self.dampings = fitted
+        self.factor = SPREAD / values.std()
         typical = np.square(items).sum() / items.sum()
         row_factor = np.sqrt(typical / np.maximum(items, 1))
-        inputs = ((values - self.mean) * self.factor + INPUT_MEAN) * row_factor[of]
-        targets = (left - self.item_bias[of]) * self.factor
+        inputs = ((values - ratings.mean) * self.factor + INPUT_MEAN) * row_factor[of]
+        targets = (values - self.mean - self.item_bias[of] - self.user_bias[by]) * self.factor
         self.inputs = torch.from_numpy(inputs.astype(np.float32))
         self.targets = torch.from_numpy(targets.astype(np.float32))
 
@@ -121,7 +116,7 @@ class DenseAutoRec:
         errors = output.float() * mask - targets
         decay = self.encoder.weight.square().sum() + self.decoder.weight.square().sum()
         penalty = self.regularization / 2 * decay
-        penalty = penalty + USER_DAMPING * self.decoder.bias.square().sum()
+        penalty = penalty + self.dampings.column * self.decoder.bias.square().sum()
         loss = errors.square().sum() + len(ids) / len(self.filled) * penalty
         done = self.steps / -(-len(self.filled) // self.batch_size)  # epochs
         rate = self.learning_rate * max(1 - done / self.epochs, 0) * min(done + FIRST_STEP, 1)

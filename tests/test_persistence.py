@@ -551,6 +551,13 @@ class TestDamagedDualAutoRec:
         with pytest.raises(ValueError, match=r"is damaged: .*dampings must be above 0"):
             Recommender.load(path)
 
+    def test_of_format_4_had_fixed_dampings(self, path):
+        names = [f"model.{side}.dampings" for side in ("item", "user")]
+        rewrite(path, drop=names, metadata={"format_version": 4})
+        parts = DualAutoRec.load(path)._parts
+        assert parts["item"].reader.dampings == (4, 8)
+        assert parts["user"].reader.dampings == (8, 4)
+
     def test_is_refused_without_any_of_its_tensors(self, dual, tmp_path):
         names = [name for name in load_file(dual) if name.startswith("model.")]
         assert {f"model.{side}.column_offset" for side in ("item", "user")} <= set(names)
@@ -635,6 +642,11 @@ class TestFormats:
             assert wanted in (None, found)
         metrics = [epoch.metrics for epoch in getattr(model, "history_", [])]
         assert metrics == expected["history"]
+
+    @pytest.mark.parametrize(("name", "dampings"), [("item", (4, 8)), ("user", (8, 4))])
+    def test_of_autorec_keep_the_dampings_of_then(self, name, dampings):
+        model = AutoRec.load(DATA / "format_4" / f"AutoRec-{name}.safetensors")
+        assert model._reader.dampings == dampings
 
     @pytest.mark.parametrize("path", OF_AUTOREC)
     def test_of_autorec_read_ratings_as_they_did(self, path, tmp_path):

@@ -168,7 +168,7 @@ def row_numbers(indptr: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def row_numbers_of(indptr: NDArray[np.int64], cells: slice) -> NDArray[np.int64]:
-    """Return the row number of some stored cells, at least one."""
+    """Return the row of each of some stored cells, of which there is at least one."""
     first, last = np.searchsorted(indptr, [cells.start, cells.stop - 1], "right") - 1
     ends = np.clip(indptr[first : last + 2], cells.start, cells.stop)
     return np.repeat(np.arange(first, last + 1), np.diff(ends))

@@ -44,8 +44,8 @@ MEAN_DAMPING = 10.0
 """A row's mean counts the global mean as this many further ratings."""
 
 BESIDE_OUTPUTS = {"item": (1.25, 1.25), "user": (1.0, 1.25)}
-"""Times the dampings of rows and of columns that would do best without a network, whose outputs
-have biases of columns too."""
+"""By orientation: the factors on the dampings of rows and of columns that would do best without a
+network, whose outputs have biases of columns too."""
 
 SPREAD, INPUT_MEAN = 1.117, 4.3
 """Of standardised ratings: their standard deviation, which is that of MovieLens 1M, and the input

@@ -320,7 +320,6 @@ class LbfgsLearner(Learner):
             iterations=epochs,
             finish_iteration=finish_iteration,
         )
-        self._encoded = False
 
     def _scales(self) -> dict[str, Floats]:
         """Return 1 / the root of what is known beforehand of each weight's second derivative.

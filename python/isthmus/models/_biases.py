@@ -75,7 +75,7 @@ def fit_biases(
     """Fit a mean, which starts as that of the ratings, and biases of rows and columns.
 
     A damping that is not given is, for rows and for columns, the one whose biases predict each
-    rating best that they are fitted without, times a factor.
+    rating best that they are fitted without, `times` a factor, which one that is given ignores.
     """
     rows, columns = matrix.shape
     first = USUAL if damping is None else Dampings(damping, damping)
@@ -119,7 +119,7 @@ def _best_dampings(matrix: CSR, biases: Biases) -> Dampings:
 
 
 def as_kept(bias: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return biases of columns as models keep them: by these, new rows are as those of training."""
+    """Return biases of columns as models keep them: a new row gets the one it would have had."""
     return bias.astype(np.float32).astype(np.float64)
 
 
@@ -156,7 +156,8 @@ def left_out_errors(counts: NDArray[np.int64], moments: NDArray[np.float64]) -> 
 def best_damping(errors: NDArray[Any], cells: int) -> float:
     """Return the candidate of the lowest error; few ratings hardly move it from the usual one.
 
-    It is the most likely one, if errors are normal and log2 of dampings is so around the usual.
+    It is the most likely one, if errors are normal, and log2 of a damping is normal around that of
+    the usual one, with a deviation of 1.
     """
     losses = cells * np.log(np.maximum(errors, np.finfo(np.float64).tiny))
     losses += np.log2(CANDIDATES / USUAL.row) ** 2

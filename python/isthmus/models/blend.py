@@ -75,8 +75,8 @@ class Blend(Recommender):
 
     Notes
     -----
-    `predict` adds up what the models predict, each within its own range; lists are ranked by the
-    sum of their scores before clipping, which is what `recommend` returns, clipped.
+    `predict` adds up what the models predict, each clipped if it has `clip`. Lists, and the scores
+    that `recommend` returns, go by the weighted sum before that, which is clipped once.
 
     L. Breiman: Stacked Regressions, Machine Learning 1996.
 
