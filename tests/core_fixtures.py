@@ -8,14 +8,25 @@ import numpy as np
 import pytest
 import reference
 from numpy.typing import ArrayLike
+from scipy import sparse
 
-from isthmus import _core
+from isthmus import Ratings, _core
 
 
 @pytest.fixture(params=_core.available())
 def core(request: pytest.FixtureRequest) -> ModuleType:
     """The core of every instruction set that this CPU supports."""
     return _core.load_core(request.param)
+
+
+@pytest.fixture(scope="session")
+def additive() -> Ratings:
+    """Biases of variances .25 and .5, of users and of items, and noise of 1."""
+    rng = np.random.default_rng(0)
+    seen = rng.random((600, 400)) < 0.1
+    values = rng.normal(size=(600, 1)) / 2 + rng.normal(size=400) * 0.5**0.5
+    values = values + rng.normal(size=seen.shape)
+    return Ratings.from_matrix(sparse.coo_array((values[seen] + 9, np.nonzero(seen))))
 
 
 def random_rows(

@@ -6,6 +6,7 @@ is what the core would give if it did not round.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -197,6 +198,14 @@ class Rows:
         """Return how often each cell's loss counts, 0 where nothing is stored."""
         none = np.ones(len(self.values))
         return self.spread(none if self.cell_weight is None else self.cell_weight)
+
+
+def table_of(ratings: Any) -> Floats:
+    """Return ratings as users x items; NaN is where nothing is stored."""
+    table = np.full(ratings.shape, np.nan)
+    rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
+    table[rows, ratings.indices] = ratings.values
+    return table
 
 
 def biases(

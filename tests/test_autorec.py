@@ -42,14 +42,6 @@ def predict_all(model):
     return model.predict(model.user_ids_[:, np.newaxis], model.item_ids_)
 
 
-def dense(ratings, missing=np.nan):
-    table = np.full(ratings.shape, missing)
-    table[np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr)), ratings.indices] = (
-        ratings.values
-    )
-    return table
-
-
 def bias_dampings(table, orientation="item"):
     """Those of rows and of columns, beside a network."""
     row, column = reference.dampings(table)
@@ -158,7 +150,7 @@ class TestLearning:
     @pytest.mark.parametrize("orientation", ["item", "user"])
     def test_predicts_by_the_equation(self, parts, orientation):
         model = AutoRec(**SMALL, orientation=orientation, clip=False).fit(parts[0])
-        train = dense(parts[0])
+        train = reference.table_of(parts[0])
         rows = train.T if orientation == "item" else train
         known = np.isfinite(rows)
         mean, factor = np.nanmean(train), 1.117 / np.nanstd(train)
@@ -181,7 +173,7 @@ class TestLearning:
         model = AutoRec.paper(
             **{**SMALL, "target_centering": "row"}, orientation=orientation, clip=False
         ).fit(parts[0])
-        train = dense(parts[0])
+        train = reference.table_of(parts[0])
         rows = train.T if orientation == "item" else train
         known = np.isfinite(rows)
         raw = np.where(known, rows, 0)
@@ -399,11 +391,11 @@ class TestWhatCounts:
         X = sparse.csr_array((values, train.indices, train.indptr), shape=train.shape)
         model = AutoRec(**{**SMALL, "epochs": 30}, regularization=1).fit(X)
         assert X.nnz == train.nnz
-        zeros = model.predict(*np.argwhere(dense(train) == train.min).T)
-        others = model.predict(*np.argwhere(dense(train) == train.max).T)
+        zeros = model.predict(*np.argwhere(reference.table_of(train) == train.min).T)
+        others = model.predict(*np.argwhere(reference.table_of(train) == train.max).T)
         assert zeros.mean() < others.mean() - 0.5
         # and it is a rating for recommend: the user knows the item
-        user, item = np.argwhere(dense(train) == train.min)[0]
+        user, item = np.argwhere(reference.table_of(train) == train.min)[0]
         assert item not in model.recommend(user, n=45)[0]
 
     def test_an_absent_cell_does_not(self, parts):
@@ -541,7 +533,7 @@ class TestEarlyStopping:
         assert len(model.history_) < 200
         assert "rmse" in model.history_[0].metrics
         trained_on, _ = train_test_split(parts[0], test_size=0.25, random_state=0)
-        rows = dense(trained_on).T
+        rows = reference.table_of(trained_on).T
         mean, *_ = reference.biases(rows, *bias_dampings(rows))
         assert model._mean == pytest.approx(mean, abs=1e-4)
 
@@ -737,7 +729,7 @@ class TestFoldIn:
     def test_takes_biases_of_what_is_new(self, parts, orientation):
         train = parts[0]
         model = AutoRec(**SMALL, orientation=orientation, clip=False).fit(train)
-        table = dense(train)
+        table = reference.table_of(train)
         rows = table.T if orientation == "item" else table
         dampings = bias_dampings(rows, orientation)
         mean, row, column = reference.biases(rows, *dampings)

@@ -502,15 +502,6 @@ def test_weights_regularization_by_counts_if_asked_to(ratings, given, exponent):
 
 
 class TestBiasRegularization:
-    @pytest.fixture
-    def additive(self) -> Ratings:
-        """Biases of variances .25 and .5, of users and of items, and noise of 1."""
-        rng = np.random.default_rng(0)
-        seen = rng.random((600, 400)) < 0.1
-        values = rng.normal(size=(600, 1)) / 2 + rng.normal(size=400) * 0.5**0.5
-        values = values + rng.normal(size=seen.shape)
-        return Ratings.from_matrix(sparse.coo_array((values[seen] + 9, np.nonzero(seen))))
-
     @pytest.mark.parametrize("optimizer", ["als", "sgd"])
     @pytest.mark.parametrize("given", [7.0, "auto"])
     def test_damps_biases_by_as_many_ratings(self, additive, optimizer, given):

@@ -14,31 +14,13 @@ def ratings() -> Ratings:
     return synthetic_ratings(60, 45, 900, random_state=3)
 
 
-@pytest.fixture(scope="module")
-def additive() -> Ratings:
-    """Biases of variances .25 and .5, of users and of items, and noise of 1."""
-    rng = np.random.default_rng(0)
-    seen = rng.random((600, 400)) < 0.1
-    values = rng.normal(size=(600, 1)) / 2 + rng.normal(size=400) * 0.5**0.5
-    values = values + rng.normal(size=seen.shape)
-    return Ratings.from_matrix(sparse.coo_array((values[seen] + 9, np.nonzero(seen))))
-
-
-def table_of(ratings: Ratings) -> np.ndarray:
-    """Users x items, NaN where nothing is stored."""
-    table = np.full(ratings.shape, np.nan)
-    rows = np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr))
-    table[rows, ratings.indices] = ratings.values
-    return table
-
-
 def fitted(ratings: Ratings, **options) -> Biases:
     """Rows are users."""
     return fit_biases(ratings.rows("user"), ratings.mean, **options)
 
 
 def test_are_those_of_the_reference(ratings):
-    found, table = fitted(ratings), table_of(ratings)
+    found, table = fitted(ratings), reference.table_of(ratings)
     dampings = reference.dampings(table)
     assert found.dampings == dampings
     assert found.dampings.row != found.dampings.column
@@ -51,7 +33,7 @@ def test_are_those_of_the_reference(ratings):
 def test_have_the_damping_that_is_given(ratings):
     found = fitted(ratings, damping=3.0)
     assert found.dampings == (3, 3)
-    mean, row, column = reference.biases(table_of(ratings), 3, 3)
+    mean, row, column = reference.biases(reference.table_of(ratings), 3, 3)
     assert found.mean == pytest.approx(mean, abs=1e-4)
     np.testing.assert_allclose(found.row, row, atol=1e-4)
     np.testing.assert_allclose(found.column, column, atol=1e-4)

@@ -63,14 +63,6 @@ def predict_rated(model, ratings):
     return model.predict(users, items)
 
 
-def dense(ratings, missing=np.nan):
-    table = np.full(ratings.shape, missing)
-    table[np.repeat(np.arange(ratings.n_users), np.diff(ratings.indptr)), ratings.indices] = (
-        ratings.values
-    )
-    return table
-
-
 def weights_of(model, side):
     weights = model._parts[side].network.weights()
     return {name: np.array(array) for name, array in weights.items()}
@@ -87,7 +79,7 @@ class Equation:
     """The model's equation in NumPy, on its fitted weights."""
 
     def __init__(self, model, ratings):
-        self.table = dense(ratings)
+        self.table = reference.table_of(ratings)
         self.known = np.isfinite(self.table)
         self.mean, self.deviation = np.nanmean(self.table), np.nanstd(self.table)
         self.codes, self.weights = {}, {}
@@ -179,7 +171,7 @@ class Oracle:
     def __init__(self, ratings, *, hidden_units, batch_size, regularization, rate, epochs, seed):
         by_users = ratings.to_matrix()
         matrices = {"item": by_users.T.tocsr(), "user": by_users}
-        table = dense(ratings)
+        table = reference.table_of(ratings)
         factor = 1.117 / np.nanstd(table)
         zero = np.nanmean(table) - 4.3 / factor
         self.shape, self.rate, self.epochs = table.shape, rate, epochs
@@ -258,7 +250,7 @@ class TestTraining:
     def test_subtracts_the_same_biases_in_both_parts(self, parts):
         model = DualAutoRec(**SMALL).fit(parts[0])
         item, user = (model._parts[side].offsets for side in SIDES)
-        rows = dense(parts[0]).T
+        rows = reference.table_of(parts[0]).T
         mean, *_ = reference.biases(rows, *bias_dampings(rows))
         assert model._mean == pytest.approx(mean, abs=1e-4)
         mean = model._mean

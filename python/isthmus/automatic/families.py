@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from isthmus.data._csr import column_counts
+from isthmus.data._csr import column_counts, count_filled
 from isthmus.data.ratings import Ratings
 from isthmus.models._autorec_learners import Counts, regularization_of
 from isthmus.models.autorec import AutoRec
@@ -73,7 +73,7 @@ def _autorec(side: str) -> Callable[[Settings, Ratings], dict[str, Any]]:
             own["orientation"] = side
         if "regularization" in own:
             # times what "auto" is, so that more ratings have more
-            users = int(np.count_nonzero(np.diff(ratings.indptr)))
+            users = count_filled(ratings.rows("user"))
             items = int(np.count_nonzero(column_counts(ratings.indices, ratings.n_items)))
             counts = Counts(ratings.nnz, users, items)
             own["regularization"] *= regularization_of("auto", counts, side)

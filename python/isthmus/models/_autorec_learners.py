@@ -125,15 +125,13 @@ class Learner:
             columns = int(np.count_nonzero(popularity))
             counts = Counts(len(matrix.indices), count_filled(matrix), columns)
         self._counts = counts
-        self._nnz, filled, self._columns = counts
         self._n_rows = matrix.shape[0]
-        self._filled = filled
-        self._batch_size = min(self._batch_rows(), max(filled, 1))
+        self._batch_size = min(self._batch_rows(), max(counts.rows, 1))
         self.regularization = self._regularization()
         self._trainer = _core.Trainer(
             network,
             popularity,
-            filled,
+            counts.rows,
             optimizer=self._core_optimizer(),
             momentum=0.9,
             regularization=self.regularization,
@@ -181,13 +179,13 @@ class Learner:
     def _batch_rows(self) -> int:
         batch_size = self._settings.batch_size
         if batch_size is None:
-            return self._filled
+            return self._counts.rows
         if not is_auto(batch_size):
             return int(batch_size)
-        steps = max(self._nnz, STEPS_OF_ALL) // max(self._columns, 1)
+        steps = max(self._counts.cells, STEPS_OF_ALL) // max(self._counts.columns, 1)
         steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
-        rows = min(max(self._nnz // RATINGS_PER_ROW, FEWEST_ROWS), MOST_ROWS)
-        return max(rows, -(-self._filled // steps))
+        rows = min(max(self._counts.cells // RATINGS_PER_ROW, FEWEST_ROWS), MOST_ROWS)
+        return max(rows, -(-self._counts.rows // steps))
 
     def run_epoch(self, index: int, progress: Callable[[int], None] | None) -> float:
         settings = self._settings
@@ -197,9 +195,9 @@ class Learner:
             decay=settings.learning_rate_decay,
             epochs=settings.epochs,
             epoch=index,
-            batches=-(-self._filled // self._batch_size),
+            batches=-(-self._counts.rows // self._batch_size),
         )
-        report = by_rows(progress, self._nnz, self._filled)
+        report = by_rows(progress, self._counts.cells, self._counts.rows)
         self._encoded = False
         squared_error, cells = self._pass(index, rates, report)
         return squared_error / cells / self.reader.target_factor**2
@@ -340,6 +338,6 @@ class LbfgsLearner(Learner):
         scales = {}
         for name in self._network.weights():
             decay = inner if name.endswith("weights") else 0.0
-            own = curvature.get(name, np.array(decay + 2 * self._nnz, np.float32))
+            own = curvature.get(name, np.array(decay + 2 * self._counts.cells, np.float32))
             scales[name] = np.where(own > 0, own, 1).astype(np.float32) ** np.float32(-0.5)
         return scales

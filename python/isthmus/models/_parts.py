@@ -235,6 +235,7 @@ class Part:
         return fitted
 
     def _best_dampings(self, biases: Biases) -> Dampings:
+        """Choose that of rows with the biases of columns held, and the other way round."""
         share, cells = self.share, self.counts.cells
         mean, rows, columns, dampings = biases
         counts = np.diff(self.columns.indptr)
